@@ -1,0 +1,291 @@
+"""Checks and canonical forms of the arrays that users pass, and every message about a bad one.
+
+Kernels take native, C-contiguous, one-dimensional arrays. An array that is one already, or can be
+seen as one, is passed as it is; any other is `Strided` and goes through a buffer block by block, so
+that no layout costs a copy of the whole.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class Format(NamedTuple):
+    """How the numbers of an array lie in memory."""
+
+    name: str  # as in numpy: "float32", "bfloat16", "int64", "bool"
+    kind: str  # "float", "int" or "bool"
+    native: bool  # in the byte order of this machine
+
+
+_formats: dict[np.dtype[Any], Format] = {}
+
+
+def format_of(array: Array, name: str) -> Format:
+    """The format of `array`, or TypeError for a dtype that no loss takes."""
+    dtype = array.dtype
+    try:
+        return _formats[dtype]
+    except KeyError:
+        pass
+    if dtype.name in FLOATS:
+        kind = "float"
+    elif dtype.kind in "iu":
+        kind = "int"
+    elif dtype.kind == "b":
+        kind = "bool"
+    else:
+        raise TypeError(f"{name} has dtype {dtype}: {_remedy(dtype, name)}")
+    return _formats.setdefault(dtype, Format(dtype.name, kind, dtype.isnative))
+
+
+def _remedy(dtype: np.dtype[Any], name: str) -> str:
+    if dtype.kind == "c":
+        return f"a loss takes real numbers; pass {name}.real or abs({name})"
+    if dtype.kind == "f":
+        return f"write {name}.astype(np.float64)"
+    if dtype.kind == "O":
+        return f"write np.asarray({name}, dtype=np.float64), or int64 for class ids"
+    if dtype.kind in "USV":
+        return f"a loss takes numbers; write {name}.astype(np.float64), or map names to class ids"
+    return f"a loss takes numbers; write {name}.astype(np.int64) or .astype(np.float64)"
+
+
+def as_array(value: Any, name: str) -> Array:
+    """`value` as an array, without copying one."""
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost: write {name}.filled(value), "
+            "and give masked samples the weight 0"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # rows of unequal length, mostly
+        raise ValueError(f"{name} cannot be made an array: {error}") from None
+
+
+# ---------------------------------------------------------------------------------------------
+# Canonical forms
+
+
+class Strided:
+    """An array that a kernel cannot take as it is; read and written in C order through buffers."""
+
+    def __init__(self, array: Array, dtype: np.dtype[Any], bits: np.dtype[Any]) -> None:
+        self.array = array
+        self.dtype = dtype
+        self.bits = bits
+
+    def buffer(self, start: int, stop: int) -> Array:
+        """Room for the elements start to stop, as a kernel sees them."""
+        return np.empty(stop - start, self.dtype).view(self.bits)
+
+    def read(self, start: int, stop: int) -> Array:
+        buffer = np.empty(stop - start, self.dtype)
+        for piece, offset in _pieces(self.array, start, stop):
+            buffer[offset : offset + piece.size].reshape(piece.shape)[...] = piece
+        return buffer.view(self.bits)
+
+    def write(self, start: int, stop: int, buffer: Array) -> None:
+        numbers = buffer.view(self.dtype)
+        for piece, offset in _pieces(self.array, start, stop):
+            piece[...] = numbers[offset : offset + piece.size].reshape(piece.shape)
+
+
+def _pieces(array: Array, start: int, stop: int, offset: int = 0) -> Iterator[tuple[Array, int]]:
+    """Views that together are the elements start to stop in C order, with their offsets.
+
+    At each level: the end of one row, the rows that lie inside whole, the beginning of another.
+    """
+    if start >= stop:
+        return
+    if array.ndim == 0:
+        yield array, offset
+        return
+    if array.ndim == 1:
+        yield array[start:stop], offset
+        return
+    size = math.prod(array.shape[1:])
+    first, head = divmod(start, size)
+    last, tail = divmod(stop, size)
+    if first == last:
+        yield from _pieces(array[first], head, tail, offset)
+        return
+    if head:
+        yield from _pieces(array[first], head, size, offset)
+        offset += size - head
+        first += 1
+    if first < last:
+        yield array[first:last], offset
+        offset += (last - first) * size
+    if tail:
+        yield from _pieces(array[last], 0, tail, offset)
+
+
+def canonical(array: Array, stored: np.dtype[Any], bits: np.dtype[Any]) -> Array | Strided:
+    """`array` as a kernel takes it: one-dimensional and of dtype `stored`, seen as `bits`."""
+    flags = array.flags
+    if array.dtype == stored and flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        flat = array if array.ndim == 1 else array.reshape(-1)
+        return flat if stored == bits else flat.view(bits)
+    return Strided(array, stored, bits)
+
+
+# ---------------------------------------------------------------------------------------------
+# Checks of shapes and outputs
+
+
+def check_same_shape(y_true: Array, y_pred: Array, names: tuple[str, str]) -> None:
+    if y_true.shape == y_pred.shape:
+        return
+    message = (
+        f"{names[0]} has shape {y_true.shape} and {names[1]} has shape {y_pred.shape}: "
+        "they must be equal, nothing is broadcast"
+    )
+    if y_true.size == y_pred.size:
+        message += f"; write {names[0]}.reshape({names[1]}.shape) if the order is right"
+    raise ValueError(message)
+
+
+def check_classes(
+    y_true: Array, true: Format, y_pred: Array, pred: Format, names: tuple[str, str]
+) -> None:
+    """Whether `y_true` holds class ids for the rows of `y_pred`, or labels of its shape."""
+    first, second = names
+    if y_true.ndim == y_pred.ndim + 1 and pred.kind != "float":
+        raise TypeError(
+            f"{second} are {pred.name} of shape {y_pred.shape} and {first} are {true.name} of "
+            f"shape {y_true.shape}: were they swapped? {first} come first, {second} second"
+        )
+    if y_pred.ndim == 0:
+        raise ValueError(f"{second} is a single number, but its last axis must be the classes")
+    if y_pred.shape[-1] == 0:
+        raise ValueError(f"{second} has shape {y_pred.shape}: zero classes on the last axis")
+    if y_true.shape == y_pred.shape:
+        return
+    if y_true.shape != y_pred.shape[:-1]:
+        raise ValueError(
+            f"{first} has shape {y_true.shape} and {second} has shape {y_pred.shape}: expected "
+            f"class ids of shape {y_pred.shape[:-1]} or soft labels of shape {y_pred.shape}, "
+            "as nothing is broadcast"
+        )
+    if true.kind == "float" and y_true.size:
+        raise TypeError(
+            f"{first} has dtype {true.name}, but class ids of shape {y_true.shape} are integers: "
+            f"write {first}.astype(np.int64); soft labels have shape {y_pred.shape}"
+        )
+
+
+def check_weight_shape(weight: Array, expected: tuple[int, ...], what: str) -> None:
+    if weight.shape != expected:
+        raise ValueError(
+            f"sample_weight has shape {weight.shape}, but there is one weight for each {what}: "
+            f"expected shape {expected}"
+        )
+
+
+def check_out(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Whether results of this shape and dtype can be written into `out`."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a numpy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}, but the result has shape {shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}, but the result has dtype {dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only: pass an array that can be written")
+    if any(step == 0 and n > 1 for step, n in zip(out.strides, shape, strict=True)):
+        raise ValueError(f"{name} repeats the same memory along an axis: pass a plain array")
+
+
+def check_no_overlap(
+    out: Array, name: str, other: Array, other_name: str, in_place: bool = False
+) -> None:
+    if not np.may_share_memory(out, other):
+        return
+    try:
+        overlap = np.shares_memory(out, other, max_work=100_000)
+    except (np.exceptions.TooHardError, OverflowError):
+        overlap = True
+    if overlap:
+        remedy = f", or {other_name} itself to work in place" if in_place else ""
+        raise ValueError(
+            f"{name} overlaps the memory of {other_name}: pass memory of its own{remedy}"
+        )
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same elements in the same places."""
+    return a is b or (
+        a.dtype == b.dtype
+        and a.shape == b.shape
+        and a.strides == b.strides
+        and a.__array_interface__["data"] == b.__array_interface__["data"]
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Numbers out of range, found by a survey
+
+
+def report_class_id(
+    labels: Array, start: int, stop: int, n_classes: int, ignore_index: int | None, name: str
+) -> None:
+    """Raise ValueError for the first class id in [start, stop) that is not one."""
+    part = Strided(labels, labels.dtype.newbyteorder("="), labels.dtype).read(start, stop)
+    bad = (part < 0) | (part >= n_classes)
+    if ignore_index is not None:
+        bad &= part != ignore_index
+    value, place = _first(part, bad, start, labels.shape)
+    raise ValueError(
+        f"{name}{place} is {value}, but class ids go from 0 to {n_classes - 1}, as there are "
+        f"{n_classes} classes on the last axis; "
+        + (
+            "rows to be skipped are marked by ignore_index, which is "
+            f"{ignore_index}: build the loss with the mark that your labels have"
+        )
+    )
+
+
+def report_range(array: Array, start: int, stop: int, limits: tuple[float, float], name: str) -> None:
+    """Raise ValueError for the first number in [start, stop) that is outside the limits."""
+    part = _float64(array, start, stop)
+    value, place = _first(part, (part < limits[0]) | (part > limits[1]), start, array.shape)
+    raise ValueError(
+        f"{name}{place} is {value}, but must lie between {limits[0]:g} and {limits[1]:g}: "
+        "check that probabilities were not given as logits or per cent, or clip them yourself"
+    )
+
+
+def report_weight(weight: Array, start: int, stop: int) -> None:
+    """Raise ValueError for the first weight in [start, stop) that is negative or not finite."""
+    part = _float64(weight, start, stop)
+    value, place = _first(part, ~((part >= 0) & (part < np.inf)), start, weight.shape)
+    raise ValueError(
+        f"sample_weight{place} is {value}, but weights are finite and not negative: "
+        "give samples to be left out the weight 0"
+    )
+
+
+def _float64(array: Array, start: int, stop: int) -> Array:
+    return Strided(array, np.dtype(np.float64), np.dtype(np.float64)).read(start, stop)
+
+
+def _first(
+    part: Array, bad: Array, start: int, shape: tuple[int, ...]
+) -> tuple[Any, str]:
+    """The first bad number of a part, and its place in the whole as text: "[3, 0]"."""
+    found = np.flatnonzero(bad)
+    if not found.size:
+        return "no longer what it was during the call (another thread wrote it)", ""
+    index = np.unravel_index(start + int(found[0]), shape)
+    place = ", ".join(str(int(i)) for i in index)
+    return part[found[0]], f"[{place}]" if place else ""

@@ -1,0 +1,41 @@
+"""Checks of the options that losses are built with."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+
+def check_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
+    """Whether an option is a number in [low, high]; infinite only where a limit is meant to be."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not low <= value <= high or value == math.inf:
+        limits = f"between {low:g} and {high:g}" if high < math.inf else f"finite and {low:g} or more"
+        raise ValueError(f"{name} is {value}, but must be {limits}")
+
+
+def check_integer(name: str, value: Any) -> None:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is {value}, but must fit into 64 bits")
+
+
+def as_weights(name: str, value: Sequence[float]) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Weights as a read-only array: finite, none negative."""
+    try:
+        weights = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a sequence of numbers, got {value!r}") from None
+    if weights.ndim != 1:
+        raise ValueError(f"{name} has shape {weights.shape}, but must have one axis: the classes")
+    bad = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
+    if bad.size:
+        raise ValueError(
+            f"{name}[{bad[0]}] is {weights[bad[0]]}, but weights are finite and not negative"
+        )
+    weights.flags.writeable = False
+    return weights

@@ -1,0 +1,29 @@
+"""Which liberties the compiler may take with the floating-point arithmetic of a function.
+
+Every function of the package is compiled with `contract` (fused multiply-add), `nsz` (the sign of
+zero is free) and `arcp` (x / y may become x * (1 / y)). None of them changes what happens to NaN
+and infinity. A function whose sums may be reordered for SIMD says so with `@fastmath("reassoc")`;
+compensated sums and the magic-number rounding of `scalar.py` must not have it.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+SAFE = frozenset({"contract", "nsz", "arcp"})
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def fastmath(*flags: str) -> Callable[[F], F]:
+    """Mark a function for compilation with these LLVM fast-math flags besides the safe ones."""
+
+    def mark(function: F) -> F:
+        function.__fastmath__ = SAFE | set(flags)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def flags_of(function: Callable[..., Any]) -> set[str]:
+    """The fast-math flags that `function` is compiled with."""
+    return set(getattr(function, "__fastmath__", SAFE))

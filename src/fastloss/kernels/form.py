@@ -1,0 +1,44 @@
+"""What a kernel is made for: the dtypes it meets and the outputs it writes."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .storage import decoder, encoder
+
+Function = Callable[..., Any]
+
+
+class Form(NamedTuple):
+    """Constants of a compiled kernel; whatever is not here or in the loss is an argument."""
+
+    true: str  # dtype names, as of `_arrays.Format`
+    pred: str
+    weight: str  # "" without weights
+    arithmetic: str  # "float32" or "float64"
+    class_ids: bool  # y_true holds one class id for each sample, not labels of y_pred's shape
+    per_sample: bool  # write the loss of each sample
+    with_grad: bool
+    with_hess: bool
+
+    @property
+    def weighted(self) -> bool:
+        return bool(self.weight)
+
+    @property
+    def number(self) -> Any:
+        """The type of arithmetic, np.float32 or np.float64."""
+        return np.dtype(self.arithmetic).type
+
+    @property
+    def decode_true(self) -> Function:
+        return decoder(self.true, "int64" if self.class_ids else self.arithmetic)
+
+    @property
+    def decode_pred(self) -> Function:
+        return decoder(self.pred, self.arithmetic)
+
+    @property
+    def encode(self) -> Function:
+        return encoder(self.pred)

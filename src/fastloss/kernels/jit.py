@@ -1,0 +1,361 @@
+"""How plain functions become compiled code, and how that code is found again.
+
+The functions of this package, and the scalar functions of users, are plain Python. `compiled`
+turns one of them and every plain function that it refers to, by global name or from the enclosing
+function, into Numba dispatchers. `kernel` compiles the outermost one for one signature and keeps
+the machine code in the store of `cache.py`.
+
+The key of the store is a fingerprint of everything that shapes the code: the bytecode and constants
+of all functions reached, the fast-math flags, the signature, the CPU, the versions. Numba's own key
+leaves out globals, helpers and flags, so an edited helper would give stale results; and its index
+file is shared by processes without a lock. The fingerprint is also part of each compiled function's
+name, as the linker finds functions by name alone.
+"""
+
+import functools
+import hashlib
+import operator
+import pickle
+import platform
+import sys
+import threading
+import types as python_types
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba import types
+from numba.core import ir
+from numba.core.caching import _Cache
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.ir_utils import build_definitions
+from numba.core.serialize import dumps
+from numba.core.untyped_passes import IRProcessing
+from numba.extending import overload
+
+from . import bits, cache, intrinsics
+from .bits import ByPrecision
+from .flags import flags_of
+
+Function = Callable[..., Any]
+
+# How many kernels this process compiled, and how many it found in the store.
+counts: Counter[str] = Counter()
+
+_lock = threading.RLock()
+_dispatchers: dict[tuple[str, bool], Any] = {}
+_PACKAGE = __name__.rpartition(".")[0]
+
+# ---------------------------------------------------------------------------------------------
+# Compiling
+
+
+def compiled(function: Function, *, inner: bool = False) -> Any:
+    """`function`, with all the plain functions that it reaches, as a Numba dispatcher.
+
+    Inner functions are called from compiled code only, so they are inlined and get no wrapper
+    for calls from Python.
+    """
+    if numba.config.DISABLE_JIT:
+        return function
+    with _lock:
+        key = fingerprint(function), inner
+        if key not in _dispatchers:
+            options: dict[str, Any] = {
+                "error_model": "numpy",
+                "nogil": True,
+                "fastmath": flags_of(function),
+            }
+            if inner:
+                options |= {"forceinline": True, "no_cpython_wrapper": True}
+            if not function.__module__.startswith(_PACKAGE):
+                options["pipeline_class"] = _WeakNumbersCompiler
+            named = _rebind(function, f"{function.__name__}_{key[0][:16]}")
+            _dispatchers[key] = numba.njit(no_cfunc_wrapper=True, **options)(named)
+        return _dispatchers[key]
+
+
+def kernel(function: Function, arguments: Sequence[Any], n_written: int) -> Any:
+    """`function` compiled for arguments like these, or loaded from the store.
+
+    The last `n_written` arguments are arrays that it writes. The others are declared read-only,
+    which writable arrays satisfy too, so that both kinds of caller share one kernel.
+    """
+    if numba.config.DISABLE_JIT:
+        return function
+    signature = [numba.typeof(argument) for argument in arguments]
+    for position, array in enumerate(signature[: len(signature) - n_written]):
+        if isinstance(array, types.Array):
+            signature[position] = array.copy(readonly=True)
+    with _lock:
+        mark = fingerprint(function)
+        named = _rebind(function, f"{function.__name__}_{mark[:16]}")
+        dispatcher = numba.njit(
+            error_model="numpy", nogil=True, no_cfunc_wrapper=True, fastmath=flags_of(function)
+        )(named)
+        dispatcher._cache = _StoredCode(function.__name__, mark)
+        dispatcher.compile(tuple(signature))
+        dispatcher.disable_compile()
+        return dispatcher
+
+
+def _rebind(function: Function, name: str) -> python_types.FunctionType:
+    """A copy of `function` under `name` whose plain functions are replaced by compiled ones."""
+    assert isinstance(function, python_types.FunctionType)
+    scope = {key: _resolve(value) for key, value in _globals(function)}
+    cells = tuple(
+        python_types.CellType(_resolve(cell.cell_contents)) for cell in function.__closure__ or ()
+    )
+    copy = python_types.FunctionType(
+        function.__code__.replace(co_name=name),
+        scope | {"__builtins__": __builtins__, "__name__": function.__module__},
+        name,
+        function.__defaults__,
+        cells,
+    )
+    copy.__qualname__ = name
+    copy.__module__ = function.__module__
+    return copy
+
+
+def _resolve(value: Any) -> Any:
+    """What compiled code refers to in place of `value`."""
+    if isinstance(value, ByPrecision):
+        return _overloaded(value)
+    if isinstance(value, python_types.FunctionType):
+        return _intrinsic(value) or compiled(value, inner=True)
+    return value
+
+
+def _intrinsic(function: Function) -> Any:
+    """The intrinsic that stands for a function of `bits`, if there is one."""
+    if function.__module__ == bits.__name__:
+        return getattr(intrinsics, function.__name__, None)
+    return None
+
+
+@functools.cache
+def _overloaded(function: ByPrecision) -> Function:
+    single = compiled(function.float32, inner=True)
+    double = compiled(function.float64, inner=True)
+
+    def stub(x: Any) -> Any:
+        return function(x)
+
+    def choose(x: Any) -> Function:
+        if x == types.float32:
+            return lambda x: single(x)
+        return lambda x: double(np.float64(x))
+
+    overload(
+        stub,
+        jit_options={"error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True},
+        strict=False,
+    )(choose)
+    return stub
+
+
+# ---------------------------------------------------------------------------------------------
+# Numbers written in a loss's scalar function
+
+# Operations whose right-hand side stays a whole number: x ** 2 is two factors, not pow(x, 2.0).
+_WHOLE_RIGHT = {operator.pow, operator.ipow, operator.lshift, operator.rshift}
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _WeakNumbers(FunctionPass):  # type: ignore[misc]
+    """Give Python numbers the precision of the function's arguments, as NumPy 2 does.
+
+    Numba types `0.5 * float32` and `1 - float32` as float64, which halves the width of SIMD. Under
+    NumPy's rule for Python numbers (NEP 50) both are float32, and so are they in a scalar function
+    that is called with float32.
+    """
+
+    _name = "fastloss_weak_numbers"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        floats = [argument for argument in state.args if isinstance(argument, types.Float)]
+        if not floats or max(floats, key=lambda number: number.bitwidth) != types.float32:
+            return False
+        whole = set(_whole_numbers(state.func_ir))
+        for block in state.func_ir.blocks.values():
+            for statement in block.find_insts(ir.Assign):
+                source = statement.value
+                if (
+                    isinstance(source, (ir.Const, ir.Global, ir.FreeVar))
+                    and type(source.value) in (int, float)
+                    and statement.target.name not in whole
+                ):
+                    statement.value = ir.Const(np.float32(source.value), source.loc)
+        # Definitions hold the replaced values, which later passes look up.
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+def _whole_numbers(func_ir: Any) -> Iterator[str]:
+    """The variables that count, index or shift: these stay integers."""
+    for block in func_ir.blocks.values():
+        for statement in block.find_insts(ir.Assign):
+            source = statement.value
+            if not isinstance(source, ir.Expr):
+                continue
+            if source.op in ("binop", "inplace_binop"):
+                function = source.fn if source.op == "binop" else source.immutable_fn
+                if function in _WHOLE_RIGHT:
+                    yield source.rhs.name
+            elif source.op == "getitem":
+                yield source.index.name
+            elif source.op == "call":
+                callee = func_ir.get_definition(source.func)
+                if getattr(callee, "value", None) is range:
+                    yield from (argument.name for argument in source.args)
+
+
+class _WeakNumbersCompiler(CompilerBase):  # type: ignore[misc]
+    def define_pipelines(self) -> list[Any]:
+        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.add_pass_after(_WeakNumbers, IRProcessing)
+        manager.finalize()
+        return [manager]
+
+
+# ---------------------------------------------------------------------------------------------
+# Fingerprints
+
+
+def fingerprint(function: Function) -> str:
+    """A digest of all that the compiled code of `function` depends on, but for the signature."""
+    digest = hashlib.sha256()
+    for part in _function_parts(function, ()):
+        digest.update(part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _function_parts(function: Function, callers: tuple[Function, ...]) -> Iterator[str]:
+    if function in callers:  # a recursive function: its text is being written further up
+        yield f"recursive {function.__qualname__}"
+        return
+    callers = (*callers, function)
+    assert isinstance(function, python_types.FunctionType)
+    yield f"function {function.__name__} {sorted(flags_of(function))}"
+    yield from _code_parts(function.__code__)
+    for name, value in _globals(function):
+        yield f"global {name}"
+        yield from _value_parts(value, function, callers)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield f"free {name}"
+        yield from _value_parts(cell.cell_contents, function, callers)
+    yield from _value_parts(function.__defaults__, function, callers)
+
+
+def _code_parts(code: python_types.CodeType) -> Iterator[str]:
+    yield f"code {code.co_argcount} {code.co_flags} {code.co_varnames} {code.co_names}"
+    yield code.co_code.hex()
+    for constant in code.co_consts:
+        if isinstance(constant, python_types.CodeType):
+            yield from _code_parts(constant)
+        else:
+            yield f"{type(constant).__name__} {constant!r}"
+
+
+def _value_parts(
+    value: Any, user: python_types.FunctionType, callers: tuple[Function, ...]
+) -> Iterator[str]:
+    """What a value that compiled code refers to adds to the fingerprint."""
+    if isinstance(value, ByPrecision):
+        yield from _function_parts(value.float32, callers)
+        yield from _function_parts(value.float64, callers)
+    elif isinstance(value, python_types.FunctionType):
+        if _versioned(value.__module__):
+            yield f"function {value.__module__}.{value.__qualname__}"
+        else:
+            intrinsic = _intrinsic(value)
+            yield from _function_parts(getattr(intrinsic, "_defn", value), callers)
+    elif isinstance(value, numba.core.dispatcher.Dispatcher):
+        yield f"dispatcher {sorted(map(repr, value.targetoptions.items()))}"
+        yield from _function_parts(value.py_func, callers)
+    elif isinstance(value, python_types.ModuleType):
+        yield f"module {value.__name__}"
+        if not _versioned(value.__name__):
+            for name in sorted(set(user.__code__.co_names) & set(vars(value))):
+                attribute = getattr(value, name)
+                if not isinstance(attribute, python_types.ModuleType):
+                    yield f"attribute {name}"
+                    yield from _value_parts(attribute, user, callers)
+    elif isinstance(value, type):
+        yield f"type {value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
+    elif isinstance(value, np.ndarray):
+        yield f"array {value.dtype} {value.shape} {value.tobytes().hex()}"
+    else:
+        yield f"{type(value).__qualname__} {value!r}"
+
+
+def _versioned(module: str) -> bool:
+    """Whether a module belongs to Python or to a package whose version is in the key."""
+    package = module.partition(".")[0]
+    return package in ("numba", "numpy", "llvmlite") or package in sys.stdlib_module_names
+
+
+def _globals(function: python_types.FunctionType) -> list[tuple[str, Any]]:
+    """The global names that `function`, or a function written inside it, uses."""
+
+    def names(code: python_types.CodeType) -> Iterator[str]:
+        yield from code.co_names
+        for constant in code.co_consts:
+            if isinstance(constant, python_types.CodeType):
+                yield from names(constant)
+
+    scope = function.__globals__
+    return [(name, scope[name]) for name in sorted(set(names(function.__code__))) if name in scope]
+
+
+# ---------------------------------------------------------------------------------------------
+# The store, as Numba's dispatcher wants to see it
+
+
+class _StoredCode(_Cache):  # type: ignore[misc]
+    def __init__(self, name: str, mark: str) -> None:
+        self._name = name
+        self._mark = mark
+
+    @property
+    def cache_path(self) -> str:
+        return str(cache.folder())
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        target_context.refresh()
+        payload = cache.load(self._file(sig, target_context.codegen()))
+        if payload is None:
+            return None
+        try:
+            result = CompileResult._rebuild(target_context, *pickle.loads(payload))
+        except Exception:  # written by something else under our name: as good as absent
+            return None
+        counts["loaded"] += 1
+        return result
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        counts["compiled"] += 1
+        if not data.library.has_dynamic_globals:  # those hold addresses of this process
+            cache.store(self._file(sig, data.codegen), dumps(data._reduce()))
+
+    def _file(self, sig: Any, codegen: Any) -> str:
+        versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
+        switches = (numba.config.BOUNDSCHECK, numba.config.OPT, numba.config.DEBUGINFO_DEFAULT)
+        machine = (platform.machine(), codegen.magic_tuple())
+        key = repr((self._mark, str(sig), versions, switches, machine))
+        return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:40]}"
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def flush(self) -> None: ...

@@ -1,0 +1,310 @@
+"""The loop over rows of classes, written once, and what each kind of loss does with one row.
+
+A row function has the form `row(extras, target, x, factor, grad_out, hess_out, scratch) -> loss`.
+`target` is the class id of the row, or its soft labels; `x` is the row of `y_pred` as stored;
+`factor` multiplies the derivatives, which are written in storage form. The loss is not multiplied
+by anything: the loop weighs it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .bits import larger
+from .flags import fastmath
+from .form import Form, Function
+from .scalar import exp, log1p
+
+# Stored numbers, about, whose losses make one partial sum. Fixed: see `elementwise.BLOCK`.
+BLOCK = 1 << 14
+# Exponentials added up in the arithmetic dtype before their sum goes on in float64: with the lanes
+# of SIMD each float32 sum has few terms, and 131,072 classes are as exact as 10.
+CHUNK = 1 << 10
+
+
+def fill(out: Any, stored: Any) -> None:
+    """Write the same stored number everywhere; outputs that are not wanted are empty."""
+    for j in range(out.size):
+        out[j] = stored
+
+
+def rowwise(row: Function, form: Form, ignoring: bool) -> Function:
+    """A kernel that applies `row` to every row, weighs and adds up the losses."""
+    decode_true, encode = form.decode_true, form.encode
+    class_ids, weighted, per_sample = form.class_ids, form.weighted, form.per_sample
+    with_grad = form.with_grad
+    number, double = form.number, np.float64
+
+    def rowwise_kernel(
+        options: Any,
+        scale: Any,
+        block: Any,
+        y_true: Any,
+        y_pred: Any,
+        weight: Any,
+        losses_out: Any,
+        grad_out: Any,
+        hess_out: Any,
+        partials: Any,
+    ) -> None:
+        n_classes, ignore_index, extras = options
+        scratch = np.empty(n_classes if with_grad else 0, number)
+        n_rows = y_pred.size // n_classes
+        for b in range(partials.size):
+            total = 0.0
+            for r in range(b * block, min((b + 1) * block, n_rows)):
+                start = r * n_classes
+                stop = start + n_classes
+                if class_ids:
+                    target = decode_true(y_true[r])
+                else:
+                    target = y_true[start:stop]
+                w = double(weight[r]) if weighted else 1.0
+                left_out = w == 0.0
+                if ignoring:
+                    left_out = left_out or target == ignore_index
+                loss = 0.0
+                if left_out:
+                    fill(grad_out[start:stop], encode(number(0)))
+                    fill(hess_out[start:stop], encode(number(0)))
+                else:
+                    loss = w * row(
+                        extras,
+                        target,
+                        y_pred[start:stop],
+                        w * scale,
+                        grad_out[start:stop],
+                        hess_out[start:stop],
+                        scratch,
+                    )
+                total += loss
+                if per_sample:
+                    losses_out[r] = number(loss)
+            partials[b] = total
+
+    return rowwise_kernel
+
+
+# ---------------------------------------------------------------------------------------------
+# Softmax cross-entropy
+
+
+def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Function:
+    """Softmax cross-entropy of one row of logits x against the target masses t.
+
+    With m the largest logit, e_j = exp(x_j - m), S = sum of e_j and rest = S - 1, which is summed
+    without the 1 and so keeps its digits when the model is confident:
+
+        loss       = sum of t_j ((m - x_j) + log1p(rest))
+        gradient_j = T e_j / S - t_j,            T = sum of t_j
+        hessian_j  = T p_j (1 - p_j),            p_j = e_j / S
+
+    The mass of a class is its class weight times its label, the label being smoothed if asked.
+    """
+    decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
+    class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
+    number, double = form.number, np.float64
+    one_hot = class_ids and not smoothed
+
+    # NaN is not looked for here; it shows in the sum of the exponentials.
+    @fastmath("nnan", "reassoc")
+    def row_max(x: Any) -> Any:
+        largest = number(-np.inf)
+        for j in range(x.size):
+            largest = larger(decode(x[j]), largest)
+        return largest
+
+    @fastmath("reassoc")
+    def chunk_rest(x: Any, largest: Any, exps: Any) -> Any:
+        """The sum of exp(x_j - largest) over x_j < largest, and how often x_j = largest.
+
+        A largest logit gets exp = 1 by definition, so that +inf - inf is never asked for.
+        """
+        rest = number(0)
+        maxima = number(0)
+        for j in range(x.size):
+            x_j = decode(x[j])
+            is_largest = x_j == largest
+            exp_j = exp(x_j - largest)
+            rest += number(0) if is_largest else exp_j
+            maxima += number(1) if is_largest else number(0)
+            if with_grad:
+                exps[j] = number(1) if is_largest else exp_j
+        return double(rest), double(maxima)
+
+    def row_rest(x: Any, largest: Any, exps: Any) -> Any:
+        """S - 1: the sum of exp(x_j - largest) over all classes but one of the largest."""
+        rest = 0.0
+        maxima = 0.0
+        for start in range(0, x.size, CHUNK):
+            stop = start + CHUNK
+            chunk, count = chunk_rest(x[start:stop], largest, exps[start:stop])
+            rest += chunk
+            maxima += count
+        # No limit exists for a row of -inf, nor for several +inf; here too is a row of NaN.
+        if largest == number(-np.inf) or (largest == number(np.inf) and maxima > 1.0):
+            return np.nan
+        return rest + (maxima - 1.0)
+
+    def mass(extras: Any, target: Any, j: Any) -> Any:
+        class_weight, smoothing, share = extras
+        if class_ids:
+            label = number(1) if j == target else number(0)
+        else:
+            label = decode_true(target[j])
+        if smoothed:
+            label = number(1.0 - smoothing) * label + number(share)
+        if class_weighted:
+            label = number(class_weight[j]) * label
+        return label
+
+    @fastmath("reassoc")
+    def chunk_loss(extras: Any, target: Any, x: Any, largest: Any, log_sum: Any, at: Any) -> Any:
+        """The sums of t_j ((m - x_j) + log_sum) and of t_j over classes at, at + 1, ..."""
+        loss = number(0)
+        total = number(0)
+        for j in range(x.size):
+            x_j = decode(x[j])
+            t = mass(extras, target, at + j)
+            gap = number(0) if x_j == largest else largest - x_j
+            loss += number(0) if t == number(0) else t * (gap + log_sum)
+            total += t
+        return double(loss), double(total)
+
+    def row_loss(extras: Any, target: Any, x: Any, largest: Any, log_sum: Any) -> Any:
+        """The loss of the row and T."""
+        if one_hot:
+            x_y = decode(x[target])
+            gap = number(0) if x_y == largest else largest - x_y
+            t = number(extras[0][target]) if class_weighted else number(1)
+            loss = number(0) if t == number(0) else t * (gap + log_sum)
+            return double(loss), double(t)
+        loss = 0.0
+        total = 0.0
+        for start in range(0, x.size, CHUNK):
+            part = x[start : start + CHUNK]
+            sums = chunk_loss(extras, target, part, largest, log_sum, start)
+            loss += sums[0]
+            total += sums[1]
+        return loss, total
+
+    def write_derivatives(
+        extras: Any,
+        target: Any,
+        total: Any,
+        rest: Any,
+        factor: Any,
+        exps: Any,
+        grad_out: Any,
+        hess_out: Any,
+    ) -> None:
+        to_probability = number(1.0 / (1.0 + rest))
+        # 1 - p of a class with p > 1/2, without subtracting: the gradient of a confident row
+        # keeps its digits as its loss does.
+        confident = rest < 1.0
+        complement = number(rest / (1.0 + rest))
+        total_ = number(total)
+        factor_ = number(factor)
+        slope = number(total * factor / (1.0 + rest))
+        for j in range(exps.size):
+            if one_hot:
+                grad_out[j] = encode(slope * exps[j])
+            else:
+                t = mass(extras, target, j)
+                p = exps[j] * to_probability
+                excess = total_ * p - t
+                if confident:
+                    excess = (total_ - t) - total_ * complement if exps[j] == number(1) else excess
+                grad_out[j] = encode(factor_ * excess)
+            if with_hess:
+                p = exps[j] * to_probability
+                q = number(1) - p
+                if confident:
+                    q = complement if exps[j] == number(1) else q
+                hess_out[j] = encode(factor_ * (total_ * (p * q)))
+        if one_hot:
+            p = exps[target] * to_probability
+            excess = p - number(1)
+            if confident and exps[target] == number(1):
+                excess = -complement
+            grad_out[target] = encode(factor_ * (total_ * excess))
+
+    def row(
+        extras: Any,
+        target: Any,
+        x: Any,
+        factor: Any,
+        grad_out: Any,
+        hess_out: Any,
+        scratch: Any,
+    ) -> Any:
+        if class_ids and (target < 0 or target >= x.size):
+            # The labels were checked, so they changed since: stay inside the arrays.
+            fill(grad_out, encode(number(np.nan)))
+            fill(hess_out, encode(number(np.nan)))
+            return np.nan
+        largest = row_max(x)
+        rest = row_rest(x, largest, scratch)
+        loss, total = row_loss(extras, target, x, largest, log1p(number(rest)))
+        if total == 0.0:  # a row whose classes all weigh nothing is left out
+            fill(grad_out, encode(number(0)))
+            fill(hess_out, encode(number(0)))
+        elif with_grad:
+            write_derivatives(extras, target, total, rest, factor, scratch, grad_out, hess_out)
+        return loss
+
+    return row
+
+
+# ---------------------------------------------------------------------------------------------
+# Losses that are a sum over the classes of a scalar function
+
+
+def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
+    """The sum over the classes of `scalar(self, y_true, y_pred) -> (loss, gradient, hessian)`.
+
+    A class id stands for one-hot labels, and a class of label 0 for nothing at all: only the
+    number at the class id is read.
+    """
+    decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
+    class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
+    number, double = form.number, np.float64
+
+    @fastmath("reassoc")
+    def chunk(
+        self: Any, target: Any, x: Any, factor: Any, grad_out: Any, hess_out: Any
+    ) -> Any:
+        loss = 0.0
+        for j in range(x.size):
+            results = scalar(self, decode_true(target[j]), decode(x[j]))
+            loss += double(results[0])
+            if with_grad:
+                grad_out[j] = encode(factor * number(results[1]))
+            if with_hess:
+                hess_out[j] = encode(factor * number(results[2]))
+        return loss
+
+    def row(
+        extras: Any,
+        target: Any,
+        x: Any,
+        factor: Any,
+        grad_out: Any,
+        hess_out: Any,
+        scratch: Any,
+    ) -> Any:
+        self = parameters(*extras)
+        if not class_ids:
+            return chunk(self, target, x, number(factor), grad_out, hess_out)
+        fill(grad_out, encode(number(0)))
+        fill(hess_out, encode(number(0)))
+        if target < 0 or target >= x.size:  # changed since the check: stay inside the arrays
+            return np.nan
+        results = scalar(self, number(1), decode(x[target]))
+        if with_grad:
+            grad_out[target] = encode(number(factor) * number(results[1]))
+        if with_hess:
+            hess_out[target] = encode(number(factor) * number(results[2]))
+        return double(results[0])
+
+    return row

@@ -1,0 +1,293 @@
+"""What every loss can do: its verbs, and how its data lies.
+
+`Loss` has the verbs and the reductions. `ElementwiseLoss`, which users derive their own losses
+from, and `RowwiseLoss` say how the arrays belong together and which loop runs over them. The
+losses themselves are options, a docstring and a formula.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from ._arrays import (
+    Array,
+    as_array,
+    check_classes,
+    check_same_shape,
+    check_weight_shape,
+    format_of,
+)
+from ._evaluate import Batch, Labels, evaluate
+from .kernels import elementwise, rowwise
+from .kernels.form import Form
+
+_UNBOUNDED = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Loss(ABC):
+    """A loss: an immutable object whose fields are its options and whose verbs take the data.
+
+    Every verb takes the labels first and the predictions second, of any real dtype and layout.
+    `sample_weight` multiplies the loss of each sample; a sample of weight 0 is left out, whatever
+    it holds. `normalizer` replaces the denominator of a mean: pass the number of samples of the
+    whole when a call sees a part of it (gradient accumulation, data-parallel sums).
+    """
+
+    reduction: Literal["mean", "sum", "none"] = field(default="mean", kw_only=True)
+
+    # What messages call the two arguments, and the range that the numbers of each must lie in.
+    names: ClassVar[tuple[str, str]] = ("y_true", "y_pred")
+    y_true_range: ClassVar[tuple[float, float]] = _UNBOUNDED
+    y_pred_range: ClassVar[tuple[float, float]] = _UNBOUNDED
+    # Whether float64 (or wide integer) labels make the arithmetic float64 when predictions are
+    # float32. Labels between 0 and 1 do not: their rounding is that of the result.
+    y_true_widens: ClassVar[bool] = True
+    # Numbers of y_pred in a block.
+    block_size: ClassVar[int]
+    # How class ids are read: none ignored, all classes of the same weight.
+    _labels: ClassVar[Labels] = Labels()
+
+    def __post_init__(self) -> None:
+        if self.reduction not in ("mean", "sum", "none"):
+            raise ValueError(
+                f'reduction is {self.reduction!r}, but must be one of "mean", "sum", "none"'
+            )
+
+    # -----------------------------------------------------------------------------------------
+    # The verbs
+
+    def __call__(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        /,
+        *,
+        sample_weight: Any = None,
+        normalizer: float | None = None,
+        out: Array | None = None,
+    ) -> Any:
+        """The loss.
+
+        Returns a float, or with `reduction="none"` the loss of each sample: an array of the dtype
+        of the arithmetic (float64 if the data is, else float32), written into `out` if given.
+
+        Raises TypeError for dtypes and ValueError for shapes, labels, probabilities and weights
+        that make no sense, before anything is written.
+        """
+        if out is not None and self.reduction != "none":
+            raise ValueError(
+                f'out is for the loss of each sample, and with reduction="{self.reduction}" the '
+                'loss is one number: leave out= away, or build the loss with reduction="none"'
+            )
+        batch = self._batch(y_true, y_pred, sample_weight)
+        return evaluate(self, batch, normalizer, losses_out=out).value
+
+    def value_and_grad(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        /,
+        *,
+        sample_weight: Any = None,
+        normalizer: float | None = None,
+        out: Array | None = None,
+    ) -> tuple[Any, Array]:
+        """The loss and its gradient with respect to `y_pred`, in one pass.
+
+        The gradient is that of the reduced loss, or of the sum with `reduction="none"`. It has the
+        shape and the floating dtype of `y_pred` and is written into `out` if given, which may be
+        `y_pred` itself.
+        """
+        batch = self._batch(y_true, y_pred, sample_weight)
+        results = evaluate(self, batch, normalizer, grad_out=out, with_grad=True)
+        return results.value, results.grad
+
+    def grad(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        /,
+        *,
+        sample_weight: Any = None,
+        normalizer: float | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """The gradient alone; `value_and_grad` costs the same."""
+        batch = self._batch(y_true, y_pred, sample_weight)
+        return evaluate(
+            self, batch, normalizer, grad_out=out, with_value=False, with_grad=True
+        ).grad
+
+    def grad_hess(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        /,
+        *,
+        sample_weight: Any = None,
+        normalizer: float | None = None,
+        out: tuple[Array, Array] | None = None,
+    ) -> tuple[Array, Array]:
+        """The gradient and the diagonal of the Hessian with respect to `y_pred`, in one pass.
+
+        `out` is a pair of arrays for the two; the first may be `y_pred` itself.
+        """
+        if out is not None and not (isinstance(out, tuple) and len(out) == 2):
+            raise TypeError(f"out must be a pair of arrays (grad, hess), got {type(out).__name__}")
+        grad_out, hess_out = out or (None, None)
+        batch = self._batch(y_true, y_pred, sample_weight)
+        results = evaluate(
+            self,
+            batch,
+            normalizer,
+            grad_out=grad_out,
+            hess_out=hess_out,
+            with_value=False,
+            with_grad=True,
+            with_hess=True,
+        )
+        return results.grad, results.hess
+
+    # -----------------------------------------------------------------------------------------
+    # What families and losses supply
+
+    @abstractmethod
+    def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
+        """The arguments as arrays, after all checks that need no look at the numbers."""
+
+    @abstractmethod
+    def _kernel(self, form: Form) -> Callable[..., None]:
+        """The kernel for this form, as a plain function."""
+
+    @abstractmethod
+    def _structure(self) -> Any:
+        """A hashable key of all that `_kernel` compiles in."""
+
+    @abstractmethod
+    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
+        """What the kernel is told of this loss at each call."""
+
+    @cached_property
+    def _parameters(self) -> tuple[type, tuple[Any, ...]]:
+        """The named tuple that stands for `self` in a compiled scalar function, and its values."""
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        numbers = {
+            name: value for name, value in options.items() if isinstance(value, (bool, int, float))
+        }
+        return _parameter_type(type(self).__name__, tuple(numbers)), tuple(numbers.values())
+
+    def _parameters_in(self, form: Form) -> tuple[Any, ...]:
+        """The values in the precision of the arithmetic; switches stay switches."""
+        return tuple(
+            value if isinstance(value, bool) else form.number(value)
+            for value in self._parameters[1]
+        )
+
+    def _scalar_structure(self) -> Any:
+        kind, values = self._parameters
+        return type(self).scalar, kind, tuple(isinstance(value, bool) for value in values)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {option.name: getattr(self, option.name) for option in fields(self)}
+
+
+@cache
+def _parameter_type(name: str, options: tuple[str, ...]) -> type:
+    return namedtuple(name, options)
+
+
+class ElementwiseLoss(Loss):
+    """A loss of independent elements: one scalar function, from which all else follows.
+
+    Derive from it, give the options as fields of a frozen dataclass, and write
+
+        def scalar(self, y_true, y_pred):
+            return loss, gradient              # or: return loss, gradient, hessian
+
+    for two numbers, with derivatives by `y_pred`. The function is compiled, in float32 and in
+    float64; a number written in it takes the precision of the data, as in NumPy. `self` has the
+    options that are numbers or switches. Call `exp`, `log`, `log1p`, `sigmoid` and `softplus` from
+    `fastloss.scalar`, which compile to SIMD code; those of `math` work and are several times
+    slower. Set `y_true_range` and `y_pred_range` if only some numbers make sense.
+    `check_gradient()` compares the derivatives with finite differences.
+
+    >>> from dataclasses import dataclass
+    >>> import fastloss as fl
+    >>> from fastloss.scalar import log1p
+    >>> @dataclass(frozen=True)
+    ... class Cauchy(fl.ElementwiseLoss):
+    ...     scale: float = 1.0
+    ...
+    ...     def scalar(self, y_true, y_pred):
+    ...         r = (y_pred - y_true) / self.scale
+    ...         return log1p(r * r), 2 * r / (self.scale * (1 + r * r))
+    >>> Cauchy(scale=2.0).grad([0.0, 0.0], [2.0, -2.0])
+    array([ 0.25, -0.25])
+    """
+
+    block_size = elementwise.BLOCK
+
+    @abstractmethod
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
+        """The loss of one element and its first, or first and second, derivative by `y_pred`."""
+
+    def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
+        y_true = as_array(y_true, self.names[0])
+        y_pred = as_array(y_pred, self.names[1])
+        true = format_of(y_true, self.names[0])
+        pred = format_of(y_pred, self.names[1])
+        check_same_shape(y_true, y_pred, self.names)
+        shape = y_pred.shape
+        weight = None
+        if sample_weight is not None:
+            weight = as_array(sample_weight, "sample_weight")
+            if y_pred.ndim > 1 and weight.shape == shape[:1]:
+                weight = np.broadcast_to(weight.reshape(-1, *[1] * (y_pred.ndim - 1)), shape)
+            check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
+        return Batch(y_true, true, y_pred, pred, weight, shape, 1, False)
+
+    def _kernel(self, form: Form) -> Callable[..., None]:
+        return elementwise.elementwise(type(self).scalar, self._parameters[0], form)
+
+    def _structure(self) -> Any:
+        return self._scalar_structure()
+
+    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
+        return self._parameters_in(form)
+
+
+class RowwiseLoss(Loss):
+    """A loss of rows over classes, the last axis of `y_pred`; all axes before it are samples.
+
+    `y_true` has one integer class id for each sample, or labels of the shape of `y_pred`.
+    """
+
+    block_size = rowwise.BLOCK
+    y_true_range = (0.0, 1.0)
+    y_true_widens = False
+
+    def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
+        y_true = as_array(y_true, self.names[0])
+        y_pred = as_array(y_pred, self.names[1])
+        true = format_of(y_true, self.names[0])
+        pred = format_of(y_pred, self.names[1])
+        check_classes(y_true, true, y_pred, pred, self.names)
+        sample_shape = y_pred.shape[:-1]
+        class_ids = y_true.ndim < y_pred.ndim
+        if class_ids and true.kind == "float":  # an empty list: there is nothing to mistake
+            y_true = y_true.astype(np.int64)
+            true = format_of(y_true, self.names[0])
+        weight = None
+        if sample_weight is not None:
+            weight = as_array(sample_weight, "sample_weight")
+            check_weight_shape(weight, sample_shape, "row")
+        return Batch(
+            y_true, true, y_pred, pred, weight, sample_shape, y_pred.shape[-1], class_ids
+        )
