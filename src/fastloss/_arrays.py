@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from .kernels.storage import bits_type
 
-FLOATS = ("float16", "bfloat16", "float32", "float64")
+Array = np.ndarray[Any, Any]
 
 
 class Format(NamedTuple):
@@ -21,10 +21,14 @@ class Format(NamedTuple):
 
     name: str  # as in numpy: "float32", "bfloat16", "int64", "bool"
     kind: str  # "float", "int" or "bool"
-    native: bool  # in the byte order of this machine
+    dtype: np.dtype[Any]  # in the byte order of this machine
+    bits: np.dtype[Any]  # what a kernel takes these numbers for
 
 
-_formats: dict[np.dtype[Any], Format] = {}
+FLOAT32 = Format("float32", "float", np.dtype(np.float32), np.dtype(np.float32))
+FLOAT64 = Format("float64", "float", np.dtype(np.float64), np.dtype(np.float64))
+
+_formats: dict[np.dtype[Any], Format] = {FLOAT32.dtype: FLOAT32, FLOAT64.dtype: FLOAT64}
 
 
 def format_of(array: Array, name: str) -> Format:
@@ -34,7 +38,7 @@ def format_of(array: Array, name: str) -> Format:
         return _formats[dtype]
     except KeyError:
         pass
-    if dtype.name in FLOATS:
+    if dtype.name in ("float16", "bfloat16", "float32", "float64"):
         kind = "float"
     elif dtype.kind in "iu":
         kind = "int"
@@ -42,7 +46,8 @@ def format_of(array: Array, name: str) -> Format:
         kind = "bool"
     else:
         raise TypeError(f"{name} has dtype {dtype}: {_remedy(dtype, name)}")
-    return _formats.setdefault(dtype, Format(dtype.name, kind, dtype.isnative))
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    return _formats.setdefault(dtype, Format(dtype.name, kind, native, bits_type(dtype.name)))
 
 
 def _remedy(dtype: np.dtype[Any], name: str) -> str:
@@ -130,13 +135,13 @@ def _pieces(array: Array, start: int, stop: int, offset: int = 0) -> Iterator[tu
         yield from _pieces(array[last], 0, tail, offset)
 
 
-def canonical(array: Array, stored: np.dtype[Any], bits: np.dtype[Any]) -> Array | Strided:
-    """`array` as a kernel takes it: one-dimensional and of dtype `stored`, seen as `bits`."""
+def canonical(array: Array, form: Format) -> Array | Strided:
+    """`array` as a kernel takes it: one-dimensional, its numbers stored as `form` says."""
     flags = array.flags
-    if array.dtype == stored and flags.c_contiguous and flags.aligned and array.dtype.isnative:
+    if array.dtype == form.dtype and flags.c_contiguous and flags.aligned:
         flat = array if array.ndim == 1 else array.reshape(-1)
-        return flat if stored == bits else flat.view(bits)
-    return Strided(array, stored, bits)
+        return flat if form.bits is form.dtype else flat.view(form.bits)
+    return Strided(array, form.dtype, form.bits)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -198,12 +203,25 @@ def check_out(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any])
         raise TypeError(f"{name} must be a numpy array, got {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"{name} has shape {out.shape}, but the result has shape {shape}")
-    if out.dtype != dtype:
+    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{name} has dtype {out.dtype}, but the result has dtype {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only: pass an array that can be written")
-    if any(step == 0 and n > 1 for step, n in zip(out.strides, shape, strict=True)):
-        raise ValueError(f"{name} repeats the same memory along an axis: pass a plain array")
+    if not out.flags.c_contiguous and _overlaps_itself(out):
+        raise ValueError(f"{name} uses the same memory for several elements: pass a plain array")
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether elements may share memory: an axis must step over all that smaller steps span."""
+    span = array.itemsize
+    for step, n in sorted(
+        (abs(step), n) for step, n in zip(array.strides, array.shape, strict=True)
+    ):
+        if n > 1:
+            if step < span:
+                return True
+            span += step * (n - 1)
+    return False
 
 
 def check_no_overlap(
@@ -212,7 +230,7 @@ def check_no_overlap(
     if not np.may_share_memory(out, other):
         return
     try:
-        overlap = np.shares_memory(out, other, max_work=100_000)
+        overlap = np.shares_memory(out, other, max_work=100_000)  # type: ignore[arg-type]
     except (np.exceptions.TooHardError, OverflowError):
         overlap = True
     if overlap:
@@ -240,7 +258,8 @@ def report_class_id(
     labels: Array, start: int, stop: int, n_classes: int, ignore_index: int | None, name: str
 ) -> None:
     """Raise ValueError for the first class id in [start, stop) that is not one."""
-    part = Strided(labels, labels.dtype.newbyteorder("="), labels.dtype).read(start, stop)
+    form = format_of(labels, name)
+    part = Strided(labels, form.dtype, form.dtype).read(start, stop)
     bad = (part < 0) | (part >= n_classes)
     if ignore_index is not None:
         bad &= part != ignore_index
@@ -255,7 +274,9 @@ def report_class_id(
     )
 
 
-def report_range(array: Array, start: int, stop: int, limits: tuple[float, float], name: str) -> None:
+def report_range(
+    array: Array, start: int, stop: int, limits: tuple[float, float], name: str
+) -> None:
     """Raise ValueError for the first number in [start, stop) that is outside the limits."""
     part = _float64(array, start, stop)
     value, place = _first(part, (part < limits[0]) | (part > limits[1]), start, array.shape)
@@ -276,12 +297,10 @@ def report_weight(weight: Array, start: int, stop: int) -> None:
 
 
 def _float64(array: Array, start: int, stop: int) -> Array:
-    return Strided(array, np.dtype(np.float64), np.dtype(np.float64)).read(start, stop)
+    return Strided(array, FLOAT64.dtype, FLOAT64.dtype).read(start, stop)
 
 
-def _first(
-    part: Array, bad: Array, start: int, shape: tuple[int, ...]
-) -> tuple[Any, str]:
+def _first(part: Array, bad: Array, start: int, shape: tuple[int, ...]) -> tuple[Any, str]:
     """The first bad number of a part, and its place in the whole as text: "[3, 0]"."""
     found = np.flatnonzero(bad)
     if not found.size:

@@ -21,78 +21,93 @@ STRIDED_TASK = 1 << 15
 
 
 class Cut(NamedTuple):
-    """The samples of a call, the elements of `y_pred` in each, and the samples of a block."""
+    """How the arrays of a call belong to its samples, and its samples to blocks."""
 
     n_samples: int
-    width: int
-    block: int
+    true_width: int  # elements of `y_true` in a sample
+    width: int  # elements of `y_pred` in a sample
+    block: int  # samples in a block
+
+    @property
+    def n_elements(self) -> int:
+        return self.n_samples * self.width
 
     @property
     def n_blocks(self) -> int:
         return -(-self.n_samples // self.block)
 
+    def blocks_of(self, task: int) -> int:
+        """How many blocks a task of so many elements has."""
+        return max(1, task // (self.block * self.width))
+
     def samples(self, first: int, last: int) -> tuple[int, int]:
-        """The range of samples that the blocks first to last - 1 hold."""
+        """The range of samples in the blocks from first to last."""
         return first * self.block, min(last * self.block, self.n_samples)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Elements in a sample of y_true, y_pred, weight, losses_out, grad_out and hess_out."""
+        return self.true_width, self.width, 1, 1, self.width, self.width
 
-class Operand(NamedTuple):
-    """An argument of a kernel: an array, and how many of its elements belong to a sample.
 
-    An array that is not used is empty, and of width 0 in effect, as all its parts are empty.
-    """
+# Of the six arrays of a kernel, the first three are read, the others written.
+_N_READ = 3
 
-    array: Array | Strided
-    width: int
 
-    def part(self, start: int, stop: int) -> Array:
-        """The elements of the samples start to stop, as a kernel reads them."""
-        if isinstance(self.array, Strided):
-            return self.array.read(start * self.width, stop * self.width)
-        return self.array[start * self.width : stop * self.width]
-
-    def room(self, start: int, stop: int) -> Array:
-        """Where a kernel writes the elements of the samples start to stop."""
-        if isinstance(self.array, Strided):
-            return self.array.buffer(start * self.width, stop * self.width)
-        return self.array[start * self.width : stop * self.width]
-
-    def settle(self, start: int, stop: int, room: Array) -> None:
-        """Bring what a kernel wrote to its place, unless it is there."""
-        if isinstance(self.array, Strided):
-            self.array.write(start * self.width, stop * self.width, room)
+def wants_prange(arrays: Sequence[Array | Strided], cut: Cut) -> bool:
+    """Whether Numba's threads do this call: chosen by the user, and large and plain enough."""
+    return (
+        cut.n_elements > SERIAL
+        and _threads.get_backend() == "prange"
+        and not any(isinstance(array, Strided) for array in arrays)
+    )
 
 
 def run(
     kernel: Callable[..., None],
     head: tuple[Any, ...],
-    inputs: Sequence[Operand],
-    outputs: Sequence[Operand],
-    per_block: Sequence[Array],
+    arrays: Sequence[Array | Strided],
+    partials: Array,
     cut: Cut,
+    prange: bool,
 ) -> None:
-    """Call `kernel(*head, block, *inputs, *outputs, *per_block)` for all samples, task by task."""
-    strided = any(isinstance(operand.array, Strided) for operand in (*inputs, *outputs))
-    n_elements = cut.n_samples * cut.width
-    if n_elements <= SERIAL and not strided:
-        arrays = [operand.array for operand in (*inputs, *outputs)]
-        kernel(*head, cut.block, *arrays, *per_block)
+    """Call `kernel(*head, block, *arrays, partials)` for all samples, task by task."""
+    if prange:
+        shape = cut.true_width, cut.width, cut.n_samples, cut.blocks_of(TASK)
+        kernel(_threads.get_num_threads(), *head, cut.block, *arrays, partials, *shape)
         return
-    n_blocks = cut.n_blocks
-    blocks_per_task = max(1, (STRIDED_TASK if strided else TASK) // (cut.block * cut.width))
+    strided = any(isinstance(array, Strided) for array in arrays)
+    if cut.n_elements <= SERIAL and not strided:
+        kernel(*head, cut.block, *arrays, partials)
+        return
+    widths = cut.widths
+    blocks_per_task = cut.blocks_of(STRIDED_TASK if strided else TASK)
 
     def task(index: int) -> None:
         first = index * blocks_per_task
-        last = min(first + blocks_per_task, n_blocks)
+        last = min(first + blocks_per_task, partials.size)
         start, stop = cut.samples(first, last)
-        parts = [operand.part(start, stop) for operand in inputs]
-        rooms = [operand.room(start, stop) for operand in outputs]
-        kernel(*head, cut.block, *parts, *rooms, *[array[first:last] for array in per_block])
-        for operand, room in zip(outputs, rooms, strict=True):
-            operand.settle(start, stop, room)
+        parts = [
+            (part if i < _N_READ else room)(array, start * width, stop * width)
+            for i, (array, width) in enumerate(zip(arrays, widths, strict=True))
+        ]
+        kernel(*head, cut.block, *parts, partials[first:last])
+        for i, array in enumerate(arrays):
+            if i >= _N_READ and isinstance(array, Strided):
+                array.write(start * widths[i], stop * widths[i], parts[i])
 
-    n_tasks = -(-n_blocks // blocks_per_task)
-    _threads.run(task, n_tasks, parallel=n_elements > SERIAL)
+    n_tasks = -(-partials.size // blocks_per_task)
+    _threads.run(task, n_tasks, parallel=cut.n_elements > SERIAL)
+
+
+def part(array: Array | Strided, start: int, stop: int) -> Array:
+    """The elements from start to stop, for a kernel to read; of an absent array, none."""
+    return array.read(start, stop) if isinstance(array, Strided) else array[start:stop]
+
+
+def room(array: Array | Strided, start: int, stop: int) -> Array:
+    """Where a kernel writes the elements from start to stop."""
+    return array.buffer(start, stop) if isinstance(array, Strided) else array[start:stop]
 
 
 def pairwise_sum(partials: Array) -> float:

@@ -2,16 +2,19 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from . import _blocks
 from ._arrays import (
+    FLOAT32,
+    FLOAT64,
     Array,
     Format,
+    Strided,
     canonical,
     check_no_overlap,
     check_out,
@@ -20,20 +23,21 @@ from ._arrays import (
     report_weight,
     same_memory,
 )
-from ._blocks import Operand
+from .kernels.flags import CompilationError
 from .kernels.form import Form
-from .kernels.storage import bits_type
 from .kernels.survey import BAD_WEIGHT, BAD_Y_PRED, BAD_Y_TRUE, survey
 
 if TYPE_CHECKING:
     from .loss import Loss
 
-_FLOAT64 = np.dtype(np.float64)
-# Stands for the class weights of a loss that has none.
-_NO_WEIGHTS = np.empty(0)
-_NO_WEIGHTS.flags.writeable = False
+Verb = Literal["value", "value_and_grad", "grad", "grad_hess"]
+
 # Labels whose numbers float32 cannot hold.
 _WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
+# What kernels get in place of an array that is not there.
+_ABSENT = {dtype: np.empty(0, dtype) for dtype in map(np.dtype, ("float32", "float64", "uint16"))}
+_NO_WEIGHTS = np.empty(0)
+_NO_WEIGHTS.flags.writeable = False
 
 # The kernels made so far in this process.
 _kernels: dict[Any, Any] = {}
@@ -65,112 +69,121 @@ class Results(NamedTuple):
     hess: Any
 
 
+class Plan:
+    """What calls of a loss with the same dtypes and the same verb have in common."""
+
+    def __init__(self, loss: "Loss", batch: Batch, verb: Verb) -> None:
+        pred = batch.pred if batch.pred.kind == "float" else FLOAT64
+        wide = pred is FLOAT64 or (loss.y_true_widens and batch.true.name in _WIDE)
+        self.true, self.pred = batch.true, pred
+        self.arithmetic = FLOAT64 if wide else FLOAT32
+        self.weight = None
+        if batch.weight is not None:
+            self.weight = FLOAT32 if batch.weight.dtype == FLOAT32.dtype else FLOAT64
+        self.form = Form(
+            true=batch.true.name,
+            pred=pred.name,
+            weight=self.weight.name if self.weight else "",
+            arithmetic=self.arithmetic.name,
+            class_ids=batch.class_ids,
+            per_sample=verb.startswith("value") and loss.reduction == "none",
+            with_grad=verb != "value",
+            with_hess=verb == "grad_hess",
+        )
+        self.kernel_key = loss._structure(), self.form
+
+        # What the survey looks at; see `kernels/survey.py`.
+        labels = loss._labels
+        check_true = (
+            not batch.class_ids and _bounded(loss.y_true_range) and self.true.kind != "bool"
+        )
+        check_pred = _bounded(loss.y_pred_range)
+        ignoring = batch.class_ids and labels.ignore_index is not None
+        class_weighted = labels.class_weight is not None
+        self.surveyed = batch.class_ids or check_true or check_pred or class_weighted or self.weight
+        self.survey_form = self.form._replace(
+            arithmetic="float64", per_sample=False, with_grad=False, with_hess=False
+        )
+        self.survey_switches = check_true, check_pred, ignoring, class_weighted
+
+
+def _bounded(limits: tuple[float, float]) -> bool:
+    return limits != (-math.inf, math.inf)
+
+
 def evaluate(
     loss: "Loss",
+    verb: Verb,
     batch: Batch,
     normalizer: float | None,
     *,
     losses_out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
-    with_value: bool = True,
-    with_grad: bool = False,
-    with_hess: bool = False,
 ) -> Results:
     """Run `loss` on `batch`. Nothing is written before the last check has passed."""
-    width = batch.width
-    n_samples = math.prod(batch.sample_shape)
-    cut = _blocks.Cut(n_samples, width, max(1, loss.block_size // width))
-    form = _form(loss, batch, with_value and loss.reduction == "none", with_grad, with_hess)
-    arithmetic = np.dtype(form.arithmetic)
+    y_true, y_pred, weight, width = batch.y_true, batch.y_pred, batch.weight, batch.width
+    key = y_true.dtype, y_pred.dtype, weight is not None and weight.dtype, batch.class_ids, verb
+    plan = loss._plans.get(key)
+    if plan is None:
+        plan = loss._plans[key] = Plan(loss, batch, verb)
+    form, pred = plan.form, plan.pred
 
-    # Outputs: checked if given, made if not, empty if not wanted.
-    pred_dtype = _native(batch.y_pred.dtype) if batch.pred.kind == "float" else _FLOAT64
+    absent = _ABSENT[pred.bits]
+    losses: Array | Strided = _ABSENT[plan.arithmetic.dtype]
+    grad: Array | Strided = absent
+    hess: Array | Strided = absent
     if form.per_sample:
-        losses_out = _output(losses_out, "out", batch.sample_shape, arithmetic, loss, batch)
-    if with_grad:
-        name = "out[0]" if with_hess else "out"
-        shape = batch.y_pred.shape
-        grad_out = _output(grad_out, name, shape, pred_dtype, loss, batch, in_place=True)
-    if with_hess:
-        hess_out = _output(hess_out, "out[1]", batch.y_pred.shape, pred_dtype, loss, batch)
-        check_no_overlap(hess_out, "out[1]", grad_out, "out[0]")
-    outputs = [
-        _operand(losses_out, arithmetic, 1),
-        _operand(grad_out, pred_dtype, width),
-        _operand(hess_out, pred_dtype, width),
-    ]
-    inputs = [
-        _operand(batch.y_true, _native(batch.y_true.dtype), 1 if batch.class_ids else width),
-        _operand(batch.y_pred, pred_dtype, width),
-        _operand(batch.weight, np.dtype(form.weight or "float64"), 1),
-    ]
+        losses_out = _output(losses_out, "out", batch.sample_shape, plan.arithmetic, loss, batch)
+        losses = canonical(losses_out, plan.arithmetic)
+    if form.with_grad:
+        name = "out[0]" if form.with_hess else "out"
+        grad_out = _output(grad_out, name, y_pred.shape, pred, loss, batch, in_place=True)
+        grad = canonical(grad_out, pred)
+        if form.with_hess:
+            hess_out = _output(hess_out, "out[1]", y_pred.shape, pred, loss, batch)
+            check_no_overlap(hess_out, "out[1]", grad_out, "out[0]")
+            hess = canonical(hess_out, pred)
+    inputs = (
+        canonical(y_true, plan.true),
+        canonical(y_pred, pred),
+        canonical(weight, plan.weight) if weight is not None and plan.weight else _NO_WEIGHTS,
+    )
 
-    total_weight = _survey(loss, batch, form, inputs, cut)
+    cut = _blocks.Cut(
+        n_samples=y_pred.size // width,
+        true_width=1 if batch.class_ids else width,
+        width=width,
+        block=max(1, loss.block_size // width),
+    )
+    options = loss._options(form, width)
+    total_weight = _survey(loss, plan, batch, inputs, cut)
     denominator = _denominator(loss, normalizer, total_weight)
     scale = 1.0 / denominator if denominator else 0.0
-
-    partials = np.empty(cut.n_blocks)
-    _run(
-        (loss._structure(), form),
-        lambda: loss._kernel(form),
-        (loss._options(form, width), scale),
-        inputs,
-        outputs,
-        [partials],
-        cut,
-    )
-    value = None
-    if form.per_sample:
-        value = losses_out
-    elif with_value:
+    arrays = (*inputs, losses, grad, hess)
+    try:
+        partials = _run(plan.kernel_key, lambda: loss._kernel(form), options, scale, arrays, cut)
+    except CompilationError as error:
+        raise loss._compilation_error(form, error) from error
+    value: Any = losses_out
+    if verb.startswith("value") and not form.per_sample:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
     return Results(value, grad_out, hess_out)
-
-
-def _form(
-    loss: "Loss", batch: Batch, per_sample: bool, with_grad: bool, with_hess: bool
-) -> Form:
-    pred = batch.pred.name if batch.pred.kind == "float" else "float64"
-    wide = pred == "float64" or (loss.y_true_widens and batch.true.name in _WIDE)
-    weight = ""
-    if batch.weight is not None:
-        weight = "float32" if batch.weight.dtype == np.float32 else "float64"
-    return Form(
-        batch.true.name,
-        pred,
-        weight,
-        "float64" if wide else "float32",
-        batch.class_ids,
-        per_sample,
-        with_grad,
-        with_hess,
-    )
-
-
-def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype if dtype.isnative else dtype.newbyteorder("=")
-
-
-def _operand(array: Array | None, stored: np.dtype[Any], width: int) -> Operand:
-    bits = bits_type(stored.name)
-    if array is None:
-        return Operand(np.empty(0, bits), 0)
-    return Operand(canonical(array, stored, bits), width)
 
 
 def _output(
     out: Array | None,
     name: str,
     shape: tuple[int, ...],
-    dtype: np.dtype[Any],
+    form: Format,
     loss: "Loss",
     batch: Batch,
     in_place: bool = False,
 ) -> Array:
+    """`out`, if it is fit to be written, or a new array."""
     if out is None:
-        return np.empty(shape, dtype)
-    check_out(out, name, shape, dtype)
+        return np.empty(shape, form.dtype)
+    check_out(out, name, shape, form.dtype)
     check_no_overlap(out, name, batch.y_true, loss.names[0])
     if not (in_place and same_memory(out, batch.y_pred)):
         check_no_overlap(out, name, batch.y_pred, loss.names[1], in_place)
@@ -180,54 +193,34 @@ def _output(
 
 
 def _survey(
-    loss: "Loss",
-    batch: Batch,
-    form: Form,
-    inputs: list[Operand],
-    cut: _blocks.Cut,
+    loss: "Loss", plan: Plan, batch: Batch, inputs: tuple[Any, ...], cut: _blocks.Cut
 ) -> float:
     """Check the numbers; return the sum of the weights of the samples that count."""
-    labels = loss._labels
-    ignoring = batch.class_ids and labels.ignore_index is not None
-    class_weighted = labels.class_weight is not None
-    check_true = not batch.class_ids and _bounded(loss.y_true_range) and form.true != "bool"
-    check_pred = _bounded(loss.y_pred_range)
-    if not (batch.class_ids or check_true or check_pred or form.weight or class_weighted):
+    if not plan.surveyed:
         return float(cut.n_samples)
+    weights, ignore_index = loss._labels
     options = (
-        batch.width,
-        labels.ignore_index if ignoring else 0,
-        labels.class_weight if class_weighted else _NO_WEIGHTS,
+        cut.width,
+        ignore_index or 0,
+        _NO_WEIGHTS if weights is None else weights,
+        *loss.y_true_range,
+        *loss.y_pred_range,
     )
-    weight_sums = np.empty(cut.n_blocks)
-    reports = np.empty(cut.n_blocks, np.int64)
-    form = form._replace(arithmetic="float64", per_sample=False, with_grad=False, with_hess=False)
-    switches = (check_true, check_pred, ignoring, class_weighted)
-    _run(
-        (form, switches),
-        lambda: survey(form, *switches),
-        (options, (*loss.y_true_range, *loss.y_pred_range)),
-        inputs,
-        [],
-        [weight_sums, reports],
-        cut,
-    )
-    for b in np.flatnonzero(reports):
-        _report(loss, batch, int(reports[b]), *cut.samples(int(b), int(b) + 1))
-    return _blocks.pairwise_sum(weight_sums)
-
-
-def _bounded(limits: tuple[float, float]) -> bool:
-    return limits != (-math.inf, math.inf)
+    key = plan.survey_form, plan.survey_switches
+    arrays = inputs + (_ABSENT[FLOAT64.dtype],) * 3
+    sums = _run(key, lambda: survey(*key[:1], *key[1]), options, 0.0, arrays, cut)
+    if sums.size and sums.min() < 0.0:
+        b = int(np.flatnonzero(sums < 0.0)[0])
+        _report(loss, batch, int(-sums[b]), *cut.samples(b, b + 1))
+    return _blocks.pairwise_sum(sums)
 
 
 def _report(loss: "Loss", batch: Batch, report: int, start: int, stop: int) -> None:
-    """Raise the error for the first illegal number of the samples in [start, stop)."""
+    """Raise the error for the first illegal number of the samples from start to stop."""
     first, last = start * batch.width, stop * batch.width
     if report & BAD_Y_TRUE and batch.class_ids:
-        report_class_id(
-            batch.y_true, start, stop, batch.width, loss._labels.ignore_index, loss.names[0]
-        )
+        ignore_index = loss._labels.ignore_index
+        report_class_id(batch.y_true, start, stop, batch.width, ignore_index, loss.names[0])
     elif report & BAD_Y_TRUE:
         report_range(batch.y_true, first, last, loss.y_true_range, loss.names[0])
     elif report & BAD_Y_PRED:
@@ -257,7 +250,7 @@ def _no_mean() -> float:
     warnings.warn(
         "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0",
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=4,  # the line that called the verb
     )
     return math.nan
 
@@ -265,19 +258,20 @@ def _no_mean() -> float:
 def _run(
     key: Any,
     make: Callable[[], Callable[..., None]],
-    head: tuple[Any, ...],
-    inputs: list[Operand],
-    outputs: list[Operand],
-    per_block: list[Array],
+    options: tuple[Any, ...],
+    scale: float,
+    arrays: Sequence[Array | Strided],
     cut: _blocks.Cut,
-) -> None:
-    """Run the kernel known as `key` over all blocks; `make` writes it when it is first needed."""
-    kernel = _kernels.get(key)
+) -> Array:
+    """The partial sums of all blocks, by the kernel under `key`; `make` writes it when needed."""
+    partials = np.empty(cut.n_blocks)
+    prange = _blocks.wants_prange(arrays, cut)
+    kernel = _kernels.get((key, prange))
     if kernel is None:
-        from .kernels import jit  # only now: numba takes longer to import than all the rest
+        from .kernels import jit  # only now: to import numba takes longer than all the rest
 
-        examples = [operand.room(0, 0) for operand in (*inputs, *outputs)]
-        arguments = (*head, cut.block, *examples, *per_block)
-        kernel = jit.kernel(make(), arguments, len(outputs) + len(per_block))
-        _kernels[key] = kernel
-    _blocks.run(kernel, head, inputs, outputs, per_block, cut)
+        examples = [_blocks.room(array, 0, 0) for array in arrays]
+        arguments = (options, scale, cut.block, *examples, partials)
+        kernel = _kernels[key, prange] = jit.kernel(make(), arguments, 4, prange)
+    _blocks.run(kernel, (options, scale), arrays, partials, cut, prange)
+    return partials

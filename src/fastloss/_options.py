@@ -8,19 +8,30 @@ from typing import Any
 import numpy as np
 
 
+def plain(value: Any) -> Any:
+    """A number as Python's own bool, int or float, so that equal options are the same option."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
 def check_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
     """Whether an option is a number in [low, high]; infinite only where a limit is meant to be."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not low <= value <= high or value == math.inf:
-        limits = f"between {low:g} and {high:g}" if high < math.inf else f"finite and {low:g} or more"
+    if not low <= float(value) <= high or value == math.inf:
+        limits = (
+            f"between {low:g} and {high:g}" if high < math.inf else f"finite and {low:g} or more"
+        )
         raise ValueError(f"{name} is {value}, but must be {limits}")
 
 
 def check_integer(name: str, value: Any) -> None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
-    if not -(2**63) <= value < 2**63:
+    if not -(2**63) <= int(value) < 2**63:
         raise ValueError(f"{name} is {value}, but must fit into 64 bits")
 
 

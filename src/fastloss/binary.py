@@ -113,6 +113,7 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
         else:
             loss = _share(positive, log_sum - y_pred) + _share(negative, log_sum)
             grad = negative * smaller - positive * larger
+        loss = loss if y_pred == y_pred else y_pred  # NaN, even if the label weighs nothing
         return loss, grad, (positive + negative) * (larger * smaller)
 
 

@@ -23,7 +23,9 @@ from ._arrays import (
     check_weight_shape,
     format_of,
 )
-from ._evaluate import Batch, Labels, evaluate
+from ._evaluate import Batch, Labels, Plan, evaluate
+from ._finite_differences import check_derivatives, random_in
+from ._options import plain
 from .kernels import elementwise, rowwise
 from .kernels.form import Form
 
@@ -55,6 +57,8 @@ class Loss(ABC):
     _labels: ClassVar[Labels] = Labels()
 
     def __post_init__(self) -> None:
+        for option in fields(self):
+            object.__setattr__(self, option.name, plain(getattr(self, option.name)))
         if self.reduction not in ("mean", "sum", "none"):
             raise ValueError(
                 f'reduction is {self.reduction!r}, but must be one of "mean", "sum", "none"'
@@ -87,7 +91,7 @@ class Loss(ABC):
                 'loss is one number: leave out= away, or build the loss with reduction="none"'
             )
         batch = self._batch(y_true, y_pred, sample_weight)
-        return evaluate(self, batch, normalizer, losses_out=out).value
+        return evaluate(self, "value", batch, normalizer, losses_out=out).value
 
     def value_and_grad(
         self,
@@ -106,7 +110,7 @@ class Loss(ABC):
         `y_pred` itself.
         """
         batch = self._batch(y_true, y_pred, sample_weight)
-        results = evaluate(self, batch, normalizer, grad_out=out, with_grad=True)
+        results = evaluate(self, "value_and_grad", batch, normalizer, grad_out=out)
         return results.value, results.grad
 
     def grad(
@@ -121,9 +125,7 @@ class Loss(ABC):
     ) -> Array:
         """The gradient alone; `value_and_grad` costs the same."""
         batch = self._batch(y_true, y_pred, sample_weight)
-        return evaluate(
-            self, batch, normalizer, grad_out=out, with_value=False, with_grad=True
-        ).grad
+        return evaluate(self, "grad", batch, normalizer, grad_out=out).grad  # type: ignore[no-any-return]
 
     def grad_hess(
         self,
@@ -144,19 +146,31 @@ class Loss(ABC):
         grad_out, hess_out = out or (None, None)
         batch = self._batch(y_true, y_pred, sample_weight)
         results = evaluate(
-            self,
-            batch,
-            normalizer,
-            grad_out=grad_out,
-            hess_out=hess_out,
-            with_value=False,
-            with_grad=True,
-            with_hess=True,
+            self, "grad_hess", batch, normalizer, grad_out=grad_out, hess_out=hess_out
         )
         return results.grad, results.hess
 
+    def check_gradient(self, y_true: Any = None, y_pred: Any = None) -> None:
+        """Compare gradient and Hessian with finite differences of loss and gradient, in float64.
+
+        Without data, at random places in the ranges of the loss. Raises ValueError that names the
+        worst place; a kink there, where derivatives jump, is no error of the loss.
+
+        >>> import fastloss as fl
+        >>> fl.mse.check_gradient()
+        """
+        if (y_true is None) != (y_pred is None):
+            raise TypeError(f"give both {self.names[0]} and {self.names[1]}, or neither")
+        if y_true is None:
+            y_true, y_pred = self._examples(np.random.default_rng(0))
+        check_derivatives(self, as_array(y_true, self.names[0]), as_array(y_pred, self.names[1]))
+
     # -----------------------------------------------------------------------------------------
     # What families and losses supply
+
+    @abstractmethod
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Random data to check the derivatives at."""
 
     @abstractmethod
     def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
@@ -174,25 +188,17 @@ class Loss(ABC):
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         """What the kernel is told of this loss at each call."""
 
+    def _has_hessian(self) -> bool:
+        return True
+
+    def _compilation_error(self, form: Form, error: Exception) -> Exception:
+        """What to tell the user when the kernel does not compile."""
+        return error
+
     @cached_property
-    def _parameters(self) -> tuple[type, tuple[Any, ...]]:
-        """The named tuple that stands for `self` in a compiled scalar function, and its values."""
-        options = {option.name: getattr(self, option.name) for option in fields(self)}
-        numbers = {
-            name: value for name, value in options.items() if isinstance(value, (bool, int, float))
-        }
-        return _parameter_type(type(self).__name__, tuple(numbers)), tuple(numbers.values())
-
-    def _parameters_in(self, form: Form) -> tuple[Any, ...]:
-        """The values in the precision of the arithmetic; switches stay switches."""
-        return tuple(
-            value if isinstance(value, bool) else form.number(value)
-            for value in self._parameters[1]
-        )
-
-    def _scalar_structure(self) -> Any:
-        kind, values = self._parameters
-        return type(self).scalar, kind, tuple(isinstance(value, bool) for value in values)
+    def _plans(self) -> dict[Any, Plan]:
+        """What was worked out for earlier calls."""
+        return {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {option.name: getattr(self, option.name) for option in fields(self)}
@@ -203,7 +209,77 @@ def _parameter_type(name: str, options: tuple[str, ...]) -> type:
     return namedtuple(name, options)
 
 
-class ElementwiseLoss(Loss):
+class ScalarLoss(Loss):
+    """A loss that is defined by one scalar function and its numeric options."""
+
+    @abstractmethod
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
+        """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
+
+    @cached_property
+    def _parameters(self) -> dict[str, bool | int | float]:
+        """The options that compiled code knows."""
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        return {
+            key: value for key, value in options.items() if isinstance(value, (bool, int, float))
+        }
+
+    @property
+    def _parameter_type(self) -> type:
+        """The named tuple that stands for `self` in compiled code."""
+        return _parameter_type(type(self).__name__, tuple(self._parameters))
+
+    def _parameters_in(self, form: Form) -> tuple[Any, ...]:
+        """The values in the precision of the arithmetic; switches stay switches."""
+        return tuple(
+            value if isinstance(value, bool) else form.number(value)
+            for value in self._parameters.values()
+        )
+
+    def _plain_results(self, number: Any = np.float64) -> Any:
+        """What `scalar` returns in plain Python; None if it fails there, where 1 / 0 is an error."""
+        with np.errstate(all="ignore"):
+            try:
+                return self.scalar(number(0.5), number(0.5))
+            except Exception:
+                return None
+
+    def _check_results(self, form: Form) -> None:
+        """Raise TypeError if `scalar` does not return what it should."""
+        results = self._plain_results(form.number)
+        if results is None:
+            return
+        name = f"{type(self).__name__}.scalar"
+        if not isinstance(results, tuple) or len(results) not in (2, 3):
+            got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
+            raise TypeError(
+                f"{name} returned {got}, but must return two or three numbers: "
+                "(loss, gradient) or (loss, gradient, hessian)"
+            )
+        if form.with_hess and len(results) == 2:
+            raise TypeError(
+                f"{name} returns (loss, gradient): for grad_hess it must return "
+                "(loss, gradient, hessian)"
+            )
+
+    def _has_hessian(self) -> bool:
+        results = self._plain_results()
+        return isinstance(results, tuple) and len(results) == 3
+
+    def _compilation_error(self, form: Form, error: Exception) -> Exception:
+        known = ", ".join(self._parameters) or "no options"
+        return TypeError(
+            f"{type(self).__name__}.scalar does not compile for {form.arithmetic} numbers. It may "
+            "use arithmetic, comparisons, functions of fastloss.scalar, math and numpy, functions "
+            f"of your own that do no more, and of self: {known}. Numba says:\n{error}"
+        )
+
+    def _structure(self) -> Any:
+        switches = tuple(isinstance(value, bool) for value in self._parameters.values())
+        return type(self).scalar, self._parameter_type, switches
+
+
+class ElementwiseLoss(ScalarLoss):
     """A loss of independent elements: one scalar function, from which all else follows.
 
     Derive from it, give the options as fields of a frozen dataclass, and write
@@ -234,10 +310,6 @@ class ElementwiseLoss(Loss):
 
     block_size = elementwise.BLOCK
 
-    @abstractmethod
-    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
-        """The loss of one element and its first, or first and second, derivative by `y_pred`."""
-
     def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
         y_true = as_array(y_true, self.names[0])
         y_pred = as_array(y_pred, self.names[1])
@@ -248,16 +320,18 @@ class ElementwiseLoss(Loss):
         weight = None
         if sample_weight is not None:
             weight = as_array(sample_weight, "sample_weight")
+            format_of(weight, "sample_weight")
             if y_pred.ndim > 1 and weight.shape == shape[:1]:
                 weight = np.broadcast_to(weight.reshape(-1, *[1] * (y_pred.ndim - 1)), shape)
             check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
         return Batch(y_true, true, y_pred, pred, weight, shape, 1, False)
 
-    def _kernel(self, form: Form) -> Callable[..., None]:
-        return elementwise.elementwise(type(self).scalar, self._parameters[0], form)
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        return random_in(rng, self.y_true_range, 500), random_in(rng, self.y_pred_range, 500)
 
-    def _structure(self) -> Any:
-        return self._scalar_structure()
+    def _kernel(self, form: Form) -> Callable[..., None]:
+        self._check_results(form)
+        return elementwise.elementwise(type(self).scalar, self._parameter_type, form)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return self._parameters_in(form)
@@ -287,7 +361,9 @@ class RowwiseLoss(Loss):
         weight = None
         if sample_weight is not None:
             weight = as_array(sample_weight, "sample_weight")
+            format_of(weight, "sample_weight")
             check_weight_shape(weight, sample_shape, "row")
-        return Batch(
-            y_true, true, y_pred, pred, weight, sample_shape, y_pred.shape[-1], class_ids
-        )
+        return Batch(y_true, true, y_pred, pred, weight, sample_shape, y_pred.shape[-1], class_ids)
+
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))

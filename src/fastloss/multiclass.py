@@ -12,7 +12,7 @@ from ._evaluate import Labels
 from .kernels import rowwise
 from .kernels.form import Form
 from .kernels.scalar import log
-from .loss import RowwiseLoss
+from .loss import RowwiseLoss, ScalarLoss
 from ._options import as_weights, check_integer, check_number
 
 _NO_WEIGHTS = as_weights("class_weight", ())
@@ -107,12 +107,12 @@ class CrossEntropy(RowwiseLoss):
                 f"class_weight has {weights.size} numbers, but logits have {width} classes on "
                 "their last axis: give one weight for each class"
             )
-        extras = (weights, self.label_smoothing, self.label_smoothing / width)
-        return width, ignore_index or 0, extras
+        smoothing = self.label_smoothing
+        return width, ignore_index or 0, weights, smoothing, smoothing / width
 
 
 @dataclass(frozen=True)
-class CategoricalCrossEntropy(RowwiseLoss):
+class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
     """Cross-entropy of class labels and probabilities.
 
     For a row p of probabilities and labels t (one-hot, soft, or a class id that stands for one-hot)
@@ -160,14 +160,11 @@ class CategoricalCrossEntropy(RowwiseLoss):
         return -y_true * log_p, -ratio, ratio / y_pred
 
     def _kernel(self, form: Form) -> Callable[..., None]:
-        row = rowwise.pointwise_row(type(self).scalar, self._parameters[0], form)
+        row = rowwise.pointwise_row(type(self).scalar, self._parameter_type, form)
         return rowwise.rowwise(row, form, ignoring=False)
 
-    def _structure(self) -> Any:
-        return self._scalar_structure()
-
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        return width, 0, self._parameters_in(form)
+        return width, 0, *self._parameters_in(form)
 
 
 cross_entropy = CrossEntropy()

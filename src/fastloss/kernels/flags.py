@@ -27,3 +27,7 @@ def fastmath(*flags: str) -> Callable[[F], F]:
 def flags_of(function: Callable[..., Any]) -> set[str]:
     """The fast-math flags that `function` is compiled with."""
     return set(getattr(function, "__fastmath__", SAFE))
+
+
+class CompilationError(Exception):
+    """A function that Numba cannot compile, and why."""

@@ -32,6 +32,7 @@ from numba.core import ir
 from numba.core.caching import _Cache
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.errors import NumbaError
 from numba.core.ir_utils import build_definitions
 from numba.core.serialize import dumps
 from numba.core.untyped_passes import IRProcessing
@@ -39,7 +40,8 @@ from numba.extending import overload
 
 from . import bits, cache, intrinsics
 from .bits import ByPrecision
-from .flags import flags_of
+from .flags import CompilationError, flags_of
+from .parallel import prange_kernel
 
 Function = Callable[..., Any]
 
@@ -79,28 +81,66 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
         return _dispatchers[key]
 
 
-def kernel(function: Function, arguments: Sequence[Any], n_written: int) -> Any:
+def kernel(
+    function: Function, arguments: Sequence[Any], n_written: int, prange: bool = False
+) -> Any:
     """`function` compiled for arguments like these, or loaded from the store.
 
     The last `n_written` arguments are arrays that it writes. The others are declared read-only,
-    which writable arrays satisfy too, so that both kinds of caller share one kernel.
+    which writable arrays satisfy too, so that both kinds of caller share one kernel. With `prange`
+    it is called with the number of threads first and, last, the four numbers that
+    `parallel.prange_kernel` asks for.
     """
     if numba.config.DISABLE_JIT:
-        return function
+        return (lambda n_threads, *arguments: function(*arguments[:-4])) if prange else function
     signature = [numba.typeof(argument) for argument in arguments]
     for position, array in enumerate(signature[: len(signature) - n_written]):
         if isinstance(array, types.Array):
             signature[position] = array.copy(readonly=True)
+    if not prange:
+        return _stored(function, tuple(signature))
+    tasks = _stored(prange_kernel(function), (*signature, *[types.int64] * 4), parallel=True)
+
+    def run(n_threads: int, *arguments: Any) -> None:
+        users_choice = numba.get_num_threads()
+        numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+        try:
+            tasks(*arguments)
+        finally:
+            numba.set_num_threads(users_choice)
+
+    return run
+
+
+def _stored(function: Function, signature: tuple[Any, ...], parallel: bool = False) -> Any:
     with _lock:
-        mark = fingerprint(function)
+        mark = fingerprint(function) + ("-parallel" if parallel else "")
         named = _rebind(function, f"{function.__name__}_{mark[:16]}")
         dispatcher = numba.njit(
-            error_model="numpy", nogil=True, no_cfunc_wrapper=True, fastmath=flags_of(function)
+            error_model="numpy",
+            nogil=True,
+            no_cfunc_wrapper=True,
+            parallel=parallel,
+            fastmath=flags_of(function),
         )(named)
         dispatcher._cache = _StoredCode(function.__name__, mark)
-        dispatcher.compile(tuple(signature))
+        try:
+            dispatcher.compile(signature)
+        except NumbaError as error:
+            raise CompilationError(_essence(error)) from error
         dispatcher.disable_compile()
         return dispatcher
+
+
+def _essence(error: NumbaError) -> str:
+    """What a Numba error says of the user's function, without the way from the kernel to there."""
+    lines = [line.rstrip() for line in str(error).splitlines()]
+    end = next(
+        (i for i, line in enumerate(lines) if line.startswith("During: typing of call")), None
+    )
+    noise = ("Failed in nopython mode", "During: ")
+    kept = [line for line in lines[:end] if line.strip() and not line.startswith(noise)]
+    return "\n".join(dict.fromkeys(kept))
 
 
 def _rebind(function: Function, name: str) -> python_types.FunctionType:

@@ -1,7 +1,8 @@
 """The loop over rows of classes, written once, and what each kind of loss does with one row.
 
-A row function has the form `row(extras, target, x, factor, grad_out, hess_out, scratch) -> loss`.
-`target` is the class id of the row, or its soft labels; `x` is the row of `y_pred` as stored;
+A row function has the form `row(options, target, x, factor, grad_out, hess_out, scratch) -> loss`.
+`options` are those of the kernel: the number of classes, the ignored class id, and what else the
+loss has. `target` is the class id of the row, or its soft labels; `x` is the row of `y_pred` as stored;
 `factor` multiplies the derivatives, which are written in storage form. The loss is not multiplied
 by anything: the loop weighs it.
 """
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import larger
+from .bits import larger, select, window
 from .flags import fastmath
 from .form import Form, Function
 from .scalar import exp, log1p
@@ -47,7 +48,7 @@ def rowwise(row: Function, form: Form, ignoring: bool) -> Function:
         hess_out: Any,
         partials: Any,
     ) -> None:
-        n_classes, ignore_index, extras = options
+        n_classes, ignore_index = options[0], options[1]
         scratch = np.empty(n_classes if with_grad else 0, number)
         n_rows = y_pred.size // n_classes
         for b in range(partials.size):
@@ -58,23 +59,23 @@ def rowwise(row: Function, form: Form, ignoring: bool) -> Function:
                 if class_ids:
                     target = decode_true(y_true[r])
                 else:
-                    target = y_true[start:stop]
+                    target = window(y_true, start, stop)
                 w = double(weight[r]) if weighted else 1.0
                 left_out = w == 0.0
                 if ignoring:
                     left_out = left_out or target == ignore_index
                 loss = 0.0
                 if left_out:
-                    fill(grad_out[start:stop], encode(number(0)))
-                    fill(hess_out[start:stop], encode(number(0)))
+                    fill(window(grad_out, start, stop), encode(number(0)))
+                    fill(window(hess_out, start, stop), encode(number(0)))
                 else:
                     loss = w * row(
-                        extras,
+                        options,
                         target,
-                        y_pred[start:stop],
+                        window(y_pred, start, stop),
                         w * scale,
-                        grad_out[start:stop],
-                        hess_out[start:stop],
+                        window(grad_out, start, stop),
+                        window(hess_out, start, stop),
                         scratch,
                     )
                 total += loss
@@ -126,10 +127,10 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
             x_j = decode(x[j])
             is_largest = x_j == largest
             exp_j = exp(x_j - largest)
-            rest += number(0) if is_largest else exp_j
-            maxima += number(1) if is_largest else number(0)
+            rest += select(is_largest, number(0), exp_j)
+            maxima += select(is_largest, number(1), number(0))
             if with_grad:
-                exps[j] = number(1) if is_largest else exp_j
+                exps[j] = select(is_largest, number(1), exp_j)
         return double(rest), double(maxima)
 
     def row_rest(x: Any, largest: Any, exps: Any) -> Any:
@@ -138,7 +139,7 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
         maxima = 0.0
         for start in range(0, x.size, CHUNK):
             stop = start + CHUNK
-            chunk, count = chunk_rest(x[start:stop], largest, exps[start:stop])
+            chunk, count = chunk_rest(window(x, start, stop), largest, window(exps, start, stop))
             rest += chunk
             maxima += count
         # No limit exists for a row of -inf, nor for several +inf; here too is a row of NaN.
@@ -146,10 +147,10 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
             return np.nan
         return rest + (maxima - 1.0)
 
-    def mass(extras: Any, target: Any, j: Any) -> Any:
-        class_weight, smoothing, share = extras
+    def mass(options: Any, target: Any, j: Any) -> Any:
+        _, _, class_weight, smoothing, share = options
         if class_ids:
-            label = number(1) if j == target else number(0)
+            label = select(j == target, number(1), number(0))
         else:
             label = decode_true(target[j])
         if smoothed:
@@ -159,37 +160,37 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
         return label
 
     @fastmath("reassoc")
-    def chunk_loss(extras: Any, target: Any, x: Any, largest: Any, log_sum: Any, at: Any) -> Any:
+    def chunk_loss(options: Any, target: Any, x: Any, largest: Any, log_sum: Any, at: Any) -> Any:
         """The sums of t_j ((m - x_j) + log_sum) and of t_j over classes at, at + 1, ..."""
         loss = number(0)
         total = number(0)
         for j in range(x.size):
             x_j = decode(x[j])
-            t = mass(extras, target, at + j)
-            gap = number(0) if x_j == largest else largest - x_j
-            loss += number(0) if t == number(0) else t * (gap + log_sum)
+            t = mass(options, target, at + j)
+            gap = select(x_j == largest, number(0), largest - x_j)
+            loss += select(t == number(0), number(0), t * (gap + log_sum))
             total += t
         return double(loss), double(total)
 
-    def row_loss(extras: Any, target: Any, x: Any, largest: Any, log_sum: Any) -> Any:
+    def row_loss(options: Any, target: Any, x: Any, largest: Any, log_sum: Any) -> Any:
         """The loss of the row and T."""
         if one_hot:
             x_y = decode(x[target])
             gap = number(0) if x_y == largest else largest - x_y
-            t = number(extras[0][target]) if class_weighted else number(1)
+            t = number(options[2][target]) if class_weighted else number(1)
             loss = number(0) if t == number(0) else t * (gap + log_sum)
             return double(loss), double(t)
         loss = 0.0
         total = 0.0
         for start in range(0, x.size, CHUNK):
-            part = x[start : start + CHUNK]
-            sums = chunk_loss(extras, target, part, largest, log_sum, start)
+            part = window(x, start, start + CHUNK)
+            sums = chunk_loss(options, target, part, largest, log_sum, start)
             loss += sums[0]
             total += sums[1]
         return loss, total
 
     def write_derivatives(
-        extras: Any,
+        options: Any,
         target: Any,
         total: Any,
         rest: Any,
@@ -210,17 +211,18 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
             if one_hot:
                 grad_out[j] = encode(slope * exps[j])
             else:
-                t = mass(extras, target, j)
+                t = mass(options, target, j)
                 p = exps[j] * to_probability
                 excess = total_ * p - t
                 if confident:
-                    excess = (total_ - t) - total_ * complement if exps[j] == number(1) else excess
+                    exact = (total_ - t) - total_ * complement
+                    excess = select(exps[j] == number(1), exact, excess)
                 grad_out[j] = encode(factor_ * excess)
             if with_hess:
                 p = exps[j] * to_probability
                 q = number(1) - p
                 if confident:
-                    q = complement if exps[j] == number(1) else q
+                    q = select(exps[j] == number(1), complement, q)
                 hess_out[j] = encode(factor_ * (total_ * (p * q)))
         if one_hot:
             p = exps[target] * to_probability
@@ -230,7 +232,7 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
             grad_out[target] = encode(factor_ * (total_ * excess))
 
     def row(
-        extras: Any,
+        options: Any,
         target: Any,
         x: Any,
         factor: Any,
@@ -245,13 +247,14 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
             return np.nan
         largest = row_max(x)
         rest = row_rest(x, largest, scratch)
-        loss, total = row_loss(extras, target, x, largest, log1p(number(rest)))
-        if total == 0.0:  # a row whose classes all weigh nothing is left out
+        loss, total = row_loss(options, target, x, largest, log1p(number(rest)))
+        if class_weighted and total == 0.0:  # its classes weigh nothing: the row is left out
             fill(grad_out, encode(number(0)))
             fill(hess_out, encode(number(0)))
-        elif with_grad:
-            write_derivatives(extras, target, total, rest, factor, scratch, grad_out, hess_out)
-        return loss
+            return 0.0
+        if with_grad:
+            write_derivatives(options, target, total, rest, factor, scratch, grad_out, hess_out)
+        return loss if rest == rest else rest  # NaN in the row is NaN, even where no label is
 
     return row
 
@@ -271,9 +274,7 @@ def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
     number, double = form.number, np.float64
 
     @fastmath("reassoc")
-    def chunk(
-        self: Any, target: Any, x: Any, factor: Any, grad_out: Any, hess_out: Any
-    ) -> Any:
+    def chunk(self: Any, target: Any, x: Any, factor: Any, grad_out: Any, hess_out: Any) -> Any:
         loss = 0.0
         for j in range(x.size):
             results = scalar(self, decode_true(target[j]), decode(x[j]))
@@ -285,7 +286,7 @@ def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
         return loss
 
     def row(
-        extras: Any,
+        options: Any,
         target: Any,
         x: Any,
         factor: Any,
@@ -293,7 +294,7 @@ def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
         hess_out: Any,
         scratch: Any,
     ) -> Any:
-        self = parameters(*extras)
+        self = parameters(*options[2:])
         if not class_ids:
             return chunk(self, target, x, number(factor), grad_out, hess_out)
         fill(grad_out, encode(number(0)))

@@ -40,6 +40,12 @@ def decoder(name: str, arithmetic: str) -> Callable[[Any], Any]:
 
         def decode(stored: Any) -> Any:
             return number(widen(stored))
+    elif name == "uint64" and arithmetic == "int64":
+        largest = np.uint64(2**63 - 1)
+
+        def decode(stored: Any) -> Any:
+            # A class id beyond int64 must not turn into a negative one, which may be ignore_index.
+            return number(stored if stored < largest else largest)
     else:
 
         def decode(stored: Any) -> Any:

@@ -1,18 +1,20 @@
 """What must be known before anything is written: is the data legal, and what does it weigh?
 
-A survey reads labels, probabilities and weights once, block by block, and reports for each block
-which of them holds an illegal value and what the weights of its samples add up to, which is the
-denominator of a mean. Where nothing can be wrong and nothing is weighed, no survey is made.
+A survey reads labels, probabilities and weights once, block by block. For each block it gives the
+sum of the weights of its samples, which make the denominator of a mean; or, if the block holds an
+illegal number, minus the code of the array that holds it. Where nothing can be wrong and nothing is
+weighed, no survey is made.
 """
 
 from typing import Any
 
 import numpy as np
 
+from .bits import window
 from .flags import fastmath
 from .form import Form, Function
 
-# The bits of a block's report.
+# The arrays with an illegal number; codes of several are added.
 BAD_Y_TRUE = 1
 BAD_Y_PRED = 2
 BAD_WEIGHT = 4
@@ -65,53 +67,60 @@ def survey(
         n_classes, class_weight = options[0], options[2]
         total = 0.0
         for r in range(labels.size // n_classes):
-            row = labels[r * n_classes : (r + 1) * n_classes]
+            row = window(labels, r * n_classes, (r + 1) * n_classes)
             w = 0.0
             for j in range(n_classes):
                 w += class_weight[j] * double(decode_true(row[j]))
-            total += double(weight[r]) * w if weighted else w
+            if weighted:
+                w = double(weight[r]) * w if weight[r] != 0 else 0.0
+            total += w
+        return total
+
+    @fastmath("reassoc")
+    def weight_sum(weight: Any) -> Any:
+        total = 0.0
+        for i in range(weight.size):
+            total += double(weight[i])
         return total
 
     def survey_kernel(
         options: Any,
-        ranges: Any,
+        scale: Any,
         block: Any,
         y_true: Any,
         y_pred: Any,
         weight: Any,
-        weight_sums: Any,
-        reports: Any,
+        losses_out: Any,
+        grad_out: Any,
+        hess_out: Any,
+        partials: Any,
     ) -> None:
-        true_low, true_high, pred_low, pred_high = ranges
-        n_classes = options[0]
+        n_classes, _, _, true_low, true_high, pred_low, pred_high = options
         n_samples = y_pred.size // n_classes
-        for b in range(reports.size):
+        for b in range(partials.size):
             first = b * block
             last = min(first + block, n_samples)
-            w = weight[first:last]
+            w = window(weight, first, last)
             report = 0
             total = double(last - first)
             if weighted:
                 if bad_weights(w):
                     report |= BAD_WEIGHT
-                total = 0.0
-                for i in range(w.size):
-                    total += double(w[i])
+                total = weight_sum(w)
             if class_ids:
-                bad, total = class_id_weights(y_true[first:last], w, options)
+                bad, total = class_id_weights(window(y_true, first, last), w, options)
                 if bad:
                     report |= BAD_Y_TRUE
             else:
-                labels = y_true[first * n_classes : last * n_classes]
+                labels = window(y_true, first * n_classes, last * n_classes)
                 if check_true and outside(labels, decode_true, true_low, true_high):
                     report |= BAD_Y_TRUE
                 if class_weighted:
                     total = soft_label_weights(labels, w, options)
             if check_pred:
-                numbers = y_pred[first * n_classes : last * n_classes]
+                numbers = window(y_pred, first * n_classes, last * n_classes)
                 if outside(numbers, decode_pred, pred_low, pred_high):
                     report |= BAD_Y_PRED
-            weight_sums[b] = total
-            reports[b] = report
+            partials[b] = -double(report) if report else total
 
     return survey_kernel

@@ -1,0 +1,48 @@
+# Every target makes the virtual environment that it needs: all it takes is Python 3.10 or later,
+# with pip. Another Python: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint bench clean
+# Two targets must not install into the environment at the same time.
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo    train on real data, race naive NumPy, and draw what came of it'
+	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
+	@echo 'make lint    check style, layout and types'
+	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory'
+	@echo 'make clean   remove the virtual environment and all caches of tools'
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m fastloss demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m pytest bench --benchmark-only -q
+
+clean:
+	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests bench -name __pycache__ -type d -exec rm -rf {} +
+
+# $(VENV)/.NAME stands for "the extra NAME is installed, as pyproject.toml now describes it".
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.made pyproject.toml
+	@echo "Installing what 'make $*' needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+# Some systems split ensurepip from Python, and venv fails without it: then pip brings itself.
+$(VENV)/.made:
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+		$(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	@touch $@

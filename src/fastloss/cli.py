@@ -1,0 +1,192 @@
+"""The command `fastloss`: a demonstration, a look at the machine, and care of the compiled code."""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from . import __version__, _threads
+from .kernels import cache
+
+_DEMO_PACKAGES = ("matplotlib", "rich", "sklearn")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 0, 1 if it failed, 2 if it cannot run."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastloss", description="Losses and their gradients over NumPy arrays."
+    )
+    parser.add_argument("--version", action="version", version=f"fastloss {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    text = "train on real data, race naive NumPy on a large batch, save a picture (a minute)"
+    demo = commands.add_parser("demo", help=text, description=text)
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where the picture goes (default: the current directory)",
+    )
+    demo.add_argument("--quick", action="store_true", help="a short training and a small batch")
+    demo.set_defaults(run=_demo)
+
+    text = "show versions, CPU, threads, backend and cache"
+    commands.add_parser("info", help=text, description=text).set_defaults(run=_info)
+
+    text = "compile the common kernels into the cache, so that first calls find them there"
+    commands.add_parser("warmup", help=text, description=text).set_defaults(run=_warmup)
+
+    text = "show or clear the cache of compiled code"
+    cached = commands.add_parser("cache", help=text, description=text)
+    actions = cached.add_subparsers(title="actions", metavar="ACTION", required=True)
+    text = "show where the cache is, whether it can be used, and how much it holds"
+    actions.add_parser("info", help=text, description=text).set_defaults(run=_cache_info)
+    text = "delete all compiled code"
+    actions.add_parser("clear", help=text, description=text).set_defaults(run=_cache_clear)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    missing = [package for package in _DEMO_PACKAGES if find_spec(package) is None]
+    if missing:
+        return _fail(f"the demo needs {', '.join(missing)}: pip install 'fastloss[demo]'", 2)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _fail(f"the picture cannot go to {options.out}: {error.strerror}", 2)
+    from . import demo
+
+    demo.run(options.out, options.quick)
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    rows = {
+        "fastloss": __version__,
+        "Python": platform.python_version(),
+        "NumPy": version("numpy"),
+        "Numba": f"{version('numba')} with llvmlite {version('llvmlite')}",
+        "CPU": _cpu(),
+        "threads": _num_threads(),
+        "backend": _backend(),
+        "cache": _cache_state(),
+    }
+    for name, value in rows.items():
+        print(f"{name:<10}{value}")
+    return 0
+
+
+def _cpu() -> str:
+    from llvmlite import binding
+
+    model = platform.processor()
+    with suppress(OSError, subprocess.SubprocessError):
+        if sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            model = subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout.strip()
+        elif sys.platform == "linux":
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+            model = names[0] if names else model
+    return f"{model or platform.machine()} (LLVM calls it {binding.get_host_cpu_name()})"
+
+
+def _num_threads() -> str:
+    try:
+        n = _threads.get_num_threads()
+    except ValueError as error:
+        return str(error)
+    if os.environ.get("FASTLOSS_NUM_THREADS", "").strip():
+        return f"{n}, as FASTLOSS_NUM_THREADS says"
+    total = os.cpu_count() or 1
+    if n == total:
+        return f"{n}, as many as there are CPUs"
+    affine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
+    limit = "CPU quota" if n < affine else "CPU affinity"
+    return f"{n}, for {total} CPUs and the {limit} of this process"
+
+
+def _backend() -> str:
+    try:
+        return _threads.get_backend()
+    except (ValueError, RuntimeError) as error:
+        return str(error)
+
+
+def _cache_state() -> str:
+    state = cache.state()
+    if state.problem is not None:
+        return f"not used, code is compiled anew in every process: {state.problem}"
+    return f"{state.path}: {state.files} files, {state.size / 1e6:.1f} MB"
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    problem = cache.state().problem
+    if problem is not None:
+        return _fail(f"nothing can be kept: {problem}", 1)
+    import numpy as np
+
+    from . import binary, multiclass, regression
+    from .kernels import jit
+
+    if jit.numba.config.DISABLE_JIT:
+        return _fail("nothing to warm up: NUMBA_DISABLE_JIT is set", 1)
+
+    losses = {
+        "mse": regression.mse,
+        "mae": regression.mae,
+        "binary_cross_entropy": binary.binary_cross_entropy,
+        "binary_cross_entropy_with_logits": binary.binary_cross_entropy_with_logits,
+        "cross_entropy": multiclass.cross_entropy,
+    }
+    began = time.perf_counter()
+    for name, loss in losses.items():
+        for dtype in ("float32", "float64"):
+            y_pred = np.zeros((2, 2), dtype)
+            y_true = np.zeros(2, np.int64) if name == "cross_entropy" else y_pred
+            for verb, call in {"": loss, ".value_and_grad": loss.value_and_grad}.items():
+                before, start = jit.counts.copy(), time.perf_counter()
+                call(y_true, y_pred)
+                seconds = time.perf_counter() - start
+                done = jit.counts - before
+                how = "compiled" if done["compiled"] else "loaded" if done else "ready"
+                print(f"{name + verb:<48}{dtype:<9}{how:<9}{seconds:6.2f} s", flush=True)
+    print(f"{time.perf_counter() - began:.1f} s in all; kept in {_cache_state()}")
+    return 0
+
+
+def _cache_info(options: argparse.Namespace) -> int:
+    print(_cache_state())
+    return 0
+
+
+def _cache_clear(options: argparse.Namespace) -> int:
+    n = cache.clear()
+    print(f"deleted {n} files from {cache.folder()}")
+    left = cache.state().files
+    return _fail(f"{left} files could not be deleted", 1) if left else 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"fastloss: {message}", file=sys.stderr)
+    return status

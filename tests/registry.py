@@ -1,0 +1,558 @@
+"""The losses under test: options worth testing, data that they take, and what must come out.
+
+A loss is tested by being registered: a `Case` names an instance, a generator of valid data and a
+reference. A reference is the formula of the loss, written down twice for one price: with `EXACT`
+it is evaluated by mpmath in 400 decimal digits, where the textbook formula loses nothing; with
+`DOUBLE` in float64 by SciPy, for data too large for that.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import mpmath
+import numpy as np
+import scipy.special
+
+import fastloss as fl
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+DTYPES = [np.dtype(np.float16), BFLOAT16, np.dtype(np.float32), np.dtype(np.float64)]
+
+# Half the distance of 1 to the next number: the largest relative error of one rounding.
+_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+_SMALLEST = {
+    "float16": 2.0**-24,
+    "bfloat16": 2.0**-133,
+    "float32": 2.0**-149,
+    "float64": 2.0**-1074,
+}
+
+# ---------------------------------------------------------------------------------------------
+# Two ways to evaluate a formula
+
+# 400 digits: a loss of 1e-308 next to a logit of 1e6 still has 80 digits of its own.
+_MP = mpmath.MPContext()
+_MP.dps = 400
+
+
+def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    vectorised = np.frompyfunc(function, 1, 1)
+
+    def apply(values: Any) -> Any:
+        results = np.empty(np.shape(values), object)
+        results[...] = vectorised(values)
+        return results
+
+    return apply
+
+
+class Exact:
+    """Arrays of mpmath numbers, and the textbook formulas."""
+
+    numbers = staticmethod(_each(lambda value: _MP.mpf(float(value))))
+    log = staticmethod(_each(lambda p: -_MP.inf if p == 0 else _MP.log(p)))
+    sigmoid = staticmethod(_each(lambda x: 1 / (1 + _MP.exp(-x))))
+    softplus = staticmethod(_each(lambda x: _MP.log(1 + _MP.exp(x))))
+    _exp = staticmethod(_each(_MP.exp))
+
+    def log_not(self, p: Any) -> Any:
+        return self.log(1 - p)
+
+    def log_sum_exp_less(self, x: Any) -> Any:
+        """log(sum of exp(x_k)) - x_j for every j."""
+        return self.log(self._exp(x).sum(axis=-1, keepdims=True)) - x
+
+    def softmax(self, x: Any) -> Any:
+        exps = self._exp(x)
+        return exps / exps.sum(axis=-1, keepdims=True)
+
+
+class Double:
+    """Arrays of float64, and SciPy's functions, which neither overflow nor cancel."""
+
+    log = staticmethod(np.log)
+    sigmoid = staticmethod(scipy.special.expit)
+
+    def numbers(self, values: Any) -> Any:
+        return np.asarray(values).astype(np.float64)
+
+    def log_not(self, p: Any) -> Any:
+        return np.log1p(-p)
+
+    def softplus(self, x: Any) -> Any:
+        return np.logaddexp(0.0, x)
+
+    def log_sum_exp_less(self, x: Any) -> Any:
+        # SciPy's log_softmax subtracts from a finished logarithm.
+        largest = x.argmax(axis=-1)[..., None]
+        gaps = np.take_along_axis(x, largest, axis=-1) - x
+        exps = np.exp(-gaps)
+        np.put_along_axis(exps, largest, 0.0, axis=-1)
+        return gaps + np.log1p(exps.sum(axis=-1, keepdims=True))
+
+    def softmax(self, x: Any) -> Any:
+        return scipy.special.softmax(x, axis=-1)
+
+
+EXACT, DOUBLE = Exact(), Double()
+Arithmetic = Exact | Double
+
+# ---------------------------------------------------------------------------------------------
+# References
+
+
+class Terms(NamedTuple):
+    """What a loss is before samples are weighed and reduced.
+
+    `weight` is what a sample adds to the denominator of the mean; a sample that is not `kept` is
+    left out. `grad_size` is the sum of the magnitudes of the terms of the gradient, which is what
+    its rounding error is proportional to where terms of both signs meet. `gap` is that of the
+    accuracy contract: the largest |x_j - max x|, by which exponentials amplify rounding.
+    """
+
+    loss: Any
+    grad: Any
+    hess: Any
+    grad_size: Any
+    weight: Any
+    kept: Any
+    gap: Any
+
+
+def _elementwise(loss: Any, grad: Any, hess: Any, grad_size: Any) -> Terms:
+    ones = np.ones(np.shape(grad))
+    return Terms(loss, grad, hess + 0 * grad, grad_size, ones, ones == 1, 0 * ones)
+
+
+def squared_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    return _elementwise(r * r, 2 * r, 2, abs(2 * r))
+
+
+def absolute_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    sign = np.where(r > 0, 1, np.where(r < 0, -1, 0)) + 0 * r
+    return _elementwise(abs(r), sign, 0, abs(sign))
+
+
+def _floored(log_p: Any, p: Any, floor: float) -> tuple[Any, Any]:
+    """log(p) with a floor, and its derivative: 1/p, or 0 where the floor acts."""
+    below = log_p < floor
+    # At p = 0 without a floor the derivative is infinite; no reference asks for that one.
+    inverse = 1 / np.where(p == 0, 1, p)
+    return np.where(below, floor, log_p), np.where(below, 0, inverse)
+
+
+def binary_cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, p = lib.numbers(y_true), lib.numbers(y_pred)
+    log_p, inverse_p = _floored(lib.log(p), p, loss.log_floor)
+    log_q, inverse_q = _floored(lib.log_not(p), 1 - p, loss.log_floor)
+    value = np.where(y == 0, 0, -y * log_p) + np.where(y == 1, 0, -(1 - y) * log_q)
+    a, b = y * inverse_p, (1 - y) * inverse_q
+    return _elementwise(value, b - a, a * inverse_p + b * inverse_q, a + b)
+
+
+def binary_cross_entropy_with_logits(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, x = lib.numbers(y_true), lib.numbers(y_pred)
+    e = lib.numbers(loss.label_smoothing)
+    # Written so that no term is the difference of two: a label of 1 is negative by exactly e / 2.
+    positive = loss.pos_weight * (y * (1 - e) + e / 2)
+    negative = (1 - y) * (1 - e) + e / 2
+    a, b = positive * lib.sigmoid(-x), negative * lib.sigmoid(x)
+    value = positive * lib.softplus(-x) + negative * lib.softplus(x)
+    hess = (positive + negative) * lib.sigmoid(x) * lib.sigmoid(-x)
+    return _elementwise(value, b - a, hess, a + b)
+
+
+def _targets(lib: Arithmetic, y_true: Any, y_pred: Any) -> Any:
+    """Labels of the shape of `y_pred`; rows of class ids that are no class are all 0."""
+    y_true = np.asarray(y_true)
+    if y_true.shape == np.shape(y_pred):
+        return lib.numbers(y_true)
+    return lib.numbers(y_true[..., None] == np.arange(np.shape(y_pred)[-1]))
+
+
+def _is_class_ids(y_true: Any, y_pred: Any) -> bool:
+    return np.ndim(y_true) < np.ndim(y_pred)
+
+
+def categorical_cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    t, p = _targets(lib, y_true, y_pred), lib.numbers(y_pred)
+    log_p, inverse = _floored(lib.log(p), p, loss.log_floor)
+    value = np.where(t == 0, 0, -t * log_p).sum(axis=-1)
+    ones = np.ones(value.shape)
+    grad = -t * inverse
+    return Terms(value, grad, t * inverse * inverse, abs(grad), ones, ones == 1, 0 * ones)
+
+
+def cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    x = lib.numbers(y_pred)
+    t = _targets(lib, y_true, y_pred)
+    class_ids = _is_class_ids(y_true, y_pred)
+    e = lib.numbers(loss.label_smoothing)
+    c = x.shape[-1]
+    w = lib.numbers(np.ones(c) if loss.class_weight is None else np.array(loss.class_weight))
+    mass = w * ((1 - e) * t + e / c)
+    total = mass.sum(axis=-1, keepdims=True)
+    p = lib.softmax(x)
+    grad = total * p - mass
+    one_hot = class_ids and loss.label_smoothing == 0
+    weighted = loss.class_weight is not None
+    kept = np.ones(x.shape[:-1], bool)
+    if class_ids and loss.ignore_index is not None:
+        kept = np.asarray(y_true) != loss.ignore_index
+    numbers = np.asarray(y_pred).astype(np.float64)
+    return Terms(
+        loss=(mass * lib.log_sum_exp_less(x)).sum(axis=-1),
+        grad=grad,
+        hess=total * p * (1 - p),
+        # A gradient at a class id is p - 1, which has its own digits; soft labels subtract.
+        grad_size=abs(grad) if one_hot else total * p + mass,
+        weight=(w * t).sum(axis=-1) if weighted else np.ones(x.shape[:-1]),
+        kept=kept,
+        gap=numbers.max(axis=-1, initial=-np.inf) - numbers.min(axis=-1, initial=np.inf)
+        if numbers.size
+        else np.zeros(x.shape[:-1]),
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Results and how far off they may be
+
+
+class Expected(NamedTuple):
+    """True results and the error that each may have."""
+
+    value: Any
+    value_error: Any
+    losses: Any
+    losses_error: Any
+    grad: Any
+    grad_error: Any
+    hess: Any
+    hess_error: Any
+
+
+def name_of(dtype: Any) -> str:
+    return np.dtype(dtype).name
+
+
+def storage(y_pred: Any) -> np.dtype:
+    """The dtype of the gradient: that of the predictions, native; float64 if they are integers."""
+    dtype = np.asarray(y_pred).dtype
+    return dtype.newbyteorder("=") if dtype.name in _ROUNDING else np.dtype(np.float64)
+
+
+def arithmetic(loss: fl.Loss, y_true: Any, y_pred: Any) -> np.dtype:
+    """float64 if the data is, else float32; labels between 0 and 1 do not count."""
+    wide = np.asarray(y_true).dtype.name in {"float64", "int32", "uint32", "int64", "uint64"}
+    is_wide = storage(y_pred) == np.float64 or (wide and loss.y_true_widens)
+    return np.dtype(np.float64 if is_wide else np.float32)
+
+
+def expect(
+    case: "Case",
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    normalizer: float | None = None,
+    reduction: str = "mean",
+    lib: Arithmetic = EXACT,
+) -> Expected:
+    """What the loss of `case` must give with this reduction, and within which error.
+
+    The accuracy contract allows a loss (8 + gap) roundings of the arithmetic. Derivatives get as
+    much, twice the gap where two probabilities are multiplied, and one rounding to storage. The
+    float64 reference has errors of its own, which count where the arithmetic is float64 too.
+    """
+    terms = case.reference(lib, case.loss, y_true, y_pred)
+    shape = np.shape(y_pred)
+    samples = np.shape(terms.loss)
+    per_sample = (*samples, *[1] * (len(shape) - len(samples)))
+    weight = np.ones(samples)
+    if sample_weight is not None:
+        weight = np.asarray(sample_weight).astype(np.float64)
+        if weight.ndim < len(samples):
+            weight = weight.reshape(-1, *[1] * (len(samples) - 1))
+        weight = np.broadcast_to(weight, samples)
+    kept = terms.kept & (weight != 0)
+    weight = lib.numbers(np.where(kept, weight, 0.0))
+
+    losses = np.where(kept, weight * terms.loss, 0)
+    denominator = 1
+    if reduction == "mean":
+        denominator = (weight * terms.weight).sum() if normalizer is None else normalizer
+    factor = (weight / denominator).reshape(per_sample)
+    kept_elements = kept.reshape(per_sample)
+    grad, grad_size, hess = (
+        np.where(kept_elements, part * factor, 0)
+        for part in (terms.grad, terms.grad_size, terms.hess)
+    )
+
+    a = arithmetic(case.loss, y_true, y_pred).name
+    stored = storage(y_pred).name
+    u = _ROUNDING[a] if lib is EXACT else max(_ROUNDING[a], 4 * _ROUNDING["float64"])
+    allowed = (8 + np.where(kept, terms.gap, 0.0)) * u
+    width = math.prod(shape[len(samples) :])
+    # Underflow: each exponential may be off by one smallest number.
+    tiny = (8 + width) * _SMALLEST[a]
+    losses_error = allowed * abs(losses) + tiny * (1 + weight)
+    allowed = allowed.reshape(per_sample)
+    stored_error = 2 * u + _ROUNDING[stored]
+    tiny_here = tiny * (1 + abs(factor)) + 0.51 * _SMALLEST[stored]
+    return Expected(
+        losses.sum() / denominator,
+        losses_error.sum() / denominator,
+        losses,
+        losses_error,
+        grad,
+        allowed * grad_size + stored_error * abs(grad) + tiny_here,
+        hess,
+        2 * allowed * abs(hess) + stored_error * abs(hess) + tiny_here,
+    )
+
+
+def assert_near(actual: Any, expected: Any, error: Any, what: str = "") -> None:
+    """Assert |actual - expected| <= error for each element, computed without rounding."""
+    assert np.shape(actual) == np.shape(expected)
+    lib = EXACT if np.asarray(expected).dtype == object else DOUBLE
+    actual, expected = np.atleast_1d(lib.numbers(actual)), np.atleast_1d(expected)
+    error = np.broadcast_to(error, expected.shape)
+    off = abs(actual - expected)
+    bad = ~np.asarray(off <= error, dtype=bool)
+    if bad.any():
+        ratio = np.where(bad, off / error, 0).astype(np.float64)
+        place = np.unravel_index(np.argmax(ratio), expected.shape)
+        raise AssertionError(
+            f"{what}{[int(i) for i in place]} is {float(actual[place])!r}, should be "
+            f"{float(expected[place])!r}: off by {float(off[place]):.3g}, allowed "
+            f"{float(error[place]):.3g}; {bad.sum()} of {bad.size} are off"
+        )
+
+
+def assert_same(actual: Any, expected: Any) -> None:
+    """Assert the same type, dtype, shape and bits; all NaN count as the same."""
+    if isinstance(expected, float):
+        assert type(actual) is float
+        assert actual == expected or (math.isnan(actual) and math.isnan(expected))
+        return
+    assert isinstance(actual, np.ndarray)
+    assert actual.dtype.newbyteorder("=") == expected.dtype.newbyteorder("=")
+    assert actual.shape == expected.shape
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(np.signbit(actual), np.signbit(expected))
+
+
+# ---------------------------------------------------------------------------------------------
+# Data
+
+
+def real_data(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    y_true, y_pred = rng.normal(scale=3.0, size=(2, *shape))
+    return y_true.astype(dtype), y_pred.astype(dtype)
+
+
+def _binary_labels(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Half of them 0 or 1, half between; multiples of 1/8, which every dtype holds exactly."""
+    eighths = rng.integers(0, 9, shape)
+    return np.where(rng.random(shape) < 0.5, eighths // 8, eighths / 8).astype(dtype)
+
+
+def _probabilities(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    """In (0, 1) in every dtype: 1 - 2**-8 is the largest bfloat16 below 1."""
+    return rng.uniform(2.0**-8, 1 - 2.0**-8, shape).astype(dtype)
+
+
+def probability_data(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: Any
+) -> tuple[Any, Any]:
+    return _binary_labels(rng, shape, dtype), _probabilities(rng, shape, dtype)
+
+
+def logit_data(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    return _binary_labels(rng, shape, dtype), rng.normal(scale=5.0, size=shape).astype(dtype)
+
+
+def class_ids(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    return rng.integers(0, shape[-1], shape[:-1])
+
+
+def one_hot(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    return one_hot_of(class_ids(rng, shape, dtype), shape[-1], dtype)
+
+
+def one_hot_of(ids: Any, n_classes: int, dtype: Any = np.float64) -> Any:
+    return (np.asarray(ids)[..., None] == np.arange(n_classes)).astype(dtype)
+
+
+def soft_labels(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Some of them 0; rows do not add up to 1, which no loss asks for."""
+    eighths = rng.integers(0, 5, shape) * (rng.random(shape) < 0.7)
+    return (eighths / 8).astype(dtype)
+
+
+def ignored_ids(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    ids = class_ids(rng, shape, dtype)
+    ids[..., 1::3] = -100
+    return ids
+
+
+Labels = Callable[[np.random.Generator, tuple[int, ...], Any], Any]
+
+
+def with_logits(labels: Labels) -> Callable[..., tuple[Any, Any]]:
+    def make(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+        logits = rng.normal(scale=4.0, size=shape).astype(dtype)
+        return labels(rng, shape, dtype), logits
+
+    return make
+
+
+def with_probabilities(labels: Labels) -> Callable[..., tuple[Any, Any]]:
+    def make(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+        return labels(rng, shape, dtype), _probabilities(rng, shape, dtype)
+
+    return make
+
+
+# ---------------------------------------------------------------------------------------------
+# Naive NumPy, in the dtype of the data: (loss of each sample, gradient of their sum)
+
+
+def naive_squared(y: Any, p: Any) -> tuple[Any, Any]:
+    return (p - y) ** 2, 2 * (p - y)
+
+
+def naive_absolute(y: Any, p: Any) -> tuple[Any, Any]:
+    return abs(p - y), np.sign(p - y)
+
+
+def naive_binary(y: Any, p: Any) -> tuple[Any, Any]:
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p)), (p - y) / (p * (1 - p))
+
+
+def naive_binary_logits(y: Any, x: Any) -> tuple[Any, Any]:
+    return np.log(1 + np.exp(x)) - y * x, 1 / (1 + np.exp(-x)) - y
+
+
+def naive_categorical(y: Any, p: Any) -> tuple[Any, Any]:
+    t = one_hot_of(y, p.shape[-1], p.dtype) if y.ndim < p.ndim else y
+    return -(t * np.log(p)).sum(axis=-1), -t / p
+
+
+def naive_softmax(y: Any, x: Any) -> tuple[Any, Any]:
+    t = one_hot_of(y, x.shape[-1], x.dtype) if y.ndim < x.ndim else y
+    exps = np.exp(x - x.max(axis=-1, keepdims=True))
+    p = exps / exps.sum(axis=-1, keepdims=True)
+    return -(t * np.log(p)).sum(axis=-1), t.sum(axis=-1, keepdims=True) * p - t
+
+
+# ---------------------------------------------------------------------------------------------
+# The registry
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One loss with one kind of labels. Its reduction is the mean; `reduced` gives the others."""
+
+    name: str
+    loss: fl.Loss
+    make: Callable[[np.random.Generator, tuple[int, ...], Any], tuple[Any, Any]]
+    reference: Callable[[Arithmetic, Any, Any, Any], Terms]
+    naive: Callable[[Any, Any], tuple[Any, Any]] | None = None
+
+    @property
+    def rowwise(self) -> bool:
+        return isinstance(self.loss, fl.RowwiseLoss)
+
+    def reduced(self, reduction: str) -> fl.Loss:
+        return dataclasses.replace(self.loss, reduction=reduction)
+
+    def data(self, dtype: Any = np.float32, shape: tuple[int, ...] = (7, 5)) -> tuple[Any, Any]:
+        """Valid (y_true, y_pred), the same at each call. Losses with class weights take 5 classes.
+
+        For a row-wise loss the last axis of `shape` is the classes.
+        """
+        return self.make(np.random.default_rng(20240229), shape, np.dtype(dtype))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+WEIGHTS = (0.5, 2.0, 0.0, 1.25, 3.0)
+_SMOOTH = {"label_smoothing": 0.1}
+_WEIGHED = {"class_weight": WEIGHTS}
+_ALL = {**_SMOOTH, **_WEIGHED, "ignore_index": -100}
+
+SQUARED = Case("squared", fl.mse, real_data, squared_error, naive_squared)
+ABSOLUTE = Case("absolute", fl.mae, real_data, absolute_error, naive_absolute)
+BINARY = Case(
+    "binary", fl.binary_cross_entropy, probability_data, binary_cross_entropy, naive_binary
+)
+LOGITS = Case(
+    "binary_logits",
+    fl.binary_cross_entropy_with_logits,
+    logit_data,
+    binary_cross_entropy_with_logits,
+    naive_binary_logits,
+)
+CATEGORICAL = Case(
+    "categorical",
+    fl.categorical_cross_entropy,
+    with_probabilities(class_ids),
+    categorical_cross_entropy,
+    naive_categorical,
+)
+SOFTMAX = Case("softmax", fl.cross_entropy, with_logits(class_ids), cross_entropy, naive_softmax)
+SOFTMAX_SOFT = Case(
+    "softmax_soft", fl.cross_entropy, with_logits(soft_labels), cross_entropy, naive_softmax
+)
+CATEGORICAL_SOFT = dataclasses.replace(
+    CATEGORICAL, name="categorical_soft", make=with_probabilities(soft_labels)
+)
+
+
+def _like(case: Case, suffix: str, labels: Labels | None = None, **options: Any) -> Case:
+    """A variant of `case`; naive NumPy has no options."""
+    return dataclasses.replace(
+        case,
+        name=f"{case.name}_{suffix}",
+        loss=dataclasses.replace(case.loss, **options),
+        make=with_logits(labels) if labels else case.make,
+        naive=None,
+    )
+
+
+CASES = [
+    SQUARED,
+    ABSOLUTE,
+    BINARY,
+    _like(BINARY, "bare", log_floor=-math.inf),
+    _like(BINARY, "floor_2", log_floor=-2.0),
+    LOGITS,
+    _like(LOGITS, "pos_weight", pos_weight=3.0),
+    _like(LOGITS, "smooth", label_smoothing=0.1),
+    _like(LOGITS, "all", pos_weight=0.25, label_smoothing=0.2),
+    CATEGORICAL,
+    CATEGORICAL_SOFT,
+    _like(CATEGORICAL, "bare", log_floor=-math.inf),
+    _like(CATEGORICAL_SOFT, "floor_2", log_floor=-2.0),
+    SOFTMAX,
+    _like(SOFTMAX, "smooth", **_SMOOTH),
+    _like(SOFTMAX, "weighed", **_WEIGHED),
+    _like(SOFTMAX, "ignoring", ignored_ids, ignore_index=-100),
+    _like(SOFTMAX, "all", ignored_ids, **_ALL),
+    SOFTMAX_SOFT,
+    dataclasses.replace(SOFTMAX, name="softmax_one_hot", make=with_logits(one_hot)),
+    _like(SOFTMAX_SOFT, "smooth", **_SMOOTH),
+    _like(SOFTMAX_SOFT, "weighed", **_WEIGHED),
+    _like(SOFTMAX_SOFT, "all", **_ALL),
+]
+ELEMENTWISE = [case for case in CASES if not case.rowwise]
+ROWWISE = [case for case in CASES if case.rowwise]
+# One of each class of losses, with default options.
+PLAIN = [SQUARED, ABSOLUTE, BINARY, LOGITS, CATEGORICAL, CATEGORICAL_SOFT, SOFTMAX, SOFTMAX_SOFT]

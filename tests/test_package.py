@@ -1,0 +1,185 @@
+"""What ships, what importing costs, what is public, and which floor may lean on which."""
+
+import ast
+import doctest
+import inspect
+import subprocess
+import sys
+from importlib.metadata import entry_points, requires
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import fastloss as fl
+
+SOURCE = Path(fl.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# The house, ground floor first: a file imports from its own floor and from those below. What is
+# listed by folder is a floor of its own. Files that are not listed stand on the public losses.
+FLOORS = [
+    {"kernels"},
+    {"_arrays", "_threads", "_options"},
+    {"_blocks", "scalar"},
+    {"_evaluate"},
+    {"loss"},
+    {"regression", "binary", "multiclass"},
+    {"__init__"},
+    {"cli", "demo"},
+    {"__main__"},
+]
+# Importing Numba takes longer than all else, so only what runs after the first call may do it.
+NUMBA_FILES = {"kernels/jit.py", "kernels/intrinsics.py"}
+
+
+def name_of(path):
+    return path.relative_to(SOURCE).as_posix()
+
+
+def part_of(path):
+    """The file or folder of the house that a source file is, or lies in."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    """The modules that a file imports, in full, and whether each import runs with the file."""
+    package = ["fastloss", *path.relative_to(SOURCE).parts[:-1]]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    at_once = set()
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        at_once.add(node)
+        for child in ast.iter_child_nodes(node):
+            deferred = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            typing_only = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+            if not deferred and not typing_only:
+                waiting.append(child)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node in at_once
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*start, *filter(None, [node.module])])
+            for alias in node.names:  # `from . import cache` imports a module by its name
+                whole = f"{module}.{alias.name}"
+                yield (whole if is_module(whole) else module), node in at_once
+
+
+def is_module(name):
+    path = SOURCE.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or path.is_dir()
+
+
+def floor_of(part):
+    for height, parts in enumerate(FLOORS):
+        if part in parts:
+            return height
+    raise AssertionError(f"{part} has no floor: say in FLOORS where it stands")
+
+
+# -------------------------------------------------------------------------------------------------
+# The floors
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_imports_upward(path):
+    if name_of(path) == "__init__.py":
+        return  # the names people import come from everywhere below
+    for module, at_once in imports_of(path):
+        if module.partition(".")[0] != "fastloss" or not at_once:
+            continue
+        part = (module.split(".") + ["__init__"])[1]
+        assert floor_of(part) <= floor_of(part_of(path)), f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_the_compiler_imports_numba(path):
+    for module, at_once in imports_of(path):
+        if module.partition(".")[0] in ("numba", "llvmlite") and at_once:
+            assert name_of(path) in NUMBA_FILES, f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_numpy_and_numba_are_needed_at_run_time(path):
+    if part_of(path) == "demo":
+        return
+    for module, _ in imports_of(path):
+        package = module.partition(".")[0]
+        allowed = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
+        assert package in allowed, f"{name_of(path)} imports {module}"
+
+
+def test_importing_does_not_import_numba():
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import fastloss"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = [line.rpartition("|")[2].strip() for line in result.stderr.splitlines()]
+    assert "fastloss" in modules
+    assert not [name for name in modules if name.partition(".")[0] in ("numba", "llvmlite")]
+
+
+# -------------------------------------------------------------------------------------------------
+# What ships
+
+
+def test_types_are_shipped():
+    assert files("fastloss").joinpath("py.typed").is_file()
+
+
+def test_run_time_needs_numpy_and_numba_alone():
+    always = [line for line in requires("fastloss") or [] if "extra ==" not in line]
+    assert sorted(line.partition(">")[0] for line in always) == ["numba", "numpy"]
+
+
+def test_the_command_is_installed():
+    (command,) = entry_points(group="console_scripts", name="fastloss")
+    assert command.value == "fastloss.cli:main"
+
+
+# -------------------------------------------------------------------------------------------------
+# What is public
+
+
+def test_all_is_sorted_and_exists():
+    assert sorted(fl.__all__) == fl.__all__
+    assert [name for name in fl.__all__ if not hasattr(fl, name)] == []
+
+
+def test_nothing_public_is_left_out():
+    public = {
+        name
+        for name, value in vars(fl).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(fl.__all__)
+
+
+# The bases are documented by what derives from them: `ElementwiseLoss` shows how.
+@pytest.mark.parametrize("name", sorted(set(fl.__all__) - {"Loss", "RowwiseLoss"}))
+def test_public_names_are_documented_with_an_example(name):
+    value = getattr(fl, name)
+    documented = value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
+    examples = doctest.DocTestFinder(recurse=False).find(documented, name)
+    assert any(test.examples for test in examples), f"{name} has no example in its docstring"
+
+
+@pytest.mark.parametrize("name", sorted(set(fl.__all__)))
+def test_public_methods_are_documented(name):
+    value = getattr(fl, name)
+    if inspect.isclass(value):
+        for method in ("__call__", "value_and_grad", "grad", "grad_hess"):
+            assert inspect.getdoc(getattr(value, method)), f"{name}.{method} has no docstring"
+
+
+def test_ready_made_instances_have_default_options():
+    instances = [value for value in vars(fl).values() if isinstance(value, fl.Loss)]
+    assert instances
+    for instance in instances:
+        default = type(instance)()
+        assert instance in (default, type(instance)(reduction="sum")), instance
