@@ -13,7 +13,7 @@ from . import _threads
 from ._arrays import Array, Strided
 
 # Up to this many elements of `y_pred`, one thread is faster than handing out the work.
-SERIAL = 1 << 16
+SERIAL = 1 << 18
 # Elements of a task: enough to make the hand-over cheap, few enough that threads end together and
 # Ctrl-C is answered soon. Strided arrays are copied task by task, so theirs fit into the cache.
 TASK = 1 << 18

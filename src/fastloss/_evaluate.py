@@ -100,6 +100,7 @@ class Plan:
         check_pred = _bounded(loss.y_pred_range)
         ignoring = batch.class_ids and labels.ignore_index is not None
         class_weighted = labels.class_weight is not None
+        self.check_pred = check_pred
         self.surveyed = batch.class_ids or check_true or check_pred or class_weighted or self.weight
         self.survey_form = self.form._replace(
             arithmetic="float64", per_sample=False, with_grad=False, with_hess=False
@@ -207,7 +208,10 @@ def _survey(
         *loss.y_pred_range,
     )
     key = plan.survey_form, plan.survey_switches
-    arrays = inputs + (_ABSENT[FLOAT64.dtype],) * 3
+    y_true, y_pred, weight = inputs
+    if not plan.check_pred:
+        y_pred = _ABSENT[plan.pred.bits]  # not read, so not copied either if it is strided
+    arrays = (y_true, y_pred, weight, *[_ABSENT[FLOAT64.dtype]] * 3)
     sums = _run(key, lambda: survey(*key[:1], *key[1]), options, 0.0, arrays, cut)
     if sums.size and sums.min() < 0.0:
         b = int(np.flatnonzero(sums < 0.0)[0])

@@ -72,7 +72,8 @@ def _derivative(function: Callable[[Array, Any], Array], x: Array, at: Any) -> A
         above, below = x.copy(), x.copy()
         above[at] += step
         below[at] -= step
-        return (function(above, at) - function(below, at)) / (above[at] - below[at])
+        quotient: Array = (function(above, at) - function(below, at)) / (above[at] - below[at])
+        return quotient
 
     result: Array = (4 * difference(step / 2) - difference(step)) / 3
     return result

@@ -98,9 +98,9 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
         check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        y = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
-        positive = self.pos_weight * y
-        negative = 1 - y
+        kept, share = 1 - self.label_smoothing, self.label_smoothing / 2
+        positive = self.pos_weight * (kept * y_true + share)
+        negative = kept * (1 - y_true) + share
         # With e = exp(-|x|), nothing overflows and nothing is subtracted: the sigmoid of |x| is
         # 1 / (1 + e), that of -|x| is e / (1 + e), and log(1 + exp(-|x|)) is log1p(e).
         e = exp(-abs(y_pred))

@@ -6,14 +6,17 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from . import __version__, _threads
+from . import Loss, __version__, _threads
 from .kernels import cache
+
+Verb = Callable[[Any, Any], Any]
 
 _DEMO_PACKAGES = ("matplotlib", "rich", "sklearn")
 
@@ -144,15 +147,16 @@ def _warmup(options: argparse.Namespace) -> int:
     problem = cache.state().problem
     if problem is not None:
         return _fail(f"nothing can be kept: {problem}", 1)
+    import numba
     import numpy as np
 
     from . import binary, multiclass, regression
     from .kernels import jit
 
-    if jit.numba.config.DISABLE_JIT:
+    if numba.config.DISABLE_JIT:
         return _fail("nothing to warm up: NUMBA_DISABLE_JIT is set", 1)
 
-    losses = {
+    losses: dict[str, Loss] = {
         "mse": regression.mse,
         "mae": regression.mae,
         "binary_cross_entropy": binary.binary_cross_entropy,
@@ -164,7 +168,8 @@ def _warmup(options: argparse.Namespace) -> int:
         for dtype in ("float32", "float64"):
             y_pred = np.zeros((2, 2), dtype)
             y_true = np.zeros(2, np.int64) if name == "cross_entropy" else y_pred
-            for verb, call in {"": loss, ".value_and_grad": loss.value_and_grad}.items():
+            verbs: dict[str, Verb] = {"": loss, ".value_and_grad": loss.value_and_grad}
+            for verb, call in verbs.items():
                 before, start = jit.counts.copy(), time.perf_counter()
                 call(y_true, y_pred)
                 seconds = time.perf_counter() - start

@@ -107,7 +107,7 @@ class CrossEntropy(RowwiseLoss):
                 f"class_weight has {weights.size} numbers, but logits have {width} classes on "
                 "their last axis: give one weight for each class"
             )
-        smoothing = self.label_smoothing
+        smoothing = float(self.label_smoothing)
         return width, ignore_index or 0, weights, smoothing, smoothing / width
 
 

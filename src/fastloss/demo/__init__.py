@@ -180,10 +180,10 @@ def _show_results(console: Console, results: list[large_batch.Result]) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for heading in (
-        "time",
-        "fastest",
+        "time\nms",
+        "fastest\nms",
         "naive /\nthis",
-        "extra\nmemory",
+        "extra\nMB",
         "loss\nerror",
         "grad.\nerror",
     ):
@@ -198,10 +198,10 @@ def _show_results(console: Console, results: list[large_batch.Result]) -> None:
             grad_error = result.grad_error
             table.add_row(
                 f"  {result.name}",
-                _milliseconds(result.seconds),
-                _milliseconds(result.fastest),
+                f"{result.seconds * 1e3:,.1f}",
+                f"{result.fastest * 1e3:,.1f}",
                 f"{rival / result.seconds:.1f}",
-                f"{result.extra_bytes / 1e6:,.0f} MB",
+                f"{result.extra_bytes / 1e6:,.0f}",
                 f"{result.loss_error:.0e}",
                 "" if grad_error is None else f"{grad_error:.0e}",
                 end_section=result.name == "fastloss",
@@ -211,12 +211,8 @@ def _show_results(console: Console, results: list[large_batch.Result]) -> None:
     if memory.measures_resident():
         how = "the rise of the peak resident memory (VmHWM), or of tracemalloc's if larger"
     console.print(
-        f"Time: the median of {large_batch.ROUNDS} rounds, and the fastest. Extra memory: {how}, "
+        f"Time: the median of {large_batch.ROUNDS} rounds, and the fastest. Extra: memory, {how}, "
         "results included. Errors, against float64: of the loss, relative; of the gradient, "
         "relative to the largest number in its row, the worst of a sample of rows. Where a model "
         "is sure, its probability rounds to 1 in float32, and p - 1 to 0. Naive NumPy has no out=."
     )
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:,.{0 if seconds > 0.1 else 1}f} ms"

@@ -60,7 +60,7 @@ def _draw_bars(axes: Axes, title: str, unit: str, values: Mapping[tuple[str, str
             label = name if i == 0 else None  # one entry in the legend for each name
             place = i + offset * width
             if (task, name) not in values:
-                axes.annotate("none", (place, 0), (0, 2), textcoords="offset points", **style)
+                axes.annotate("n/a", (place, 0), (0, 2), textcoords="offset points", **style)
                 continue
             height = values[task, name]
             axes.bar(place, height, width, label=label, color=_COLORS[name])

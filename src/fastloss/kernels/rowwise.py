@@ -160,34 +160,27 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
         return label
 
     @fastmath("reassoc")
-    def chunk_loss(options: Any, target: Any, x: Any, largest: Any, log_sum: Any, at: Any) -> Any:
-        """The sums of t_j ((m - x_j) + log_sum) and of t_j over classes at, at + 1, ..."""
-        loss = number(0)
-        total = number(0)
+    def sum_of_masses(options: Any, target: Any, x: Any, largest: Any, log_sum: Any) -> Any:
+        """The sums of t_j ((m - x_j) + log_sum) and of t_j."""
+        loss = 0.0
+        total = 0.0
         for j in range(x.size):
             x_j = decode(x[j])
-            t = mass(options, target, at + j)
+            t = mass(options, target, j)
             gap = select(x_j == largest, number(0), largest - x_j)
-            loss += select(t == number(0), number(0), t * (gap + log_sum))
-            total += t
-        return double(loss), double(total)
+            loss += double(select(t == number(0), number(0), t * (gap + log_sum)))
+            total += double(t)
+        return loss, total
 
     def row_loss(options: Any, target: Any, x: Any, largest: Any, log_sum: Any) -> Any:
         """The loss of the row and T."""
-        if one_hot:
-            x_y = decode(x[target])
-            gap = number(0) if x_y == largest else largest - x_y
-            t = number(options[2][target]) if class_weighted else number(1)
-            loss = number(0) if t == number(0) else t * (gap + log_sum)
-            return double(loss), double(t)
-        loss = 0.0
-        total = 0.0
-        for start in range(0, x.size, CHUNK):
-            part = window(x, start, start + CHUNK)
-            sums = chunk_loss(options, target, part, largest, log_sum, start)
-            loss += sums[0]
-            total += sums[1]
-        return loss, total
+        if not one_hot:
+            return sum_of_masses(options, target, x, largest, log_sum)
+        x_y = decode(x[target])
+        gap = number(0) if x_y == largest else largest - x_y
+        t = number(options[2][target]) if class_weighted else number(1)
+        loss = number(0) if t == number(0) else t * (gap + log_sum)
+        return double(loss), double(t)
 
     def write_derivatives(
         options: Any,
@@ -206,30 +199,27 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
         complement = number(rest / (1.0 + rest))
         total_ = number(total)
         factor_ = number(factor)
-        slope = number(total * factor / (1.0 + rest))
         for j in range(exps.size):
+            p = exps[j] * to_probability
             if one_hot:
-                grad_out[j] = encode(slope * exps[j])
+                grad_out[j] = encode(factor_ * (total_ * p))
             else:
                 t = mass(options, target, j)
-                p = exps[j] * to_probability
                 excess = total_ * p - t
                 if confident:
                     exact = (total_ - t) - total_ * complement
                     excess = select(exps[j] == number(1), exact, excess)
                 grad_out[j] = encode(factor_ * excess)
             if with_hess:
-                p = exps[j] * to_probability
                 q = number(1) - p
                 if confident:
                     q = select(exps[j] == number(1), complement, q)
                 hess_out[j] = encode(factor_ * (total_ * (p * q)))
         if one_hot:
-            p = exps[target] * to_probability
-            excess = p - number(1)
+            excess = total_ * (exps[target] * to_probability) - total_
             if confident and exps[target] == number(1):
-                excess = -complement
-            grad_out[target] = encode(factor_ * (total_ * excess))
+                excess = -(total_ * complement)
+            grad_out[target] = encode(factor_ * excess)
 
     def row(
         options: Any,
@@ -297,11 +287,13 @@ def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
         self = parameters(*options[2:])
         if not class_ids:
             return chunk(self, target, x, number(factor), grad_out, hess_out)
+        if target < 0 or target >= x.size:  # changed since the check: stay inside the arrays
+            fill(grad_out, encode(number(np.nan)))
+            fill(hess_out, encode(number(np.nan)))
+            return np.nan
+        results = scalar(self, number(1), decode(x[target]))  # before it is written, if in place
         fill(grad_out, encode(number(0)))
         fill(hess_out, encode(number(0)))
-        if target < 0 or target >= x.size:  # changed since the check: stay inside the arrays
-            return np.nan
-        results = scalar(self, number(1), decode(x[target]))
         if with_grad:
             grad_out[target] = encode(number(factor) * number(results[1]))
         if with_hess:

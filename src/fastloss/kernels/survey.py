@@ -63,17 +63,21 @@ def survey(
             total += w * class_weight[label] if class_weighted else w
         return bad, total
 
+    @fastmath("reassoc")
+    def mass(row: Any, class_weight: Any) -> Any:
+        total = 0.0
+        for j in range(row.size):
+            total += class_weight[j] * double(decode_true(row[j]))
+        return total
+
     def soft_label_weights(labels: Any, weight: Any, options: Any) -> Any:
         n_classes, class_weight = options[0], options[2]
         total = 0.0
         for r in range(labels.size // n_classes):
-            row = window(labels, r * n_classes, (r + 1) * n_classes)
-            w = 0.0
-            for j in range(n_classes):
-                w += class_weight[j] * double(decode_true(row[j]))
-            if weighted:
-                w = double(weight[r]) * w if weight[r] != 0 else 0.0
-            total += w
+            w = double(weight[r]) if weighted else 1.0
+            if w != 0.0:
+                row = window(labels, r * n_classes, (r + 1) * n_classes)
+                total += w * mass(row, class_weight)
         return total
 
     @fastmath("reassoc")
@@ -96,7 +100,7 @@ def survey(
         partials: Any,
     ) -> None:
         n_classes, _, _, true_low, true_high, pred_low, pred_high = options
-        n_samples = y_pred.size // n_classes
+        n_samples = y_true.size if class_ids else y_true.size // n_classes
         for b in range(partials.size):
             first = b * block
             last = min(first + block, n_samples)
