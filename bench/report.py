@@ -1,0 +1,139 @@
+"""What was found: a table for each workload, and the file of results."""
+
+import os
+import platform
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import fastloss as fl
+
+from .contenders import FASTLOSS, NAIVE
+
+LATEST = Path(__file__).parent / "results" / "latest.json"
+ROOF = "the roof"
+
+# A spread above this says that something else was going on: the cell is marked.
+NOISY = 0.10
+
+Result = dict[str, Any]  # one workload and task; see `test_speed.py`
+
+_PACKAGES = ("fastloss", "numpy", "numba", "llvmlite", "pytest-benchmark", "scikit-learn", "torch")
+
+
+def share_of_roof(result: Result, cell: Result) -> float:
+    return float(result["roof"]["median"] / cell["median"])
+
+
+def times_faster_than(result: Result, name: str, cell: Result) -> float | None:
+    other = find(result, name)
+    return other and other["median"] / cell["median"]
+
+
+def find(result: Result, name: str) -> Result | None:
+    return next((cell for cell in result["cells"] if cell["contender"] == name), None)
+
+
+def is_noisy(cell: Result) -> bool:
+    return bool(cell["spread"] > NOISY)
+
+
+def beats_fastloss(result: Result, cell: Result) -> bool:
+    """Whether a contender (no variant of fastloss) has the smaller median."""
+    ours = find(result, FASTLOSS)
+    is_rival = not cell["contender"].startswith(FASTLOSS)
+    return is_rival and ours is not None and cell["median"] < ours["median"]
+
+
+def shape_text(result: Result) -> str:
+    return " x ".join(f"{length:,}" for length in result["shape"])
+
+
+def milliseconds(seconds: float) -> str:
+    """Three digits."""
+    value = seconds * 1e3
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 4}f}"
+
+
+def table(result: Result) -> str:
+    """The result as plain text."""
+    rows = [("", "median ms", "min ms", "of the roof", f"x {NAIVE}", "")]
+    roof = result["roof"]
+    times = milliseconds(roof["median"]), milliseconds(roof["min"])
+    rows.append((ROOF, *times, "", "", ", ".join(_noise(roof))))
+    for cell in result["cells"]:
+        faster = times_faster_than(result, NAIVE, cell)
+        rows.append(
+            (
+                cell["contender"],
+                milliseconds(cell["median"]),
+                milliseconds(cell["min"]),
+                f"{share_of_roof(result, cell):.1%}",
+                "" if faster is None else f"{faster:.1f}",
+                ", ".join(_remarks(result, cell)),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"{result['loss']}, {result['task']}, {shape_text(result)}, {result['dtype']}"]
+    for row in rows:
+        name, *numbers, remarks = row
+        padded = [name.ljust(widths[0])]
+        padded += [text.rjust(width) for text, width in zip(numbers, widths[1:-1], strict=True)]
+        lines.append("  " + "  ".join([*padded, remarks]).rstrip())
+    return "\n".join(lines)
+
+
+def _remarks(result: Result, cell: Result) -> Iterable[str]:
+    if beats_fastloss(result, cell):
+        yield "FASTER THAN FASTLOSS"
+    yield from _noise(cell)
+    if cell["remark"]:
+        yield cell["remark"]
+
+
+def _noise(cell: Result) -> Iterable[str]:
+    if is_noisy(cell):
+        yield f"noisy: spread {cell['spread']:.0%}"
+
+
+def summary(results: list[Result], missing: list[str]) -> str:
+    """What to know about the tables as a whole."""
+    cells = [(result, cell) for result in results for cell in result["cells"]]
+    losing = [cell for result, cell in cells if beats_fastloss(result, cell)]
+    noisy = [cell for _, cell in cells if is_noisy(cell)]
+    noisy += [result["roof"] for result in results if is_noisy(result["roof"])]
+    lines = [
+        f"{len(results)} workloads, {len(cells)} cells; a rival is faster than fastloss in "
+        f"{len(losing)}; {len(noisy)} are noisy (spread over {NOISY:.0%})",
+    ]
+    if missing:
+        lines.append(f"not installed, left out: {', '.join(missing)}")
+    return "\n".join(lines)
+
+
+def machine(cpu: dict[str, Any]) -> dict[str, Any]:
+    """What the results depend on. `cpu` is pytest-benchmark's description."""
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "cpu": cpu.get("brand_raw", platform.machine()),
+        "cpus": os.cpu_count(),
+        "threads": fl.get_num_threads(),
+        "caches": {key: cpu[key] for key in sorted(cpu) if key.endswith("cache_size")},
+        "governor": governor.read_text().strip() if governor.exists() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **dict(_versions())},
+    }
+
+
+def _versions() -> Iterable[tuple[str, str]]:
+    for package in _PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            if package == "fastloss":  # run from its sources
+                yield package, fl.__version__

@@ -1,0 +1,232 @@
+"""The kernel system: fingerprints, backends, plain Python, and the machine code of the loops."""
+
+import platform
+import re
+
+import numpy as np
+import pytest
+
+import fastloss as fl
+from fastloss import _blocks, _evaluate
+from fastloss.kernels import jit
+from fastloss.kernels.elementwise import elementwise
+from fastloss.kernels.form import Form
+from fastloss.kernels.rowwise import cross_entropy_row, rowwise
+from processes import run_python
+
+# ---------------------------------------------------------------------------------------------
+# Fingerprints
+
+
+def helper_one(x):
+    return x + 1
+
+
+def helper_two(x):
+    return x + 2
+
+
+def make(inner, number):
+    def outer(x):
+        return inner(x) * number
+
+    return outer
+
+
+def test_fingerprint_follows_what_the_code_depends_on():
+    reference = jit.fingerprint(make(helper_one, 2.0))
+    assert jit.fingerprint(make(helper_one, 2.0)) == reference
+    assert jit.fingerprint(make(helper_two, 2.0)) != reference
+    assert jit.fingerprint(make(helper_one, 3.0)) != reference
+    assert jit.fingerprint(make(helper_one, 2)) != reference  # 2 == 2.0, but not compiled alike
+
+
+def test_fingerprint_follows_fast_math_flags():
+    from fastloss.kernels.flags import fastmath
+
+    def plain(x):
+        return x
+
+    before = jit.fingerprint(plain)
+    assert jit.fingerprint(fastmath("reassoc")(plain)) != before
+
+
+def test_fingerprint_of_a_recursive_function_ends():
+    def countdown(n):
+        return 0 if n == 0 else countdown(n - 1)
+
+    assert len(jit.fingerprint(countdown)) == 64
+
+
+# ---------------------------------------------------------------------------------------------
+# Machine code
+
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+
+def assembly(function, options, form):
+    """The code of a kernel, made anew: what comes from the store cannot be looked into."""
+    number = np.dtype(form.arithmetic)
+    label = np.dtype(form.true)
+    arguments = (options, 1.0, 1, np.empty(0, label), np.empty(0, form.pred), np.empty(0))
+    outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred), np.empty(1))
+    kernel = jit.kernel(function, (*arguments, *outputs), 4)
+    return "\n".join(kernel.inspect_asm().values())
+
+
+@pytest.fixture
+def no_store(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FASTLOSS_CACHE_DIR", str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(not X86, reason="looks for instructions of x86-64")
+@pytest.mark.usefixtures("no_store")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+class TestVectorised:
+    """Loops compile to packed arithmetic on whole vectors, without calls to the C library."""
+
+    def check(self, code, dtype):
+        suffix = {"float32": "ps", "float64": "pd"}[dtype]
+        packed = re.findall(rf"\bv?(?:mul|fmadd\d+|fnmadd\d+|fmsub\d+){suffix}\b.*[yz]mm", code)
+        assert len(packed) >= 2
+        assert not re.search(r"\b(?:exp|log|log1p|pow)f?\b", code)
+
+    @pytest.mark.parametrize(
+        "loss",
+        [
+            fl.SquaredError(),
+            fl.AbsoluteError(),
+            fl.BinaryCrossEntropy(),
+            fl.BinaryCrossEntropyWithLogits(),
+        ],
+        ids=lambda loss: type(loss).__name__,
+    )
+    def test_elementwise(self, loss, dtype):
+        form = Form(dtype, dtype, "", dtype, False, False, True, False)
+        function = elementwise(type(loss).scalar, loss._parameter_type, form)
+        self.check(assembly(function, loss._parameters_in(form), form), dtype)
+
+    def test_cross_entropy(self, dtype):
+        form = Form("int64", dtype, "", dtype, True, False, True, False)
+        function = rowwise(cross_entropy_row(form, False, False), form, ignoring=False)
+        loss = fl.CrossEntropy()
+        self.check(assembly(function, loss._options(form, 3), form), dtype)
+
+
+# ---------------------------------------------------------------------------------------------
+# The same bits, whoever computes them
+
+RESULTS = """
+import sys
+import numpy as np
+import fastloss as fl
+
+rng = np.random.default_rng(0)
+logits = rng.normal(size=(3001, 301)).astype(np.float32)
+labels = rng.integers(0, 301, 3001)
+numbers = rng.normal(size=(2, 900_001))
+for threads in map(int, sys.argv[1:]):
+    fl.set_num_threads(threads)
+    loss, grad = fl.cross_entropy.value_and_grad(labels, logits)
+    error, slope = fl.mse.value_and_grad(*numbers, sample_weight=np.abs(numbers[0]))
+    print(loss.hex(), error.hex(), hash(grad.tobytes()), hash(slope.tobytes()))
+"""
+
+
+def prange_available():
+    import importlib.util
+
+    return importlib.util.find_spec("numba.np.ufunc.omppool") is not None
+
+
+def test_backends_and_thread_counts_give_the_same_bits():
+    counts = ("1", "2", "3", "4", "8")
+    pool = run_python(RESULTS, *counts, PYTHONHASHSEED="0").splitlines()
+    assert len(pool) == len(counts)
+    assert len(set(pool)) == 1
+    if not prange_available():
+        pytest.skip("Numba has no thread-safe layer here")
+    # Numba starts no more threads than this allows.
+    environment = {"FASTLOSS_BACKEND": "prange", "NUMBA_NUM_THREADS": "8", "PYTHONHASHSEED": "0"}
+    assert run_python(RESULTS, *counts, **environment).splitlines() == pool
+
+
+@pytest.mark.skipif(not prange_available(), reason="Numba has no thread-safe layer here")
+def test_prange_is_used_where_it_is_chosen():
+    code = """
+import numpy as np
+import numba
+import fastloss as fl
+from fastloss import _evaluate
+
+numba.set_num_threads(1)
+fl.set_backend("prange")
+big = np.ones(2**20)
+print(fl.mse(big, big + 1), fl.mse(big[::2], big[::2] + 1), fl.mse(big[:9], big[:9] + 1))
+print(sorted(prange for _, prange in _evaluate._kernels), numba.get_num_threads())
+"""
+    output = run_python(code).split("\n")
+    assert output == ["1.0 1.0 1.0", "[False, True] 1"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Without the compiler
+
+
+def test_kernels_run_as_plain_python():
+    code = """
+import numpy as np
+import fastloss as fl
+
+rng = np.random.default_rng(0)
+logits = rng.normal(size=(4, 3)).astype(np.float32)
+probabilities = rng.uniform(0.1, 0.9, (4, 3))
+print(repr([
+    fl.cross_entropy.value_and_grad([0, 1, 2, 0], logits)[1].tolist(),
+    fl.CrossEntropy(label_smoothing=0.1)(probabilities, logits),
+    fl.categorical_cross_entropy([0, 1, 2, 0], probabilities),
+    fl.binary_cross_entropy_with_logits.grad(probabilities, probabilities).tolist(),
+    fl.mse.value_and_grad([1, 2], np.float16([3, 4]), sample_weight=[1, 2])[0],
+]))
+"""
+    compiled = eval(run_python(code))
+    plain = eval(run_python(code, NUMBA_DISABLE_JIT="1"))
+    for ours, theirs in zip(compiled, plain, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------
+# Blocks
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 8, 1000, 4097])
+def test_pairwise_sum(size):
+    numbers = np.random.default_rng(size).normal(size=size)
+    assert _blocks.pairwise_sum(numbers) == pytest.approx(numbers.sum(), rel=1e-12, abs=1e-12)
+
+
+def test_pairwise_sum_is_a_tree():
+    """Numbers at the same place always meet in the same order: ((a + b) + (c + d)) + ..."""
+    a, b, c, d, e = 1e16, 1.0, -1e16, 1.0, 0.5
+    assert _blocks.pairwise_sum(np.array([a, b, c, d, e])) == ((a + b) + (c + d)) + e
+
+
+def test_strided_input_is_staged_in_parts():
+    """No copy of the whole exists: the buffers of a task are what STRIDED_TASK says."""
+    largest = 0
+    original = _evaluate.Strided.read
+
+    def read(self, start, stop):
+        nonlocal largest
+        largest = max(largest, stop - start)
+        return original(self, start, stop)
+
+    data = np.random.default_rng(0).normal(size=(2, 500_000))
+    expected = fl.mse(data[0], data[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_evaluate.Strided, "read", read)
+        spread = np.empty((2, 1_000_000))
+        spread[:, ::2] = data
+        assert fl.mse(spread[0, ::2], spread[1, ::2]) == expected
+    assert 0 < largest <= _blocks.STRIDED_TASK
