@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench readme clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -14,6 +14,7 @@ help:
 	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
 	@echo 'make lint    check style, layout and types'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory'
+	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md'
 	@echo 'make clean   remove the virtual environment and all caches of tools'
 
 demo: $(VENV)/.demo
@@ -27,8 +28,13 @@ lint: $(VENV)/.lint
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+# A part of it: make bench ARGS='-k mse'. The table of pytest-benchmark: ARGS=--benchmark-verbose
 bench: $(VENV)/.bench
-	$(BIN)/python -m pytest bench --benchmark-only -q
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet -q $(ARGS)
+
+# After make bench: make readme STORE=1
+readme: $(VENV)/.bench $(VENV)/.demo
+	$(BIN)/python -m bench.readme $(if $(STORE),--store)
 
 clean:
 	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache

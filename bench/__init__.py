@@ -1,1 +1,1 @@
-"""The comparison: naive NumPy, careful NumPy, other libraries, fastloss, and the speed of memory."""
+"""The comparison: NumPy, naive and careful, other libraries, fastloss, and the speed of memory."""

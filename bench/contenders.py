@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -128,7 +128,7 @@ def naive_cross_entropy_grad(labels: Array, logits: Array) -> Any:
 
 class Naive(Contender):
     name = NAIVE
-    functions = {
+    functions: ClassVar = {
         "mse": (naive_mse, naive_mse_grad),
         "mae": (naive_mae, naive_mae_grad),
         "binary_cross_entropy": (naive_bce, naive_bce_grad),
@@ -194,7 +194,8 @@ def careful_bce(y_true: Array, y_pred: Array, buffers: Array, out: Array | None 
 def careful_bce_logits(
     y_true: Array, logits: Array, buffers: Array, out: Array | None = None
 ) -> Any:
-    # With e = exp(-|x|): loss = max(x, 0) - x y + log1p(e), sigmoid = (1 if x >= 0 else e) / (1 + e)
+    # With e = exp(-|x|) the loss is max(x, 0) - x y + log1p(e), and the sigmoid is 1 / (1 + e), or
+    # e / (1 + e) for x < 0.
     n, total = logits.size, 0.0
     for block in _blocks(logits):
         y, x = y_true[block], logits[block]
@@ -267,7 +268,7 @@ def _results(loss: float, out: Array | None) -> Any:
 
 class Careful(Contender):
     name = "careful NumPy"
-    functions = {
+    functions: ClassVar = {
         "mse": careful_mse,
         "mae": careful_mae,
         "binary_cross_entropy": careful_bce,
@@ -303,7 +304,10 @@ class ScikitLearn(Contender):
         else:
             return None
         y_true = data.y_true.astype(data.y_pred.dtype)
-        options = {"loss_out": np.ones(len(y_true), y_true.dtype), "n_threads": fl.get_num_threads()}
+        options = {
+            "loss_out": np.ones(len(y_true), y_true.dtype),
+            "n_threads": fl.get_num_threads(),
+        }
         if task == LOSS:
             return Job(lambda: theirs.loss(y_true, data.y_pred, **options).mean(dtype=np.float64))
 
@@ -319,7 +323,7 @@ class ScikitLearn(Contender):
 class Torch(Contender):
     name = "PyTorch"
     package = "torch"
-    functions = {
+    functions: ClassVar = {
         "mse": "mse_loss",
         "mae": "l1_loss",
         "binary_cross_entropy": "binary_cross_entropy",

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from fastloss import get_num_threads
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from fastloss import get_num_threads
 
 from .conftest import Run
 from .contenders import CONTENDERS, FASTLOSS, Contender, Job

@@ -65,9 +65,11 @@ class Exact:
         """log(sum of exp(x_k)) - x_j for every j."""
         return self.log(self._exp(x).sum(axis=-1, keepdims=True)) - x
 
-    def softmax(self, x: Any) -> Any:
+    def softmax(self, x: Any) -> tuple[Any, Any]:
+        """p and 1 - p."""
         exps = self._exp(x)
-        return exps / exps.sum(axis=-1, keepdims=True)
+        p = exps / exps.sum(axis=-1, keepdims=True)
+        return p, 1 - p
 
 
 class Double:
@@ -85,16 +87,27 @@ class Double:
     def softplus(self, x: Any) -> Any:
         return np.logaddexp(0.0, x)
 
-    def log_sum_exp_less(self, x: Any) -> Any:
-        # SciPy's log_softmax subtracts from a finished logarithm.
+    # SciPy's log_softmax subtracts from a finished logarithm, and 1 - softmax(x) from 1: a confident
+    # row would lose its digits. So the largest logit and the sum of the others are kept apart.
+    def _exps_of_the_others(self, x: Any) -> tuple[Any, Any, Any]:
         largest = x.argmax(axis=-1)[..., None]
         gaps = np.take_along_axis(x, largest, axis=-1) - x
-        exps = np.exp(-gaps)
-        np.put_along_axis(exps, largest, 0.0, axis=-1)
-        return gaps + np.log1p(exps.sum(axis=-1, keepdims=True))
+        others = np.exp(-gaps)
+        np.put_along_axis(others, largest, 0.0, axis=-1)
+        return largest, gaps, others
 
-    def softmax(self, x: Any) -> Any:
-        return scipy.special.softmax(x, axis=-1)
+    def log_sum_exp_less(self, x: Any) -> Any:
+        _, gaps, others = self._exps_of_the_others(x)
+        return gaps + np.log1p(others.sum(axis=-1, keepdims=True))
+
+    def softmax(self, x: Any) -> tuple[Any, Any]:
+        largest, _, p = self._exps_of_the_others(x)
+        rest = p.sum(axis=-1, keepdims=True)
+        np.put_along_axis(p, largest, 1.0, axis=-1)
+        p /= 1.0 + rest
+        complement = 1.0 - p
+        np.put_along_axis(complement, largest, rest / (1.0 + rest), axis=-1)
+        return p, complement
 
 
 EXACT, DOUBLE = Exact(), Double()
@@ -197,8 +210,9 @@ def cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms
     w = lib.numbers(np.ones(c) if loss.class_weight is None else np.array(loss.class_weight))
     mass = w * ((1 - e) * t + e / c)
     total = mass.sum(axis=-1, keepdims=True)
-    p = lib.softmax(x)
-    grad = total * p - mass
+    p, not_p = lib.softmax(x)
+    # total * p - mass, where the mass of the class itself meets p and cancels.
+    grad = (total - mass) * p - mass * not_p
     one_hot = class_ids and loss.label_smoothing == 0
     weighted = loss.class_weight is not None
     kept = np.ones(x.shape[:-1], bool)
@@ -208,7 +222,7 @@ def cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms
     return Terms(
         loss=(mass * lib.log_sum_exp_less(x)).sum(axis=-1),
         grad=grad,
-        hess=total * p * (1 - p),
+        hess=total * p * not_p,
         # A gradient at a class id is p - 1, which has its own digits; soft labels subtract.
         grad_size=abs(grad) if one_hot else total * p + mass,
         weight=(w * t).sum(axis=-1) if weighted else np.ones(x.shape[:-1]),

@@ -56,10 +56,10 @@ class CrossEntropy(RowwiseLoss):
     >>> import numpy as np
     >>> import fastloss as fl
     >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 0.0, 20.0]])
-    >>> fl.cross_entropy([0, 2], logits)
-    0.11980730285674743
+    >>> round(fl.cross_entropy([0, 2], logits), 12)
+    0.119772385172
     >>> fl.CrossEntropy(reduction="none")([0, 2], logits)
-    array([2.39614601e-01, 4.12230722e-09])
+    array([2.39544766e-01, 4.12230724e-09])
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), equation 4.108; the stable
     form: P. Blanchard, D. J. Higham, N. J. Higham, Accurately computing the log-sum-exp and softmax

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import select, window
+from .bits import select, wide_vectors, window
 from .flags import fastmath
 from .form import Form, Function
 
@@ -77,6 +77,7 @@ def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
         hess_out: Any,
         partials: Any,
     ) -> None:
+        wide_vectors()
         self = parameters(*options)
         losses = np.empty(TILE, number)
         grads = np.empty(TILE if with_grad else 0, number)

@@ -15,6 +15,7 @@ name, as the linker finds functions by name alone.
 import functools
 import hashlib
 import operator
+import os
 import pickle
 import platform
 import sys
@@ -49,6 +50,11 @@ Function = Callable[..., Any]
 counts: Counter[str] = Counter()
 
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child must not inherit a compilation that another thread has begun, with its locks held.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _dispatchers: dict[tuple[str, bool], Any] = {}
 _PACKAGE = __name__.rpartition(".")[0]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import larger, select, window
+from .bits import larger, select, wide_vectors, window
 from .flags import fastmath
 from .form import Form, Function
 from .scalar import exp, log1p
@@ -48,6 +48,7 @@ def rowwise(row: Function, form: Form, ignoring: bool) -> Function:
         hess_out: Any,
         partials: Any,
     ) -> None:
+        wide_vectors()
         n_classes, ignore_index = options[0], options[1]
         scratch = np.empty(n_classes if with_grad else 0, number)
         n_rows = y_pred.size // n_classes

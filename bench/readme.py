@@ -1,0 +1,237 @@
+"""`make readme`: puts a stored result into README.md, as a table and a picture.
+
+`make bench` leaves its result in bench/results/latest.json. `make readme STORE=1` keeps that as
+bench/results/readme.json and renders it; `make readme` renders what was kept once more.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import report
+from .contenders import CONTENDERS, FASTLOSS
+from .report import Result
+from .workloads import TASKS, WORKLOADS
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "benchmark.png"
+STORED = report.LATEST.parent / "readme.json"
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+LOST = "**▲**"
+
+Content = dict[str, Any]  # what is in latest.json; see `conftest.py`
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit status: 2 if there is nothing to render."""
+    parser = argparse.ArgumentParser(prog="python -m bench.readme", description=__doc__)
+    parser.add_argument("--store", action="store_true", help="keep the latest result first")
+    if parser.parse_args(arguments).store:
+        problem = _why_not_stored(report.LATEST)
+        if problem:
+            print(problem, file=sys.stderr)
+            return 2
+        shutil.copyfile(report.LATEST, STORED)
+    if not STORED.exists():
+        print("no result is kept yet: make bench, then make readme STORE=1", file=sys.stderr)
+        return 2
+    content = load(STORED)
+    README.write_text(updated(README.read_text(encoding="utf-8"), content), encoding="utf-8")
+    PICTURE.parent.mkdir(exist_ok=True)
+    draw(content, PICTURE)
+    print(f"rendered into {README} and {PICTURE}")
+    return 0
+
+
+def load(path: Path) -> Content:
+    content: Content = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _why_not_stored(path: Path) -> str | None:
+    if not path.exists():
+        return f"{path} does not exist: make bench first"
+    present = {(r["loss"], *r["shape"], r["dtype"], r["task"]) for r in load(path)["results"]}
+    wanted = {(w.loss, *w.shape, w.dtype, task) for w in WORKLOADS if w.main for task in TASKS}
+    if wanted - present:
+        missing = ", ".join(" ".join(map(str, key)) for key in sorted(wanted - present, key=str))
+        return f"{path} is from a run of a part, and lacks: {missing}"
+    return None
+
+
+# ---------------------------------------------------------------------------------------------
+# The table
+
+
+def updated(text: str, content: Content) -> str:
+    """The text of README.md with the block between the markers made anew."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"README.md must have the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{block(content)}{END}{after}"
+
+
+def block(content: Content) -> str:
+    machine, results = content["machine"], _main(content)
+    rivals = _rivals(results)
+    versions = machine["versions"]
+    head = ["what", "size", "roof", "fastloss", "of the roof", *rivals]
+    lines = [
+        f"![Time of each contender over that of the roof]({PICTURE.relative_to(ROOT).as_posix()})",
+        "",
+        f"Medians in milliseconds on {machine['cpu']}, {machine['threads']} threads, "
+        f"NumPy {versions['numpy']}, Numba {versions['numba']}; {_dtypes(results)}. In brackets: "
+        "how many times faster fastloss is.",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|---|---|" + "---:|" * (len(head) - 2),
+    ]
+    lines += ["| " + " | ".join(_row(result, rivals)) + " |" for result in results]
+    lines += ["", _legend(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _main(content: Content) -> list[Result]:
+    return [result for result in content["results"] if result["main"]]
+
+
+def _rivals(results: list[Result]) -> list[str]:
+    """In the order of the registry; those that it does not know (any more) come last."""
+    known = [contender.name for contender in CONTENDERS]
+    found = {cell["contender"] for result in results for cell in result["cells"]}
+    found = {name for name in found if not name.startswith(FASTLOSS)}
+    return [name for name in known if name in found] + sorted(found - set(known))
+
+
+def _row(result: Result, rivals: list[str]) -> list[str]:
+    ours, roof = report.find(result, FASTLOSS), result["roof"]
+    assert ours is not None
+    cells = [
+        f"`{result['loss']}`, {result['task']}",
+        report.shape_text(result),
+        report.milliseconds(roof["median"]) + _noise(roof),
+        f"**{report.milliseconds(ours['median'])}**" + _noise(ours),
+        f"{report.share_of_roof(result, ours):.0%}",
+    ]
+    for name in rivals:
+        cell = report.find(result, name)
+        if cell is None:
+            cells.append("")
+            continue
+        text = f"{report.milliseconds(cell['median'])} ({cell['median'] / ours['median']:.1f}x)"
+        lost = f" {LOST}" if report.beats_fastloss(result, cell) else ""
+        wrong = f" {cell['remark']}" if cell["remark"] else ""
+        cells.append(text + _noise(cell) + lost + wrong)
+    return cells
+
+
+def _noise(cell: Result) -> str:
+    return " ~" if report.is_noisy(cell) else ""
+
+
+def _dtypes(results: list[Result]) -> str:
+    return " and ".join(dict.fromkeys(result["dtype"] for result in results))
+
+
+def _legend(results: list[Result]) -> str:
+    sentences = [
+        "The roof is a kernel that only reads the inputs and, for a gradient, writes an array of "
+        "its size; naive NumPy is the textbook formula, careful NumPy has no overflow and no large "
+        "temporaries. NumPy computes on one thread. Gradients of careful NumPy and fastloss go "
+        "into a given array. Everyone took turns in the same run."
+    ]
+    cells = [(result, cell) for result in results for cell in result["cells"]]
+    if any(report.beats_fastloss(result, cell) for result, cell in cells):
+        sentences.append(f"{LOST} marks where another is faster than fastloss.")
+    if any(report.is_noisy(cell) for cell in [r["roof"] for r in results] + [c for _, c in cells]):
+        sentences.append(
+            f"~ marks times whose middle half is spread over more than {report.NOISY:.0%}."
+        )
+    sentences.append("All figures of your machine: `make bench`.")
+    return " ".join(sentences)
+
+
+# ---------------------------------------------------------------------------------------------
+# The picture
+
+# Hues that stay apart for colour-blind readers (Okabe and Ito, 2008).
+_COLORS = {
+    "naive NumPy": "#E69F00",
+    "careful NumPy": "#999999",
+    "scikit-learn": "#009E73",
+    "PyTorch": "#CC79A7",
+    FASTLOSS: "#0072B2",
+}
+
+
+def draw(content: Content, path: Path) -> None:
+    """Bars of time / roof on a logarithmic scale, a panel for each task."""
+    from matplotlib.figure import Figure
+
+    results = _main(content)
+    names = [*_rivals(results), FASTLOSS]
+    n_workloads = max(sum(r["task"] == task for r in results) for task in TASKS)
+    height = 1.6 + n_workloads * (0.35 + 0.2 * len(names))
+    figure = Figure(figsize=(11, height), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, task in zip(panels, TASKS, strict=True):
+        _draw_panel(axes, [r for r in results if r["task"] == task], names)
+        axes.set_title(task)
+    panels[0].invert_yaxis()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    machine = content["machine"]
+    figure.supxlabel(
+        "time / time of the roof, shorter is better; 1 is a kernel that only reads and writes\n"
+        f"{machine['cpu']}, {machine['threads']} threads",
+        fontsize=9,
+    )
+    figure.savefig(path, dpi=120)
+
+
+def _draw_panel(axes: Any, results: list[Result], names: list[str]) -> None:
+    left = 0.5  # where bars begin: a logarithmic scale has no 0
+    thickness = 0.8 / len(names)
+    for i, name in enumerate(names):
+        label = name  # one entry in the legend for each name
+        for place, result in enumerate(results):
+            cell = report.find(result, name)
+            if cell is None:
+                continue
+            ratio = 1 / report.share_of_roof(result, cell)
+            y = place + (i - (len(names) - 1) / 2) * thickness
+            color = _COLORS.get(name, "#000000")
+            axes.barh(y, ratio - left, thickness, left=left, label=label, color=color)
+            label = ""
+            lost = report.beats_fastloss(result, cell)
+            text = f"{ratio:.2g}" if ratio < 9.95 else f"{ratio:.0f}"
+            axes.annotate(
+                text + ("  faster than fastloss" if lost else ""),
+                (max(ratio, left), y),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+                color="#B00000" if lost else "black",
+                weight="bold" if name == FASTLOSS else "normal",
+            )
+    labels = [
+        f"{r['loss'].replace('_with_', chr(10) + 'with_')}\n{report.shape_text(r)}" for r in results
+    ]
+    axes.set_yticks(range(len(results)), labels, fontsize=8.5)
+    axes.set_xscale("log")
+    axes.set_xlim(left=left)
+    axes.margins(x=0.25)
+    axes.axvline(1, color="black", linewidth=1, linestyle=(0, (4, 3)), label="the roof")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,284 @@
+"""The benchmarks compute what they should, and show all they found. Nothing here is timed."""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.stats import Stats
+
+ROOT = Path(__file__).parent.parent
+# `bench` is no part of the package, so that it is found only next to this folder.
+sys.path.insert(0, str(ROOT))
+
+from bench import contenders, measure, readme, report, roof  # noqa: E402
+from bench.contenders import CONTENDERS, FASTLOSS, NAIVE, Job  # noqa: E402
+from bench.reference import FORMULAS, errors, reference, tolerance  # noqa: E402
+from bench.workloads import GRADIENT, LOSS, TASKS, WORKLOADS, Data, Workload, make_data  # noqa: E402
+
+LOSSES = sorted(FORMULAS)
+ROWWISE = ("cross_entropy", "categorical_cross_entropy")
+
+
+def tiny(loss, dtype="float32", large=False):
+    n = 70_000 if large else 60
+    return Workload(loss, (n // 10, 10) if loss in ROWWISE else (n,), dtype)
+
+
+# ---------------------------------------------------------------------------------------------
+# Contenders
+
+
+def test_every_loss_of_the_workloads_has_a_reference():
+    assert {workload.loss for workload in WORKLOADS} == set(LOSSES)
+
+
+@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
+def test_contender_agrees_with_the_reference(contender):
+    if not contender.available():
+        pytest.skip(f"{contender.package} is not installed")
+    n_jobs = 0
+    for loss, dtype, large in itertools.product(LOSSES, ["float32", "float64"], [False, True]):
+        data = make_data(tiny(loss, dtype, large))
+        truth = reference(loss, data.y_true, data.y_pred)
+        y_pred = data.y_pred.copy()
+        for task in TASKS:
+            job = contender.job(loss, task, data)
+            if job is None:
+                continue
+            n_jobs += 1
+            for _ in range(2):  # the second finds what the first left in the buffers
+                with job.setting():
+                    result = job.call()
+                assert isinstance(result, tuple) == (task == GRADIENT)
+                error = max(errors(result, truth, contender.gradient_of_sum))
+                assert error <= tolerance(data.y_pred.dtype), (loss, task, dtype, large)
+        np.testing.assert_array_equal(data.y_pred, y_pred)
+    assert n_jobs > 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_fastloss_agrees_in_16_bits(dtype):
+    pytest.importorskip("ml_dtypes")
+    data = make_data(Workload("cross_entropy", (60, 10), dtype))
+    assert data.y_pred.dtype.name == dtype
+    truth = reference("cross_entropy", data.y_true, data.y_pred)
+    for contender in CONTENDERS:
+        if contender.name.startswith(FASTLOSS) and (
+            job := contender.job("cross_entropy", GRADIENT, data)
+        ):
+            assert max(errors(job.call(), truth)) <= tolerance(data.y_pred.dtype)
+
+
+def finite_differences(call, y_pred):
+    """The derivatives of `call()`, which reads `y_pred`, by each element of it."""
+    grad = np.empty_like(y_pred)
+    h = 1e-6
+    for i in np.ndindex(y_pred.shape):
+        x = y_pred[i]
+        y_pred[i] = x + h
+        above = float(call())
+        y_pred[i] = x - h
+        below = float(call())
+        y_pred[i] = x
+        grad[i] = (above - below) / (2 * h)
+    return grad
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("contender", [contenders.Naive(), contenders.Careful()])
+def test_numpy_gradients_equal_finite_differences(contender, loss):
+    data = make_data(tiny(loss, "float64"))
+    _, grad = contender.job(loss, GRADIENT, data).call()
+    grad = grad.copy()
+    loss_only = contender.job(loss, LOSS, data).call
+    expected = finite_differences(loss_only, data.y_pred)
+    np.testing.assert_allclose(grad, expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_reference_gradient_equals_finite_differences(loss):
+    data = make_data(tiny(loss, "float64"))
+    truth = reference(loss, data.y_true, data.y_pred)
+
+    def loss_only():
+        return reference(loss, data.y_true, data.y_pred).loss
+
+    expected = finite_differences(loss_only, data.y_pred)[truth.samples]
+    np.testing.assert_allclose(truth.grad, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_wrong_results_have_errors():
+    data = make_data(tiny("mse"))
+    truth = reference("mse", data.y_true, data.y_pred)
+    loss, grad = contenders.naive_mse_grad(data.y_true, data.y_pred)
+    assert errors(1.001 * loss, truth).loss > tolerance(grad.dtype)
+    assert errors((loss, 1.001 * grad), truth).grad > tolerance(grad.dtype)
+    assert errors((loss, grad * grad.size), truth, gradient_of_sum=True).grad < 1e-6
+
+
+def test_careful_numpy_is_careful():
+    data = Data(np.array([0, 1]), np.array([[1000.0, 0.0], [0.0, 0.0]]), np.empty((2, 2)))
+    loss, grad = contenders.Careful().job("cross_entropy", GRADIENT, data).call()
+    assert loss == pytest.approx(np.log(2) / 2)
+    np.testing.assert_allclose(grad, [[0, 0], [0.25, -0.25]])
+
+
+@pytest.mark.parametrize("size", [1, 64, 100_001])
+@pytest.mark.parametrize("task", TASKS)
+def test_roof_touches_everything(task, size):
+    data = Data(np.arange(size), np.arange(size) + 0.5, np.zeros(size))
+    total = roof.roof(task, data, 2).call()
+    words = data.y_pred.view(np.int64)
+    if task == GRADIENT:
+        np.testing.assert_array_equal(data.out.view(np.int64), words * 3)
+        assert total == data.y_true.sum()
+    else:
+        assert not data.out.any()
+        with np.errstate(over="ignore"):
+            assert total == data.y_true.sum() + words.sum()
+
+
+# ---------------------------------------------------------------------------------------------
+# Measuring
+
+
+def test_contenders_alternate(benchmark, monkeypatch):
+    """Also notices when a private part of pytest-benchmark that we use has changed."""
+    if benchmark.disabled:
+        pytest.skip("benchmarks are switched off")
+    # Not into the records of this test run, which would print a table of times.
+    monkeypatch.setattr(benchmark, "_add_stats", lambda stats: None)
+    monkeypatch.setattr(measure, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(measure, "TURN_SECONDS", 0.0)
+    calls = []
+    jobs = {name: Job(lambda name=name: calls.append(name)) for name in "abc"}
+    summaries = measure.alternate(benchmark, jobs)
+    assert list(summaries) == ["a", "b", "c"]
+    for summary in summaries.values():
+        assert summary["rounds"] >= measure.MIN_ROUNDS
+        assert 0 < summary["min"] <= summary["median"]
+        assert summary["spread"] >= 0
+    assert len(calls) % 3 == 0
+    rounds = [calls[i : i + 3] for i in range(3, len(calls), 3)]  # the first: calibration
+    assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
+    assert len(set(map(tuple, rounds))) > 1
+
+
+def test_settings_hold_in_every_turn(monkeypatch):
+    import fastloss as fl
+
+    before = fl.get_num_threads()
+    monkeypatch.setattr(measure, "PAUSE_SECONDS", 0.0)
+    seen = []
+    job = Job(lambda: seen.append(fl.get_num_threads()), contenders._one_thread)
+
+    def runner(loops):
+        for _ in loops:
+            job.call()
+        return 1.0
+
+    assert measure._turn(runner, job, 3) == 1.0
+    assert seen == [1, 1, 1]
+    assert fl.get_num_threads() == before
+
+
+# ---------------------------------------------------------------------------------------------
+# Reports
+
+
+def timing(median, spread=0.01):
+    return {"median": median, "min": 0.9 * median, "spread": spread, "rounds": 7, "iterations": 1}
+
+
+def cell(name, median, spread=0.01, remark=""):
+    return {"contender": name, **timing(median, spread), "remark": remark}
+
+
+@pytest.fixture
+def content():
+    """A rival wins the first cell, overflows in the second, and one time is noisy."""
+    common = {"loss": "mse", "shape": [32_000_000], "dtype": "float32", "main": True}
+    cells = [cell(NAIVE, 0.008), cell("PyTorch", 0.03, 0.5), cell(FASTLOSS, 0.010)]
+    more = [cell(NAIVE, 0.2, remark="overflows"), cell(FASTLOSS, 0.016)]
+    return {
+        "machine": {"cpu": "A CPU", "threads": 2, "versions": {"numpy": "2.0", "numba": "0.60"}},
+        "results": [
+            {**common, "task": LOSS, "roof": timing(0.005), "cells": cells},
+            {**common, "task": GRADIENT, "roof": timing(0.012), "cells": more},
+        ],
+    }
+
+
+def test_table_keeps_and_marks_losing_and_noisy_cells(content):
+    lines = report.table(content["results"][0]).splitlines()
+    assert lines[0] == "mse, loss, 32,000,000, float32"
+    rows = {line[:16].strip(): line[16:].split(maxsplit=4) for line in lines[2:]}
+    assert rows["naive NumPy"] == ["8.00", "7.20", "62.5%", "1.0", "FASTER THAN FASTLOSS"]
+    assert rows["PyTorch"] == ["30.0", "27.0", "16.7%", "0.3", "noisy: spread 50%"]
+    assert rows["fastloss"] == ["10.0", "9.00", "50.0%", "0.8"]
+    summary = report.summary(content["results"], ["JAX"])
+    assert "faster than fastloss in 1; 1 are noisy" in summary
+    assert "not installed, left out: JAX" in summary
+
+
+def test_readme_keeps_and_marks_losing_and_noisy_cells(content):
+    block = readme.block(content)
+    assert (
+        "| `mse`, loss | 32,000,000 | 5.00 | **10.0** | 50% | 8.00 (0.8x) **▲** | 30.0 (3.0x) ~ |"
+    ) in block
+    assert (
+        "| `mse`, loss + gradient | 32,000,000 | 12.0 | **16.0** | 75% | 200 (12.5x) overflows |  |"
+    ) in block
+    assert "**▲** marks where another is faster" in block
+    assert "~ marks times" in block
+
+
+def test_readme_has_no_marks_to_explain_where_there_are_none(content):
+    content["results"] = content["results"][1:]
+    assert "marks" not in readme.block(content)
+
+
+def test_readme_changes_between_the_markers_only(content):
+    text = f"above\n{readme.BEGIN}\nold\n{readme.END}\nbelow\n"
+    once = readme.updated(text, content)
+    assert once.startswith(f"above\n{readme.BEGIN}\n")
+    assert once.endswith(f"{readme.END}\nbelow\n")
+    assert "old" not in once
+    assert readme.updated(once, content) == once
+    with pytest.raises(ValueError, match="bench:begin"):
+        readme.updated("no markers", content)
+
+
+def test_picture_is_drawn(content, tmp_path):
+    readme.draw(content, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_a_result_of_a_part_is_not_stored(content, tmp_path, monkeypatch, capsys):
+    latest, stored = tmp_path / "latest.json", tmp_path / "readme.json"
+    monkeypatch.setattr(report, "LATEST", latest)
+    monkeypatch.setattr(readme, "STORED", stored)
+    assert readme.main(["--store"]) == 2
+    assert "make bench first" in capsys.readouterr().err
+    latest.write_text(json.dumps(content))
+    assert readme.main(["--store"]) == 2
+    assert "cross_entropy 32 10 float32 loss" in capsys.readouterr().err
+    assert not stored.exists()
+
+
+@pytest.mark.skipif(not readme.STORED.exists(), reason="no result is stored yet")
+def test_readme_shows_the_stored_result():
+    text = readme.README.read_text(encoding="utf-8")
+    assert readme.updated(text, readme.load(readme.STORED)) == text, "make readme"
+
+
+def test_spread_is_that_of_the_middle_half():
+    stats = Stats()
+    for duration in [1.0, 1.0, 1.0, 1.0, 1.1, 1.1, 9.0]:
+        stats.update(duration)
+    record = type("Record", (), {"stats": stats, "iterations": 1})
+    assert measure._summary(record)["spread"] == pytest.approx(stats.iqr)
+    assert measure._summary(record)["spread"] <= 0.1 + 1e-12
