@@ -75,14 +75,18 @@ class Exact:
 class Double:
     """Arrays of float64, and SciPy's functions, which neither overflow nor cancel."""
 
-    log = staticmethod(np.log)
     sigmoid = staticmethod(scipy.special.expit)
 
     def numbers(self, values: Any) -> Any:
         return np.asarray(values).astype(np.float64)
 
+    def log(self, p: Any) -> Any:
+        with np.errstate(divide="ignore"):
+            return np.log(p)
+
     def log_not(self, p: Any) -> Any:
-        return np.log1p(-p)
+        with np.errstate(divide="ignore"):
+            return np.log1p(-p)
 
     def softplus(self, x: Any) -> Any:
         return np.logaddexp(0.0, x)
@@ -163,7 +167,8 @@ def binary_cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -
     y, p = lib.numbers(y_true), lib.numbers(y_pred)
     log_p, inverse_p = _floored(lib.log(p), p, loss.log_floor)
     log_q, inverse_q = _floored(lib.log_not(p), 1 - p, loss.log_floor)
-    value = np.where(y == 0, 0, -y * log_p) + np.where(y == 1, 0, -(1 - y) * log_q)
+    with np.errstate(invalid="ignore"):  # 0 log(0), of which nothing is taken
+        value = np.where(y == 0, 0, -y * log_p) + np.where(y == 1, 0, -(1 - y) * log_q)
     a, b = y * inverse_p, (1 - y) * inverse_q
     return _elementwise(value, b - a, a * inverse_p + b * inverse_q, a + b)
 
@@ -195,7 +200,8 @@ def _is_class_ids(y_true: Any, y_pred: Any) -> bool:
 def categorical_cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
     t, p = _targets(lib, y_true, y_pred), lib.numbers(y_pred)
     log_p, inverse = _floored(lib.log(p), p, loss.log_floor)
-    value = np.where(t == 0, 0, -t * log_p).sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        value = np.where(t == 0, 0, -t * log_p).sum(axis=-1)
     ones = np.ones(value.shape)
     grad = -t * inverse
     return Terms(value, grad, t * inverse * inverse, abs(grad), ones, ones == 1, 0 * ones)

@@ -149,8 +149,13 @@ def test_many_classes_are_as_exact_as_few(n_classes):
 
 @pytest.mark.parametrize("n_classes", [10, 1000, 20_000])
 @pytest.mark.parametrize(
-    "options", [{"label_smoothing": 0.1}, {"class_weight": True}, {"label_smoothing": 0.3,
-    "class_weight": True}], ids=str
+    "options",
+    [
+        {"label_smoothing": 0.1},
+        {"class_weight": True},
+        {"label_smoothing": 0.3, "class_weight": True},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("soft", [False, True])
 def test_smoothed_and_weighed_rows_of_many_classes(n_classes, options, soft):
@@ -176,9 +181,9 @@ def test_smoothed_and_weighed_rows_of_many_classes(n_classes, options, soft):
 
 
 def test_binary_logits_keep_the_digits_of_tiny_losses():
-    x = np.concatenate(
-        [np.linspace(-100, 100, 401), [-1e-6, 1e-6, -1e-30, 1e-30, 0.0]]
-    ).astype(np.float32)
+    x = np.concatenate([np.linspace(-100, 100, 401), [-1e-6, 1e-6, -1e-30, 1e-30, 0.0]]).astype(
+        np.float32
+    )
     loss = fl.BinaryCrossEntropyWithLogits(reduction="none")
     for label in (0, 1):
         y = np.full_like(x, label)

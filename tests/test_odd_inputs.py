@@ -696,9 +696,7 @@ def test_labels_outside_0_and_1(case, bad):
 def test_probabilities_outside_0_and_1(case, bad, dtype):
     y_true, p = case.data(dtype)
     p[5, 1:] = bad
-    message = assert_rejected(
-        case.loss, y_true, p, ValueError, f"{names(case)[1]}[5, 1] is {bad}"
-    )
+    message = assert_rejected(case.loss, y_true, p, ValueError, f"{names(case)[1]}[5, 1] is {bad}")
     assert_says_what_to_do(message)
     just_above = np.nextafter(np.dtype(dtype).type(1), np.dtype(dtype).type(2))
     p[5] = just_above

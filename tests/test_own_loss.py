@@ -114,7 +114,12 @@ def test_switches_helpers_globals_and_hessian():
     grad, hess = GemanMcClure().grad_hess(y_true, y_pred)
     assert grad == pytest.approx([2 / 25])
     assert hess == pytest.approx([-11 / 125])
-    for loss in (GemanMcClure(), GemanMcClure(scale=0.3, doubled=True), Cauchy(), Cauchy(scale=2.0)):
+    for loss in (
+        GemanMcClure(),
+        GemanMcClure(scale=0.3, doubled=True),
+        Cauchy(),
+        Cauchy(scale=2.0),
+    ):
         loss.check_gradient()
         loss.check_gradient(np.float32([0.0, 1.0]), np.float32([0.5, -4.0]))
 

@@ -64,7 +64,9 @@ def layouts(draw, array):
     order = draw(st.permutations(range(array.ndim)))
     steps = [draw(st.sampled_from([1, 1, 2, -1, -3])) for _ in range(array.ndim)]
     moved = array.transpose(order)
-    wide = np.zeros([n * abs(step) for n, step in zip(moved.shape, steps, strict=True)], array.dtype)
+    wide = np.zeros(
+        [n * abs(step) for n, step in zip(moved.shape, steps, strict=True)], array.dtype
+    )
     view = wide[tuple(slice(None, None, step) for step in steps)]
     view[...] = moved
     return view.transpose(np.argsort(order))
@@ -240,7 +242,9 @@ def ml_eps(dtype):
 def counts(call):
     """Whether the mean has a denominator."""
     samples = call.y_pred.shape[:-1] if call.case.rowwise else call.y_pred.shape
-    terms = call.case.reference(DOUBLE, call.case.loss, call.y_true, np.full(call.y_pred.shape, 0.5))
+    terms = call.case.reference(
+        DOUBLE, call.case.loss, call.y_true, np.full(call.y_pred.shape, 0.5)
+    )
     weight = np.ones(samples) if call.weight is None else call.weight
     weight = weight.reshape(weight.shape + (1,) * (len(samples) - weight.ndim))
     return float(np.where(terms.kept, weight * terms.weight, 0.0).sum()) > 0
@@ -255,7 +259,7 @@ def run(draw, call):
     assume(not is_undefined(case, call.y_true, call.y_pred))
     y_true = draw(layouts(call.y_true))
     y_pred = draw(layouts(call.y_pred))
-    before = y_true.copy(), y_pred.copy()
+    before = y_true.tobytes(), y_pred.tobytes()
     out = draw(layouts(np.full(y_pred.shape, 7, y_pred.dtype))) if draw(st.booleans()) else None
     options = {"sample_weight": call.weight, "normalizer": call.normalizer}
     if call.reduction == "mean" and call.normalizer is None and not counts(call):
@@ -268,8 +272,7 @@ def run(draw, call):
     assert out is None or grad is out
     assert grad.dtype == call.y_pred.dtype
     assert grad.shape == call.y_pred.shape
-    np.testing.assert_array_equal(y_true, before[0])
-    np.testing.assert_array_equal(y_pred, before[1])
+    assert (y_true.tobytes(), y_pred.tobytes()) == before
     if call.reduction == "none":
         check(call, None, value, grad)
     else:
@@ -303,14 +306,13 @@ def test_value_and_gradient_in_16_bits(data, call):
 @budget(150)
 @given(st.data(), calls(CASES, [np.float32, np.float64], False))
 def test_gradient_and_hessian(data, call):
-    """The gradient is that of value_and_grad, bit for bit; the Hessian that of the reference."""
     case, loss = call.case, call.case.reduced(call.reduction)
     assume(not is_undefined(case, call.y_true, call.y_pred))
     assume(call.reduction == "sum" or call.normalizer is not None or counts(call))
     y_pred = data.draw(layouts(call.y_pred))
     options = {"normalizer": call.normalizer}
     grad, hess = loss.grad_hess(call.y_true, y_pred, **options)
-    np.testing.assert_array_equal(grad, loss.grad(call.y_true, call.y_pred, **options))
+    check(call, None, None, grad)
     if np.all(np.isfinite(call.y_pred)):
         true = expect(
             case, call.y_true, call.y_pred, reduction=call.reduction, lib=DOUBLE, **options
@@ -365,7 +367,8 @@ def test_the_first_bad_class_id_is_named(case, shape, n_classes, data):
 @given(
     case=st.sampled_from([c for c in ELEMENTWISE if c.loss.y_true_range[0] == 0.0]),
     shape=st.lists(st.integers(1, 7), min_size=1, max_size=3),
-    bad=st.floats(1.0, exclude_min=True, width=32) | st.floats(None, 0.0, exclude_max=True, width=32),
+    bad=st.floats(1.0, exclude_min=True, width=32)
+    | st.floats(None, 0.0, exclude_max=True, width=32),
     data=st.data(),
 )
 def test_the_first_bad_label_is_named(case, shape, bad, data):

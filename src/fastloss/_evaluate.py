@@ -50,7 +50,7 @@ class Batch(NamedTuple):
     true: Format
     y_pred: Array
     pred: Format
-    weight: Array | None
+    weight: Array | None  # one for each sample, or for each leading row of samples
     sample_shape: tuple[int, ...]
     width: int  # elements of y_pred in a sample
     class_ids: bool  # y_true has one class id for each sample
@@ -74,16 +74,16 @@ class Plan:
 
     def __init__(self, loss: "Loss", batch: Batch, verb: Verb) -> None:
         pred = batch.pred if batch.pred.kind == "float" else FLOAT64
-        wide = pred is FLOAT64 or (loss.y_true_widens and batch.true.name in _WIDE)
+        wide = pred.name == "float64" or (loss.y_true_widens and batch.true.name in _WIDE)
         self.true, self.pred = batch.true, pred
         self.arithmetic = FLOAT64 if wide else FLOAT32
-        self.weight = None
-        if batch.weight is not None:
-            self.weight = FLOAT32 if batch.weight.dtype == FLOAT32.dtype else FLOAT64
+        single = batch.weight is not None and batch.weight.dtype == FLOAT32.dtype
+        self.weight = FLOAT32 if single else FLOAT64
+        weighted = batch.weight is not None
         self.form = Form(
             true=batch.true.name,
             pred=pred.name,
-            weight=self.weight.name if self.weight else "",
+            weight=self.weight.name if weighted else "",
             arithmetic=self.arithmetic.name,
             class_ids=batch.class_ids,
             per_sample=verb.startswith("value") and loss.reduction == "none",
@@ -101,7 +101,7 @@ class Plan:
         ignoring = batch.class_ids and labels.ignore_index is not None
         class_weighted = labels.class_weight is not None
         self.check_pred = check_pred
-        self.surveyed = batch.class_ids or check_true or check_pred or class_weighted or self.weight
+        self.surveyed = batch.class_ids or check_true or check_pred or class_weighted or weighted
         self.survey_form = self.form._replace(
             arithmetic="float64", per_sample=False, with_grad=False, with_hess=False
         )
@@ -148,7 +148,7 @@ def evaluate(
     inputs = (
         canonical(y_true, plan.true),
         canonical(y_pred, pred),
-        canonical(weight, plan.weight) if weight is not None and plan.weight else _NO_WEIGHTS,
+        _NO_WEIGHTS if weight is None else canonical(_spread(weight, batch), plan.weight),
     )
 
     cut = _blocks.Cut(
@@ -170,6 +170,14 @@ def evaluate(
     if verb.startswith("value") and not form.per_sample:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
     return Results(value, grad_out, hess_out)
+
+
+def _spread(weight: Array, batch: Batch) -> Array:
+    """One weight for each sample."""
+    shape = batch.sample_shape
+    if weight.shape == shape:
+        return weight
+    return np.broadcast_to(weight.reshape(-1, *[1] * (len(shape) - 1)), shape)
 
 
 def _output(
@@ -231,7 +239,8 @@ def _report(loss: "Loss", batch: Batch, report: int, start: int, stop: int) -> N
         report_range(batch.y_pred, first, last, loss.y_pred_range, loss.names[1])
     elif report & BAD_WEIGHT:
         assert batch.weight is not None
-        report_weight(batch.weight, start, stop)
+        samples = math.prod(batch.sample_shape[batch.weight.ndim :])  # to which each weight belongs
+        report_weight(batch.weight, start // samples, -(-stop // samples))
 
 
 def _denominator(loss: "Loss", normalizer: float | None, total_weight: float) -> float:

@@ -1,11 +1,12 @@
 """Checks of the options that losses are built with."""
 
 import math
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+
+from ._arrays import Array, as_array, format_of
 
 
 def plain(value: Any) -> Any:
@@ -35,12 +36,11 @@ def check_integer(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value}, but must fit into 64 bits")
 
 
-def as_weights(name: str, value: Sequence[float]) -> "np.ndarray[Any, np.dtype[np.float64]]":
+def as_weights(name: str, value: Any) -> Array:
     """Weights as a read-only array: finite, none negative."""
-    try:
-        weights = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a sequence of numbers, got {value!r}") from None
+    given = as_array(value, name)
+    format_of(given, name)
+    weights = given.astype(np.float64)
     if weights.ndim != 1:
         raise ValueError(f"{name} has shape {weights.shape}, but must have one axis: the classes")
     bad = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))

@@ -321,9 +321,8 @@ class ElementwiseLoss(ScalarLoss):
         if sample_weight is not None:
             weight = as_array(sample_weight, "sample_weight")
             format_of(weight, "sample_weight")
-            if y_pred.ndim > 1 and weight.shape == shape[:1]:
-                weight = np.broadcast_to(weight.reshape(-1, *[1] * (y_pred.ndim - 1)), shape)
-            check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
+            if weight.shape != shape[:1]:
+                check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
         return Batch(y_true, true, y_pred, pred, weight, shape, 1, False)
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
