@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 from fastloss.kernels import cache
-
-from processes import run_python
 
 # Prints how many kernels were compiled and how many loaded, and the results as exact text.
 WORK = """

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from processes import run_python
 
 import fastloss as fl
 from fastloss import _blocks, _evaluate
@@ -12,7 +13,6 @@ from fastloss.kernels import jit
 from fastloss.kernels.elementwise import elementwise
 from fastloss.kernels.form import Form
 from fastloss.kernels.rowwise import cross_entropy_row, rowwise
-from processes import run_python
 
 # ---------------------------------------------------------------------------------------------
 # Fingerprints

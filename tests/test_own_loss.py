@@ -204,7 +204,7 @@ def test_no_hessian_says_what_to_return():
     [
         (lambda self, t, p: (self.nope, p), "nope"),
         (lambda self, t, p: (undefined(p), p), "undefined"),  # noqa: F821
-        (lambda self, t, p: (open("x"), p), "open"),
+        (lambda self, t, p: (input("x"), p), "input"),
     ],
 )
 def test_what_does_not_compile_says_why(function, reason):

@@ -981,7 +981,8 @@ def test_a_forked_child_is_on_the_pool(how):
         NUMBA_THREADING_LAYER="omp",
         FASTLOSS_BACKEND="prange" if how == "environment" else "",
     )
-    assert "fork" in out and "spawn" in out
+    assert "fork" in out
+    assert "spawn" in out
 
 
 def test_neither_import_nor_use_of_the_pool_imports_numba():

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ._options import check_number
 from .kernels.scalar import exp, log, log1p
 from .loss import ElementwiseLoss
-from ._options import check_number
 
 
 def _share(label: Any, loss: Any) -> Any:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from ._evaluate import Labels
+from ._options import as_weights, check_integer, check_number
 from .kernels import rowwise
 from .kernels.form import Form
 from .kernels.scalar import log
 from .loss import RowwiseLoss, ScalarLoss
-from ._options import as_weights, check_integer, check_number
 
 _NO_WEIGHTS = as_weights("class_weight", ())
 

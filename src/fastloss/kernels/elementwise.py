@@ -12,10 +12,10 @@ from .bits import select, wide_vectors, window
 from .flags import fastmath
 from .form import Form, Function
 
-# Elements computed at a time, into tiles that stay in the first-level cache. Through a tile, because
-# a loop that reads and writes the same array, as in-place calls do, is not vectorised (0.36 ns an
-# element against 0.09; the detour costs 0.01), and because float64 sums in the same loop would halve
-# its width.
+# Elements computed at a time, into tiles that stay in the first-level cache. Through a tile,
+# because a loop that reads and writes the same array, as in-place calls do, is not vectorised (0.36
+# ns an element against 0.09; the detour costs 0.01), and because float64 sums in the same loop
+# would halve its width.
 TILE = 1 << 10
 # Elements whose losses make one partial sum. Fixed, so that a result does not depend on threads.
 BLOCK = 16 * TILE

@@ -1,8 +1,8 @@
 """The loop over rows of classes, written once, and what each kind of loss does with one row.
 
-A row function has the form `row(options, target, x, factor, grad_out, hess_out, scratch) -> loss`.
-`options` are those of the kernel: the number of classes, the ignored class id, and what else the
-loss has. `target` is the class id of the row, or its soft labels; `x` is the row of `y_pred` as stored;
+A row function is `row(options, target, x, factor, grad_out, hess_out, scratch) -> loss`. `options`
+are those of the kernel: the number of classes, the ignored class id, and what else the loss has.
+`target` is the class id of the row, or its soft labels; `x` is the row of `y_pred` as stored;
 `factor` multiplies the derivatives, which are written in storage form. The loss is not multiplied
 by anything: the loop weighs it.
 """
