@@ -125,11 +125,16 @@ def _row(result: Result, rivals: list[str]) -> list[str]:
         if cell is None:
             cells.append("")
             continue
-        text = f"{report.milliseconds(cell['median'])} ({cell['median'] / ours['median']:.1f}x)"
+        text = f"{report.milliseconds(cell['median'])} ({_factor(cell['median'] / ours['median'])})"
         lost = f" {LOST}" if report.beats_fastloss(result, cell) else ""
         wrong = f" {cell['remark']}" if cell["remark"] else ""
         cells.append(text + _noise(cell) + lost + wrong)
     return cells
+
+
+def _factor(ratio: float) -> str:
+    """More digits where they decide who is faster."""
+    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 1.95 else 2}f}x"
 
 
 def _noise(cell: Result) -> str:
@@ -177,14 +182,14 @@ def draw(content: Content, path: Path) -> None:
 
     results = _main(content)
     names = [*_rivals(results), FASTLOSS]
-    n_workloads = max(sum(r["task"] == task for r in results) for task in TASKS)
-    height = 1.6 + n_workloads * (0.35 + 0.2 * len(names))
+    labels = list(dict.fromkeys(map(_label, results)))
+    height = 1.2 + len(labels) * (0.3 + 0.18 * len(names))
     figure = Figure(figsize=(11, height), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, task in zip(panels, TASKS, strict=True):
-        _draw_panel(axes, [r for r in results if r["task"] == task], names)
+        _draw_panel(axes, [r for r in results if r["task"] == task], names, labels)
         axes.set_title(task)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(labels) - 0.5, -0.5)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     machine = content["machine"]
     figure.supxlabel(
@@ -195,12 +200,18 @@ def draw(content: Content, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _draw_panel(axes: Any, results: list[Result], names: list[str]) -> None:
+def _label(result: Result) -> str:
+    loss = result["loss"].replace("_with_", "\nwith_")
+    return f"{loss}\n{report.shape_text(result)}"
+
+
+def _draw_panel(axes: Any, results: list[Result], names: list[str], labels: list[str]) -> None:
     left = 0.5  # where bars begin: a logarithmic scale has no 0
     thickness = 0.8 / len(names)
     for i, name in enumerate(names):
         label = name  # one entry in the legend for each name
-        for place, result in enumerate(results):
+        for result in results:
+            place = labels.index(_label(result))
             cell = report.find(result, name)
             if cell is None:
                 continue
@@ -210,7 +221,7 @@ def _draw_panel(axes: Any, results: list[Result], names: list[str]) -> None:
             axes.barh(y, ratio - left, thickness, left=left, label=label, color=color)
             label = ""
             lost = report.beats_fastloss(result, cell)
-            text = f"{ratio:.2g}" if ratio < 9.95 else f"{ratio:.0f}"
+            text = f"{ratio:#.2g}" if ratio < 9.95 else f"{ratio:,.0f}"
             axes.annotate(
                 text + ("  faster than fastloss" if lost else ""),
                 (max(ratio, left), y),
@@ -220,12 +231,11 @@ def _draw_panel(axes: Any, results: list[Result], names: list[str]) -> None:
                 fontsize=7.5,
                 color="#B00000" if lost else "black",
                 weight="bold" if name == FASTLOSS else "normal",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
             )
-    labels = [
-        f"{r['loss'].replace('_with_', chr(10) + 'with_')}\n{report.shape_text(r)}" for r in results
-    ]
-    axes.set_yticks(range(len(results)), labels, fontsize=8.5)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8.5)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlim(left=left)
     axes.margins(x=0.25)
     axes.axvline(1, color="black", linewidth=1, linestyle=(0, (4, 3)), label="the roof")

@@ -18,7 +18,10 @@ class Reference(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Of the loss, relative; of the gradient, relative to the largest number of its sample."""
+    """Of the loss, relative; of the gradient, relative to the largest number of its row.
+
+    The gradient of an element has no row: there it is relative to its size plus the mean size.
+    """
 
     loss: float
     grad: float
@@ -53,6 +56,8 @@ def errors(result: Any, truth: Reference, gradient_of_sum: bool = False) -> Erro
     size = np.abs(truth.grad)
     if size.ndim > 1:
         off, size = off.max(axis=-1), size.max(axis=-1)
+    else:
+        size = size + size.mean()
     return Errors(loss_error, float((off / size).max()))
 
 

@@ -52,11 +52,9 @@ def shape_text(result: Result) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Three digits."""
+    """Three digits or more."""
     value = seconds * 1e3
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 4}f}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def table(result: Result) -> str:

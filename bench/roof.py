@@ -17,8 +17,9 @@ from .workloads import GRADIENT, Array, Data
 # Numbers are added as integers of 8 bytes, whatever they are: that is one kernel for all dtypes,
 # its sums vectorise as they stand, and the hardware has no slow integers, as it has slow floats.
 _WORD = 8
-# Parts of the work for each thread: enough of them to share it out evenly.
-_PARTS = 8
+# The work is cut into parts of about so many words, so that every thread alternates between the
+# arrays within its cache.
+_PART = 1 << 15
 # Up to so many bytes, threads cost more than they save.
 _SERIAL = 1 << 18
 
@@ -63,8 +64,8 @@ def roof(task: str, data: Data, n_threads: int) -> Job:
     parallel = n_threads > 1 and data.y_pred.nbytes > _SERIAL
     read, read_and_write = _KERNELS[parallel]
     numba.set_num_threads(n_threads)
-    n_parts = _PARTS * n_threads if parallel else 1
     inputs = _words(data.y_true), _words(data.y_pred)
+    n_parts = max(n_threads, inputs[1].size // _PART) if parallel else 1
     if task == GRADIENT:
         return Job(partial(read_and_write, *inputs, _words(data.out), n_parts))
     return Job(partial(read, *inputs, n_parts))

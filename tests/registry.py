@@ -92,7 +92,7 @@ class Double:
         return np.logaddexp(0.0, x)
 
     # SciPy's log_softmax subtracts from a finished logarithm, and 1 - softmax(x) from 1: a
-    # confident row would lose its digits. So the largest logit and the sum of the others are kept apart.
+    # confident row would lose its digits. So the largest logit is kept apart from the others.
     def _exps_of_the_others(self, x: Any) -> tuple[Any, Any, Any]:
         largest = x.argmax(axis=-1)[..., None]
         gaps = np.take_along_axis(x, largest, axis=-1) - x

@@ -227,7 +227,8 @@ def _overlaps_itself(array: Array) -> bool:
 def check_no_overlap(
     out: Array, name: str, other: Array, other_name: str, in_place: bool = False
 ) -> None:
-    if not np.may_share_memory(out, other):
+    """Whether `out` has memory of its own; if `in_place`, it may be all that `other` is."""
+    if not np.may_share_memory(out, other) or (in_place and _same_memory(out, other)):
         return
     try:
         overlap = np.shares_memory(out, other, max_work=100_000)  # type: ignore[arg-type]
@@ -240,7 +241,7 @@ def check_no_overlap(
         )
 
 
-def same_memory(a: Array, b: Array) -> bool:
+def _same_memory(a: Array, b: Array) -> bool:
     """Whether two arrays are the same elements in the same places."""
     return a is b or (
         a.dtype == b.dtype

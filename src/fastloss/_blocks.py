@@ -54,33 +54,42 @@ class Cut(NamedTuple):
 _N_READ = 3
 
 
-def wants_prange(arrays: Sequence[Array | Strided], cut: Cut) -> bool:
-    """Whether Numba's threads do this call: chosen by the user, and large and plain enough."""
-    return (
-        cut.n_elements > SERIAL
-        and _threads.get_backend() == "prange"
-        and not any(isinstance(array, Strided) for array in arrays)
-    )
+def backend_for(arrays: Sequence[Array | Strided], cut: Cut) -> str:
+    """Who does this call: "serial", "pool" or "prange"; the last takes plain arrays only."""
+    plain = Strided not in map(type, arrays)
+    if cut.n_elements <= SERIAL:
+        return "serial" if plain else "pool"
+    return _threads.get_backend() if plain else "pool"
 
 
 def run(
+    backend: str,
     kernel: Callable[..., None],
     head: tuple[Any, ...],
     arrays: Sequence[Array | Strided],
     partials: Array,
     cut: Cut,
-    prange: bool,
 ) -> None:
-    """Call `kernel(*head, block, *arrays, partials)` for all samples, task by task."""
-    if prange:
+    """Call `kernel(*head, block, *arrays, partials)` for all samples."""
+    if backend == "serial":
+        kernel(*head, cut.block, *arrays, partials)
+    elif backend == "prange":
         shape = cut.true_width, cut.width, cut.n_samples, cut.blocks_of(TASK)
         kernel(_threads.get_num_threads(), *head, cut.block, *arrays, partials, *shape)
-        return
-    strided = any(isinstance(array, Strided) for array in arrays)
-    if cut.n_elements <= SERIAL and not strided:
-        kernel(*head, cut.block, *arrays, partials)
-        return
+    else:
+        _run_tasks(kernel, head, arrays, partials, cut)
+
+
+def _run_tasks(
+    kernel: Callable[..., None],
+    head: tuple[Any, ...],
+    arrays: Sequence[Array | Strided],
+    partials: Array,
+    cut: Cut,
+) -> None:
+    """The tasks one by one, on the threads of the pool if there is enough to do."""
     widths = cut.widths
+    strided = Strided in map(type, arrays)
     blocks_per_task = cut.blocks_of(STRIDED_TASK if strided else TASK)
 
     def task(index: int) -> None:

@@ -21,7 +21,6 @@ from ._arrays import (
     report_class_id,
     report_range,
     report_weight,
-    same_memory,
 )
 from .kernels.flags import CompilationError
 from .kernels.form import Form
@@ -194,8 +193,7 @@ def _output(
         return np.empty(shape, form.dtype)
     check_out(out, name, shape, form.dtype)
     check_no_overlap(out, name, batch.y_true, loss.names[0])
-    if not (in_place and same_memory(out, batch.y_pred)):
-        check_no_overlap(out, name, batch.y_pred, loss.names[1], in_place)
+    check_no_overlap(out, name, batch.y_pred, loss.names[1], in_place)
     if batch.weight is not None:
         check_no_overlap(out, name, batch.weight, "sample_weight")
     return out
@@ -221,9 +219,10 @@ def _survey(
         y_pred = _ABSENT[plan.pred.bits]  # not read, so not copied either if it is strided
     arrays = (y_true, y_pred, weight, *[_ABSENT[FLOAT64.dtype]] * 3)
     sums = _run(key, lambda: survey(*key[:1], *key[1]), options, 0.0, arrays, cut)
-    if sums.size and sums.min() < 0.0:
-        b = int(np.flatnonzero(sums < 0.0)[0])
-        _report(loss, batch, int(-sums[b]), *cut.samples(b, b + 1))
+    if sums.size == 1 and sums[0] >= 0.0:
+        return float(sums[0])
+    for b in np.flatnonzero(sums < 0.0):
+        _report(loss, batch, int(-sums[b]), *cut.samples(int(b), int(b) + 1))
     return _blocks.pairwise_sum(sums)
 
 
@@ -278,7 +277,8 @@ def _run(
 ) -> Array:
     """The partial sums of all blocks, by the kernel under `key`; `make` writes it when needed."""
     partials = np.empty(cut.n_blocks)
-    prange = _blocks.wants_prange(arrays, cut)
+    backend = _blocks.backend_for(arrays, cut)
+    prange = backend == "prange"
     kernel = _kernels.get((key, prange))
     if kernel is None:
         from .kernels import jit  # only now: to import numba takes longer than all the rest
@@ -286,5 +286,5 @@ def _run(
         examples = [_blocks.room(array, 0, 0) for array in arrays]
         arguments = (options, scale, cut.block, *examples, partials)
         kernel = _kernels[key, prange] = jit.kernel(make(), arguments, 4, prange)
-    _blocks.run(kernel, (options, scale), arrays, partials, cut, prange)
+    _blocks.run(backend, kernel, (options, scale), arrays, partials, cut)
     return partials

@@ -80,7 +80,7 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
             }
             if inner:
                 options |= {"forceinline": True, "no_cpython_wrapper": True}
-            if not function.__module__.startswith(_PACKAGE):
+            if not (function.__module__ or "").startswith(_PACKAGE):
                 options["pipeline_class"] = _WeakNumbersCompiler
             named = _rebind(function, f"{function.__name__}_{key[0][:16]}")
             _dispatchers[key] = numba.njit(no_cfunc_wrapper=True, **options)(named)
@@ -344,9 +344,9 @@ def _value_parts(
         yield f"{type(value).__qualname__} {value!r}"
 
 
-def _versioned(module: str) -> bool:
+def _versioned(module: str | None) -> bool:
     """Whether a module belongs to Python or to a package whose version is in the key."""
-    package = module.partition(".")[0]
+    package = (module or "").partition(".")[0]
     return package in ("numba", "numpy", "llvmlite") or package in sys.stdlib_module_names
 
 
