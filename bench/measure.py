@@ -49,7 +49,7 @@ def alternate(benchmark: BenchmarkFixture, jobs: dict[str, Job]) -> dict[str, di
         turn_seconds += iterations * seconds + PAUSE_SECONDS
         record = records[name] = benchmark._make_stats(iterations)
         record.group = benchmark.name
-        record.name = f"{benchmark.name} {name}"
+        record.name = name
         record.fullname = f"{benchmark.fullname} {name}"
         record.extra_info = {"contender": name}
 

@@ -1275,3 +1275,16 @@ def test_bound_data_makes_labels_of_every_class():
     """The generator behind the tests above: else they would not see the last class."""
     ids = class_ids(np.random.default_rng(0), (200, 5), None)
     assert sorted(set(ids.tolist())) == [0, 1, 2, 3, 4]
+
+
+def test_subclasses_of_arrays_are_taken_for_arrays():
+    out = np.matrix([[7.0, 7.0]])
+    assert fl.mse.grad(np.matrix([[1.0, 2.0]]), np.matrix([[2.0, 4.0]]), out=out) is out
+    assert out.tolist() == [[1.0, 2.0]]
+
+
+def test_weights_that_add_up_to_infinity():
+    out = np.full(3, 7.0)
+    with pytest.raises(ValueError, match="divide sample_weight by its maximum"):
+        fl.mse.grad([0.0] * 3, [1.0, 2.0, 3.0], sample_weight=[1e308] * 3, out=out)
+    assert out.tolist() == [7.0] * 3

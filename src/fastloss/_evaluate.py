@@ -135,15 +135,15 @@ def evaluate(
     hess: Array | Strided = absent
     if form.per_sample:
         losses_out = _output(losses_out, "out", batch.sample_shape, plan.arithmetic, loss, batch)
-        losses = canonical(losses_out, plan.arithmetic)
+        losses = canonical(np.asarray(losses_out), plan.arithmetic)
     if form.with_grad:
         name = "out[0]" if form.with_hess else "out"
         grad_out = _output(grad_out, name, y_pred.shape, pred, loss, batch, in_place=True)
-        grad = canonical(grad_out, pred)
+        grad = canonical(np.asarray(grad_out), pred)
         if form.with_hess:
             hess_out = _output(hess_out, "out[1]", y_pred.shape, pred, loss, batch)
             check_no_overlap(hess_out, "out[1]", grad_out, "out[0]")
-            hess = canonical(hess_out, pred)
+            hess = canonical(np.asarray(hess_out), pred)
     inputs = (
         canonical(y_true, plan.true),
         canonical(y_pred, pred),
@@ -219,11 +219,17 @@ def _survey(
         y_pred = _ABSENT[plan.pred.bits]  # not read, so not copied either if it is strided
     arrays = (y_true, y_pred, weight, *[_ABSENT[FLOAT64.dtype]] * 3)
     sums = _run(key, lambda: survey(*key[:1], *key[1]), options, 0.0, arrays, cut)
-    if sums.size == 1 and sums[0] >= 0.0:
+    if sums.size == 1 and 0.0 <= sums[0] < math.inf:
         return float(sums[0])
     for b in np.flatnonzero(sums < 0.0):
         _report(loss, batch, int(-sums[b]), *cut.samples(int(b), int(b) + 1))
-    return _blocks.pairwise_sum(sums)
+    total = _blocks.pairwise_sum(sums)
+    if total == math.inf:
+        raise ValueError(
+            "the weights add up to more than a float64 can hold: only their ratios matter, so "
+            "divide sample_weight by its maximum"
+        )
+    return total
 
 
 def _report(loss: "Loss", batch: Batch, report: int, start: int, stop: int) -> None:

@@ -37,8 +37,8 @@ class Loss(ABC):
     """A loss: an immutable object whose fields are its options and whose verbs take the data.
 
     Every verb takes the labels first and the predictions second, of any real dtype and layout.
-    `sample_weight` multiplies the loss of each sample; a sample of weight 0 is left out, whatever
-    it holds. `normalizer` replaces the denominator of a mean: pass the number of samples of the
+    `sample_weight` multiplies the loss of each sample; a sample of weight 0 is left out, be its
+    loss infinite or NaN (but its label must be a label). `normalizer` replaces the denominator of a mean: pass the number of samples of the
     whole when a call sees a part of it (gradient accumulation, data-parallel sums).
     """
 
