@@ -14,7 +14,7 @@ from typing import Any
 
 from . import report
 from .contenders import CONTENDERS, FASTLOSS
-from .report import Result
+from .report import BASIS, Result
 from .workloads import TASKS, WORKLOADS
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +86,7 @@ def block(content: Content) -> str:
     lines = [
         f"![Time of each contender over that of the roof]({PICTURE.relative_to(ROOT).as_posix()})",
         "",
-        f"Medians in milliseconds on {machine['cpu']}, {machine['threads']} threads, "
+        f"Milliseconds, the best of several rounds, on {machine['cpu']}, {machine['threads']} threads, "
         f"NumPy {versions['numpy']}, Numba {versions['numba']}; {_dtypes(results)}. In brackets: "
         "how many times faster fastloss is.",
         "",
@@ -116,8 +116,8 @@ def _row(result: Result, rivals: list[str]) -> list[str]:
     cells = [
         f"`{result['loss']}`, {result['task']}",
         report.shape_text(result),
-        report.milliseconds(roof["median"]) + _noise(roof),
-        f"**{report.milliseconds(ours['median'])}**" + _noise(ours),
+        report.milliseconds(roof[BASIS]) + _noise(roof),
+        f"**{report.milliseconds(ours[BASIS])}**" + _noise(ours),
         f"{report.share_of_roof(result, ours):.0%}",
     ]
     for name in rivals:
@@ -125,7 +125,7 @@ def _row(result: Result, rivals: list[str]) -> list[str]:
         if cell is None:
             cells.append("")
             continue
-        text = f"{report.milliseconds(cell['median'])} ({_factor(cell['median'] / ours['median'])})"
+        text = f"{report.milliseconds(cell[BASIS])} ({_factor(cell[BASIS] / ours[BASIS])})"
         lost = f" {LOST}" if report.beats_fastloss(result, cell) else ""
         wrong = f" {cell['remark']}" if cell["remark"] else ""
         cells.append(text + _noise(cell) + lost + wrong)

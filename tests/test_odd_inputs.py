@@ -1277,7 +1277,8 @@ def test_bound_data_makes_labels_of_every_class():
     assert sorted(set(ids.tolist())) == [0, 1, 2, 3, 4]
 
 
-def test_subclasses_of_arrays_are_taken_for_arrays():
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_matrices_are_taken_for_arrays():
     out = np.matrix([[7.0, 7.0]])
     assert fl.mse.grad(np.matrix([[1.0, 2.0]]), np.matrix([[2.0, 4.0]]), out=out) is out
     assert out.tolist() == [[1.0, 2.0]]

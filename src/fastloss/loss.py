@@ -38,8 +38,9 @@ class Loss(ABC):
 
     Every verb takes the labels first and the predictions second, of any real dtype and layout.
     `sample_weight` multiplies the loss of each sample; a sample of weight 0 is left out, be its
-    loss infinite or NaN (but its label must be a label). `normalizer` replaces the denominator of a mean: pass the number of samples of the
-    whole when a call sees a part of it (gradient accumulation, data-parallel sums).
+    loss infinite or NaN (but its label must be a label). `normalizer` replaces the denominator of
+    a mean: pass the number of samples of the whole when a call sees a part of it (gradient
+    accumulation, data-parallel sums).
     """
 
     reduction: Literal["mean", "sum", "none"] = field(default="mean", kw_only=True)
