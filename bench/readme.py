@@ -86,9 +86,9 @@ def block(content: Content) -> str:
     lines = [
         f"![Time of each contender over that of the roof]({PICTURE.relative_to(ROOT).as_posix()})",
         "",
-        f"Milliseconds, the best of several rounds, on {machine['cpu']}, {machine['threads']} threads, "
-        f"NumPy {versions['numpy']}, Numba {versions['numba']}; {_dtypes(results)}. In brackets: "
-        "how many times faster fastloss is.",
+        f"Milliseconds, the best of several rounds, {_dtypes(results)}, on {machine['cpu']}, "
+        f"{machine['threads']} threads, NumPy {versions['numpy']}, Numba {versions['numba']}. "
+        "In brackets: how many times faster fastloss is.",
         "",
         "| " + " | ".join(head) + " |",
         "|---|---|" + "---:|" * (len(head) - 2),

@@ -115,6 +115,7 @@ def summary(results: list[Result], missing: list[str]) -> str:
         f"{len(results)} workloads, {len(cells)} cells; a rival is faster than fastloss in "
         f"{len(losing)}; {len(noisy)} are noisy (spread over {NOISY:.0%})",
     ]
+    lines.append("ratios are those of the minima")
     if missing:
         lines.append(f"not installed, left out: {', '.join(missing)}")
     return "\n".join(lines)

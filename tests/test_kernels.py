@@ -109,7 +109,7 @@ class TestVectorised:
 
     def test_cross_entropy(self, dtype):
         form = Form("int64", dtype, "", dtype, True, False, True, False)
-        function = rowwise(cross_entropy_row(form, False, False), form, ignoring=False)
+        function = rowwise(cross_entropy_row(form, False, False), form, False, 1)
         loss = fl.CrossEntropy()
         self.check(assembly(function, loss._options(form, 3), form), dtype)
 

@@ -5,6 +5,7 @@ not depend on which thread computed what. A task is a run of whole blocks.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,17 +25,11 @@ class Cut(NamedTuple):
     """How the arrays of a call belong to its samples, and its samples to blocks."""
 
     n_samples: int
+    n_elements: int  # of `y_pred`
     true_width: int  # elements of `y_true` in a sample
     width: int  # elements of `y_pred` in a sample
     block: int  # samples in a block
-
-    @property
-    def n_elements(self) -> int:
-        return self.n_samples * self.width
-
-    @property
-    def n_blocks(self) -> int:
-        return -(-self.n_samples // self.block)
+    n_blocks: int
 
     def blocks_of(self, task: int) -> int:
         """How many blocks a task of so many elements has."""
@@ -48,6 +43,14 @@ class Cut(NamedTuple):
     def widths(self) -> tuple[int, ...]:
         """Elements in a sample of y_true, y_pred, weight, losses_out, grad_out and hess_out."""
         return self.true_width, self.width, 1, 1, self.width, self.width
+
+
+@lru_cache(maxsize=64)
+def cut_of(n_elements: int, true_width: int, width: int, block_size: int) -> Cut:
+    """The cut of so many elements of `y_pred` into blocks of about `block_size` elements."""
+    n_samples = n_elements // width
+    block = max(1, block_size // width)
+    return Cut(n_samples, n_elements, true_width, width, block, -(-n_samples // block))
 
 
 # Of the six arrays of a kernel, the first three are read, the others written.

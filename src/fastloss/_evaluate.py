@@ -38,7 +38,7 @@ _ABSENT = {dtype: np.empty(0, dtype) for dtype in map(np.dtype, ("float32", "flo
 _NO_WEIGHTS = np.empty(0)
 _NO_WEIGHTS.flags.writeable = False
 
-# The kernels made so far in this process.
+# The kernels made so far in this process, by key and by whether they are for prange.
 _kernels: dict[Any, Any] = {}
 
 
@@ -62,10 +62,49 @@ class Labels(NamedTuple):
     ignore_index: int | None = None
 
 
-class Results(NamedTuple):
-    value: Any
-    grad: Any
-    hess: Any
+class Kernel:
+    """A kernel that is made, or found, when it is first called."""
+
+    def __init__(self, key: Any, make: Callable[[], Callable[..., None]]) -> None:
+        self.key = key
+        self.make = make  # writes it, as a plain function
+        self.compiled: dict[bool, Any] = {}  # for prange, and for all else
+
+    def __call__(
+        self,
+        options: tuple[Any, ...],
+        scale: float,
+        arrays: Sequence[Array | Strided],
+        cut: _blocks.Cut,
+    ) -> Array:
+        """The partial sums of all blocks."""
+        partials = np.empty(cut.n_blocks)
+        backend = _blocks.backend_for(arrays, cut)
+        prange = backend == "prange"
+        compiled = self.compiled.get(prange)
+        if compiled is None:
+            compiled = self._compile(options, scale, arrays, partials, cut, prange)
+        _blocks.run(backend, compiled, (options, scale), arrays, partials, cut)
+        return partials
+
+    def _compile(
+        self,
+        options: tuple[Any, ...],
+        scale: float,
+        arrays: Sequence[Array | Strided],
+        partials: Array,
+        cut: _blocks.Cut,
+        prange: bool,
+    ) -> Any:
+        known = _kernels.get((self.key, prange))
+        if known is None:
+            from .kernels import jit  # only now: to import numba takes longer than all the rest
+
+            examples = [_blocks.room(array, 0, 0) for array in arrays]
+            arguments = (options, scale, cut.block, *examples, partials)
+            known = _kernels[self.key, prange] = jit.kernel(self.make(), arguments, 4, prange)
+        self.compiled[prange] = known
+        return known
 
 
 class Plan:
@@ -79,7 +118,7 @@ class Plan:
         single = batch.weight is not None and batch.weight.dtype == FLOAT32.dtype
         self.weight = FLOAT32 if single else FLOAT64
         weighted = batch.weight is not None
-        self.form = Form(
+        form = self.form = Form(
             true=batch.true.name,
             pred=pred.name,
             weight=self.weight.name if weighted else "",
@@ -89,7 +128,7 @@ class Plan:
             with_grad=verb != "value",
             with_hess=verb == "grad_hess",
         )
-        self.kernel_key = loss._structure(), self.form
+        self.kernel = Kernel((loss._structure(), form), lambda: loss._kernel(form))
 
         # What the survey looks at; see `kernels/survey.py`.
         labels = loss._labels
@@ -100,11 +139,13 @@ class Plan:
         ignoring = batch.class_ids and labels.ignore_index is not None
         class_weighted = labels.class_weight is not None
         self.check_pred = check_pred
-        self.surveyed = batch.class_ids or check_true or check_pred or class_weighted or weighted
-        self.survey_form = self.form._replace(
-            arithmetic="float64", per_sample=False, with_grad=False, with_hess=False
-        )
-        self.survey_switches = check_true, check_pred, ignoring, class_weighted
+        self.survey: Kernel | None = None
+        if batch.class_ids or check_true or check_pred or class_weighted or weighted:
+            seen = form._replace(
+                arithmetic="float64", per_sample=False, with_grad=False, with_hess=False
+            )
+            switches = check_true, check_pred, ignoring, class_weighted
+            self.survey = Kernel((seen, switches), lambda: survey(seen, *switches))
 
 
 def _bounded(limits: tuple[float, float]) -> bool:
@@ -120,8 +161,11 @@ def evaluate(
     losses_out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
-) -> Results:
-    """Run `loss` on `batch`. Nothing is written before the last check has passed."""
+) -> tuple[Any, Any, Any]:
+    """Value, gradient and Hessian, as far as they are asked for.
+
+    Nothing is written before the last check has passed.
+    """
     y_true, y_pred, weight, width = batch.y_true, batch.y_pred, batch.weight, batch.width
     key = y_true.dtype, y_pred.dtype, weight is not None and weight.dtype, batch.class_ids, verb
     plan = loss._plans.get(key)
@@ -150,25 +194,21 @@ def evaluate(
         _NO_WEIGHTS if weight is None else canonical(_spread(weight, batch), plan.weight),
     )
 
-    cut = _blocks.Cut(
-        n_samples=y_pred.size // width,
-        true_width=1 if batch.class_ids else width,
-        width=width,
-        block=max(1, loss.block_size // width),
-    )
+    true_width = 1 if batch.class_ids else width
+    cut = _blocks.cut_of(y_pred.size, true_width, width, loss.block_size)
     options = loss._options(form, width)
     total_weight = _survey(loss, plan, batch, inputs, cut)
     denominator = _denominator(loss, normalizer, total_weight)
     scale = 1.0 / denominator if denominator else 0.0
     arrays = (*inputs, losses, grad, hess)
     try:
-        partials = _run(plan.kernel_key, lambda: loss._kernel(form), options, scale, arrays, cut)
+        partials = plan.kernel(options, scale, arrays, cut)
     except CompilationError as error:
         raise loss._compilation_error(form, error) from error
     value: Any = losses_out
     if verb.startswith("value") and not form.per_sample:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
-    return Results(value, grad_out, hess_out)
+    return value, grad_out, hess_out
 
 
 def _spread(weight: Array, batch: Batch) -> Array:
@@ -203,7 +243,7 @@ def _survey(
     loss: "Loss", plan: Plan, batch: Batch, inputs: tuple[Any, ...], cut: _blocks.Cut
 ) -> float:
     """Check the numbers; return the sum of the weights of the samples that count."""
-    if not plan.surveyed:
+    if plan.survey is None:
         return float(cut.n_samples)
     weights, ignore_index = loss._labels
     options = (
@@ -213,12 +253,11 @@ def _survey(
         *loss.y_true_range,
         *loss.y_pred_range,
     )
-    key = plan.survey_form, plan.survey_switches
     y_true, y_pred, weight = inputs
     if not plan.check_pred:
         y_pred = _ABSENT[plan.pred.bits]  # not read, so not copied either if it is strided
     arrays = (y_true, y_pred, weight, *[_ABSENT[FLOAT64.dtype]] * 3)
-    sums = _run(key, lambda: survey(*key[:1], *key[1]), options, 0.0, arrays, cut)
+    sums = plan.survey(options, 0.0, arrays, cut)
     if sums.size == 1 and 0.0 <= sums[0] < math.inf:
         return float(sums[0])
     for b in np.flatnonzero(sums < 0.0):
@@ -271,26 +310,3 @@ def _no_mean() -> float:
         stacklevel=4,  # the line that called the verb
     )
     return math.nan
-
-
-def _run(
-    key: Any,
-    make: Callable[[], Callable[..., None]],
-    options: tuple[Any, ...],
-    scale: float,
-    arrays: Sequence[Array | Strided],
-    cut: _blocks.Cut,
-) -> Array:
-    """The partial sums of all blocks, by the kernel under `key`; `make` writes it when needed."""
-    partials = np.empty(cut.n_blocks)
-    backend = _blocks.backend_for(arrays, cut)
-    prange = backend == "prange"
-    kernel = _kernels.get((key, prange))
-    if kernel is None:
-        from .kernels import jit  # only now: to import numba takes longer than all the rest
-
-        examples = [_blocks.room(array, 0, 0) for array in arrays]
-        arguments = (options, scale, cut.block, *examples, partials)
-        kernel = _kernels[key, prange] = jit.kernel(make(), arguments, 4, prange)
-    _blocks.run(backend, kernel, (options, scale), arrays, partials, cut)
-    return partials

@@ -11,7 +11,7 @@ from .loss import ElementwiseLoss
 
 def _share(label: Any, loss: Any) -> Any:
     """label * loss, where a label of 0 takes nothing even from an infinite loss."""
-    return loss if label == 1 else label * loss if label != 0 else 0
+    return label * loss if label != 0 else 0
 
 
 def _floored(log_p: Any, floor: Any) -> Any:
@@ -106,15 +106,15 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
         e = exp(-abs(y_pred))
         log_sum = log1p(e)
         larger = 1 / (1 + e)
-        smaller = e / (1 + e)
-        if y_pred > 0:
-            loss = _share(positive, log_sum) + _share(negative, log_sum + y_pred)
-            grad = negative * larger - positive * smaller
-        else:
-            loss = _share(positive, log_sum - y_pred) + _share(negative, log_sum)
-            grad = negative * smaller - positive * larger
+        smaller = e * larger
+        above = y_pred if y_pred > 0 else 0
+        below = -y_pred if y_pred < 0 else 0
+        loss = _share(positive, log_sum + below) + _share(negative, log_sum + above)
+        p = larger if y_pred > 0 else smaller
+        q = smaller if y_pred > 0 else larger
+        grad = negative * p - positive * q
         loss = loss if y_pred == y_pred else y_pred  # NaN, even if the label weighs nothing
-        return loss, grad, (positive + negative) * (larger * smaller)
+        return loss, grad, (positive + negative) * (p * q)
 
 
 binary_cross_entropy = BinaryCrossEntropy()

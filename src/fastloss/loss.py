@@ -92,7 +92,7 @@ class Loss(ABC):
                 'loss is one number: leave out= away, or build the loss with reduction="none"'
             )
         batch = self._batch(y_true, y_pred, sample_weight)
-        return evaluate(self, "value", batch, normalizer, losses_out=out).value
+        return evaluate(self, "value", batch, normalizer, losses_out=out)[0]
 
     def value_and_grad(
         self,
@@ -111,8 +111,8 @@ class Loss(ABC):
         `y_pred` itself.
         """
         batch = self._batch(y_true, y_pred, sample_weight)
-        results = evaluate(self, "value_and_grad", batch, normalizer, grad_out=out)
-        return results.value, results.grad
+        value, grad, _ = evaluate(self, "value_and_grad", batch, normalizer, grad_out=out)
+        return value, grad
 
     def grad(
         self,
@@ -126,7 +126,7 @@ class Loss(ABC):
     ) -> Array:
         """The gradient alone; `value_and_grad` costs the same."""
         batch = self._batch(y_true, y_pred, sample_weight)
-        return evaluate(self, "grad", batch, normalizer, grad_out=out).grad  # type: ignore[no-any-return]
+        return evaluate(self, "grad", batch, normalizer, grad_out=out)[1]  # type: ignore[no-any-return]
 
     def grad_hess(
         self,
@@ -146,10 +146,10 @@ class Loss(ABC):
             raise TypeError(f"out must be a pair of arrays (grad, hess), got {type(out).__name__}")
         grad_out, hess_out = out or (None, None)
         batch = self._batch(y_true, y_pred, sample_weight)
-        results = evaluate(
+        _, grad, hess = evaluate(
             self, "grad_hess", batch, normalizer, grad_out=grad_out, hess_out=hess_out
         )
-        return results.grad, results.hess
+        return grad, hess
 
     def check_gradient(self, y_true: Any = None, y_pred: Any = None) -> None:
         """Compare gradient and Hessian with finite differences of loss and gradient, in float64.

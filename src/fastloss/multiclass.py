@@ -94,7 +94,7 @@ class CrossEntropy(RowwiseLoss):
     def _kernel(self, form: Form) -> Callable[..., None]:
         _, class_weighted, smoothed, ignoring = self._structure()
         row = rowwise.cross_entropy_row(form, class_weighted, smoothed)
-        return rowwise.rowwise(row, form, ignoring and form.class_ids)
+        return rowwise.rowwise(row, form, ignoring and form.class_ids, int(form.with_grad))
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         weights, ignore_index = self._labels
@@ -159,7 +159,8 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
 
     def _kernel(self, form: Form) -> Callable[..., None]:
         row = rowwise.pointwise_row(type(self).scalar, self._parameter_type, form)
-        return rowwise.rowwise(row, form, ignoring=False)
+        n_scratch = 0 if form.class_ids else 1 + form.with_grad + form.with_hess
+        return rowwise.rowwise(row, form, False, n_scratch)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return width, 0, *self._parameters_in(form)

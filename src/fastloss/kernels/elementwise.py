@@ -21,15 +21,10 @@ TILE = 1 << 10
 BLOCK = 16 * TILE
 
 
-def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
-    """A kernel for `scalar(self, y_true, y_pred) -> (loss, gradient[, hessian])`.
-
-    `parameters` is the named tuple that stands for `self` in compiled code.
-    """
-    decode_true, decode_pred, encode = form.decode_true, form.decode_pred, form.encode
-    weighted, per_sample = form.weighted, form.per_sample
+def tile_function(scalar: Function, form: Form) -> Function:
+    """The loop that fills tiles with losses and derivatives, not weighed or scaled."""
+    decode_true, decode_pred, number = form.decode_true, form.decode_pred, form.number
     with_grad, with_hess = form.with_grad, form.with_hess
-    number, double = form.number, np.float64
 
     def compute(self: Any, y_true: Any, y_pred: Any, losses: Any, grads: Any, hesses: Any) -> None:
         for i in range(y_pred.size):
@@ -39,6 +34,19 @@ def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
                 grads[i] = number(results[1])
             if with_hess:
                 hesses[i] = number(results[2])
+
+    return compute
+
+
+def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
+    """A kernel for `scalar(self, y_true, y_pred) -> (loss, gradient[, hessian])`.
+
+    `parameters` is the named tuple that stands for `self` in compiled code.
+    """
+    compute, encode = tile_function(scalar, form), form.encode
+    weighted, per_sample = form.weighted, form.per_sample
+    with_grad, with_hess = form.with_grad, form.with_hess
+    number, double = form.number, np.float64
 
     @fastmath("reassoc")
     def add_up(losses: Any, weight: Any, losses_out: Any, size: Any) -> Any:

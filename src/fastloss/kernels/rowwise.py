@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .bits import larger, select, wide_vectors, window
+from .elementwise import tile_function
 from .flags import fastmath
 from .form import Form, Function
 from .scalar import exp, log1p
@@ -29,11 +30,13 @@ def fill(out: Any, stored: Any) -> None:
         out[j] = stored
 
 
-def rowwise(row: Function, form: Form, ignoring: bool) -> Function:
-    """A kernel that applies `row` to every row, weighs and adds up the losses."""
+def rowwise(row: Function, form: Form, ignoring: bool, n_scratch: int) -> Function:
+    """A kernel that applies `row` to every row, weighs and adds up the losses.
+
+    The row function is lent room for `n_scratch` rows of numbers.
+    """
     decode_true, encode = form.decode_true, form.encode
     class_ids, weighted, per_sample = form.class_ids, form.weighted, form.per_sample
-    with_grad = form.with_grad
     number, double = form.number, np.float64
 
     def rowwise_kernel(
@@ -50,7 +53,7 @@ def rowwise(row: Function, form: Form, ignoring: bool) -> Function:
     ) -> None:
         wide_vectors()
         n_classes, ignore_index = options[0], options[1]
-        scratch = np.empty(n_classes if with_grad else 0, number)
+        scratch = np.empty(n_scratch * n_classes, number)
         n_rows = y_pred.size // n_classes
         for b in range(partials.size):
             total = 0.0
@@ -260,21 +263,31 @@ def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
     A class id stands for one-hot labels, and a class of label 0 for nothing at all: only the
     number at the class id is read.
     """
-    decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
+    compute, decode, encode = tile_function(scalar, form), form.decode_pred, form.encode
     class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
     number, double = form.number, np.float64
 
     @fastmath("reassoc")
-    def chunk(self: Any, target: Any, x: Any, factor: Any, grad_out: Any, hess_out: Any) -> Any:
-        loss = 0.0
-        for j in range(x.size):
-            results = scalar(self, decode_true(target[j]), decode(x[j]))
-            loss += double(results[0])
-            if with_grad:
-                grad_out[j] = encode(factor * number(results[1]))
-            if with_hess:
-                hess_out[j] = encode(factor * number(results[2]))
-        return loss
+    def add_up(losses: Any) -> Any:
+        total = 0.0
+        for j in range(losses.size):
+            total += double(losses[j])
+        return total
+
+    def write(derivatives: Any, factor: Any, out: Any) -> None:
+        for j in range(out.size):
+            out[j] = encode(factor * derivatives[j])
+
+    def soft_row(
+        self: Any, target: Any, x: Any, factor: Any, grad_out: Any, hess_out: Any, scratch: Any
+    ) -> Any:
+        losses = window(scratch, 0, x.size)
+        grads = window(scratch, x.size, 2 * x.size)
+        hesses = window(scratch, 2 * x.size, 3 * x.size)
+        compute(self, target, x, losses, grads, hesses)
+        write(grads, factor, grad_out)
+        write(hesses, factor, hess_out)
+        return add_up(losses)
 
     def row(
         options: Any,
@@ -287,7 +300,7 @@ def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
     ) -> Any:
         self = parameters(*options[2:])
         if not class_ids:
-            return chunk(self, target, x, number(factor), grad_out, hess_out)
+            return soft_row(self, target, x, number(factor), grad_out, hess_out, scratch)
         if target < 0 or target >= x.size:  # changed since the check: stay inside the arrays
             fill(grad_out, encode(number(np.nan)))
             fill(hess_out, encode(number(np.nan)))
