@@ -170,6 +170,44 @@ print(sorted(prange for _, prange in _evaluate._kernels), numba.get_num_threads(
     assert output == ["1.0 1.0 1.0", "[False, True] 1"]
 
 
+@pytest.mark.skipif(not X86, reason="a processor of x86-64")
+def test_halves_without_instructions_for_them(tmp_path):
+    """LLVM would call a function that nothing provides, and the process would abort."""
+    code = """
+import numpy as np
+from fastloss.kernels import bits, intrinsics, jit
+
+def decode(stored, out):
+    for i in range(stored.size):
+        out[i] = half_as_float(stored[i])
+
+def encode(numbers, out):
+    for i in range(numbers.size):
+        out[i] = float_as_half(numbers[i])
+
+half_as_float, float_as_half = bits.half_as_float, bits.float_as_half
+stored = np.arange(2**16, dtype=np.uint16)
+single, again = np.empty(stored.size, np.float32), np.empty(stored.size, np.uint16)
+jit.compiled(decode)(stored, single)
+np.testing.assert_array_equal(single, stored.view(np.float16).astype(np.float32))
+numbers = np.random.default_rng(0).integers(0, 2**32, 10**6, dtype=np.uint32).view(np.float32)
+middles = (single[:31743] + single[1:31744]) / 2
+numbers = np.concatenate([numbers, single, middles, -middles, [65519.99, 65520, np.inf]])
+numbers = numbers.astype(np.float32)
+again = np.empty(numbers.size, np.uint16)
+jit.compiled(encode)(numbers, again)
+with np.errstate(all="ignore"):
+    expected = numbers.astype(np.float16)
+np.testing.assert_array_equal(again.view(np.float16), expected)
+number = ~np.isnan(numbers)
+np.testing.assert_array_equal(again[number], expected.view(np.uint16)[number])
+print(hasattr(intrinsics, "half_as_float"))
+"""
+    old = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""}
+    assert run_python(code, FASTLOSS_CACHE_DIR=str(tmp_path), **old) == "False"
+    run_python(code, FASTLOSS_CACHE_DIR=str(tmp_path))
+
+
 # ---------------------------------------------------------------------------------------------
 # Without the compiler
 

@@ -51,12 +51,28 @@ def int_like(i: Any, x: Any) -> Any:
 
 def half_as_float(h: Any) -> Any:
     """The float32 equal to the IEEE half whose bits are the uint16 `h`."""
-    return np.float32(np.uint16(h).view(np.float16))
+    bits = np.int64(h)
+    size = bits & 0x7FFF
+    # The exponents differ by 112, and a product carries that over to denormal numbers too; infinity
+    # and NaN have the largest exponent of either format.
+    number = int_as_float(np.int32(size << 13)) * np.float32(2.0**112)
+    shifted = np.int64(float_as_int(number))
+    shifted = (size << 13) | 0x7F800000 if size >= 0x7C00 else shifted
+    return int_as_float(np.int32((shifted | ((bits & 0x8000) << 16)) & 0xFFFFFFFF))
 
 
 def float_as_half(x: Any) -> Any:
     """The uint16 bits of the IEEE half nearest to the float32 `x`, ties to even."""
-    return np.float16(x).view(np.uint16)
+    bits = np.int64(float_as_int(x)) & 0xFFFFFFFF
+    size = bits & 0x7FFFFFFF
+    # Rounding as in `float_as_bfloat`, with the exponent brought from bias 127 to 15.
+    half = (size - (112 << 23) + 0xFFF + ((size >> 13) & 1)) >> 13
+    # The last place of 0.5 is the step of denormal halves: adding it rounds to that step.
+    denormal = np.int64(float_as_int(int_as_float(np.int32(size)) + np.float32(0.5))) - 0x3F000000
+    half = denormal if size < 0x38800000 else half
+    half = 0x7C00 if size >= 0x477FF000 else half  # 65520 and more are nearest to infinity
+    half = 0x7E00 if size > 0x7F800000 else half
+    return np.uint16(half | ((bits >> 16) & 0x8000))
 
 
 def bfloat_as_float(h: Any) -> Any:

@@ -5,10 +5,11 @@ Their docstrings are those of the plain functions.
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
-from llvmlite import ir
-from numba.core import types
+from llvmlite import binding, ir
+from numba.core import config, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
@@ -48,20 +49,31 @@ def int_like(typingctx: Any, i: Any, x: Any) -> Any:
     return _WIDTH_TWIN[x](i, x), codegen
 
 
-@intrinsic
-def half_as_float(typingctx: Any, h: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+def _converts_halves() -> bool:
+    """Whether the processor converts IEEE halves; if not, LLVM calls a function that is not there."""
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return True
+    features = config.CPU_FEATURES
+    if features is None:
+        features = binding.get_host_cpu_features().flatten()
+    return "+f16c" in features
 
-    return types.float32(types.uint16), codegen
 
+if _converts_halves():
 
-@intrinsic
-def float_as_half(typingctx: Any, x: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
+    @intrinsic
+    def half_as_float(typingctx: Any, h: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
 
-    return types.uint16(types.float32), codegen
+        return types.float32(types.uint16), codegen
+
+    @intrinsic
+    def float_as_half(typingctx: Any, x: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
+
+        return types.uint16(types.float32), codegen
 
 
 @intrinsic
