@@ -66,7 +66,7 @@ def float_as_half(x: Any) -> Any:
     bits = np.int64(float_as_int(x)) & 0xFFFFFFFF
     size = bits & 0x7FFFFFFF
     # Rounding as in `float_as_bfloat`, with the exponent brought from bias 127 to 15.
-    half = (size - (112 << 23) + 0xFFF + ((size >> 13) & 1)) >> 13
+    half: Any = (size - (112 << 23) + 0xFFF + ((size >> 13) & 1)) >> 13
     # The last place of 0.5 is the step of denormal halves: adding it rounds to that step.
     denormal = np.int64(float_as_int(int_as_float(np.int32(size)) + np.float32(0.5))) - 0x3F000000
     half = denormal if size < 0x38800000 else half

@@ -50,7 +50,7 @@ def int_like(typingctx: Any, i: Any, x: Any) -> Any:
 
 
 def _converts_halves() -> bool:
-    """Whether the processor converts IEEE halves; if not, LLVM calls a function that is not there."""
+    """Whether the processor converts halves; if not, LLVM calls a function that is not there."""
     if platform.machine().lower() in ("aarch64", "arm64"):
         return True
     features = config.CPU_FEATURES
