@@ -68,7 +68,7 @@ def assembly(function, options, form):
     """The code of a kernel, made anew: what comes from the store cannot be looked into."""
     number = np.dtype(form.arithmetic)
     label = np.dtype(form.true)
-    arguments = (options, 1.0, 1, np.empty(0, label), np.empty(0, form.pred), np.empty(0))
+    arguments = (options, 1.0, 1, 1, 1, np.empty(0, label), np.empty(0, form.pred), np.empty(0))
     outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred), np.empty(1))
     kernel = jit.kernel(function, (*arguments, *outputs), 4)
     return "\n".join(kernel.inspect_asm().values())

@@ -30,7 +30,7 @@ FLOORS = [
     {"__main__"},
 ]
 # Importing Numba takes longer than all else, so only what runs after the first call may do it.
-NUMBA_FILES = {"kernels/jit.py", "kernels/intrinsics.py", "kernels/parallel.py"}
+NUMBA_FILES = {"kernels/jit.py", "kernels/intrinsics.py", "kernels/blocks.py"}
 
 
 def name_of(path):

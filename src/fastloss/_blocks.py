@@ -30,6 +30,7 @@ class Cut(NamedTuple):
     width: int  # elements of `y_pred` in a sample
     block: int  # samples in a block
     n_blocks: int
+    shape: tuple[int, int, int]  # block, true_width and width, which a kernel is told
 
     def blocks_of(self, task: int) -> int:
         """How many blocks a task of so many elements has."""
@@ -50,7 +51,9 @@ def cut_of(n_elements: int, true_width: int, width: int, block_size: int) -> Cut
     """The cut of so many elements of `y_pred` into blocks of about `block_size` elements."""
     n_samples = n_elements // width
     block = max(1, block_size // width)
-    return Cut(n_samples, n_elements, true_width, width, block, -(-n_samples // block))
+    n_blocks = -(-n_samples // block)
+    shape = block, true_width, width
+    return Cut(n_samples, n_elements, true_width, width, block, n_blocks, shape)
 
 
 # Of the six arrays of a kernel, the first three are read, the others written.
@@ -73,12 +76,11 @@ def run(
     partials: Array,
     cut: Cut,
 ) -> None:
-    """Call `kernel(*head, block, *arrays, partials)` for all samples."""
+    """Call `kernel(*head, *cut.shape, *arrays, partials)` for all samples."""
     if backend == "serial":
-        kernel(*head, cut.block, *arrays, partials)
+        kernel(*head, *cut.shape, *arrays, partials)
     elif backend == "prange":
-        shape = cut.true_width, cut.width, cut.n_samples, cut.blocks_of(TASK)
-        kernel(_threads.get_num_threads(), *head, cut.block, *arrays, partials, *shape)
+        kernel(_threads.get_num_threads(), *head, *cut.shape, *arrays, partials)
     else:
         _run_tasks(kernel, head, arrays, partials, cut)
 
@@ -103,7 +105,7 @@ def _run_tasks(
             (part if i < _N_READ else room)(array, start * width, stop * width)
             for i, (array, width) in enumerate(zip(arrays, widths, strict=True))
         ]
-        kernel(*head, cut.block, *parts, partials[first:last])
+        kernel(*head, *cut.shape, *parts, partials[first:last])
         for i, array in enumerate(arrays):
             if i >= _N_READ and isinstance(array, Strided):
                 array.write(start * widths[i], stop * widths[i], parts[i])

@@ -101,7 +101,7 @@ class Kernel:
             from .kernels import jit  # only now: to import numba takes longer than all the rest
 
             examples = [_blocks.room(array, 0, 0) for array in arrays]
-            arguments = (options, scale, cut.block, *examples, partials)
+            arguments = (options, scale, *cut.shape, *examples, partials)
             known = _kernels[self.key, prange] = jit.kernel(self.make(), arguments, 4, prange)
         self.compiled[prange] = known
         return known

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import select, wide_vectors, window
+from .bits import select, window
 from .flags import fastmath
 from .form import Form, Function
 
@@ -39,7 +39,7 @@ def tile_function(scalar: Function, form: Form) -> Function:
 
 
 def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
-    """A kernel for `scalar(self, y_true, y_pred) -> (loss, gradient[, hessian])`.
+    """What to do with a block, for `scalar(self, y_true, y_pred) -> (loss, gradient[, hessian])`.
 
     `parameters` is the named tuple that stands for `self` in compiled code.
     """
@@ -73,39 +73,21 @@ def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
                 derivative = derivative * number(scale)
             out[i] = encode(derivative)
 
-    def elementwise_kernel(
-        options: Any,
-        scale: Any,
-        block: Any,
-        y_true: Any,
-        y_pred: Any,
-        weight: Any,
-        losses_out: Any,
-        grad_out: Any,
-        hess_out: Any,
-        partials: Any,
-    ) -> None:
-        wide_vectors()
-        self = parameters(*options)
+    def sum_elements(block: Any) -> Any:
+        self = parameters(*block.options)
         losses = np.empty(TILE, number)
         grads = np.empty(TILE if with_grad else 0, number)
         hesses = np.empty(TILE if with_hess else 0, number)
-        for b in range(partials.size):
-            total = 0.0
-            for start in range(b * block, min((b + 1) * block, y_pred.size), TILE):
-                stop = min(start + TILE, y_pred.size)
-                w = window(weight, start, stop)
-                compute(
-                    self,
-                    window(y_true, start, stop),
-                    window(y_pred, start, stop),
-                    losses,
-                    grads,
-                    hesses,
-                )
-                total += add_up(losses, w, window(losses_out, start, stop), stop - start)
-                write(grads, w, scale, window(grad_out, start, stop))
-                write(hesses, w, scale, window(hess_out, start, stop))
-            partials[b] = total
+        total = 0.0
+        for start in range(0, block.y_pred.size, TILE):
+            stop = start + TILE
+            y_true = window(block.y_true, start, stop)
+            y_pred = window(block.y_pred, start, stop)
+            weight = window(block.weight, start, stop)
+            compute(self, y_true, y_pred, losses, grads, hesses)
+            total += add_up(losses, weight, window(block.losses_out, start, stop), y_pred.size)
+            write(grads, weight, block.scale, window(block.grad_out, start, stop))
+            write(hesses, weight, block.scale, window(block.hess_out, start, stop))
+        return total
 
-    return elementwise_kernel
+    return sum_elements

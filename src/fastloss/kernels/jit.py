@@ -41,8 +41,8 @@ from numba.extending import overload
 
 from . import bits, cache, intrinsics
 from .bits import ByPrecision
+from .blocks import over_blocks
 from .flags import CompilationError, flags_of
-from .parallel import prange_kernel
 
 Function = Callable[..., Any]
 
@@ -88,40 +88,41 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
 
 
 def kernel(
-    function: Function, arguments: Sequence[Any], n_written: int, prange: bool = False
+    sum_block: Function, arguments: Sequence[Any], n_written: int, prange: bool = False
 ) -> Any:
-    """`function` compiled for arguments like these, or loaded from the store.
+    """The loop over blocks with `sum_block` in it (see `blocks.py`), compiled for arguments like
+    these, or loaded from the store.
 
     The last `n_written` arguments are arrays that it writes. The others are declared read-only,
     which writable arrays satisfy too, so that both kinds of caller share one kernel. With `prange`
-    it is called with the number of threads first and, last, the four numbers that
-    `parallel.prange_kernel` asks for.
+    it is called with the number of threads first.
     """
+    function = over_blocks(sum_block)
     if numba.config.DISABLE_JIT:
-        return (lambda n_threads, *arguments: function(*arguments[:-4])) if prange else function
+        return (lambda n_threads, *arguments: function(*arguments)) if prange else function
     signature = [numba.typeof(argument) for argument in arguments]
     for position, array in enumerate(signature[: len(signature) - n_written]):
         if isinstance(array, types.Array):
             signature[position] = array.copy(readonly=True)
+    compiled = _stored(function, sum_block.__name__, tuple(signature), prange)
     if not prange:
-        return _stored(function, tuple(signature))
-    tasks = _stored(prange_kernel(function), (*signature, *[types.int64] * 4), parallel=True)
+        return compiled
 
     def run(n_threads: int, *arguments: Any) -> None:
         users_choice = numba.get_num_threads()
         numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
         try:
-            tasks(*arguments)
+            compiled(*arguments)
         finally:
             numba.set_num_threads(users_choice)
 
     return run
 
 
-def _stored(function: Function, signature: tuple[Any, ...], parallel: bool = False) -> Any:
+def _stored(function: Function, name: str, signature: tuple[Any, ...], parallel: bool) -> Any:
     with _lock:
         mark = fingerprint(function) + ("-parallel" if parallel else "")
-        named = _rebind(function, f"{function.__name__}_{mark[:16]}")
+        named = _rebind(function, f"{name}_{mark[:16]}")
         dispatcher = numba.njit(
             error_model="numpy",
             nogil=True,
@@ -129,7 +130,7 @@ def _stored(function: Function, signature: tuple[Any, ...], parallel: bool = Fal
             parallel=parallel,
             fastmath=flags_of(function),
         )(named)
-        dispatcher._cache = _StoredCode(function.__name__, mark)
+        dispatcher._cache = _StoredCode(name, mark)
         try:
             dispatcher.compile(signature)
         except NumbaError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import larger, select, wide_vectors, window
+from .bits import larger, select, window
 from .elementwise import tile_function
 from .flags import fastmath
 from .form import Form, Function
@@ -31,7 +31,7 @@ def fill(out: Any, stored: Any) -> None:
 
 
 def rowwise(row: Function, form: Form, ignoring: bool, n_scratch: int) -> Function:
-    """A kernel that applies `row` to every row, weighs and adds up the losses.
+    """What to do with a block: apply `row` to every row, weigh and add up the losses.
 
     The row function is lent room for `n_scratch` rows of numbers.
     """
@@ -39,55 +39,37 @@ def rowwise(row: Function, form: Form, ignoring: bool, n_scratch: int) -> Functi
     class_ids, weighted, per_sample = form.class_ids, form.weighted, form.per_sample
     number, double = form.number, np.float64
 
-    def rowwise_kernel(
-        options: Any,
-        scale: Any,
-        block: Any,
-        y_true: Any,
-        y_pred: Any,
-        weight: Any,
-        losses_out: Any,
-        grad_out: Any,
-        hess_out: Any,
-        partials: Any,
-    ) -> None:
-        wide_vectors()
+    def sum_rows(block: Any) -> Any:
+        options = block.options
         n_classes, ignore_index = options[0], options[1]
         scratch = np.empty(n_scratch * n_classes, number)
-        n_rows = y_pred.size // n_classes
-        for b in range(partials.size):
-            total = 0.0
-            for r in range(b * block, min((b + 1) * block, n_rows)):
-                start = r * n_classes
-                stop = start + n_classes
-                if class_ids:
-                    target = decode_true(y_true[r])
-                else:
-                    target = window(y_true, start, stop)
-                w = double(weight[r]) if weighted else 1.0
-                left_out = w == 0.0
-                if ignoring:
-                    left_out = left_out or target == ignore_index
-                loss = 0.0
-                if left_out:
-                    fill(window(grad_out, start, stop), encode(number(0)))
-                    fill(window(hess_out, start, stop), encode(number(0)))
-                else:
-                    loss = w * row(
-                        options,
-                        target,
-                        window(y_pred, start, stop),
-                        w * scale,
-                        window(grad_out, start, stop),
-                        window(hess_out, start, stop),
-                        scratch,
-                    )
-                total += loss
-                if per_sample:
-                    losses_out[r] = number(loss)
-            partials[b] = total
+        total = 0.0
+        for r in range(block.y_pred.size // n_classes):
+            start = r * n_classes
+            stop = start + n_classes
+            grad_out = window(block.grad_out, start, stop)
+            hess_out = window(block.hess_out, start, stop)
+            if class_ids:
+                target = decode_true(block.y_true[r])
+            else:
+                target = window(block.y_true, start, stop)
+            w = double(block.weight[r]) if weighted else 1.0
+            left_out = w == 0.0
+            if ignoring:
+                left_out = left_out or target == ignore_index
+            loss = 0.0
+            if left_out:
+                fill(grad_out, encode(number(0)))
+                fill(hess_out, encode(number(0)))
+            else:
+                x = window(block.y_pred, start, stop)
+                loss = w * row(options, target, x, w * block.scale, grad_out, hess_out, scratch)
+            total += loss
+            if per_sample:
+                block.losses_out[r] = number(loss)
+        return total
 
-    return rowwise_kernel
+    return sum_rows
 
 
 # ---------------------------------------------------------------------------------------------

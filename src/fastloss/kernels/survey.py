@@ -23,7 +23,7 @@ BAD_WEIGHT = 4
 def survey(
     form: Form, check_true: bool, check_pred: bool, ignoring: bool, class_weighted: bool
 ) -> Function:
-    """A kernel that checks ranges and weights and adds up the weights of each block of samples.
+    """What to do with a block: check ranges and weights, and add up the weights of its samples.
 
     `n_classes` is the width of a sample: 1 for elementwise losses.
     """
@@ -87,44 +87,25 @@ def survey(
             total += double(weight[i])
         return total
 
-    def survey_kernel(
-        options: Any,
-        scale: Any,
-        block: Any,
-        y_true: Any,
-        y_pred: Any,
-        weight: Any,
-        losses_out: Any,
-        grad_out: Any,
-        hess_out: Any,
-        partials: Any,
-    ) -> None:
-        n_classes, _, _, true_low, true_high, pred_low, pred_high = options
-        n_samples = y_true.size if class_ids else y_true.size // n_classes
-        for b in range(partials.size):
-            first = b * block
-            last = min(first + block, n_samples)
-            w = window(weight, first, last)
-            report = 0
-            total = double(last - first)
-            if weighted:
-                if bad_weights(w):
-                    report |= BAD_WEIGHT
-                total = weight_sum(w)
-            if class_ids:
-                bad, total = class_id_weights(window(y_true, first, last), w, options)
-                if bad:
-                    report |= BAD_Y_TRUE
-            else:
-                labels = window(y_true, first * n_classes, last * n_classes)
-                if check_true and outside(labels, decode_true, true_low, true_high):
-                    report |= BAD_Y_TRUE
-                if class_weighted:
-                    total = soft_label_weights(labels, w, options)
-            if check_pred:
-                numbers = window(y_pred, first * n_classes, last * n_classes)
-                if outside(numbers, decode_pred, pred_low, pred_high):
-                    report |= BAD_Y_PRED
-            partials[b] = -double(report) if report else total
+    def survey_block(block: Any) -> Any:
+        n_classes, _, _, true_low, true_high, pred_low, pred_high = block.options
+        faults = 0
+        total = double(block.y_true.size if class_ids else block.y_true.size // n_classes)
+        if weighted:
+            if bad_weights(block.weight):
+                faults |= BAD_WEIGHT
+            total = weight_sum(block.weight)
+        if class_ids:
+            bad, total = class_id_weights(block.y_true, block.weight, block.options)
+            if bad:
+                faults |= BAD_Y_TRUE
+        else:
+            if check_true and outside(block.y_true, decode_true, true_low, true_high):
+                faults |= BAD_Y_TRUE
+            if class_weighted:
+                total = soft_label_weights(block.y_true, block.weight, block.options)
+        if check_pred and outside(block.y_pred, decode_pred, pred_low, pred_high):
+            faults |= BAD_Y_PRED
+        return -double(faults) if faults else total
 
-    return survey_kernel
+    return survey_block
