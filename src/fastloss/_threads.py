@@ -91,12 +91,9 @@ class _Pool:
         try:
             if self.slot.setdefault("call", call) is not call:
                 return False
-            n_helpers = max(0, min(n_threads, n_tasks) - 1)
-            self._resize(n_helpers, n_threads - 1)
-            call.bells = self.bells[:n_helpers]
-            for bell in call.bells:
-                if bell.empty():  # else the worker has not yet woken up for an earlier call
-                    bell.put(True)
+            # No loop may stand inside a `try` here: the jump back to its head is where Python looks
+            # for interrupts, and that jump can lie outside what `try` guards (seen in 3.13).
+            self._invite(call, max(0, min(n_threads, n_tasks) - 1), n_threads - 1)
             call.work()
         except BaseException as error:
             call.errors.append(error)
@@ -127,14 +124,26 @@ class _Pool:
         finally:
             del call, first  # the traceback holds this frame: a cycle would keep the arrays alive
 
+    def _invite(self, call: _Call, n_helpers: int, at_most: int) -> None:
+        """Ring for so many workers."""
+        self._resize(n_helpers, at_most)
+        call.bells = self.bells[:n_helpers]
+        for bell in call.bells:
+            if bell.empty():  # else the worker has not yet woken up for an earlier call
+                bell.put(True)
+
+    def _wait(self, call: _Call) -> None:
+        """Until no worker is inside the call."""
+        while not self.forked and call.anyone_inside():
+            # A worker marks its seat before it puts its item: if an interrupt makes us lose an
+            # item, the next look at the seats makes up for it.
+            call.left.get()
+
     def _finish(self, call: _Call) -> None:
         """Wait until no worker is inside the call, then free the slot. May be repeated."""
         while self.slot.get("call") is call:
             try:
-                while not self.forked and call.anyone_inside():
-                    # A worker marks its seat before it puts its item: if an interrupt makes us
-                    # lose an item, the next look at the seats makes up for it.
-                    call.left.get()
+                self._wait(call)
                 self.slot.pop("call", None)
             except BaseException as error:  # interrupted again: remember it, and wait on
                 call.errors.append(error)
