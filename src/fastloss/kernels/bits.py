@@ -109,6 +109,9 @@ def wide_vectors() -> None:
     """
 
 
-def window(array: Any, start: Any, stop: Any) -> Any:
-    """`array[start:stop]` of a one-dimensional contiguous array, for 0 <= start <= stop."""
-    return array[start:stop]
+def window(array: Any, start: Any, size: Any) -> Any:
+    """`array[start : start + size]` of a one-dimensional contiguous array, unchecked.
+
+    Its numbers may be touched only if they are there: not those of an array that is absent.
+    """
+    return array[start : start + size]

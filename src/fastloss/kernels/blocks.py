@@ -27,6 +27,12 @@ class Block(NamedTuple):
     hess_out: Any
 
 
+def part_of(array: Any, b: Any, size: Any) -> Any:
+    """What of an array belongs to block b; the last block is shorter, and none of absent ones."""
+    start = b * size
+    return window(array, start, max(0, min(size, array.size - start)))
+
+
 def over_blocks(sum_block: Function) -> Function:
     """A kernel that gives every block of `n` samples to `sum_block(block) -> partial sum`."""
 
@@ -46,17 +52,16 @@ def over_blocks(sum_block: Function) -> Function:
     ) -> None:
         for b in numba.prange(partials.size):
             wide_vectors()
-            start, stop = b * n, (b + 1) * n
             partials[b] = sum_block(
                 Block(
                     options,
                     scale,
-                    window(y_true, start * true_width, stop * true_width),
-                    window(y_pred, start * width, stop * width),
-                    window(weight, start, stop),
-                    window(losses_out, start, stop),
-                    window(grad_out, start * width, stop * width),
-                    window(hess_out, start * width, stop * width),
+                    part_of(y_true, b, n * true_width),
+                    part_of(y_pred, b, n * width),
+                    part_of(weight, b, n),
+                    part_of(losses_out, b, n),
+                    part_of(grad_out, b, n * width),
+                    part_of(hess_out, b, n * width),
                 )
             )
 

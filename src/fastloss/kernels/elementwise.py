@@ -80,14 +80,16 @@ def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
         hesses = np.empty(TILE if with_hess else 0, number)
         total = 0.0
         for start in range(0, block.y_pred.size, TILE):
-            stop = start + TILE
-            y_true = window(block.y_true, start, stop)
-            y_pred = window(block.y_pred, start, stop)
-            weight = window(block.weight, start, stop)
+            size = min(TILE, block.y_pred.size - start)
+            y_true = window(block.y_true, start, size)
+            y_pred = window(block.y_pred, start, size)
+            weight = window(block.weight, start, size)
             compute(self, y_true, y_pred, losses, grads, hesses)
-            total += add_up(losses, weight, window(block.losses_out, start, stop), y_pred.size)
-            write(grads, weight, block.scale, window(block.grad_out, start, stop))
-            write(hesses, weight, block.scale, window(block.hess_out, start, stop))
+            total += add_up(losses, weight, window(block.losses_out, start, size), size)
+            if with_grad:
+                write(grads, weight, block.scale, window(block.grad_out, start, size))
+            if with_hess:
+                write(hesses, weight, block.scale, window(block.hess_out, start, size))
         return total
 
     return sum_elements

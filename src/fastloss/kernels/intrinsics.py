@@ -110,22 +110,16 @@ def wide_vectors(typingctx: Any) -> Any:
 
 
 @intrinsic
-def window(typingctx: Any, array: Any, start: Any, stop: Any) -> Any:
-    # A slice counts a reference to the array's memory and drops it again, atomically, which costs
-    # a short row more than its exponentials. The arguments of a kernel outlive its windows.
+def window(typingctx: Any, array: Any, start: Any, size: Any) -> Any:
+    # A slice counts a reference to the array's memory and drops it again, atomically, and compares
+    # its ends with the array's: a short row pays more for that than for its exponentials.
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         whole = make_array(array)(context, builder, args[0])
-        size = whole.nitems
-
-        def at_most_size(index: Any) -> Any:
-            return builder.select(builder.icmp_signed("<", index, size), index, size)
-
-        first, last = at_most_size(args[1]), at_most_size(args[2])
         part = make_array(array)(context, builder)
         populate_array(
             part,
-            data=builder.gep(whole.data, [first]),
-            shape=[builder.sub(last, first)],
+            data=builder.gep(whole.data, [args[1]]),
+            shape=[args[2]],
             strides=[whole.itemsize],
             itemsize=whole.itemsize,
             meminfo=None,

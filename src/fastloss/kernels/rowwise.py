@@ -37,23 +37,23 @@ def rowwise(row: Function, form: Form, ignoring: bool, n_scratch: int) -> Functi
     """
     decode_true, encode = form.decode_true, form.encode
     class_ids, weighted, per_sample = form.class_ids, form.weighted, form.per_sample
+    with_grad, with_hess = form.with_grad, form.with_hess
     number, double = form.number, np.float64
 
     def sum_rows(block: Any) -> Any:
-        options = block.options
+        options, scale, y_true, y_pred, weight, losses_out, grads_out, hesses_out = block
         n_classes, ignore_index = options[0], options[1]
         scratch = np.empty(n_scratch * n_classes, number)
         total = 0.0
-        for r in range(block.y_pred.size // n_classes):
+        for r in range(y_pred.size // n_classes):
             start = r * n_classes
-            stop = start + n_classes
-            grad_out = window(block.grad_out, start, stop)
-            hess_out = window(block.hess_out, start, stop)
+            grad_out = window(grads_out, start, n_classes if with_grad else 0)
+            hess_out = window(hesses_out, start, n_classes if with_hess else 0)
             if class_ids:
-                target = decode_true(block.y_true[r])
+                target = decode_true(y_true[r])
             else:
-                target = window(block.y_true, start, stop)
-            w = double(block.weight[r]) if weighted else 1.0
+                target = window(y_true, start, n_classes)
+            w = double(weight[r]) if weighted else 1.0
             left_out = w == 0.0
             if ignoring:
                 left_out = left_out or target == ignore_index
@@ -62,11 +62,11 @@ def rowwise(row: Function, form: Form, ignoring: bool, n_scratch: int) -> Functi
                 fill(grad_out, encode(number(0)))
                 fill(hess_out, encode(number(0)))
             else:
-                x = window(block.y_pred, start, stop)
-                loss = w * row(options, target, x, w * block.scale, grad_out, hess_out, scratch)
+                x = window(y_pred, start, n_classes)
+                loss = w * row(options, target, x, w * scale, grad_out, hess_out, scratch)
             total += loss
             if per_sample:
-                block.losses_out[r] = number(loss)
+                losses_out[r] = number(loss)
         return total
 
     return sum_rows
@@ -124,8 +124,8 @@ def cross_entropy_row(form: Form, class_weighted: bool, smoothed: bool) -> Funct
         rest = 0.0
         maxima = 0.0
         for start in range(0, x.size, CHUNK):
-            stop = start + CHUNK
-            chunk, count = chunk_rest(window(x, start, stop), largest, window(exps, start, stop))
+            size = min(CHUNK, x.size - start)
+            chunk, count = chunk_rest(window(x, start, size), largest, window(exps, start, size))
             rest += chunk
             maxima += count
         # No limit exists for a row of -inf, nor for several +inf; here too is a row of NaN.
@@ -264,8 +264,8 @@ def pointwise_row(scalar: Function, parameters: type, form: Form) -> Function:
         self: Any, target: Any, x: Any, factor: Any, grad_out: Any, hess_out: Any, scratch: Any
     ) -> Any:
         losses = window(scratch, 0, x.size)
-        grads = window(scratch, x.size, 2 * x.size)
-        hesses = window(scratch, 2 * x.size, 3 * x.size)
+        grads = window(scratch, x.size, x.size)
+        hesses = window(scratch, 2 * x.size, x.size)
         compute(self, target, x, losses, grads, hesses)
         write(grads, factor, grad_out)
         write(hesses, factor, hess_out)

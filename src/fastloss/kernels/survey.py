@@ -76,7 +76,7 @@ def survey(
         for r in range(labels.size // n_classes):
             w = double(weight[r]) if weighted else 1.0
             if w != 0.0:
-                row = window(labels, r * n_classes, (r + 1) * n_classes)
+                row = window(labels, r * n_classes, n_classes)
                 total += w * mass(row, class_weight)
         return total
 
