@@ -115,3 +115,11 @@ def window(array: Any, start: Any, size: Any) -> Any:
     Its numbers may be touched only if they are there: not those of an array that is absent.
     """
     return array[start : start + size]
+
+
+def part_of(array: Any, number: Any, size: Any) -> Any:
+    """Part `number` of an array that is cut into parts of `size`; the last may be shorter.
+
+    Of an array that is absent, every part is empty.
+    """
+    return array[number * size : (number + 1) * size]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numba
 
-from .bits import wide_vectors, window
+from .bits import part_of, wide_vectors
 from .form import Function
 
 
@@ -25,12 +25,6 @@ class Block(NamedTuple):
     losses_out: Any
     grad_out: Any
     hess_out: Any
-
-
-def part_of(array: Any, b: Any, size: Any) -> Any:
-    """What of an array belongs to block b; the last block is shorter, and none of absent ones."""
-    start = b * size
-    return window(array, start, max(0, min(size, array.size - start)))
 
 
 def over_blocks(sum_block: Function) -> Function:
