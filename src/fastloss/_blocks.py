@@ -13,7 +13,8 @@ import numpy as np
 from . import _threads
 from ._arrays import Array, Strided
 
-# Up to this many elements of `y_pred`, one thread is faster than handing out the work.
+# Up to this many elements of `y_pred`, one thread is faster than handing out the work: two wake-ups
+# of an idle core take some 45 us, in which it computes 100,000 to 400,000 elements.
 SERIAL = 1 << 18
 # Elements of a task: enough to make the hand-over cheap, few enough that threads end together and
 # Ctrl-C is answered soon. Strided arrays are copied task by task, so theirs fit into the cache.

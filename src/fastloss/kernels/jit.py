@@ -90,8 +90,7 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
 def kernel(
     sum_block: Function, arguments: Sequence[Any], n_written: int, prange: bool = False
 ) -> Any:
-    """The loop over blocks with `sum_block` in it (see `blocks.py`), compiled for arguments like
-    these, or loaded from the store.
+    """The loop of `blocks.py` with `sum_block` in it, compiled for such arguments or loaded.
 
     The last `n_written` arguments are arrays that it writes. The others are declared read-only,
     which writable arrays satisfy too, so that both kinds of caller share one kernel. With `prange`
@@ -104,15 +103,15 @@ def kernel(
     for position, array in enumerate(signature[: len(signature) - n_written]):
         if isinstance(array, types.Array):
             signature[position] = array.copy(readonly=True)
-    compiled = _stored(function, sum_block.__name__, tuple(signature), prange)
+    finished = _stored(function, sum_block.__name__, tuple(signature), prange)
     if not prange:
-        return compiled
+        return finished
 
     def run(n_threads: int, *arguments: Any) -> None:
         users_choice = numba.get_num_threads()
         numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
         try:
-            compiled(*arguments)
+            finished(*arguments)
         finally:
             numba.set_num_threads(users_choice)
 
