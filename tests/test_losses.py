@@ -738,3 +738,18 @@ def test_gradient_dtype_of_byte_swapped_predictions_is_native():
     grad = fl.mse.grad(y_true, y_pred.astype(">f4"))
     assert grad.dtype == storage(y_pred)
     assert grad.dtype.isnative
+
+
+@pytest.mark.parametrize("size", [3, 1025, 300_001])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_losses_of_elements_in_place(size, dtype):
+    rng = np.random.default_rng(size)
+    y_true, y_pred = rng.normal(size=(2, size)).astype(dtype)
+    loss = fl.SquaredError(reduction="none")
+    expected = loss(y_true, y_pred)
+    buffer = np.repeat(y_pred, 2)  # and strided
+    assert loss(y_true, buffer[::2], out=buffer[::2]) is not None
+    np.testing.assert_array_equal(buffer[::2], expected)
+    np.testing.assert_array_equal(buffer[1::2], y_pred)
+    assert loss(y_true, y_pred, out=y_pred) is y_pred
+    np.testing.assert_array_equal(y_pred, expected)

@@ -178,7 +178,8 @@ def evaluate(
     grad: Array | Strided = absent
     hess: Array | Strided = absent
     if form.per_sample:
-        losses_out = _output(losses_out, "out", batch.sample_shape, plan.arithmetic, loss, batch)
+        shape = batch.sample_shape
+        losses_out = _output(losses_out, "out", shape, plan.arithmetic, loss, batch, in_place=True)
         losses = canonical(np.asarray(losses_out), plan.arithmetic)
     if form.with_grad:
         name = "out[0]" if form.with_hess else "out"

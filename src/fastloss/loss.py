@@ -81,7 +81,8 @@ class Loss(ABC):
         """The loss.
 
         Returns a float, or with `reduction="none"` the loss of each sample: an array of the dtype
-        of the arithmetic (float64 if the data is, else float32), written into `out` if given.
+        of the arithmetic (float64 if the data is, else float32), written into `out` if given, which
+        may be `y_pred` itself if it has that shape and dtype.
 
         Raises TypeError for dtypes and ValueError for shapes, labels, probabilities and weights
         that make no sense, before anything is written.
