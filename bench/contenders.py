@@ -5,6 +5,7 @@ without arguments; whatever can be prepared is prepared there, outside the timin
 write such a class and list it in `CONTENDERS`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -34,7 +35,7 @@ class Job(NamedTuple):
     repeatable: bool = True
 
 
-class Contender:
+class Contender(ABC):
     name: str
     # What must be installed for it, as imported.
     package = "numpy"
@@ -44,9 +45,9 @@ class Contender:
     def available(self) -> bool:
         return find_spec(self.package) is not None
 
+    @abstractmethod
     def job(self, loss: str, task: str, data: Data) -> Job | None:
         """None if it does not do this."""
-        raise NotImplementedError
 
 
 # ---------------------------------------------------------------------------------------------
