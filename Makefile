@@ -20,8 +20,10 @@ help:
 demo: $(VENV)/.demo
 	$(BIN)/python -m fastloss demo
 
+# On all CPUs, as nearly all of the time goes into compiling; but benchmarks do not run like that.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --ignore tests/test_bench.py
+	$(BIN)/python -m pytest tests/test_bench.py
 
 lint: $(VENV)/.lint
 	$(BIN)/python -m ruff check .

@@ -338,3 +338,43 @@ def test_soft_labels_that_are_nearly_the_prediction():
     grad = SOFTMAX_SOFT.reduced("none").grad(t, x)
     truth = EXACT.softmax(EXACT.numbers(x))[0] - EXACT.numbers(t)
     assert np.all(abs(EXACT.numbers(grad) - truth) <= (8 + 2) * U * 2 * t)
+
+
+# ---------------------------------------------------------------------------------------------
+# Rows of all lengths: several loops share the work, and their seams must not show
+
+SEAMS = [1, 2, 15, 16, 17, 64, 65, 191, 192, 193, 513, 1000, 8192, 8193, 32769, 70001]
+
+
+@pytest.mark.parametrize("width", SEAMS)
+@pytest.mark.parametrize("n", [1, 65, 130])
+def test_rows_of_all_lengths(width, n):
+    n = min(n, max(1, 300_000 // width))
+    rng = np.random.default_rng(width)
+    logits = rng.normal(scale=3, size=(n, width)).astype(np.float32)
+    logits[rng.integers(0, n), rng.integers(0, width)] += 60  # a confident row
+    labels = rng.integers(0, width, n)
+    x = logits.astype(np.float64)
+    exps = np.exp(x - x.max(axis=1, keepdims=True))
+    p = exps / exps.sum(axis=1, keepdims=True)
+    at_label = np.arange(n), labels
+    losses = np.log(exps.sum(axis=1)) + x.max(axis=1) - x[at_label]
+    gradient, hessian = p.copy(), p * (1 - p)
+    gradient[at_label] -= 1
+
+    value, grad = NONE.value_and_grad(labels, logits)
+    np.testing.assert_allclose(value, losses, rtol=40 * U, atol=40 * U)
+    np.testing.assert_allclose(grad, gradient, rtol=80 * U, atol=U)
+    np.testing.assert_allclose(NONE.grad_hess(labels, logits)[1], hessian, rtol=160 * U, atol=U)
+    np.testing.assert_array_equal(NONE(labels, logits), value)
+
+    # The same bits for one-hot labels, in place, and for rows that are alone.
+    soft = one_hot_of(labels, width, np.float32)
+    soft_value, soft_grad = NONE.value_and_grad(soft, logits)
+    np.testing.assert_array_equal(soft_value, value)
+    np.testing.assert_array_equal(soft_grad, grad)
+    last = NONE.value_and_grad(labels[-1:], logits[-1:])
+    np.testing.assert_array_equal(last[0], value[-1:])
+    np.testing.assert_array_equal(last[1], grad[-1:])
+    NONE.value_and_grad(labels, logits, out=logits)
+    np.testing.assert_array_equal(logits, grad)

@@ -10,9 +10,9 @@ from processes import run_python
 import fastloss as fl
 from fastloss import _blocks, _evaluate
 from fastloss.kernels import jit
-from fastloss.kernels.elementwise import elementwise
+from fastloss.kernels.bits import SQUARE_BYTES, settle, stream, transpose
 from fastloss.kernels.form import Form
-from fastloss.kernels.rowwise import cross_entropy_row, rowwise
+from fastloss.kernels.survey import survey
 
 # ---------------------------------------------------------------------------------------------
 # Fingerprints
@@ -64,14 +64,16 @@ def test_fingerprint_of_a_recursive_function_ends():
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
-def assembly(function, options, form):
+def assembly(loss, form, width):
     """The code of a kernel, made anew: what comes from the store cannot be looked into."""
     number = np.dtype(form.arithmetic)
     label = np.dtype(form.true)
-    arguments = (options, 1.0, 1, 1, 1, np.empty(0, label), np.empty(0, form.pred), np.empty(0))
-    outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred), np.empty(1))
-    kernel = jit.kernel(function, (*arguments, *outputs), 4)
-    return "\n".join(kernel.inspect_asm().values())
+    head = (1, loss._options(form, width), 1.0, False, 0, 0, 1, 1, 1)
+    inputs = (np.empty(0, label), np.empty(0, form.pred), np.empty(0))
+    outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred))
+    arguments = (*head, *inputs, *outputs, np.empty(1), np.empty(1))
+    functions = survey(form, loss._limits(form)), loss._kernel(form)
+    return "\n".join(jit.finished(*functions, arguments).inspect_asm().values())
 
 
 @pytest.fixture
@@ -104,14 +106,14 @@ class TestVectorised:
     )
     def test_elementwise(self, loss, dtype):
         form = Form(dtype, dtype, "", dtype, False, False, True, False)
-        function = elementwise(type(loss).scalar, loss._parameter_type, form)
-        self.check(assembly(function, loss._parameters_in(form), form), dtype)
+        self.check(assembly(loss, form, 1), dtype)
 
-    def test_cross_entropy(self, dtype):
-        form = Form("int64", dtype, "", dtype, True, False, True, False)
-        function = rowwise(cross_entropy_row(form, False, False), form, False, 1)
+    @pytest.mark.parametrize("width", [3, 1_000, 30_000])
+    def test_cross_entropy(self, dtype, width):
         loss = fl.CrossEntropy()
-        self.check(assembly(function, loss._options(form, 3), form), dtype)
+        rows = loss._rows(width)
+        form = Form("int64", dtype, "", dtype, True, False, True, False, rows)
+        self.check(assembly(loss, form, width), dtype)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ from fastloss import _evaluate
 
 numba.set_num_threads(1)
 fl.set_backend("prange")
-big = np.ones(2**20)
+big = np.ones(2**21)
 print(fl.mse(big, big + 1), fl.mse(big[::2], big[::2] + 1), fl.mse(big[:9], big[:9] + 1))
 print(sorted(prange for _, prange in _evaluate._kernels), numba.get_num_threads())
 """
@@ -205,6 +207,60 @@ print(hasattr(intrinsics, "half_as_float"))
     old = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""}
     assert run_python(code, FASTLOSS_CACHE_DIR=str(tmp_path), **old) == "False"
     run_python(code, FASTLOSS_CACHE_DIR=str(tmp_path))
+
+
+# ---------------------------------------------------------------------------------------------
+# Primitives that move numbers
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_transpose_as_in_plain_python(dtype):
+    def move(source, target):
+        transpose(source, 3, 21, target, 5, 19)
+
+    source = np.arange(400, dtype=dtype)
+    plain, compiled = np.zeros(400, dtype), np.zeros(400, dtype)
+    move(source, plain)
+    jit.compiled(move)(source, compiled)
+    np.testing.assert_array_equal(compiled, plain)
+    side = SQUARE_BYTES // plain.itemsize
+    square = source[3 : 3 + 21 * side].reshape(side, 21)[:, :side]
+    there = [plain[5 + 19 * j :][:side] for j in range(side)]
+    np.testing.assert_array_equal(there, square.T)
+    assert np.count_nonzero(plain) == side * side
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+def test_streamed_numbers_arrive_where_they_belong(dtype):
+    def write(source, out):
+        stream(source, out)
+        settle()
+
+    compiled = jit.compiled(write)
+    source = np.arange(1, 401, dtype=dtype)
+    for start in range(0, 70, 3):
+        for size in (0, 1, 2, 15, 16, 17, 63, 64, 65, 130, 300):
+            memory = np.zeros(400, dtype)
+            compiled(source, memory[start : start + size])
+            np.testing.assert_array_equal(memory[start : start + size], source[:size])
+            assert not memory[:start].any()
+            assert not memory[start + size :].any()
+
+
+@pytest.mark.parametrize("width", [1, 10, 300, 9_000])
+def test_streamed_gradients_have_the_same_bits(monkeypatch, width):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(200_000 // width, width)).astype(np.float32)
+    labels = rng.integers(0, width, len(logits))
+    calls = [
+        lambda: fl.cross_entropy.value_and_grad(labels, logits)[1],
+        lambda: fl.cross_entropy.grad_hess(labels, logits)[1],
+        lambda: fl.mse.grad(logits * 2, logits),
+    ]
+    expected = [call() for call in calls]
+    monkeypatch.setattr(_blocks, "STREAMED", 0)
+    for call, result in zip(calls, expected, strict=True):
+        np.testing.assert_array_equal(call(), result)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -30,7 +30,12 @@ FLOORS = [
     {"__main__"},
 ]
 # Importing Numba takes longer than all else, so only what runs after the first call may do it.
-NUMBA_FILES = {"kernels/jit.py", "kernels/intrinsics.py", "kernels/blocks.py"}
+NUMBA_FILES = {
+    "kernels/jit.py",
+    "kernels/compilers.py",
+    "kernels/intrinsics.py",
+    "kernels/blocks.py",
+}
 
 
 def name_of(path):

@@ -23,6 +23,8 @@ from fastloss.kernels.jit import compiled
 from fastloss.kernels.scalar import exp
 
 NAMES = ("exp", "log", "log1p", "sigmoid", "softplus")
+# Primitives of the kernels that serve a part of all numbers, and that part.
+PARTS = {"exp_of_gap": (-0.0, -math.inf), "log1p_of_share": (0.0, 1.0)}
 INF, NAN = math.inf, math.nan
 
 
@@ -64,21 +66,25 @@ def errors_of(function, reference):
     return compiled(errors)
 
 
-def worst(errors, step):
-    """The largest error over every `step`-th of the 2**32 float32 numbers, and its argument."""
+def worst(errors, step, first=0, last=(1 << 32) - 1):
+    """The largest error over every `step`-th of the float32 numbers, and its argument.
+
+    All 2**32 numbers, or those whose bits lie between the first and the last.
+    """
     chunk = 1 << 20
 
     def of_chunk(start):
-        x = np.arange(start, min(start + chunk * step, 1 << 32), step, dtype=np.uint32)
+        stop = min(start + chunk * step, last + 1)
+        x = np.arange(start, stop, step, dtype=np.uint64).astype(np.uint32)
         x = x.view(np.float32)
         out = np.empty_like(x)
         errors(x, out)
         i = int(out.argmax())
         return float(out[i]), float(x[i])
 
-    of_chunk(0)  # compiles
+    of_chunk(first)  # compiles
     with ThreadPoolExecutor(2) as pool:
-        return max(pool.map(of_chunk, range(0, 1 << 32, chunk * step)))
+        return max(pool.map(of_chunk, range(first, last + 1, chunk * step)))
 
 
 def libm_exp(x):
@@ -116,6 +122,14 @@ def test_many_float32_against_libm(name):
     errors = errors_of(getattr(scalar, name), globals()[f"libm_{name}"])
     error, x = worst(errors, step=61)
     assert error <= 1.5, f"{name} errs by {error} ulp at {x!r}"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_float32_of_a_part_against_libm(name):
+    first, last = (int(np.float32(end).view(np.uint32)) for end in PARTS[name])
+    reference = libm_exp if name == "exp_of_gap" else libm_log1p
+    error, x = worst(errors_of(getattr(scalar, name), reference), 1, first, last)
+    assert error <= 1.1, f"{name} errs by {error} ulp at {x!r}"
 
 
 def exceeds_one(x):
@@ -167,14 +181,19 @@ def arguments(name, rng, n=4000):
         wide = [2.0 ** rng.uniform(-60, 1024, n // 2), rng.uniform(-1, 3, n)]
         edge = [around(0, rng), -1 + 2.0 ** rng.uniform(-53, -1, n), np.array([1e308, 5e-324])]
         return wide + edge + [around(point, rng) for point in (-0.25, 0.5, 1, 2, 2.0**53)]
+    if name == "exp_of_gap":
+        return [-abs(x) for x in arguments("exp", rng)]
+    if name == "log1p_of_share":
+        return [rng.uniform(0, 1, n), 2.0 ** rng.uniform(-1074, 0, n), np.array([0.0, 0.5, 1.0])]
     breaks = (np.arange(-60, 60) + 0.5) * math.log(2)
     wide = [rng.uniform(-745, 60, n), rng.uniform(-20, 20, n), rng.uniform(-3, 3, n)]
     return [*wide, around(0, rng), breaks, np.array([1e300, -745.13, -740.0])]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *PARTS])
 def test_float64_against_mpmath(name):
-    exact_function = globals().get(f"mp_{name}") or getattr(mpmath, name)
+    whole = name.partition("_of_")[0]
+    exact_function = globals().get(f"mp_{whole}") or getattr(mpmath, whole)
     x = np.concatenate(arguments(name, np.random.default_rng(7)))
     results = apply(getattr(scalar, name), x)
     largest = (0.0, 0.0)
@@ -194,6 +213,8 @@ def test_float64_against_mpmath(name):
 
 SPECIAL = {
     "exp": {0.0: 1, INF: INF, -INF: 0, 1e4: INF, -1e4: 0, 1e30: INF, -1e30: 0},
+    "exp_of_gap": {0.0: 1, -INF: 0, -1e4: 0, -1e30: 0},
+    "log1p_of_share": {0.0: 0, 1e-30: 1e-30},
     "log": {0.0: -INF, 1.0: 0, INF: INF, -1.0: NAN, -INF: NAN, -1e-40: NAN},
     "log1p": {0.0: 0, -1.0: -INF, INF: INF, -1.5: NAN, -INF: NAN, 1e-30: 1e-30},
     "sigmoid": {0.0: 0.5, INF: 1, -INF: 0, 1e4: 1, -1e4: 0},
@@ -202,7 +223,7 @@ SPECIAL = {
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *PARTS])
 def test_special_values(name, dtype):
     x = np.array([*SPECIAL[name], -0.0, NAN], dtype)
     expected = np.array([*SPECIAL[name].values(), SPECIAL[name][0.0], NAN], dtype)

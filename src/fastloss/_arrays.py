@@ -27,8 +27,9 @@ class Format(NamedTuple):
 
 FLOAT32 = Format("float32", "float", np.dtype(np.float32), np.dtype(np.float32))
 FLOAT64 = Format("float64", "float", np.dtype(np.float64), np.dtype(np.float64))
+INT64 = Format("int64", "int", np.dtype(np.int64), np.dtype(np.int64))
 
-_formats: dict[np.dtype[Any], Format] = {FLOAT32.dtype: FLOAT32, FLOAT64.dtype: FLOAT64}
+_formats: dict[np.dtype[Any], Format] = {form.dtype: form for form in (FLOAT32, FLOAT64, INT64)}
 
 
 def format_of(array: Array, name: str) -> Format:
@@ -199,7 +200,9 @@ def check_weight_shape(weight: Array, expected: tuple[int, ...], what: str) -> N
 
 def check_out(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Whether results of this shape and dtype can be written into `out`."""
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+    if type(out) is not np.ndarray and (
+        not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray)
+    ):
         raise TypeError(f"{name} must be a numpy array, got {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"{name} has shape {out.shape}, but the result has shape {shape}")
@@ -228,6 +231,11 @@ def check_no_overlap(
     out: Array, name: str, other: Array, other_name: str, in_place: bool = False
 ) -> None:
     """Whether `out` has memory of its own; if `in_place`, it may be all that `other` is."""
+    if out is other:
+        if in_place:
+            return
+    elif out.flags.owndata and other.flags.owndata:
+        return
     if not np.may_share_memory(out, other) or (in_place and _same_memory(out, other)):
         return
     try:

@@ -12,21 +12,25 @@ import numpy as np
 
 from . import _threads
 from ._arrays import Array, Strided
+from .kernels.rowwise import GROUP
 
-# Up to this many elements of `y_pred`, one thread is faster than handing out the work: two wake-ups
-# of an idle core take some 45 us, in which it computes 100,000 to 400,000 elements.
-SERIAL = 1 << 18
-# Elements of a task: enough to make the hand-over cheap, few enough that threads end together and
-# Ctrl-C is answered soon. Strided arrays are copied task by task, so theirs fit into the cache.
+# Up to this many elements of squared error one thread is faster than handing out the work: to wake
+# two idle cores takes some 45 us. Losses that cost more per element need fewer.
+SERIAL = 1 << 20
+# Elements of a task, at most: few enough that threads end together and Ctrl-C is answered soon.
+# Strided arrays are copied task by task, so theirs fit into the cache.
 TASK = 1 << 18
 STRIDED_TASK = 1 << 15
+# Tasks for each thread, at least, if there are so many blocks: then threads that start late, or are
+# interrupted, take fewer.
+TASKS_EACH = 4
 
 
 class Cut(NamedTuple):
     """How the arrays of a call belong to its samples, and its samples to blocks."""
 
     n_samples: int
-    n_elements: int  # of `y_pred`
+    work: int  # what there is to do, in elements of squared error
     true_width: int  # elements of `y_true` in a sample
     width: int  # elements of `y_pred` in a sample
     block: int  # samples in a block
@@ -48,25 +52,40 @@ class Cut(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def cut_of(n_elements: int, true_width: int, width: int, block_size: int) -> Cut:
-    """The cut of so many elements of `y_pred` into blocks of about `block_size` elements."""
+def cut_of(n_elements: int, true_width: int, width: int, block_size: int, cost: int) -> Cut:
+    """The cut of so many elements of `y_pred` into blocks of about `block_size` elements.
+
+    An element costs about `cost` times as much as one of squared error.
+    """
     n_samples = n_elements // width
     block = max(1, block_size // width)
+    block -= block % GROUP if block > GROUP else 0  # whole groups of rows
     n_blocks = -(-n_samples // block)
     shape = block, true_width, width
-    return Cut(n_samples, n_elements, true_width, width, block, n_blocks, shape)
+    return Cut(n_samples, n_elements * cost, true_width, width, block, n_blocks, shape)
 
 
 # Of the six arrays of a kernel, the first three are read, the others written.
 _N_READ = 3
 
+# Derivatives of so many bytes are written past the caches, where nobody would find them.
+STREAMED = 1 << 25
 
-def backend_for(arrays: Sequence[Array | Strided], cut: Cut) -> str:
-    """Who does this call: "serial", "pool" or "prange"; the last takes plain arrays only."""
-    plain = Strided not in map(type, arrays)
-    if cut.n_elements <= SERIAL:
-        return "serial" if plain else "pool"
-    return _threads.get_backend() if plain else "pool"
+
+def streams(grad: Array | Strided, y_pred: Array) -> bool:
+    """Whether derivatives go past the caches. In place they do not: the lines are there already."""
+    return (
+        isinstance(grad, np.ndarray)
+        and grad.nbytes >= STREAMED
+        and not np.may_share_memory(grad, y_pred)
+    )
+
+
+def backend_for(strided: bool, cut: Cut) -> str:
+    """Who does this call: "serial", "pool" or "prange"; only the pool takes strided arrays."""
+    if strided:
+        return "pool"
+    return "serial" if cut.work <= SERIAL else _threads.get_backend()
 
 
 def run(
@@ -74,45 +93,62 @@ def run(
     kernel: Callable[..., None],
     head: tuple[Any, ...],
     arrays: Sequence[Array | Strided],
-    partials: Array,
+    strided: bool,
+    results: tuple[Array, Array],
     cut: Cut,
 ) -> None:
-    """Call `kernel(*head, *cut.shape, *arrays, partials)` for all samples."""
+    """Call `kernel(*head, first, last, *cut.shape, *arrays, *results)` for all blocks.
+
+    The results are those of each block: the sums of its weights and of its losses.
+    """
+    rest = (*cut.shape, *arrays, *results)
     if backend == "serial":
-        kernel(*head, *cut.shape, *arrays, partials)
+        kernel(*head, 0, cut.n_blocks, *rest)
     elif backend == "prange":
-        kernel(_threads.get_num_threads(), *head, *cut.shape, *arrays, partials)
+        kernel(_threads.get_num_threads(), *head, 0, cut.n_blocks, *rest)
+    elif strided:
+        _run_tasks(
+            lambda first, last: _staged(kernel, head, arrays, results, cut, first, last),
+            cut,
+            STRIDED_TASK,
+        )
     else:
-        _run_tasks(kernel, head, arrays, partials, cut)
+        _run_tasks(lambda first, last: kernel(*head, first, last, *rest), cut, TASK)
 
 
-def _run_tasks(
+def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int) -> None:
+    """Run all blocks in tasks of so many elements, by the pool's threads if there is enough."""
+    at_most = cut.n_blocks // (TASKS_EACH * _threads.get_num_threads())
+    step = max(1, min(cut.blocks_of(size), at_most))
+
+    def task(index: int) -> None:
+        run_blocks(index * step, min((index + 1) * step, cut.n_blocks))
+
+    _threads.run(task, -(-cut.n_blocks // step), parallel=cut.work > SERIAL)
+
+
+def _staged(
     kernel: Callable[..., None],
     head: tuple[Any, ...],
     arrays: Sequence[Array | Strided],
-    partials: Array,
+    results: tuple[Array, Array],
     cut: Cut,
+    first: int,
+    last: int,
 ) -> None:
-    """The tasks one by one, on the threads of the pool if there is enough to do."""
-    widths = cut.widths
-    strided = Strided in map(type, arrays)
-    blocks_per_task = cut.blocks_of(STRIDED_TASK if strided else TASK)
-
-    def task(index: int) -> None:
-        first = index * blocks_per_task
-        last = min(first + blocks_per_task, partials.size)
-        start, stop = cut.samples(first, last)
-        parts = [
-            (part if i < _N_READ else room)(array, start * width, stop * width)
-            for i, (array, width) in enumerate(zip(arrays, widths, strict=True))
-        ]
-        kernel(*head, *cut.shape, *parts, partials[first:last])
-        for i, array in enumerate(arrays):
-            if i >= _N_READ and isinstance(array, Strided):
-                array.write(start * widths[i], stop * widths[i], parts[i])
-
-    n_tasks = -(-partials.size // blocks_per_task)
-    _threads.run(task, n_tasks, parallel=cut.n_elements > SERIAL)
+    """Run some blocks on copies of those parts of the arrays that the kernel cannot take."""
+    start, stop = cut.samples(first, last)
+    parts = [
+        (part if i < _N_READ else room)(array, start * width, stop * width)
+        for i, (array, width) in enumerate(zip(arrays, cut.widths, strict=True))
+    ]
+    sums = [result[first:last] for result in results]
+    kernel(*head, 0, last - first, *cut.shape, *parts, *sums)
+    for array, buffer, width in zip(
+        arrays[_N_READ:], parts[_N_READ:], cut.widths[_N_READ:], strict=True
+    ):
+        if isinstance(array, Strided):
+            array.write(start * width, stop * width, buffer)
 
 
 def part(array: Array | Strided, start: int, stop: int) -> Array:

@@ -1,8 +1,9 @@
-"""How a call runs: outputs, survey, denominator, kernel, result."""
+"""How a call runs: checks, outputs, survey, denominator, losses, result."""
 
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,15 +16,17 @@ from ._arrays import (
     Array,
     Format,
     Strided,
+    as_array,
     canonical,
     check_no_overlap,
     check_out,
+    format_of,
     report_class_id,
     report_range,
     report_weight,
 )
 from .kernels.flags import CompilationError
-from .kernels.form import Form
+from .kernels.form import BOTH, COMPUTE, SURVEY, Form, Function
 from .kernels.survey import BAD_WEIGHT, BAD_Y_PRED, BAD_Y_TRUE, survey
 
 if TYPE_CHECKING:
@@ -33,66 +36,59 @@ Verb = Literal["value", "value_and_grad", "grad", "grad_hess"]
 
 # Labels whose numbers float32 cannot hold.
 _WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
-# What kernels get in place of an array that is not there.
-_ABSENT = {dtype: np.empty(0, dtype) for dtype in map(np.dtype, ("float32", "float64", "uint16"))}
 _NO_WEIGHTS = np.empty(0)
 _NO_WEIGHTS.flags.writeable = False
+# Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
+_MOST_CALLS = 256
 
 # The kernels made so far in this process, by key and by whether they are for prange.
 _kernels: dict[Any, Any] = {}
 
 
-class Batch(NamedTuple):
-    """The arrays of a call, their dtypes and shapes checked."""
+@cache
+def _absent(dtype: np.dtype[Any]) -> Array:
+    """What a kernel gets in place of an array that is not there."""
+    return np.empty(0, dtype)
 
-    y_true: Array
+
+class Batch(NamedTuple):
+    """How the arrays of a call belong together."""
+
     true: Format
-    y_pred: Array
     pred: Format
-    weight: Array | None  # one for each sample, or for each leading row of samples
     sample_shape: tuple[int, ...]
     width: int  # elements of y_pred in a sample
     class_ids: bool  # y_true has one class id for each sample
 
 
-class Labels(NamedTuple):
-    """How class ids are read."""
-
-    class_weight: Array | None = None
-    ignore_index: int | None = None
-
-
 class Kernel:
     """A kernel that is made, or found, when it is first called."""
 
-    def __init__(self, key: Any, make: Callable[[], Callable[..., None]]) -> None:
+    def __init__(self, key: Any, make: Callable[[], tuple[Function, Function]]) -> None:
         self.key = key
-        self.make = make  # writes it, as a plain function
+        self.make = make  # writes what is done with a block, as plain functions
         self.compiled: dict[bool, Any] = {}  # for prange, and for all else
 
     def __call__(
         self,
-        options: tuple[Any, ...],
-        scale: float,
+        head: tuple[Any, ...],
         arrays: Sequence[Array | Strided],
+        results: tuple[Array, Array],
         cut: _blocks.Cut,
-    ) -> Array:
-        """The partial sums of all blocks."""
-        partials = np.empty(cut.n_blocks)
-        backend = _blocks.backend_for(arrays, cut)
+    ) -> None:
+        strided = Strided in map(type, arrays)
+        backend = _blocks.backend_for(strided, cut)
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
         if compiled is None:
-            compiled = self._compile(options, scale, arrays, partials, cut, prange)
-        _blocks.run(backend, compiled, (options, scale), arrays, partials, cut)
-        return partials
+            compiled = self._compile(head, arrays, results, cut, prange)
+        _blocks.run(backend, compiled, head, arrays, strided, results, cut)
 
     def _compile(
         self,
-        options: tuple[Any, ...],
-        scale: float,
+        head: tuple[Any, ...],
         arrays: Sequence[Array | Strided],
-        partials: Array,
+        results: tuple[Array, Array],
         cut: _blocks.Cut,
         prange: bool,
     ) -> Any:
@@ -101,8 +97,8 @@ class Kernel:
             from .kernels import jit  # only now: to import numba takes longer than all the rest
 
             examples = [_blocks.room(array, 0, 0) for array in arrays]
-            arguments = (options, scale, *cut.shape, *examples, partials)
-            known = _kernels[self.key, prange] = jit.kernel(self.make(), arguments, 4, prange)
+            arguments = (*head, 0, 0, *cut.shape, *examples, *results)
+            known = _kernels[self.key, prange] = jit.kernel(*self.make(), arguments, prange)
         self.compiled[prange] = known
         return known
 
@@ -110,14 +106,13 @@ class Kernel:
 class Plan:
     """What calls of a loss with the same dtypes and the same verb have in common."""
 
-    def __init__(self, loss: "Loss", batch: Batch, verb: Verb) -> None:
+    def __init__(self, loss: "Loss", verb: Verb, batch: Batch, weight: Any, rows: str) -> None:
         pred = batch.pred if batch.pred.kind == "float" else FLOAT64
         wide = pred.name == "float64" or (loss.y_true_widens and batch.true.name in _WIDE)
         self.true, self.pred = batch.true, pred
         self.arithmetic = FLOAT64 if wide else FLOAT32
-        single = batch.weight is not None and batch.weight.dtype == FLOAT32.dtype
-        self.weight = FLOAT32 if single else FLOAT64
-        weighted = batch.weight is not None
+        self.weight = FLOAT32 if weight == FLOAT32.dtype else FLOAT64
+        weighted = weight is not None
         form = self.form = Form(
             true=batch.true.name,
             pred=pred.name,
@@ -127,35 +122,88 @@ class Plan:
             per_sample=verb.startswith("value") and loss.reduction == "none",
             with_grad=verb != "value",
             with_hess=verb == "grad_hess",
+            rows=rows,
         )
-        self.kernel = Kernel((loss._structure(), form), lambda: loss._kernel(form))
-
-        # What the survey looks at; see `kernels/survey.py`.
-        labels = loss._labels
-        check_true = (
-            not batch.class_ids and _bounded(loss.y_true_range) and self.true.kind != "bool"
+        limits = loss._limits(form)
+        self.kernel = Kernel(
+            (loss._structure(), form, limits), lambda: (survey(form, limits), loss._kernel(form))
         )
-        check_pred = _bounded(loss.y_pred_range)
-        ignoring = batch.class_ids and labels.ignore_index is not None
-        class_weighted = labels.class_weight is not None
-        self.check_pred = check_pred
-        self.survey: Kernel | None = None
-        if batch.class_ids or check_true or check_pred or class_weighted or weighted:
-            seen = form._replace(
-                arithmetic="float64", per_sample=False, with_grad=False, with_hess=False
-            )
-            switches = check_true, check_pred, ignoring, class_weighted
-            self.survey = Kernel((seen, switches), lambda: survey(seen, *switches))
+        self.reads = limits.reads(form)  # which of its three inputs a survey looks at
+        self.surveys = True in self.reads
+        # Whether samples may have other weights than 1.
+        self.weighs = weighted or limits.ignoring or limits.class_weighted
+
+    def surveyed(self, arrays: tuple[Array | Strided, ...]) -> tuple[Array | Strided, ...]:
+        """Of the arrays of a call those that a survey reads; others need not be copied then."""
+        return tuple(
+            array if reads else _absent(array.bits if isinstance(array, Strided) else array.dtype)
+            for array, reads in zip(arrays, (*self.reads, False, False, False), strict=True)
+        )
 
 
-def _bounded(limits: tuple[float, float]) -> bool:
-    return limits != (-math.inf, math.inf)
+class Call:
+    """What calls with the same dtypes and shapes and the same verb have in common."""
+
+    def __init__(
+        self, loss: "Loss", verb: Verb, y_true: Array, y_pred: Array, weight: Array | None
+    ) -> None:
+        batch = self.batch = loss._batch(y_true, y_pred, weight)
+        width = batch.width
+        dtype = None if weight is None else weight.dtype
+        rows = loss._rows(width)
+        key = verb, batch.true, batch.pred, batch.class_ids, dtype, rows
+        if key not in loss._plans:
+            loss._plans[key] = Plan(loss, verb, batch, dtype, rows)
+        plan = self.plan = loss._plans[key]
+        true_width = 1 if batch.class_ids else width
+        self.cut = _blocks.cut_of(y_pred.size, true_width, width, loss.block_size, loss.cost)
+        self.options = loss._options(plan.form, width)
+        self.shape = y_pred.shape
+        self.by_weight = plan.weighs and loss.reduction == "mean"
+        # What the sum of the losses is divided by, if all samples weigh the same.
+        self.denominator = float(self.cut.n_samples) if loss.reduction == "mean" else 1.0
+        self.reduces = verb.startswith("value") and not plan.form.per_sample
+        self.absent = _absent(plan.pred.bits)
+        self.no_losses = _absent(plan.arithmetic.dtype)
+
+    def run(
+        self,
+        loss: "Loss",
+        phase: int,
+        scale: float,
+        streamed: bool,
+        arrays: tuple[Array | Strided, ...],
+        results: tuple[Array, Array],
+    ) -> None:
+        head = phase, self.options, scale, streamed
+        try:
+            self.plan.kernel(head, arrays, results, self.cut)
+        except CompilationError as error:
+            raise loss._compilation_error(self.plan.form, error) from error
+
+
+def _call_like(
+    loss: "Loss", verb: Verb, y_true: Array, y_pred: Array, weight: Array | None
+) -> Call:
+    """What is known of such calls, once their dtypes and shapes have been checked."""
+    key: Any = verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape
+    if weight is not None:
+        key = *key, weight.dtype, weight.shape
+    call = loss._calls.get(key)
+    if call is None:
+        call = Call(loss, verb, y_true, y_pred, weight)
+        if len(loss._calls) >= _MOST_CALLS:
+            loss._calls.clear()
+        loss._calls[key] = call
+    return call
 
 
 def evaluate(
     loss: "Loss",
     verb: Verb,
-    batch: Batch,
+    y_true: Any,
+    y_pred: Any,
+    weight: Any,
     normalizer: float | None,
     *,
     losses_out: Array | None = None,
@@ -164,50 +212,72 @@ def evaluate(
 ) -> tuple[Any, Any, Any]:
     """Value, gradient and Hessian, as far as they are asked for.
 
-    Nothing is written before the last check has passed.
+    Nothing that the user can see is written before the last check has passed.
     """
-    y_true, y_pred, weight, width = batch.y_true, batch.y_pred, batch.weight, batch.width
-    key = y_true.dtype, y_pred.dtype, weight is not None and weight.dtype, batch.class_ids, verb
-    plan = loss._plans.get(key)
-    if plan is None:
-        plan = loss._plans[key] = Plan(loss, batch, verb)
+    y_true = as_array(y_true, loss.names[0])
+    y_pred = as_array(y_pred, loss.names[1])
+    if weight is not None:
+        weight = as_array(weight, "sample_weight")
+        format_of(weight, "sample_weight")
+    call = _call_like(loss, verb, y_true, y_pred, weight)
+    plan, cut = call.plan, call.cut
     form, pred = plan.form, plan.pred
 
-    absent = _ABSENT[pred.bits]
-    losses: Array | Strided = _ABSENT[plan.arithmetic.dtype]
-    grad: Array | Strided = absent
-    hess: Array | Strided = absent
+    private = losses_out is None and grad_out is None and hess_out is None
+    losses: Array | Strided = call.no_losses
+    grad: Array | Strided = call.absent
+    hess: Array | Strided = call.absent
+    inputs = (y_true, y_pred) if weight is None else (y_true, y_pred, weight)
     if form.per_sample:
-        shape = batch.sample_shape
-        losses_out = _output(losses_out, "out", shape, plan.arithmetic, loss, batch, in_place=True)
-        losses = canonical(np.asarray(losses_out), plan.arithmetic)
+        shape = call.batch.sample_shape
+        losses_out = _output(losses_out, "out", shape, plan.arithmetic, loss, inputs)
+        losses = canonical(losses_out, plan.arithmetic)
     if form.with_grad:
         name = "out[0]" if form.with_hess else "out"
-        grad_out = _output(grad_out, name, y_pred.shape, pred, loss, batch, in_place=True)
-        grad = canonical(np.asarray(grad_out), pred)
+        grad_out = _output(grad_out, name, call.shape, pred, loss, inputs)
+        grad = canonical(grad_out, pred)
         if form.with_hess:
-            hess_out = _output(hess_out, "out[1]", y_pred.shape, pred, loss, batch)
+            hess_out = _output(hess_out, "out[1]", call.shape, pred, loss, inputs, in_place=False)
             check_no_overlap(hess_out, "out[1]", grad_out, "out[0]")
-            hess = canonical(np.asarray(hess_out), pred)
-    inputs = (
+            hess = canonical(hess_out, pred)
+    arrays = (
         canonical(y_true, plan.true),
         canonical(y_pred, pred),
-        _NO_WEIGHTS if weight is None else canonical(_spread(weight, batch), plan.weight),
+        _NO_WEIGHTS if weight is None else canonical(_spread(weight, call.batch), plan.weight),
+        losses,
+        grad,
+        hess,
     )
 
-    true_width = 1 if batch.class_ids else width
-    cut = _blocks.cut_of(y_pred.size, true_width, width, loss.block_size)
-    options = loss._options(form, width)
-    total_weight = _survey(loss, plan, batch, inputs, cut)
-    denominator = _denominator(loss, normalizer, total_weight)
-    scale = 1.0 / denominator if denominator else 0.0
-    arrays = (*inputs, losses, grad, hess)
-    try:
-        partials = plan.kernel(options, scale, arrays, cut)
-    except CompilationError as error:
-        raise loss._compilation_error(form, error) from error
+    weights, partials = results = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
+    streamed = _blocks.streams(grad, y_pred)
+    by_weight, denominator = call.by_weight, call.denominator
+    if normalizer is not None:
+        by_weight, denominator = False, _checked_normalizer(loss, normalizer)
+
+    surveyed = plan.surveys
+    # A kernel of one block looks at all of it before it writes; and results that nobody else has a
+    # hand on may be dropped should an error be found.
+    at_once = (cut.n_blocks == 1 and Strided not in map(type, arrays)) or (
+        private and not (by_weight and form.with_grad)
+    )
+    if not (surveyed and at_once and by_weight):
+        scale = 1.0 / denominator if denominator else 0.0
+    else:
+        scale = math.nan  # the kernel finds it out
+    if surveyed:
+        if at_once:
+            call.run(loss, BOTH, scale, streamed, arrays, results)
+        else:
+            call.run(loss, SURVEY, scale, False, plan.surveyed(arrays), results)
+        total_weight = _total_weight(loss, call, inputs, weights)
+        if by_weight:
+            denominator = total_weight
+            scale = 1.0 / denominator if denominator else 0.0
+    if not (surveyed and at_once):
+        call.run(loss, COMPUTE, scale, streamed, arrays, results)
     value: Any = losses_out
-    if verb.startswith("value") and not form.per_sample:
+    if call.reduces:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
     return value, grad_out, hess_out
 
@@ -226,44 +296,29 @@ def _output(
     shape: tuple[int, ...],
     form: Format,
     loss: "Loss",
-    batch: Batch,
-    in_place: bool = False,
+    inputs: tuple[Array, ...],
+    in_place: bool = True,
 ) -> Array:
-    """`out`, if it is fit to be written, or a new array."""
+    """`out`, if it is fit to be written, or a new array. In place: it may be y_pred."""
     if out is None:
         return np.empty(shape, form.dtype)
     check_out(out, name, shape, form.dtype)
-    check_no_overlap(out, name, batch.y_true, loss.names[0])
-    check_no_overlap(out, name, batch.y_pred, loss.names[1], in_place)
-    if batch.weight is not None:
-        check_no_overlap(out, name, batch.weight, "sample_weight")
+    check_no_overlap(out, name, inputs[0], loss.names[0])
+    check_no_overlap(out, name, inputs[1], loss.names[1], in_place)
+    if len(inputs) > 2:
+        check_no_overlap(out, name, inputs[2], "sample_weight")
     return out
 
 
-def _survey(
-    loss: "Loss", plan: Plan, batch: Batch, inputs: tuple[Any, ...], cut: _blocks.Cut
-) -> float:
-    """Check the numbers; return the sum of the weights of the samples that count."""
-    if plan.survey is None:
-        return float(cut.n_samples)
-    weights, ignore_index = loss._labels
-    options = (
-        cut.width,
-        ignore_index or 0,
-        _NO_WEIGHTS if weights is None else weights,
-        *loss.y_true_range,
-        *loss.y_pred_range,
-    )
-    y_true, y_pred, weight = inputs
-    if not plan.check_pred:
-        y_pred = _ABSENT[plan.pred.bits]  # not read, so not copied either if it is strided
-    arrays = (y_true, y_pred, weight, *[_ABSENT[FLOAT64.dtype]] * 3)
-    sums = plan.survey(options, 0.0, arrays, cut)
-    if sums.size == 1 and 0.0 <= sums[0] < math.inf:
-        return float(sums[0])
-    for b in np.flatnonzero(sums < 0.0):
-        _report(loss, batch, int(-sums[b]), *cut.samples(int(b), int(b) + 1))
-    total = _blocks.pairwise_sum(sums)
+def _total_weight(loss: "Loss", call: Call, inputs: tuple[Array, ...], weights: Array) -> float:
+    """The sum of the weights of the samples that count, unless the survey found an error."""
+    if weights.size == 1:
+        weight = float(weights[0])
+        if 0.0 <= weight < math.inf:
+            return weight
+    for b in np.flatnonzero(weights < 0.0):
+        _report(loss, call, inputs, int(-weights[b]), *call.cut.samples(int(b), int(b) + 1))
+    total = _blocks.pairwise_sum(weights)
     if total == math.inf:
         raise ValueError(
             "the weights add up to more than a float64 can hold: only their ratios matter, so "
@@ -272,26 +327,25 @@ def _survey(
     return total
 
 
-def _report(loss: "Loss", batch: Batch, report: int, start: int, stop: int) -> None:
+def _report(
+    loss: "Loss", call: Call, inputs: tuple[Array, ...], report: int, start: int, stop: int
+) -> None:
     """Raise the error for the first illegal number of the samples from start to stop."""
+    batch = call.batch
     first, last = start * batch.width, stop * batch.width
     if report & BAD_Y_TRUE and batch.class_ids:
-        ignore_index = loss._labels.ignore_index
-        report_class_id(batch.y_true, start, stop, batch.width, ignore_index, loss.names[0])
+        report_class_id(inputs[0], start, stop, batch.width, loss._ignore_index, loss.names[0])
     elif report & BAD_Y_TRUE:
-        report_range(batch.y_true, first, last, loss.y_true_range, loss.names[0])
+        report_range(inputs[0], first, last, loss.y_true_range, loss.names[0])
     elif report & BAD_Y_PRED:
-        report_range(batch.y_pred, first, last, loss.y_pred_range, loss.names[1])
+        report_range(inputs[1], first, last, loss.y_pred_range, loss.names[1])
     elif report & BAD_WEIGHT:
-        assert batch.weight is not None
-        samples = math.prod(batch.sample_shape[batch.weight.ndim :])  # to which each weight belongs
-        report_weight(batch.weight, start // samples, -(-stop // samples))
+        # To how many samples each weight belongs.
+        n = math.prod(batch.sample_shape[inputs[2].ndim :])
+        report_weight(inputs[2], start // n, -(-stop // n))
 
 
-def _denominator(loss: "Loss", normalizer: float | None, total_weight: float) -> float:
-    """What the sum of the losses is divided by."""
-    if normalizer is None:
-        return total_weight if loss.reduction == "mean" else 1.0
+def _checked_normalizer(loss: "Loss", normalizer: float) -> float:
     if loss.reduction != "mean":
         raise ValueError(
             "normalizer replaces the denominator of a mean, but this loss has "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._options import check_number
-from .kernels.scalar import exp, log, log1p
+from .kernels.scalar import exp_of_gap, log, log1p, log1p_of_share
 from .loss import ElementwiseLoss
 
 
@@ -103,8 +103,8 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
         negative = kept * (1 - y_true) + share
         # With e = exp(-|x|), nothing overflows and nothing is subtracted: the sigmoid of |x| is
         # 1 / (1 + e), that of -|x| is e / (1 + e), and log(1 + exp(-|x|)) is log1p(e).
-        e = exp(-abs(y_pred))
-        log_sum = log1p(e)
+        e = exp_of_gap(-abs(y_pred))
+        log_sum = log1p_of_share(e)
         larger = 1 / (1 + e)
         smaller = e * larger
         above = y_pred if y_pred > 0 else 0

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ._arrays import (
+    INT64,
     Array,
     as_array,
     check_classes,
@@ -23,11 +24,12 @@ from ._arrays import (
     check_weight_shape,
     format_of,
 )
-from ._evaluate import Batch, Labels, Plan, evaluate
+from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives, random_in
 from ._options import plain
 from .kernels import elementwise, rowwise
 from .kernels.form import Form
+from .kernels.survey import Limits
 
 _UNBOUNDED = (-math.inf, math.inf)
 
@@ -54,8 +56,11 @@ class Loss(ABC):
     y_true_widens: ClassVar[bool] = True
     # Numbers of y_pred in a block.
     block_size: ClassVar[int]
-    # How class ids are read: none ignored, all classes of the same weight.
-    _labels: ClassVar[Labels] = Labels()
+    # How many times as long an element takes as one of squared error, about; from it follows
+    # whether a call has enough to do for several threads.
+    cost: ClassVar[int] = 4
+    # The class id whose rows are left out.
+    _ignore_index: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -92,8 +97,8 @@ class Loss(ABC):
                 f'out is for the loss of each sample, and with reduction="{self.reduction}" the '
                 'loss is one number: leave out= away, or build the loss with reduction="none"'
             )
-        batch = self._batch(y_true, y_pred, sample_weight)
-        return evaluate(self, "value", batch, normalizer, losses_out=out)[0]
+        results = evaluate(self, "value", y_true, y_pred, sample_weight, normalizer, losses_out=out)
+        return results[0]
 
     def value_and_grad(
         self,
@@ -111,8 +116,9 @@ class Loss(ABC):
         shape and the floating dtype of `y_pred` and is written into `out` if given, which may be
         `y_pred` itself.
         """
-        batch = self._batch(y_true, y_pred, sample_weight)
-        value, grad, _ = evaluate(self, "value_and_grad", batch, normalizer, grad_out=out)
+        value, grad, _ = evaluate(
+            self, "value_and_grad", y_true, y_pred, sample_weight, normalizer, grad_out=out
+        )
         return value, grad
 
     def grad(
@@ -126,8 +132,8 @@ class Loss(ABC):
         out: Array | None = None,
     ) -> Array:
         """The gradient alone; `value_and_grad` costs the same."""
-        batch = self._batch(y_true, y_pred, sample_weight)
-        return evaluate(self, "grad", batch, normalizer, grad_out=out)[1]  # type: ignore[no-any-return]
+        results = evaluate(self, "grad", y_true, y_pred, sample_weight, normalizer, grad_out=out)
+        return results[1]  # type: ignore[no-any-return]
 
     def grad_hess(
         self,
@@ -146,9 +152,15 @@ class Loss(ABC):
         if out is not None and not (isinstance(out, tuple) and len(out) == 2):
             raise TypeError(f"out must be a pair of arrays (grad, hess), got {type(out).__name__}")
         grad_out, hess_out = out or (None, None)
-        batch = self._batch(y_true, y_pred, sample_weight)
         _, grad, hess = evaluate(
-            self, "grad_hess", batch, normalizer, grad_out=grad_out, hess_out=hess_out
+            self,
+            "grad_hess",
+            y_true,
+            y_pred,
+            sample_weight,
+            normalizer,
+            grad_out=grad_out,
+            hess_out=hess_out,
         )
         return grad, hess
 
@@ -175,12 +187,12 @@ class Loss(ABC):
         """Random data to check the derivatives at."""
 
     @abstractmethod
-    def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
-        """The arguments as arrays, after all checks that need no look at the numbers."""
+    def _batch(self, y_true: Array, y_pred: Array, weight: Array | None) -> Batch:
+        """How the arrays belong together, after all checks that need no look at the numbers."""
 
     @abstractmethod
-    def _kernel(self, form: Form) -> Callable[..., None]:
-        """The kernel for this form, as a plain function."""
+    def _kernel(self, form: Form) -> Callable[..., Any]:
+        """What is done with a block in this form, as a plain function."""
 
     @abstractmethod
     def _structure(self) -> Any:
@@ -190,6 +202,14 @@ class Loss(ABC):
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         """What the kernel is told of this loss at each call."""
 
+    def _limits(self, form: Form) -> Limits:
+        """What is looked at before anything is written."""
+        return Limits(self.y_true_range, self.y_pred_range)
+
+    def _rows(self, width: int) -> str:
+        """Which of several kernels serves rows of this width."""
+        return ""
+
     def _has_hessian(self) -> bool:
         return True
 
@@ -197,9 +217,14 @@ class Loss(ABC):
         """What to tell the user when the kernel does not compile."""
         return error
 
+    # What was worked out for earlier calls.
+
     @cached_property
     def _plans(self) -> dict[Any, Plan]:
-        """What was worked out for earlier calls."""
+        return {}
+
+    @cached_property
+    def _calls(self) -> dict[Any, Call]:
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -312,25 +337,19 @@ class ElementwiseLoss(ScalarLoss):
 
     block_size = elementwise.BLOCK
 
-    def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
-        y_true = as_array(y_true, self.names[0])
-        y_pred = as_array(y_pred, self.names[1])
+    def _batch(self, y_true: Array, y_pred: Array, weight: Array | None) -> Batch:
         true = format_of(y_true, self.names[0])
         pred = format_of(y_pred, self.names[1])
         check_same_shape(y_true, y_pred, self.names)
         shape = y_pred.shape
-        weight = None
-        if sample_weight is not None:
-            weight = as_array(sample_weight, "sample_weight")
-            format_of(weight, "sample_weight")
-            if weight.shape != shape[:1]:
-                check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
-        return Batch(y_true, true, y_pred, pred, weight, shape, 1, False)
+        if weight is not None and weight.shape != shape[:1]:
+            check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
+        return Batch(true, pred, shape, 1, False)
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
         return random_in(rng, self.y_true_range, 500), random_in(rng, self.y_pred_range, 500)
 
-    def _kernel(self, form: Form) -> Callable[..., None]:
+    def _kernel(self, form: Form) -> Callable[..., Any]:
         self._check_results(form)
         return elementwise.elementwise(type(self).scalar, self._parameter_type, form)
 
@@ -348,23 +367,17 @@ class RowwiseLoss(Loss):
     y_true_range = (0.0, 1.0)
     y_true_widens = False
 
-    def _batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
-        y_true = as_array(y_true, self.names[0])
-        y_pred = as_array(y_pred, self.names[1])
+    def _batch(self, y_true: Array, y_pred: Array, weight: Array | None) -> Batch:
         true = format_of(y_true, self.names[0])
         pred = format_of(y_pred, self.names[1])
         check_classes(y_true, true, y_pred, pred, self.names)
         sample_shape = y_pred.shape[:-1]
         class_ids = y_true.ndim < y_pred.ndim
         if class_ids and true.kind == "float":  # an empty list: there is nothing to mistake
-            y_true = y_true.astype(np.int64)
-            true = format_of(y_true, self.names[0])
-        weight = None
-        if sample_weight is not None:
-            weight = as_array(sample_weight, "sample_weight")
-            format_of(weight, "sample_weight")
+            true = INT64
+        if weight is not None:
             check_weight_shape(weight, sample_shape, "row")
-        return Batch(y_true, true, y_pred, pred, weight, sample_shape, y_pred.shape[-1], class_ids)
+        return Batch(true, pred, sample_shape, y_pred.shape[-1], class_ids)
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
         return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ._evaluate import Labels
 from ._options import as_weights, check_integer, check_number
-from .kernels import rowwise
+from .kernels import lanes, rowwise, softmax
 from .kernels.form import Form
 from .kernels.scalar import log
+from .kernels.survey import Limits
 from .loss import RowwiseLoss, ScalarLoss
 
 _NO_WEIGHTS = as_weights("class_weight", ())
@@ -69,6 +69,7 @@ class CrossEntropy(RowwiseLoss):
     ignore_index: int | None = None
 
     names = ("labels", "logits")
+    cost = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,33 +81,43 @@ class CrossEntropy(RowwiseLoss):
             weights = tuple(as_weights("class_weight", self.class_weight).tolist())
             object.__setattr__(self, "class_weight", weights)
 
+    @property
+    def _ignore_index(self) -> int | None:  # type: ignore[override]
+        return self.ignore_index
+
     @cached_property
-    def _labels(self) -> Labels:  # type: ignore[override]
-        weights = None
-        if self.class_weight is not None:
-            weights = as_weights("class_weight", self.class_weight)
-        return Labels(weights, self.ignore_index)
+    def _class_weight(self) -> Any:
+        if self.class_weight is None:
+            return _NO_WEIGHTS
+        return as_weights("class_weight", self.class_weight)
 
     def _structure(self) -> Any:
-        ignoring = self.ignore_index is not None
-        return CrossEntropy, self.class_weight is not None, self.label_smoothing > 0, ignoring
+        return CrossEntropy, self.class_weight is not None, self.label_smoothing > 0
 
-    def _kernel(self, form: Form) -> Callable[..., None]:
-        _, class_weighted, smoothed, ignoring = self._structure()
-        row = rowwise.cross_entropy_row(form, class_weighted, smoothed)
-        return rowwise.rowwise(row, form, ignoring and form.class_ids, int(form.with_grad))
+    def _limits(self, form: Form) -> Limits:
+        ignoring = form.class_ids and self.ignore_index is not None
+        return Limits(self.y_true_range, self.y_pred_range, ignoring, self.class_weight is not None)
+
+    def _rows(self, width: int) -> str:
+        return "few" if width <= lanes.FEW else "kept" if width <= softmax.KEPT else "long"
+
+    def _kernel(self, form: Form) -> Callable[..., Any]:
+        _, class_weighted, smoothed = self._structure()
+        ignoring = self._limits(form).ignoring
+        if form.rows == "few":
+            return lanes.few_classes(form, class_weighted, smoothed, ignoring)
+        keeping = form.rows == "kept"
+        return softmax.many_classes(form, class_weighted, smoothed, ignoring, keeping)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        weights, ignore_index = self._labels
-        if weights is None:
-            weights = _NO_WEIGHTS
-        elif weights.size != width:
+        weights = self._class_weight
+        if self.class_weight is not None and weights.size != width:
             raise ValueError(
                 f"class_weight has {weights.size} numbers, but logits have {width} classes on "
                 "their last axis: give one weight for each class"
             )
         smoothing = float(self.label_smoothing)
-        return width, ignore_index or 0, weights, smoothing, smoothing / width
+        return self.ignore_index or 0, weights, smoothing, smoothing / width
 
 
 @dataclass(frozen=True)
@@ -157,13 +168,11 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
         ratio = y_true / y_pred
         return -y_true * log_p, -ratio, ratio / y_pred
 
-    def _kernel(self, form: Form) -> Callable[..., None]:
-        row = rowwise.pointwise_row(type(self).scalar, self._parameter_type, form)
-        n_scratch = 0 if form.class_ids else 1 + form.with_grad + form.with_hess
-        return rowwise.rowwise(row, form, False, n_scratch)
+    def _kernel(self, form: Form) -> Callable[..., Any]:
+        return rowwise.pointwise(type(self).scalar, self._parameter_type, form)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        return width, 0, *self._parameters_in(form)
+        return 0, _NO_WEIGHTS, *self._parameters_in(form)
 
 
 cross_entropy = CrossEntropy()

@@ -1,7 +1,7 @@
 """Losses of real numbers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .loss import ElementwiseLoss
 
@@ -26,6 +26,8 @@ class SquaredError(ElementwiseLoss):
     Source: C. F. Gauss, Theoria combinationis observationum (1821).
     """
 
+    cost: ClassVar[int] = 1
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         return r * r, 2 * r, 2
@@ -47,6 +49,8 @@ class AbsoluteError(ElementwiseLoss):
 
     Source: P.-S. Laplace, Mémoire sur la probabilité des causes (1774).
     """
+
+    cost: ClassVar[int] = 1
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true

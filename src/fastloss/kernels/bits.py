@@ -109,10 +109,57 @@ def wide_vectors() -> None:
     """
 
 
+def disjoint() -> None:
+    """Promise that the arrays given to the function that calls this share no memory.
+
+    Else LLVM compares their addresses before each loop: for a loop over 64 numbers that costs more
+    than its arithmetic (10.9 against 12.5 ns for a row of 10 classes).
+    """
+
+
+def prefetch(array: Any, start: Any, size: Any) -> None:
+    """Ask memory for `size` elements from `start` on, and do not wait; they need not be there.
+
+    A loop that computes reads slowly, and the hardware then does not fetch far ahead. To ask for
+    the next row while this one is computed hides the trip to memory: 0.15 against 0.21 ns a number
+    for the loss of rows of 32,768 float32 logits on one thread.
+    """
+
+
+def stream(source: Any, out: Any) -> None:
+    """Copy the first numbers of `source` to `out`, past the caches; end with `settle`.
+
+    An ordinary store first reads the line of memory that it is about to overwrite. That is a third
+    of the traffic of a large gradient which nobody will find in the caches anyway.
+    """
+    out[:] = source[: out.size]
+
+
+def settle() -> None:
+    """Wait until streamed numbers can be seen by other threads."""
+
+
+# Bytes in a side of the square that `transpose` takes.
+SQUARE_BYTES = 64
+
+
+def transpose(source: Any, start: Any, step: Any, target: Any, first: Any, stride: Any) -> None:
+    """Write rows of numbers as columns: a square of 16 x 16 float32 or 8 x 8 float64.
+
+    `target[first + j * stride + i] = source[start + i * step + j]`, row by row of the target, so
+    that of targets that overlap the last is whole.
+    """
+    side = SQUARE_BYTES // source.itemsize
+    square = [source[start + i * step :][:side].copy() for i in range(side)]
+    for j in range(side):
+        target[first + j * stride :][:side] = [row[j] for row in square]
+
+
 def window(array: Any, start: Any, size: Any) -> Any:
     """`array[start : start + size]` of a one-dimensional contiguous array, unchecked.
 
-    Its numbers may be touched only if they are there: not those of an array that is absent.
+    Its numbers may be touched only if they are there: not those of an array that is absent, nor
+    those of an array whose last other use was this.
     """
     return array[start : start + size]
 

@@ -1,6 +1,6 @@
 """The loop over blocks, which makes a kernel of what is to be done with one block.
 
-The blocks are independent, and each has a partial sum of its own, so one loop serves both backends:
+The blocks are independent, and each has results of its own, so one loop serves both backends:
 compiled serially, `prange` is `range`, and Python's threads call the kernel on runs of blocks;
 compiled in parallel, which takes twice as long and is done only when that backend is chosen,
 Numba's threading layer hands out the blocks.
@@ -9,16 +9,19 @@ Numba's threading layer hands out the blocks.
 from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 
-from .bits import part_of, wide_vectors
-from .form import Function
+from .bits import part_of, settle, wide_vectors
+from .form import COMPUTE, SURVEY, Function
 
 
 class Block(NamedTuple):
     """The arguments of a call, and the windows of its arrays that belong to one block."""
 
     options: Any
-    scale: Any
+    scale: Any  # what derivatives are multiplied by
+    streamed: Any  # whether derivatives go past the caches
+    width: Any  # elements of y_pred in a sample
     y_true: Any
     y_pred: Any
     weight: Any
@@ -27,12 +30,21 @@ class Block(NamedTuple):
     hess_out: Any
 
 
-def over_blocks(sum_block: Function) -> Function:
-    """A kernel that gives every block of `n` samples to `sum_block(block) -> partial sum`."""
+def over_blocks(survey_block: Function, sum_block: Function) -> Function:
+    """A kernel over the blocks from `first` to `last`, each of `n` samples.
+
+    For each, `survey_block(block)` gives the sum of its weights, or a negative number if it holds
+    anything illegal, and `sum_block(block)` the sum of its losses. A scale of NaN stands for 1 /
+    the sum of the weights of the one block that there is.
+    """
 
     def kernel(
+        phase: Any,
         options: Any,
         scale: Any,
+        streamed: Any,
+        first: Any,
+        last: Any,
         n: Any,
         true_width: Any,
         width: Any,
@@ -42,21 +54,31 @@ def over_blocks(sum_block: Function) -> Function:
         losses_out: Any,
         grad_out: Any,
         hess_out: Any,
+        weights: Any,
         partials: Any,
     ) -> None:
-        for b in numba.prange(partials.size):
+        for k in numba.prange(last - first):
             wide_vectors()
-            partials[b] = sum_block(
-                Block(
-                    options,
-                    scale,
-                    part_of(y_true, b, n * true_width),
-                    part_of(y_pred, b, n * width),
-                    part_of(weight, b, n),
-                    part_of(losses_out, b, n),
-                    part_of(grad_out, b, n * width),
-                    part_of(hess_out, b, n * width),
-                )
+            b = first + k
+            parts = (
+                part_of(y_true, b, n * true_width),
+                part_of(y_pred, b, n * width),
+                part_of(weight, b, n),
+                part_of(losses_out, b, n),
+                part_of(grad_out, b, n * width),
+                part_of(hess_out, b, n * width),
             )
+            factor = scale
+            legal = True
+            if phase & SURVEY:
+                total = survey_block(Block(options, scale, streamed, width, *parts))
+                weights[b] = total
+                legal = total >= 0.0 and total < np.inf
+                if scale != scale:
+                    factor = 1.0 / total if total > 0.0 else 0.0
+            if phase & COMPUTE and legal:
+                partials[b] = sum_block(Block(options, factor, streamed, width, *parts))
+                if streamed:
+                    settle()
 
     return kernel

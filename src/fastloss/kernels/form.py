@@ -1,13 +1,19 @@
-"""What a kernel is made for: the dtypes it meets and the outputs it writes."""
+"""What a kernel is made for: the dtypes it meets and the outputs it writes; what it is asked."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .storage import decoder, encoder
+from .storage import bits_type, decoder, encoder
 
 Function = Callable[..., Any]
+
+# What a call does with each block. Both at once saves a call where there is one block, and a trip
+# to memory where nothing is written that the user could see.
+SURVEY = 1
+COMPUTE = 2
+BOTH = SURVEY | COMPUTE
 
 
 class Form(NamedTuple):
@@ -21,6 +27,7 @@ class Form(NamedTuple):
     per_sample: bool  # write the loss of each sample
     with_grad: bool
     with_hess: bool
+    rows: str = ""  # how rows are computed, where a loss has several ways; see `softmax.py`
 
     @property
     def weighted(self) -> bool:
@@ -30,6 +37,16 @@ class Form(NamedTuple):
     def number(self) -> Any:
         """The type of arithmetic, np.float32 or np.float64."""
         return np.dtype(self.arithmetic).type
+
+    @property
+    def stored(self) -> Any:
+        """The type of y_pred and its derivatives as a kernel sees them."""
+        return bits_type(self.pred).type
+
+    @property
+    def stored_true(self) -> Any:
+        """The type of y_true as a kernel sees it."""
+        return bits_type(self.true).type
 
     @property
     def decode_true(self) -> Function:

@@ -2,11 +2,10 @@
 
 A survey reads labels, probabilities and weights once, block by block. For each block it gives the
 sum of the weights of its samples, which make the denominator of a mean; or, if the block holds an
-illegal number, minus the code of the array that holds it. Where nothing can be wrong and nothing is
-weighed, no survey is made.
+illegal number, minus the code of the array that holds it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,16 +18,37 @@ BAD_Y_TRUE = 1
 BAD_Y_PRED = 2
 BAD_WEIGHT = 4
 
+_UNBOUNDED = (-np.inf, np.inf)
 
-def survey(
-    form: Form, check_true: bool, check_pred: bool, ignoring: bool, class_weighted: bool
-) -> Function:
-    """What to do with a block: check ranges and weights, and add up the weights of its samples.
 
-    `n_classes` is the width of a sample: 1 for elementwise losses.
-    """
+class Limits(NamedTuple):
+    """What is legal, and what counts."""
+
+    y_true: tuple[float, float]
+    y_pred: tuple[float, float]
+    # Of row-wise losses, whose options then begin with the ignored class id and the class weights.
+    ignoring: bool = False
+    class_weighted: bool = False
+
+    def reads(self, form: Form) -> tuple[bool, bool, bool]:
+        """Whether y_true, y_pred and weights are looked at."""
+        y_true = (
+            form.class_ids
+            or self.class_weighted
+            or (self.y_true != _UNBOUNDED and form.true != "bool")
+        )
+        return y_true, self.y_pred != _UNBOUNDED, form.weighted
+
+
+def survey(form: Form, limits: Limits) -> Function:
+    """What to do with a block: check ranges and weights, and add up the weights of its samples."""
     decode_true, decode_pred = form.decode_true, form.decode_pred
-    class_ids, weighted = form.class_ids, form.weighted
+    class_ids, weighted, number = form.class_ids, form.weighted, form.number
+    ignoring, class_weighted = limits.ignoring, limits.class_weighted
+    check_true, check_pred, _ = limits.reads(form)
+    check_true = check_true and limits.y_true != _UNBOUNDED
+    true_low, true_high = map(number, limits.y_true)
+    pred_low, pred_high = map(number, limits.y_pred)
     double = np.float64
 
     @fastmath("reassoc")
@@ -47,9 +67,9 @@ def survey(
             count += not (weight[i] >= 0 and weight[i] < np.inf)
         return count > 0
 
-    def class_id_weights(labels: Any, weight: Any, options: Any) -> Any:
+    def class_id_weights(labels: Any, weight: Any, n_classes: Any, options: Any) -> Any:
         """Whether a class id is out of range, and the sum of the weights of rows that count."""
-        n_classes, ignore_index, class_weight = options[0], options[1], options[2]
+        ignore_index, class_weight = options[0], options[1]
         bad = False
         total = 0.0
         for r in range(labels.size):
@@ -64,14 +84,21 @@ def survey(
         return bad, total
 
     @fastmath("reassoc")
+    def outside_classes(labels: Any, n_classes: Any) -> Any:
+        count = 0
+        for r in range(labels.size):
+            label = decode_true(labels[r])
+            count += (label < 0) or (label >= n_classes)
+        return count > 0
+
+    @fastmath("reassoc")
     def mass(row: Any, class_weight: Any) -> Any:
         total = 0.0
         for j in range(row.size):
             total += class_weight[j] * double(decode_true(row[j]))
         return total
 
-    def soft_label_weights(labels: Any, weight: Any, options: Any) -> Any:
-        n_classes, class_weight = options[0], options[2]
+    def soft_label_weights(labels: Any, weight: Any, n_classes: Any, class_weight: Any) -> Any:
         total = 0.0
         for r in range(labels.size // n_classes):
             w = double(weight[r]) if weighted else 1.0
@@ -88,22 +115,26 @@ def survey(
         return total
 
     def survey_block(block: Any) -> Any:
-        n_classes, _, _, true_low, true_high, pred_low, pred_high = block.options
         faults = 0
-        total = double(block.y_true.size if class_ids else block.y_true.size // n_classes)
+        total = double(block.y_pred.size // block.width)
         if weighted:
             if bad_weights(block.weight):
                 faults |= BAD_WEIGHT
             total = weight_sum(block.weight)
-        if class_ids:
-            bad, total = class_id_weights(block.y_true, block.weight, block.options)
+        if class_ids and not (ignoring or class_weighted):
+            if outside_classes(block.y_true, block.width):
+                faults |= BAD_Y_TRUE
+        elif class_ids:
+            bad, total = class_id_weights(block.y_true, block.weight, block.width, block.options)
             if bad:
                 faults |= BAD_Y_TRUE
         else:
             if check_true and outside(block.y_true, decode_true, true_low, true_high):
                 faults |= BAD_Y_TRUE
             if class_weighted:
-                total = soft_label_weights(block.y_true, block.weight, block.options)
+                total = soft_label_weights(
+                    block.y_true, block.weight, block.width, block.options[1]
+                )
         if check_pred and outside(block.y_pred, decode_pred, pred_low, pred_high):
             faults |= BAD_Y_PRED
         return -double(faults) if faults else total

@@ -1,0 +1,138 @@
+"""How Numba compiles the functions that end up in a kernel, where its own way does not serve."""
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core import ir
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.ir_utils import build_definitions
+from numba.core.untyped_passes import IRProcessing
+
+# Operations whose right-hand side stays a whole number: x ** 2 is two factors, not pow(x, 2.0).
+_WHOLE_RIGHT = {operator.pow, operator.ipow, operator.lshift, operator.rshift}
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _WeakNumbers(FunctionPass):  # type: ignore[misc]
+    """Give Python numbers the precision of the function's arguments, as NumPy 2 does.
+
+    Numba types `0.5 * float32` and `1 - float32` as float64, which halves the width of SIMD. Under
+    NumPy's rule for Python numbers (NEP 50) both are float32, and so are they in a scalar function
+    that is called with float32.
+    """
+
+    _name = "fastloss_weak_numbers"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        floats = [argument for argument in state.args if isinstance(argument, types.Float)]
+        if not floats or max(floats, key=lambda number: number.bitwidth) != types.float32:
+            return False
+        whole = set(_whole_numbers(state.func_ir))
+        for block in state.func_ir.blocks.values():
+            for statement in block.find_insts(ir.Assign):
+                source = statement.value
+                if (
+                    isinstance(source, (ir.Const, ir.Global, ir.FreeVar))
+                    and type(source.value) in (int, float)
+                    and statement.target.name not in whole
+                ):
+                    statement.value = ir.Const(np.float32(source.value), source.loc)
+        # Definitions hold the replaced values, which later passes look up.
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+def _whole_numbers(func_ir: Any) -> Iterator[str]:
+    """The variables that count, index or shift: these stay integers."""
+    for block in func_ir.blocks.values():
+        for statement in block.find_insts(ir.Assign):
+            source = statement.value
+            if not isinstance(source, ir.Expr):
+                continue
+            if source.op in ("binop", "inplace_binop"):
+                function = source.fn if source.op == "binop" else source.immutable_fn
+                if function in _WHOLE_RIGHT:
+                    yield source.rhs.name
+            elif source.op == "getitem":
+                yield source.index.name
+            elif source.op == "call":
+                callee = func_ir.get_definition(source.func)
+                if getattr(callee, "value", None) is range:
+                    yield from (argument.name for argument in source.args)
+
+
+class _InlinedLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """Code that waits, as it came from Numba, to be inlined."""
+
+    def _optimize_final_module(self) -> None: ...
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0  # there is none
+
+    @property
+    def codegen(self) -> Any:
+        return _NoEnvironment(self._codegen)
+
+
+class _NoEnvironment:
+    """The code generator, but for what it does with functions that have an address."""
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
+
+    def set_env(self, name: str, env: Any) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _Inline(FunctionPass):  # type: ignore[misc]
+    """Make no machine code of a function that is only called from compiled code.
+
+    Numba optimises each function as a whole, with all that it calls, and again in each caller, and
+    makes machine code of each. For functions that end up in one kernel, once is enough.
+    """
+
+    _name = "fastloss_inline"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = _InlinedLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return False
+
+
+class InlinedCompiler(CompilerBase):  # type: ignore[misc]
+    """For functions of the package that are called from kernels."""
+
+    def define_pipelines(self) -> list[Any]:
+        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.add_pass_after(_Inline, IRProcessing)
+        manager.finalize()
+        return [manager]
+
+
+class WeakNumbersCompiler(CompilerBase):  # type: ignore[misc]
+    """For functions of users that are called from kernels."""
+
+    def define_pipelines(self) -> list[Any]:
+        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.add_pass_after(_WeakNumbers, IRProcessing)
+        manager.add_pass_after(_Inline, IRProcessing)
+        manager.finalize()
+        return [manager]
