@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import fastloss as fl  # noqa: E402
-from bench import contenders, measure, readme, report, roof  # noqa: E402
+from bench import cold, contenders, cutoff, measure, memory, readme, report, roof, scaling  # noqa: E402
 from bench.compare import check, compare  # noqa: E402
 from bench.contenders import CONTENDERS, FASTLOSS, LIBRARIES, NAIVE, Job  # noqa: E402
 from bench.reference import FORMULAS, errors, reference, tolerance  # noqa: E402
@@ -304,6 +305,143 @@ def test_settings_hold_in_every_turn(monkeypatch):
     assert measure._turn(runner, job, 3) == 1.0
     assert seen == [1, 1, 1]
     assert fl.get_num_threads() == before
+
+
+# ---------------------------------------------------------------------------------------------
+# Cutoff, number of threads, memory, cold start
+
+
+@pytest.mark.parametrize(("loss", "classes"), cutoff.COST_CLASSES)
+def test_threads_are_forced_and_compute_the_same(loss, classes, monkeypatch):
+    from fastloss import _threads
+
+    asked = []
+    real_run = _threads.run
+
+    def run(task, n_tasks, parallel):
+        asked.append((n_tasks, parallel))
+        real_run(task, n_tasks, parallel)
+
+    monkeypatch.setattr(_threads, "run", run)
+    n_threads = fl.get_num_threads()
+    fl.set_num_threads(2)
+    try:
+        workload = cutoff.workload_of(loss, classes, 1 << 17)
+        data = make_data(workload)
+        for (task, is_parallel), job in cutoff.jobs(workload, data).items():
+            with job.setting():
+                asked.clear()
+                result = job.call()
+                assert fl.get_num_threads() == (2 if is_parallel else 1)
+                assert all(parallel for _, parallel in asked)
+                assert (max(asked, default=(1,))[0] > 1) == is_parallel
+            ours = getattr(fl, loss)
+            assert (result[0] if task == GRADIENT else result) == ours(data.y_true, data.y_pred)
+        asked.clear()
+        ours(data.y_true, data.y_pred)
+        assert not asked  # the package's own cutoff is back
+    finally:
+        fl.set_num_threads(n_threads)
+
+
+def test_threads_pay_from_where_they_are_never_slower_again():
+    def pays_from(*ratios):
+        rows = [
+            cutoff.row(size, timing(ratio), timing(1.0)) for size, ratio in enumerate(ratios, 1)
+        ]
+        return cutoff.pays_from(rows), rows
+
+    assert pays_from(0.5, 1.1, 0.9, 1.0, 1.5)[0] == 4
+    assert pays_from(1.1, 1.2)[0] == 1
+    size, rows = pays_from(0.5, 0.9)
+    assert size is None
+    result = {"loss": "mse", "classes": None, "dtype": "float32", "task": LOSS, "threads": 2}
+    text = cutoff.text({**result, "pays_from": size, "rows": rows})
+    assert "pay" not in text
+    assert text.count("\n") == 3
+    text = cutoff.text({**result, "pays_from": 2, "rows": rows})
+    assert text.splitlines()[-1].endswith("0.90  threads pay from here")
+
+
+def test_sizes_of_the_cutoff_are_whole_rows():
+    assert list(cutoff.SIZES) == [2**k for k in range(12, 23)]
+    assert cutoff.workload_of("cross_entropy", 1_000, 4_096).shape == (4, 1_000)
+    assert cutoff.workload_of("mse", None, 4_096).shape == (4_096,)
+
+
+def test_numbers_of_threads():
+    assert scaling.thread_counts(1) == [1]
+    assert scaling.thread_counts(2) == [1, 2]
+    assert scaling.thread_counts(8) == [1, 2, 3, 4, 5, 7, 8]
+    assert scaling.thread_counts(48) == [1, 2, 3, 4, 5, 7, 8, 16, 32, 48]
+
+
+def test_scaling_over_backends_and_threads(quick):
+    workload = Workload("mse", (300_000,))
+    data = make_data(workload)
+    before = fl.get_num_threads(), fl.get_backend()
+    jobs = scaling.jobs(workload, GRADIENT, data, 2)
+    expected = {(name, n) for name in (report.ROOF, *scaling.backends()) for n in (1, 2)}
+    assert set(jobs) == expected
+    assert ("pool", 2) in expected
+    for (name, n), job in jobs.items():
+        with job.setting():
+            job.call()
+            if name != report.ROOF:
+                assert (fl.get_num_threads(), fl.get_backend()) == (n, name)
+    assert (fl.get_num_threads(), fl.get_backend()) == before
+    names = {f"{name} {n}": (name, n) for name, n in jobs}
+    times = measure.alternate(quick, {name: jobs[key] for name, key in names.items()}, 0.0, 2)
+    rows = scaling.rows({names[name]: summary for name, summary in times.items()})
+    assert all(is_sane(row["time"]) for row in rows)
+    assert all(row["speedup"] == 1 for row in rows if row["threads"] == 1)
+    assert all(row["share_of_roof"] == 1 for row in rows if row["backend"] == report.ROOF)
+    text = scaling.text({**workload._asdict(), "task": GRADIENT, "rows": rows})
+    assert text.count("\n") == 1 + len(rows)
+
+
+def test_growth_of_memory_is_the_peak_of_the_call():
+    def call():
+        np.ones(1 << 23)  # 64 MiB, and given back
+
+    n_bytes, _ = memory.growth(Job(call))
+    assert 60 << 20 < n_bytes < 80 << 20
+    n_bytes, _ = memory.growth(Job(lambda: None))
+    assert n_bytes < 1 << 20
+
+
+def test_growth_of_memory_by_samples(monkeypatch, tmp_path):
+    def call():
+        array = np.ones(1 << 23)
+        time.sleep(0.1)
+        return array
+
+    monkeypatch.setattr(memory, "_CLEAR_REFS", tmp_path / "no folder" / "clear_refs")
+    n_bytes, method = memory.growth(Job(call))
+    assert method == "samples"
+    assert 60 << 20 < n_bytes < 80 << 20
+
+
+def test_memory_in_a_process_of_its_own():
+    assert memory.WORKLOAD.name == "cross_entropy-8192x32768-float32"
+    cases = memory.cases()
+    assert [task for name, task in cases if name == FASTLOSS] == [GRADIENT, IN_PLACE, NEW_ARRAY]
+    assert (NAIVE, NEW_ARRAY) in cases
+    workload = memory.WORKLOAD._replace(shape=(256, 8_192))
+    rows = [memory.measure(workload, FASTLOSS, task) for task in (GRADIENT, NEW_ARRAY)]
+    size = 4 * workload.size
+    assert rows[0]["bytes"] < size / 4
+    assert size / 2 < rows[1]["bytes"] < 2 * size
+    text = memory.text({**workload._asdict(), "rows": rows})
+    assert "256 x 8,192" in text
+    assert "fastloss: loss + gradient, new array" in text
+
+
+def test_cold_start_in_processes():
+    assert set(cold.imports()) == {cold.IMPORT_NUMPY, cold.IMPORT}
+    times = cold.first_calls(Workload("mse", (320,)))
+    assert list(times) == [cold.FIRST_EVER, cold.FIRST_WARM]
+    assert all(seconds > 0 for seconds in times.values())
 
 
 # ---------------------------------------------------------------------------------------------
