@@ -448,6 +448,18 @@ def test_cold_start_in_processes():
 # Reports
 
 
+def test_every_table_is_documented():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "bench").glob("test_*.py"))
+    tables = [file.stem.removeprefix("test_").replace("_", "-") for file in files]
+    assert len(tables) == 8
+    assert report.SPEED in tables
+    for table in tables:
+        assert table in makefile
+        assert f"| `{table}` |" in contributing
+
+
 def test_each_table_has_a_file_of_results():
     assert report.path("speed") == report.LATEST
     assert report.path("cross-entropy").name == "cross-entropy.json"
