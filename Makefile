@@ -2,6 +2,8 @@
 # with pip. Another Python: make PYTHON=python3.12 test
 
 PYTHON ?= python3
+# What make bench measures: a table of CONTRIBUTING.md.
+TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -13,7 +15,9 @@ help:
 	@echo 'make demo    train on real data, race naive NumPy, and draw what came of it'
 	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
 	@echo 'make lint    check style, layout and types'
-	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory'
+	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
+	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, calls, cutoff,'
+	@echo '             threads, memory or cold'
 	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md'
 	@echo 'make clean   remove the virtual environment and all caches of tools'
 
@@ -30,9 +34,11 @@ lint: $(VENV)/.lint
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-# A part of it: make bench ARGS='-k mse'. The table of pytest-benchmark: ARGS=--benchmark-verbose
+# A part of it: make bench ARGS='-k mse'. Less time for each workload: ARGS='--seconds 1'.
+# The table of pytest-benchmark: ARGS=--benchmark-verbose
+bench: BENCH = bench/test_$(subst -,_,$(TABLE)).py
 bench: $(VENV)/.bench
-	$(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet -q $(ARGS)
+	$(BIN)/python -m pytest $(BENCH) --benchmark-only --benchmark-quiet -q $(ARGS)
 
 # After make bench: make readme STORE=1
 readme: $(VENV)/.bench $(VENV)/.demo

@@ -2,13 +2,14 @@
 
 A contender is a class with a name and a method that turns a loss, a task and data into a call
 without arguments; whatever can be prepared is prepared there, outside the timing. To add one,
-write such a class and list it in `CONTENDERS`.
+write such a class and list it in `LIBRARIES`.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 
 import fastloss as fl
 
-from .workloads import GRADIENT, LOSS, Array, Data
+from .workloads import GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, TASKS, Array, Data
 
 FASTLOSS = "fastloss"
 NAIVE = "naive NumPy"
@@ -33,21 +34,45 @@ class Job(NamedTuple):
     setting: Callable[[], AbstractContextManager[Any]] = nullcontext
     # Whether several calls in a row compute the same.
     repeatable: bool = True
+    # What makes NumPy arrays of the result, for the check; outside the timing.
+    to_numpy: Callable[[Any], Any] = lambda result: result
 
 
 class Contender(ABC):
     name: str
     # What must be installed for it, as imported.
     package = "numpy"
+    # Of the predictions. Two bytes are left out where software would compute them.
+    dtypes: tuple[str, ...] = ("float32", "float64")
     # Whether it returns the gradient of the sum, where all others return that of the mean.
     gradient_of_sum = False
+    # Whether it writes the gradient where the caller says, over the predictions too.
+    takes_out = False
 
     def available(self) -> bool:
         return find_spec(self.package) is not None
 
+    def does(self, task: str) -> str:
+        """The task it does when asked for this one: without `out`, each gradient is a new array."""
+        return task if task == LOSS or self.takes_out else NEW_ARRAY
+
     @abstractmethod
     def job(self, loss: str, task: str, data: Data) -> Job | None:
         """None if it does not do this."""
+
+
+def _in_place(call: Callable[[Array], Any], data: Data) -> Job:
+    """Over `data.out`, into which the predictions are copied before every turn."""
+    # Several calls only where one is too short for the clock: all but the first then read a
+    # gradient as predictions, which takes the same time.
+    repeatable = data.out.size <= _SMALL
+    return Job(partial(call, data.out), partial(_copied, data.out, data.y_pred), repeatable)
+
+
+@contextmanager
+def _copied(target: Array, source: Array) -> Iterator[None]:
+    np.copyto(target, source)
+    yield
 
 
 # ---------------------------------------------------------------------------------------------
@@ -105,6 +130,8 @@ def naive_categorical_grad(y_true: Array, y_pred: Array) -> Any:
 
 
 def _one_hot(labels: Array, like: Array) -> Array:
+    if labels.ndim == like.ndim:
+        return labels  # soft
     # Not np.eye(c)[labels], which for 32,768 classes makes a square of 4 GiB first.
     one_hot = np.zeros_like(like)
     one_hot[np.arange(len(labels)), labels] = 1
@@ -139,7 +166,7 @@ class Naive(Contender):
     }
 
     def job(self, loss: str, task: str, data: Data) -> Job:
-        function = self.functions[loss][task == GRADIENT]
+        function = self.functions[loss][task != LOSS]
         return Job(partial(function, data.y_true, data.y_pred))
 
 
@@ -233,20 +260,24 @@ def careful_categorical(
 def careful_cross_entropy(
     labels: Array, logits: Array, buffers: Array, out: Array | None = None
 ) -> Any:
-    n, total = len(logits), 0.0
+    n, total, soft = len(logits), 0.0, labels.ndim == logits.ndim
     for block in _blocks(logits):
         x = logits[block]
-        exps = buffers[0, : x.size].reshape(x.shape) if out is None else out[block]
-        at_label = np.arange(len(x)), labels[block]
+        exps, a = buffers[:2, : x.size].reshape(2, *x.shape)
+        exps = exps if out is None else out[block]
+        at_label = None if soft else (np.arange(len(x)), labels[block])
         np.subtract(x, x.max(axis=1, keepdims=True), out=exps)
-        total -= float(np.sum(exps[at_label]))
+        total -= float(np.vdot(labels[block], exps) if soft else np.sum(exps[at_label]))
         np.exp(exps, out=exps)
         sums = exps.sum(axis=1, keepdims=True)
         total += float(np.sum(np.log(sums)))
         if out is not None:
             sums *= n
             np.divide(exps, sums, out=exps)
-            exps[at_label] -= exps.dtype.type(1 / n)
+            if soft:
+                np.subtract(exps, np.multiply(labels[block], 1 / n, out=a), out=exps)
+            else:
+                exps[at_label] -= exps.dtype.type(1 / n)
     return _results(total / n, out)
 
 
@@ -269,6 +300,7 @@ def _results(loss: float, out: Array | None) -> Any:
 
 class Careful(Contender):
     name = "careful NumPy"
+    takes_out = True
     functions: ClassVar = {
         "mse": careful_mse,
         "mae": careful_mae,
@@ -279,9 +311,13 @@ class Careful(Contender):
     }
 
     def job(self, loss: str, task: str, data: Data) -> Job:
-        function = self.functions[loss]
-        arguments = data.y_true, data.y_pred, _buffers(data.y_pred)
-        return Job(partial(function, *arguments, out=data.out if task == GRADIENT else None))
+        function, buffers = partial(self.functions[loss], data.y_true), _buffers(data.y_pred)
+        if task == IN_PLACE:
+            return _in_place(lambda y_pred: function(y_pred, buffers, out=y_pred), data)
+        if task == NEW_ARRAY:
+            return Job(lambda: function(data.y_pred, buffers, out=np.empty_like(data.y_pred)))
+        out = data.out if task == GRADIENT else None
+        return Job(partial(function, data.y_pred, buffers, out=out))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -294,11 +330,12 @@ class ScikitLearn(Contender):
     name = "scikit-learn"
     package = "sklearn"
     gradient_of_sum = True  # as those who call it want it: dividing would be another pass
+    takes_out = True
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
         from sklearn._loss import loss as losses
 
-        if loss == "cross_entropy":
+        if loss == "cross_entropy" and data.y_true.ndim == 1:
             theirs = losses.HalfMultinomialLoss(n_classes=data.y_pred.shape[1])
         elif loss == "binary_cross_entropy_with_logits":
             theirs = losses.HalfBinomialLoss()
@@ -310,18 +347,22 @@ class ScikitLearn(Contender):
         if task == LOSS:
             return Job(lambda: theirs.loss(y_true, data.y_pred, **options).mean(dtype=np.float64))
 
-        def loss_gradient() -> Any:
-            terms, grad = theirs.loss_gradient(
-                y_true, data.y_pred, gradient_out=data.out, **options
-            )
+        def loss_gradient(y_pred: Array, out: Array | None) -> Any:
+            terms, grad = theirs.loss_gradient(y_true, y_pred, gradient_out=out, **options)
             return terms.mean(dtype=np.float64), grad
 
-        return Job(loss_gradient)
+        if task == IN_PLACE:
+            return _in_place(lambda y_pred: loss_gradient(y_pred, y_pred), data)
+        return Job(partial(loss_gradient, data.y_pred, data.out if task == GRADIENT else None))
+
+
+_WITH_HALVES = ("float32", "float64", "float16", "bfloat16")
 
 
 class Torch(Contender):
     name = "PyTorch"
     package = "torch"
+    dtypes = _WITH_HALVES
     functions: ClassVar = {
         "mse": "mse_loss",
         "mae": "l1_loss",
@@ -337,19 +378,132 @@ class Torch(Contender):
         if loss not in self.functions:
             return None
         torch.set_num_threads(fl.get_num_threads())
-        function = getattr(functional, self.functions[loss])
-        y_true, y_pred = torch.from_numpy(data.y_true), torch.from_numpy(data.y_pred)
+        function = self.prepared(getattr(functional, self.functions[loss]))
+        y_true, y_pred = _tensor(data.y_true), _tensor(data.y_pred)
         if task == LOSS:
             return Job(lambda: function(y_pred, y_true).item())
         y_pred.requires_grad_()
 
         def loss_gradient() -> Any:
-            y_pred.grad = None  # as optimizers do: an array to add to would cost one more pass
             value = function(y_pred, y_true)
             value.backward()
-            return value.item(), y_pred.grad.numpy()
+            # As optimizers do: an array to add to would cost one more pass.
+            grad, y_pred.grad = y_pred.grad, None
+            return value.item(), grad
 
-        return Job(loss_gradient)
+        return Job(loss_gradient, to_numpy=partial(_with_array, data.y_pred.dtype))
+
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+
+def _tensor(array: Array) -> Any:
+    """The same memory. PyTorch does not know the bfloat16 of `ml_dtypes`, but has its own."""
+    import torch
+
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _with_array(dtype: Any, result: Any) -> Any:
+    """The loss and the gradient, from a tensor to an array of the same memory."""
+    import torch
+
+    loss, grad = result
+    return loss, grad.view(torch.uint8).numpy().view(dtype)
+
+
+class TorchCompiled(Torch):
+    """The same functions through `torch.compile`, which writes C++ for these very shapes."""
+
+    name = "torch.compile"
+
+    def available(self) -> bool:
+        return super().available() and _torch_compiles()
+
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        job = super().job(loss, task, data)
+        if job:
+            with _no_warnings():
+                job.call()  # compiled here
+        return job
+
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        import torch
+
+        # Isolated: else the shapes of all workloads count as one function's, of which PyTorch
+        # compiles eight and leaves the others to its interpreter.
+        return torch.compile(function, fullgraph=True, dynamic=False, isolate_recompiles=True)
+
+
+@cache
+def _torch_compiles() -> bool:
+    """Found by trying: it needs a C++ compiler and the headers of Python, where PyTorch looks."""
+    try:
+        TorchCompiled().job("mse", LOSS, Data(*np.ones((3, 1), np.float32)))
+    except Exception:
+        return False
+    return True
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """PyTorch warns of its own parts while it compiles, and warnings are errors here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class Jax(Contender):
+    """The formulas in its functions, under `jit`, and its derivatives of them."""
+
+    name = "JAX"
+    package = "jax"
+    dtypes = _WITH_HALVES
+
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        import jax
+
+        function = _jax_functions().get(loss)
+        if function is None:
+            return None
+        jax.config.update("jax_enable_x64", True)  # else float64 becomes float32
+        y_true = data.y_true
+        if loss == "cross_entropy" and y_true.ndim == 1:
+            y_true = y_true.astype(np.int32)
+        y_true, y_pred = jax.numpy.asarray(y_true), jax.numpy.asarray(data.y_pred)
+        if task == LOSS:
+            value = jax.jit(function)
+            return Job(lambda: value(y_true, y_pred).block_until_ready())
+        value_and_grad = jax.jit(jax.value_and_grad(function, argnums=1))
+
+        def loss_gradient() -> Any:
+            loss, grad = value_and_grad(y_true, y_pred)
+            return loss, grad.block_until_ready()
+
+        return Job(loss_gradient, to_numpy=lambda result: tuple(map(np.asarray, result)))
+
+
+@cache
+def _jax_functions() -> dict[str, Callable[[Any, Any], Any]]:
+    import jax
+    import jax.numpy as jnp
+
+    def cross_entropy(labels: Any, logits: Any) -> Any:
+        if labels.ndim == logits.ndim:
+            return -jnp.mean(jnp.sum(labels * jax.nn.log_softmax(logits), axis=-1))
+        # Faster than with one-hot labels, and than to take from log_softmax.
+        at_label = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+        return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - at_label)
+
+    return {
+        "mse": lambda y, p: jnp.mean(jnp.square(p - y)),
+        "mae": lambda y, p: jnp.mean(jnp.abs(p - y)),
+        "binary_cross_entropy": lambda y, p: -jnp.mean(y * jnp.log(p) + (1 - y) * jnp.log1p(-p)),
+        "binary_cross_entropy_with_logits": lambda y, x: jnp.mean(jax.nn.softplus(x) - x * y),
+        "cross_entropy": cross_entropy,
+    }
 
 
 # ---------------------------------------------------------------------------------------------
@@ -361,72 +515,75 @@ class Fastloss(Contender):
 
     name = FASTLOSS
     package = "fastloss"
+    dtypes = _WITH_HALVES
+    takes_out = True
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
         ours = getattr(fl, loss)
         if task == LOSS:
             return Job(partial(ours, data.y_true, data.y_pred))
-        return Job(partial(ours.value_and_grad, data.y_true, data.y_pred, out=data.out))
+        value_and_grad = partial(ours.value_and_grad, data.y_true)
+        if task == IN_PLACE:
+            return _in_place(lambda y_pred: value_and_grad(y_pred, out=y_pred), data)
+        # Without the name if there is no array: that is how it is called.
+        place = {"out": data.out} if task == GRADIENT else {}
+        return Job(partial(value_and_grad, data.y_pred, **place))
 
 
 class OneThread(Fastloss):
     name = "fastloss, 1 thread"
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
-        if data.y_pred.size <= _SMALL or fl.get_num_threads() == 1:
+        if task not in TASKS or data.y_pred.size <= _SMALL or fl.get_num_threads() == 1:
             return None
         job = super().job(loss, task, data)
-        return job and job._replace(setting=_one_thread)
+        return job and job._replace(setting=partial(threads, 1))
 
 
 class NewArray(Fastloss):
     name = "fastloss, new array"
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
-        if task == LOSS:
-            return None
-        return Job(partial(getattr(fl, loss).value_and_grad, data.y_true, data.y_pred))
+        return super().job(loss, NEW_ARRAY, data) if task == GRADIENT else None
 
 
 class InPlace(Fastloss):
-    """`y_pred` becomes the gradient; before every call it is copied back from the original."""
-
     name = "fastloss, in place"
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
-        if task == LOSS or data.y_pred.size <= _SMALL:
+        if task != GRADIENT or data.y_pred.size <= _SMALL:
             return None
-        call = partial(getattr(fl, loss).value_and_grad, data.y_true, data.out, out=data.out)
-        return Job(call, partial(_copied, data.out, data.y_pred), repeatable=False)
+        return super().job(loss, IN_PLACE, data)
 
 
 @contextmanager
-def _copied(target: Array, source: Array) -> Iterator[None]:
-    np.copyto(target, source)
-    yield
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    n_threads = fl.get_num_threads()
-    fl.set_num_threads(1)
+def threads(n: int, backend: str | None = None) -> Iterator[None]:
+    """So many threads for fastloss, and this backend, both awake."""
+    before = fl.get_num_threads(), fl.get_backend()
     try:
+        _choose_threads(n, backend or before[1])
         yield
     finally:
-        fl.set_num_threads(n_threads)
-        # The pool ended its workers, and starts them at the next parallel call: not in a timed one.
-        fl.mse(_WAKE, _WAKE)
+        _choose_threads(*before)
+
+
+def _choose_threads(n: int, backend: str) -> None:
+    fl.set_num_threads(n)
+    fl.set_backend(backend)
+    # The pool ends its workers, and starts them at the next parallel call: not in a timed one.
+    fl.mse(_WAKE, _WAKE)
 
 
 _WAKE = np.zeros(1 << 20, np.float32)
 
-CONTENDERS: list[Contender] = [
+# One way each, for tables that have a row for each task.
+LIBRARIES: list[Contender] = [
     Naive(),
     Careful(),
     ScikitLearn(),
     Torch(),
+    TorchCompiled(),
+    Jax(),
     Fastloss(),
-    NewArray(),
-    InPlace(),
-    OneThread(),
 ]
+CONTENDERS = [*LIBRARIES, NewArray(), InPlace(), OneThread()]

@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,20 @@ MIN_ROUNDS, MAX_ROUNDS = 7, 51
 # would take the cores from who is next. The GNU library's stop after some milliseconds.
 PAUSE_SECONDS = 0.01
 
+Summary = dict[str, Any]  # of the times of one job; see `_summary`
+
 
 def claim(benchmark: BenchmarkFixture) -> None:
     """Say that the fixture is used; else pytest-benchmark warns, where a check fails first."""
     benchmark._mode = "alternating"
 
 
-def alternate(benchmark: BenchmarkFixture, jobs: dict[str, Job]) -> dict[str, dict[str, Any]]:
+def alternate(
+    benchmark: BenchmarkFixture,
+    jobs: dict[str, Job],
+    seconds: float = SECONDS,
+    min_rounds: int = MIN_ROUNDS,
+) -> dict[str, Summary]:
     """Time all jobs in turn; returns for each the statistics that pytest-benchmark makes.
 
     A machine changes from second to second: its clock rate, its other users. Only what runs in the
@@ -45,21 +52,34 @@ def alternate(benchmark: BenchmarkFixture, jobs: dict[str, Job]) -> dict[str, di
     runners, records, turn_seconds = {}, {}, 0.0
     for name, job in jobs.items():
         runner = runners[name] = benchmark._make_runner(job.call, (), {})
-        iterations, seconds = _iterations(runner, job)
-        turn_seconds += iterations * seconds + PAUSE_SECONDS
-        record = records[name] = benchmark._make_stats(iterations)
-        record.group = benchmark.name
-        record.name = name
-        record.fullname = f"{benchmark.fullname} {name}"
-        record.extra_info = {"contender": name}
+        iterations, call_seconds = _iterations(runner, job)
+        turn_seconds += iterations * call_seconds + PAUSE_SECONDS
+        records[name] = _record(benchmark, name, iterations)
 
     shuffled = random.Random(0)
-    rounds = min(max(MIN_ROUNDS, math.ceil(SECONDS / turn_seconds)), MAX_ROUNDS)
+    rounds = min(max(min_rounds, math.ceil(seconds / turn_seconds)), MAX_ROUNDS)
     with PauseInstrumentation():
         for _ in range(rounds):
             for name in shuffled.sample(list(jobs), len(jobs)):
                 records[name].update(_turn(runners[name], jobs[name], records[name].iterations))
     return {name: _summary(record) for name, record in records.items()}
+
+
+def measured(benchmark: BenchmarkFixture, name: str, seconds: Iterable[float]) -> Summary:
+    """The statistics of times that were taken elsewhere, one for each round."""
+    record = _record(benchmark, name, 1)
+    for duration in seconds:
+        record.update(duration)
+    return _summary(record)
+
+
+def _record(benchmark: BenchmarkFixture, name: str, iterations: int) -> Any:
+    record = benchmark._make_stats(iterations)
+    record.group = benchmark.name
+    record.name = name
+    record.fullname = f"{benchmark.fullname} {name}"
+    record.extra_info = {"contender": name}
+    return record
 
 
 def _turn(runner: Callable[[range], float], job: Job, iterations: int) -> float:
@@ -79,7 +99,7 @@ def _iterations(runner: Callable[[range], float], job: Job) -> tuple[int, float]
         iterations = math.ceil(iterations * min(10.0, 1.2 * TURN_SECONDS / seconds))
 
 
-def _summary(record: Any) -> dict[str, Any]:
+def _summary(record: Any) -> Summary:
     stats = record.stats
     return {
         "median": stats.median,

@@ -172,6 +172,8 @@ _COLORS = {
     "careful NumPy": "#999999",
     "scikit-learn": "#009E73",
     "PyTorch": "#CC79A7",
+    "torch.compile": "#D55E00",
+    "JAX": "#56B4E9",
     FASTLOSS: "#0072B2",
 }
 

@@ -91,13 +91,17 @@ def _categorical(t: Array, p: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy(labels: Array, x: Array) -> tuple[Array, Array]:
-    labels = labels[..., np.newaxis]
+    t = labels if labels.ndim == x.ndim else _one_hot(labels, x)
     row_max = x.max(axis=-1, keepdims=True)
     lse = row_max + np.log(np.exp(x - row_max).sum(axis=-1, keepdims=True))
-    grad = np.exp(x - lse)
-    at_label = np.take_along_axis(grad, labels, axis=-1)
-    np.put_along_axis(grad, labels, at_label - 1, axis=-1)
-    return (lse - np.take_along_axis(x, labels, axis=-1))[..., 0], grad
+    total = t.sum(axis=-1, keepdims=True, dtype=np.float64)
+    return (t * (lse - x)).sum(axis=-1), total * np.exp(x - lse) - t
+
+
+def _one_hot(labels: Array, x: Array) -> Array:
+    one_hot = np.zeros_like(x)
+    np.put_along_axis(one_hot, labels[..., np.newaxis], 1, axis=-1)
+    return one_hot
 
 
 # The loss of each sample, and the gradient of their sum.

@@ -1,8 +1,8 @@
-"""What was found: a table for each workload, and the file of results."""
+"""What was found: tables as text, and the files of results."""
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import Any
 import fastloss as fl
 
 from .contenders import FASTLOSS, NAIVE
+from .workloads import SOFT_LABELS
 
-LATEST = Path(__file__).parent / "results" / "latest.json"
+RESULTS = Path(__file__).parent / "results"
+LATEST = RESULTS / "latest.json"  # of the table that README.md shows, which is this one:
+SPEED = "speed"
 ROOF = "the roof"
 
 # The time that ratios are made of. On a quiet machine the minimum and the median of the rounds tell
@@ -23,9 +26,24 @@ BASIS = "min"
 # A spread above this says that something else was going on: the cell is marked.
 NOISY = 0.10
 
-Result = dict[str, Any]  # one workload and task; see `test_speed.py`
+Result = dict[str, Any]  # of a comparison: one workload and task; see `compare.py`
 
-_PACKAGES = ("fastloss", "numpy", "numba", "llvmlite", "pytest-benchmark", "scikit-learn", "torch")
+_PACKAGES = (
+    "fastloss",
+    "numpy",
+    "numba",
+    "llvmlite",
+    "pytest-benchmark",
+    "scikit-learn",
+    "torch",
+    "jax",
+    "jaxlib",
+)
+_UNITS = {"ms": 1e3, "us": 1e6}
+
+
+def path(table: str) -> Path:
+    return LATEST if table == SPEED else RESULTS / f"{table}.json"
 
 
 def share_of_roof(result: Result, cell: Result) -> float:
@@ -59,48 +77,62 @@ def shape_text(result: Result) -> str:
 
 
 def milliseconds(seconds: float) -> str:
+    return three_digits(seconds, "ms")
+
+
+def three_digits(seconds: float, unit: str) -> str:
     """Three digits or more."""
-    value = seconds * 1e3
+    value = seconds * _UNITS[unit]
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
-def table(result: Result) -> str:
-    """The result as plain text."""
-    rows = [("", "median ms", "min ms", "of the roof", f"x {NAIVE}", "")]
-    roof = result["roof"]
-    times = milliseconds(roof["median"]), milliseconds(roof["min"])
-    rows.append((ROOF, *times, "", "", ", ".join(_noise(roof))))
+def table(result: Result, unit: str = "ms") -> str:
+    """The result of a comparison as plain text."""
+    rows = [("", f"median {unit}", f"min {unit}", "of the roof", f"x {NAIVE}", "")]
+    rows.append((ROOF, *_times(result["roof"], unit), "", "", ", ".join(noise(result["roof"]))))
     for cell in result["cells"]:
         faster = times_faster_than(result, NAIVE, cell)
         rows.append(
             (
                 cell["contender"],
-                milliseconds(cell["median"]),
-                milliseconds(cell["min"]),
+                *_times(cell, unit),
                 f"{share_of_roof(result, cell):.1%}",
                 "" if faster is None else f"{faster:.1f}",
                 ", ".join(_remarks(result, cell)),
             )
         )
+    parts = [result["loss"], result["task"], shape_text(result), result["dtype"]]
+    if result["labels"] == SOFT_LABELS:
+        parts.append(SOFT_LABELS)
+    return aligned(", ".join(parts), rows)
+
+
+def aligned(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """Names to the left, numbers to the right; the last column is for remarks."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{result['loss']}, {result['task']}, {shape_text(result)}, {result['dtype']}"]
-    for row in rows:
-        name, *numbers, remarks = row
+    lines = [title]
+    for name, *numbers, remarks in rows:
         padded = [name.ljust(widths[0])]
         padded += [text.rjust(width) for text, width in zip(numbers, widths[1:-1], strict=True)]
         lines.append("  " + "  ".join([*padded, remarks]).rstrip())
     return "\n".join(lines)
 
 
+def _times(cell: Result, unit: str) -> tuple[str, str]:
+    return three_digits(cell["median"], unit), three_digits(cell["min"], unit)
+
+
 def _remarks(result: Result, cell: Result) -> Iterable[str]:
     if beats_fastloss(result, cell):
         yield "FASTER THAN FASTLOSS"
-    yield from _noise(cell)
+    yield from noise(cell)
+    if cell["does"] != result["task"]:
+        yield "has no out: a new array"
     if cell["remark"]:
         yield cell["remark"]
 
 
-def _noise(cell: Result) -> Iterable[str]:
+def noise(cell: Result) -> Iterable[str]:
     if is_noisy(cell):
         yield f"noisy: spread {cell['spread']:.0%}"
 
@@ -117,7 +149,7 @@ def summary(results: list[Result], missing: list[str]) -> str:
     ]
     lines.append("ratios are those of the minima")
     if missing:
-        lines.append(f"not installed, left out: {', '.join(missing)}")
+        lines.append(f"not installed, or not working here, left out: {', '.join(missing)}")
     return "\n".join(lines)
 
 

@@ -5,6 +5,8 @@ memory. The share of the roof, roof / time, is how near to that a contender come
 100 % is possible where a contender makes better use of the caches than this plain loop.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ import numba
 import numpy as np
 
 from .contenders import Job
-from .workloads import GRADIENT, Array, Data
+from .workloads import IN_PLACE, LOSS, Array, Data
 
 # Numbers are added as integers of 8 bytes, whatever they are: that is one kernel for all dtypes,
 # its sums vectorise as they stand, and the hardware has no slow integers, as it has slow floats.
@@ -49,26 +51,56 @@ def _read_and_write(first: Any, second: Any, out: Any, n_parts: Any) -> Any:
     return total
 
 
+def _read_and_overwrite(first: Any, second: Any, n_parts: Any) -> Any:
+    # Not `_read_and_write` of the same array twice: its loop would have to expect that a number is
+    # written before it is read, and would not vectorise.
+    total = 0
+    for part in numba.prange(n_parts):
+        a = first[part * first.size // n_parts : (part + 1) * first.size // n_parts]
+        b = second[part * second.size // n_parts : (part + 1) * second.size // n_parts]
+        for i in range(a.size):
+            total += a[i]
+        for i in range(b.size):
+            b[i] *= 3
+    return total
+
+
 _KERNELS = {
-    parallel: (
-        numba.njit(_read, parallel=parallel),
-        numba.njit(_read_and_write, parallel=parallel),
-    )
+    parallel: {
+        kernel: numba.njit(kernel, parallel=parallel)
+        for kernel in (_read, _read_and_write, _read_and_overwrite)
+    }
     for parallel in (False, True)
 }
 
 
 def roof(task: str, data: Data, n_threads: int) -> Job:
-    """Reads `y_true` and `y_pred`; for a gradient, also writes `out`."""
+    """Reads `y_true` and `y_pred`; for a gradient, also writes `out`.
+
+    In place, `out` is in the place of `y_pred`.
+    """
     n_threads = min(n_threads, numba.config.NUMBA_NUM_THREADS)
     parallel = n_threads > 1 and data.y_pred.nbytes > _SERIAL
-    read, read_and_write = _KERNELS[parallel]
-    numba.set_num_threads(n_threads)
-    inputs = _words(data.y_true), _words(data.y_pred)
-    n_parts = max(n_threads, inputs[1].size // _PART) if parallel else 1
-    if task == GRADIENT:
-        return Job(partial(read_and_write, *inputs, _words(data.out), n_parts))
-    return Job(partial(read, *inputs, n_parts))
+    kernels = _KERNELS[parallel]
+    y_true, y_pred, out = map(_words, data)
+    n_parts = max(n_threads, y_pred.size // _PART) if parallel else 1
+    if task == LOSS:
+        call = partial(kernels[_read], y_true, y_pred, n_parts)
+    elif task == IN_PLACE:
+        call = partial(kernels[_read_and_overwrite], y_true, out, n_parts)
+    else:
+        call = partial(kernels[_read_and_write], y_true, y_pred, out, n_parts)
+    return Job(call, partial(_numba_threads, n_threads))
+
+
+@contextmanager
+def _numba_threads(n: int) -> Iterator[None]:
+    before = numba.get_num_threads()
+    numba.set_num_threads(n)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def _words(array: Array) -> Array:

@@ -7,16 +7,20 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 LOSS = "loss"
-GRADIENT = "loss + gradient"
+GRADIENT = "loss + gradient"  # into a given array, by all who can
+NEW_ARRAY = "loss + gradient, new array"
+IN_PLACE = "loss + gradient, in place"  # the predictions are overwritten
 TASKS = (LOSS, GRADIENT)
+
+CLASS_IDS = "class ids"
+SOFT_LABELS = "soft labels"
 
 
 class Workload(NamedTuple):
     loss: str
     shape: tuple[int, ...]
     dtype: str = "float32"
-    # 16-bit storage: NumPy computes it in software, so that a comparison would say nothing.
-    fastloss_alone: bool = False
+    labels: str = CLASS_IDS  # of `cross_entropy`
     # Whether the README shows it.
     main: bool = False
 
@@ -26,7 +30,8 @@ class Workload(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.loss}-{'x'.join(map(str, self.shape))}-{self.dtype}"
+        soft = "-soft" if self.labels == SOFT_LABELS else ""
+        return f"{self.loss}-{'x'.join(map(str, self.shape))}-{self.dtype}{soft}"
 
 
 _MILLIONS_32 = (32_000_000,)
@@ -39,14 +44,50 @@ WORKLOADS = (
     Workload("cross_entropy", (65_536, 100), main=True),
     Workload("cross_entropy", (65_536, 1_000), main=True),
     Workload("cross_entropy", (65_536, 1_000), "float64"),
-    Workload("cross_entropy", (65_536, 1_000), "float16", fastloss_alone=True),
-    Workload("cross_entropy", (65_536, 1_000), "bfloat16", fastloss_alone=True),
+    Workload("cross_entropy", (65_536, 1_000), "float16"),
+    Workload("cross_entropy", (65_536, 1_000), "bfloat16"),
     Workload("cross_entropy", (8_192, 32_768), main=True),
     Workload("categorical_cross_entropy", (65_536, 100)),
     Workload("mse", _MILLIONS_32, main=True),
     Workload("mae", _MILLIONS_32),
     Workload("binary_cross_entropy", _MILLIONS_32),
     Workload("binary_cross_entropy_with_logits", _MILLIONS_32, main=True),
+)
+
+# Two classes to the vocabularies of language models: rows of 20 bytes to rows of a mebibyte.
+_SHAPES = (
+    (32, 10),
+    (1_024, 10),
+    (1_000_000, 2),
+    (1_000_000, 10),
+    (262_144, 32),
+    (65_536, 100),
+    (65_536, 1_000),
+    (16_384, 4_096),
+    (8_192, 32_768),
+    (2_048, 131_072),
+    (16, 262_144),
+)
+CROSS_ENTROPY = (
+    *(
+        Workload("cross_entropy", shape, dtype)
+        for shape in _SHAPES
+        for dtype in ("float32", "float64", "float16", "bfloat16")
+    ),
+    Workload("cross_entropy", (65_536, 100), labels=SOFT_LABELS),
+    Workload("cross_entropy", (8_192, 32_768), labels=SOFT_LABELS),
+)
+
+ELEMENTWISE = tuple(
+    Workload(loss, (size,), dtype)
+    for loss in ("mse", "mae", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+    for size in (1_000_000, 32_000_000)
+    for dtype in ("float32", "float64")
+)
+
+CALLS = (
+    *(Workload("cross_entropy", (rows, 10)) for rows in (1, 32, 128, 1_024)),
+    Workload("mse", (320,)),
 )
 
 
@@ -64,7 +105,12 @@ def make_data(workload: Workload) -> Data:
     if loss in ("mse", "mae"):
         y_true, y_pred = _normal(rng, shape, dtype), _normal(rng, shape, dtype)
     elif loss == "cross_entropy":
-        y_true, y_pred = rng.integers(0, shape[-1], shape[:-1]), _normal(rng, shape, dtype)
+        if workload.labels == SOFT_LABELS:  # rows add up to 1
+            y_true = rng.random(shape, dtype=np.float32)
+            y_true /= y_true.sum(axis=-1, keepdims=True)
+        else:
+            y_true = rng.integers(0, shape[-1], shape[:-1])
+        y_pred = _normal(rng, shape, dtype)
         y_pred *= dtype.type(2)
     elif loss == "categorical_cross_entropy":  # rows add up to 1, labels are one-hot
         y_true = np.zeros(shape, dtype)
@@ -97,6 +143,5 @@ def _dtype(name: str) -> Any:
 
 
 def needed_bytes(workload: Workload) -> int:
-    """Memory at the peak: the data, and the temporaries of naive NumPy."""
-    arrays = 3 if workload.fastloss_alone else 8
-    return arrays * workload.size * _dtype(workload.dtype).itemsize
+    """Memory at the peak: the data, a copy of it, and the temporaries of naive NumPy."""
+    return 8 * workload.size * _dtype(workload.dtype).itemsize

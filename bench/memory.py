@@ -1,0 +1,122 @@
+"""How much memory a call takes: `python -m bench.memory CONTENDER TASK LENGTH...` measures one.
+
+In a process of its own, as a process that has given memory back is no measure for the next call.
+What counts is the peak of resident memory during the call, beyond what was there before it: the
+arrays of the data, which are all touched, and of libraries and kernels what a smaller call needs.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from .contenders import LIBRARIES, Careful, Fastloss, Job, Naive, Torch
+from .processes import run_python
+from .report import aligned, shape_text
+from .workloads import GRADIENT, IN_PLACE, NEW_ARRAY, Workload, make_data
+
+WORKLOAD = Workload("cross_entropy", (8_192, 32_768))
+CONTENDERS = [who for who in LIBRARIES if type(who) in (Naive, Careful, Torch, Fastloss)]
+TASKS = (GRADIENT, IN_PLACE, NEW_ARRAY)
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_SAMPLE_SECONDS = 1e-3
+
+
+def cases() -> list[tuple[str, str]]:
+    """The contenders that are there, with each task that they do in a way of their own."""
+    return [
+        (who.name, task)
+        for who in CONTENDERS
+        if who.available()
+        for task in dict.fromkeys(map(who.does, TASKS))
+    ]
+
+
+def measure(workload: Workload, contender: str, task: str) -> dict[str, Any]:
+    """In a fresh process; `bytes` is the growth, `method` how it was found."""
+    result: dict[str, Any] = json.loads(
+        run_python("-m", "bench.memory", contender, task, *map(str, workload.shape))
+    )
+    return {"contender": contender, "task": task, **result}
+
+
+def main(contender: str, task: str, *lengths: str) -> None:
+    who = next(who for who in CONTENDERS if who.name == contender)
+    shape = tuple(map(int, lengths))
+    # The same length of rows, and enough of them for threads to be started.
+    for workload in (WORKLOAD._replace(shape=(64, shape[1])), WORKLOAD._replace(shape=shape)):
+        job = who.job(workload.loss, task, make_data(workload))
+        assert job is not None
+        n_bytes, method = growth(job)
+    print(json.dumps({"bytes": n_bytes, "method": method}))
+
+
+def growth(job: Job) -> tuple[int, str]:
+    """By how many bytes the peak during the call exceeds what was there before, and how found."""
+    with job.setting(), np.errstate(all="ignore"):
+        if _reset_peak():
+            before = _peak()
+            job.call()
+            return _peak() - before, "peak of the kernel"
+        return _sampled(job.call), "samples"
+
+
+def _reset_peak() -> bool:
+    """Whether the kernel can be told to forget the peak so far, as Linux can."""
+    try:
+        _CLEAR_REFS.write_text("5")
+        return _peak() > 0
+    except (OSError, LookupError):
+        return False
+
+
+def _peak() -> int:
+    lines = _STATUS.read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
+def _sampled(call: Callable[[], Any]) -> int:
+    """Looks every millisecond: a peak that is shorter is missed."""
+    process, done = psutil.Process(), threading.Event()
+    before = highest = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.is_set():
+            highest = max(highest, process.memory_info().rss)
+            time.sleep(_SAMPLE_SECONDS)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        call()
+    finally:
+        done.set()
+        watcher.join()
+    return highest - before
+
+
+def text(result: dict[str, Any]) -> str:
+    """In MiB, and in arrays of the size of the gradient."""
+    size = int(np.prod(result["shape"])) * np.dtype(result["dtype"]).itemsize
+    rows = [("", "MiB", "arrays", "")]
+    for cell in result["rows"]:
+        name = f"{cell['contender']}: {cell['task']}"
+        remark = "" if cell["method"] != "samples" else "by samples"
+        n_arrays = f"{cell['bytes'] / size:.2f}"
+        rows.append((name, f"{cell['bytes'] / 2**20:,.1f}", n_arrays, remark))
+    title = f"memory at the peak of a call beyond its arguments, {result['loss']}, "
+    return aligned(title + f"{shape_text(result)}, {result['dtype']}", rows)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

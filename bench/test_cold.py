@@ -1,0 +1,51 @@
+"""`make bench TABLE=cold`: imports and first calls, in fresh processes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from . import cold
+from .measure import claim, measured
+from .report import aligned, milliseconds, noise, shape_text
+from .workloads import Workload
+
+WORKLOADS = (
+    Workload("cross_entropy", (32, 10)),
+    Workload("cross_entropy", (256, 1_000)),
+    Workload("mse", (320,)),
+)
+PROCESSES = 7  # of each kind
+
+Add = Callable[[Any, str], None]
+
+
+def test_imports(benchmark: BenchmarkFixture, add: Add) -> None:
+    _measure(benchmark, add, "imports", cold.imports)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_first_calls(workload: Workload, benchmark: BenchmarkFixture, add: Add) -> None:
+    title = f"{workload.loss}.value_and_grad, {shape_text(workload._asdict())}, {workload.dtype}"
+    _measure(benchmark, add, title, lambda: cold.first_calls(workload))
+
+
+def _measure(
+    benchmark: BenchmarkFixture, add: Add, title: str, processes: Callable[[], dict[str, float]]
+) -> None:
+    claim(benchmark)
+    if benchmark.disabled:
+        return
+    processes()  # reads files that may lie on the disk only
+    rounds = [processes() for _ in range(PROCESSES)]
+    rows = [
+        {"what": what, **measured(benchmark, what, [seconds[what] for seconds in rounds])}
+        for what in rounds[0]
+    ]
+    cells = [
+        (row["what"], milliseconds(row["median"]), milliseconds(row["min"]), ", ".join(noise(row)))
+        for row in rows
+    ]
+    text = aligned(title, [("", "median ms", "min ms", ""), *cells])
+    add({"title": title, "rows": rows}, text)

@@ -1,0 +1,12 @@
+"""`make bench TABLE=cross-entropy`: rows of all lengths, in four dtypes, every way to call."""
+
+import pytest
+
+from .conftest import Compare
+from .contenders import LIBRARIES
+from .workloads import CROSS_ENTROPY, GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, Workload
+
+
+@pytest.mark.parametrize("workload", CROSS_ENTROPY, ids=lambda workload: workload.name)
+def test_cross_entropy(workload: Workload, compare: Compare) -> None:
+    compare(workload, [LOSS, NEW_ARRAY, GRADIENT, IN_PLACE], LIBRARIES, seconds=8.0, min_rounds=5)
