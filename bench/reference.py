@@ -8,6 +8,8 @@ import numpy as np
 from .workloads import Array
 
 _CHUNK = 1 << 21  # elements
+# An error of a rival, in float32 or float64, that can still be one of rounding.
+ROUNDED = 1e-3
 _SAMPLE = 256  # samples whose gradient is compared
 
 
