@@ -18,6 +18,7 @@ from queue import SimpleQueue
 import numba
 import numpy as np
 import pytest
+from processes import run_python
 
 from fastloss import _threads
 
@@ -991,3 +992,39 @@ def test_neither_import_nor_use_of_the_pool_imports_numba():
         assert t.get_backend() == "pool"
         assert "numba" not in sys.modules
         """)
+
+
+# -------------------------------------------------------------------------------------------------
+# Where workers run
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs several CPUs, and threads that can be moved",
+)
+def test_workers_run_on_the_other_cpus_of_the_caller():
+    """The mask of a worker is that of its caller, less the CPU that the caller is on."""
+    code = """
+import os, threading, time
+from fastloss import _threads
+
+_threads.set_num_threads(2)
+allowed = os.sched_getaffinity(0)
+
+def masks():
+    seen = []
+    def task(i):
+        time.sleep(0.01)
+        if threading.current_thread() is not threading.main_thread():
+            seen.append(os.sched_getaffinity(0))
+    while not seen:
+        _threads.run(task, 8)
+    return seen
+
+assert all(mask < allowed and len(mask) == len(allowed) - 1 for mask in masks())
+one = {min(allowed)}
+os.sched_setaffinity(0, one)
+assert all(mask == one for mask in masks())
+print(os.sched_getaffinity(0) == one)
+"""
+    assert run_python(code) == "True"

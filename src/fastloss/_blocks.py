@@ -81,11 +81,11 @@ def streams(grad: Array | Strided, y_pred: Array) -> bool:
     )
 
 
-def backend_for(strided: bool, cut: Cut) -> str:
+def backend_for(strided: bool, work: int) -> str:
     """Who does this call: "serial", "pool" or "prange"; only the pool takes strided arrays."""
     if strided:
         return "pool"
-    return "serial" if cut.work <= SERIAL else _threads.get_backend()
+    return "serial" if work <= SERIAL else _threads.get_backend()
 
 
 def run(
@@ -96,6 +96,7 @@ def run(
     strided: bool,
     results: tuple[Array, Array],
     cut: Cut,
+    work: int,
 ) -> None:
     """Call `kernel(*head, first, last, *cut.shape, *arrays, *results)` for all blocks.
 
@@ -111,12 +112,13 @@ def run(
             lambda first, last: _staged(kernel, head, arrays, results, cut, first, last),
             cut,
             STRIDED_TASK,
+            work,
         )
     else:
-        _run_tasks(lambda first, last: kernel(*head, first, last, *rest), cut, TASK)
+        _run_tasks(lambda first, last: kernel(*head, first, last, *rest), cut, TASK, work)
 
 
-def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int) -> None:
+def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, work: int) -> None:
     """Run all blocks in tasks of so many elements, by the pool's threads if there is enough."""
     at_most = cut.n_blocks // (TASKS_EACH * _threads.get_num_threads())
     step = max(1, min(cut.blocks_of(size), at_most))
@@ -124,7 +126,7 @@ def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int) ->
     def task(index: int) -> None:
         run_blocks(index * step, min((index + 1) * step, cut.n_blocks))
 
-    _threads.run(task, -(-cut.n_blocks // step), parallel=cut.work > SERIAL)
+    _threads.run(task, -(-cut.n_blocks // step), parallel=work > SERIAL)
 
 
 def _staged(

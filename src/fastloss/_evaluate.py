@@ -75,14 +75,15 @@ class Kernel:
         arrays: Sequence[Array | Strided],
         results: tuple[Array, Array],
         cut: _blocks.Cut,
+        work: int,
     ) -> None:
         strided = Strided in map(type, arrays)
-        backend = _blocks.backend_for(strided, cut)
+        backend = _blocks.backend_for(strided, work)
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
         if compiled is None:
             compiled = self._compile(head, arrays, results, cut, prange)
-        _blocks.run(backend, compiled, head, arrays, strided, results, cut)
+        _blocks.run(backend, compiled, head, arrays, strided, results, cut, work)
 
     def _compile(
         self,
@@ -157,6 +158,11 @@ class Call:
         plan = self.plan = loss._plans[key]
         true_width = 1 if batch.class_ids else width
         self.cut = _blocks.cut_of(y_pred.size, true_width, width, loss.block_size, loss.cost)
+        self.survey_work = sum(
+            self.cut.n_samples * n
+            for n, reads in zip((true_width, width, 1), plan.reads, strict=True)
+            if reads
+        )
         self.options = loss._options(plan.form, width)
         self.shape = y_pred.shape
         self.by_weight = plan.weighs and loss.reduction == "mean"
@@ -176,8 +182,9 @@ class Call:
         results: tuple[Array, Array],
     ) -> None:
         head = phase, self.options, scale, streamed
+        work = self.survey_work if phase == SURVEY else self.cut.work
         try:
-            self.plan.kernel(head, arrays, results, self.cut)
+            self.plan.kernel(head, arrays, results, self.cut, work)
         except CompilationError as error:
             raise loss._compilation_error(self.plan.form, error) from error
 

@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from math import ceil
 from queue import SimpleQueue
@@ -81,6 +82,8 @@ class _Pool:
     def __init__(self) -> None:
         self.slot: dict[str, _Call] = {}  # the call in progress
         self.bells: list[SimpleQueue[bool]] = []
+        self.native_ids: dict[SimpleQueue[bool], int] = {}  # of the worker with this bell
+        self.cpus: dict[SimpleQueue[bool], frozenset[int]] = {}  # where it was told to run
         self.forked = False  # True in a forked child, where this pool's threads do not exist
 
     def run(self, task: Callable[[int], object], n_tasks: int, n_threads: int) -> bool:
@@ -128,9 +131,20 @@ class _Pool:
         """Ring for so many workers."""
         self._resize(n_helpers, at_most)
         call.bells = self.bells[:n_helpers]
+        cpus = _cpus_of_others()
         for bell in call.bells:
+            if cpus and self.cpus.get(bell) != cpus:
+                self._move(bell, cpus)
             if bell.empty():  # else the worker has not yet woken up for an earlier call
                 bell.put(True)
+
+    def _move(self, bell: SimpleQueue[bool], cpus: frozenset[int]) -> None:
+        """Let a worker run on these CPUs only."""
+        self.cpus[bell] = cpus
+        native_id = self.native_ids.get(bell)
+        if native_id is not None:
+            with suppress(OSError):  # the worker has ended, or may not
+                os.sched_setaffinity(native_id, cpus)
 
     def _wait(self, call: _Call) -> None:
         """Until no worker is inside the call."""
@@ -151,9 +165,12 @@ class _Pool:
     def _resize(self, at_least: int, at_most: int) -> None:
         """End and start workers. Only for the owner of the slot."""
         while len(self.bells) > at_most:
-            self.bells.pop().put(False)
+            bell = self.bells.pop()
+            self.cpus.pop(bell, None)
+            self.native_ids.pop(bell, None)
+            bell.put(False)
         while len(self.bells) < at_least and not sys.is_finalizing():
-            bell: SimpleQueue[bool] = SimpleQueue()
+            bell = SimpleQueue()
             name = f"fastloss-{len(self.bells) + 1}"
             worker = threading.Thread(target=self._serve, args=(bell,), name=name, daemon=True)
             try:
@@ -163,6 +180,8 @@ class _Pool:
             except BaseException:
                 bell.put(False)  # interrupted; should the thread have started, it ends
                 raise
+            if worker.native_id is not None:
+                self.native_ids[bell] = worker.native_id
             self.bells.append(bell)
 
     def _serve(self, bell: SimpleQueue[bool]) -> None:
@@ -181,6 +200,34 @@ class _Pool:
             call.errors.append(error)
         call.seats[bell] = _LEFT
         call.left.put(None)
+
+
+@cache
+def _cpu_finder() -> Callable[[], int] | None:
+    """The C library's sched_getcpu, where there is one and threads can be moved."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    try:
+        import ctypes  # only now: most calls are small, and none of theirs gets here
+
+        find: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
+    except (ImportError, OSError, AttributeError):
+        return None
+    return find
+
+
+def _cpus_of_others() -> frozenset[int]:
+    """The CPUs that the calling thread may use, but for the one it runs on; none if unknown.
+
+    Linux often wakes a worker on the CPU of the thread that rang for it, where the two take turns
+    until, after 2 ms or more, one of them is moved: after a pause of 10 ms a call of 1.9 ms on 2
+    threads took 3.3, and takes 2.2 if the worker is kept off that CPU.
+    """
+    find_cpu = _cpu_finder()
+    if find_cpu is None:
+        return frozenset()
+    cpus = frozenset(os.sched_getaffinity(0))
+    return cpus - {find_cpu()} or cpus
 
 
 _pool = _Pool()
