@@ -192,6 +192,10 @@ def draw(content: Content, path: Path) -> None:
         _draw_panel(axes, [r for r in results if r["task"] == task], names, labels)
         axes.set_title(task)
     panels[0].set_ylim(len(labels) - 0.5, -0.5)
+    ratios = [
+        1 / report.share_of_roof(result, cell) for result in results for cell in result["cells"]
+    ]
+    panels[0].set_xlim(right=4 * max(ratios))  # with room for the number at the end of the bar
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     machine = content["machine"]
     figure.supxlabel(
@@ -239,7 +243,6 @@ def _draw_panel(axes: Any, results: list[Result], names: list[str], labels: list
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlim(left=left)
-    axes.margins(x=0.25)
     axes.axvline(1, color="black", linewidth=1, linestyle=(0, (4, 3)), label="the roof")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
