@@ -165,10 +165,10 @@ class _Pool:
     def _resize(self, at_least: int, at_most: int) -> None:
         """End and start workers. Only for the owner of the slot."""
         while len(self.bells) > at_most:
-            bell = self.bells.pop()
+            bell = self.bells[-1]
+            self.bells.pop().put(False)
             self.cpus.pop(bell, None)
             self.native_ids.pop(bell, None)
-            bell.put(False)
         while len(self.bells) < at_least and not sys.is_finalizing():
             bell = SimpleQueue()
             name = f"fastloss-{len(self.bells) + 1}"
@@ -180,9 +180,9 @@ class _Pool:
             except BaseException:
                 bell.put(False)  # interrupted; should the thread have started, it ends
                 raise
+            self.bells.append(bell)  # at once, lest an interrupt leave a worker that nobody knows
             if worker.native_id is not None:
                 self.native_ids[bell] = worker.native_id
-            self.bells.append(bell)
 
     def _serve(self, bell: SimpleQueue[bool]) -> None:
         while not self.forked and bell.get():
