@@ -26,11 +26,15 @@ _PART = 1 << 15
 _SERIAL = 1 << 18
 
 
+@numba.njit
+def _part(array: Any, part: Any, n_parts: Any) -> Any:
+    return array[part * array.size // n_parts : (part + 1) * array.size // n_parts]
+
+
 def _read(first: Any, second: Any, n_parts: Any) -> Any:
     total = 0
     for part in numba.prange(n_parts):
-        a = first[part * first.size // n_parts : (part + 1) * first.size // n_parts]
-        b = second[part * second.size // n_parts : (part + 1) * second.size // n_parts]
+        a, b = _part(first, part, n_parts), _part(second, part, n_parts)
         for i in range(a.size):
             total += a[i]
         for i in range(b.size):
@@ -41,9 +45,8 @@ def _read(first: Any, second: Any, n_parts: Any) -> Any:
 def _read_and_write(first: Any, second: Any, out: Any, n_parts: Any) -> Any:
     total = 0
     for part in numba.prange(n_parts):
-        a = first[part * first.size // n_parts : (part + 1) * first.size // n_parts]
-        b = second[part * second.size // n_parts : (part + 1) * second.size // n_parts]
-        g = out[part * second.size // n_parts : (part + 1) * second.size // n_parts]
+        a, b = _part(first, part, n_parts), _part(second, part, n_parts)
+        g = _part(out, part, n_parts)
         for i in range(a.size):
             total += a[i]
         for i in range(b.size):
@@ -56,8 +59,7 @@ def _read_and_overwrite(first: Any, second: Any, n_parts: Any) -> Any:
     # written before it is read, and would not vectorise.
     total = 0
     for part in numba.prange(n_parts):
-        a = first[part * first.size // n_parts : (part + 1) * first.size // n_parts]
-        b = second[part * second.size // n_parts : (part + 1) * second.size // n_parts]
+        a, b = _part(first, part, n_parts), _part(second, part, n_parts)
         for i in range(a.size):
             total += a[i]
         for i in range(b.size):

@@ -30,6 +30,8 @@ from registry import (
 )
 
 import fastloss as fl
+from fastloss._evaluate import Call
+from fastloss.kernels.form import SURVEY
 
 INF, NAN = math.inf, math.nan
 BY_NAME = {case.name: case for case in CASES}
@@ -509,6 +511,33 @@ def test_the_first_bad_class_id_of_many(place, step):
     )
 
 
+@pytest.mark.parametrize("verb", ["value_and_grad", "grad_hess"])
+@pytest.mark.parametrize("n_classes", [3, 300])
+@pytest.mark.parametrize("case", [SOFTMAX, CATEGORICAL], ids=str)
+@pytest.mark.parametrize("bad", [-1, 2**40, -(2**63)])
+def test_class_ids_that_change_once_they_are_checked(bad, case, n_classes, verb, monkeypatch):
+    """As by another thread: the row's results are NaN, and no other memory is touched."""
+    labels, y_pred = case.data(shape=(300_000 // n_classes, n_classes))
+    expected = getattr(case.loss, verb)(labels, y_pred)
+    run = Call.run
+
+    def run_and_spoil(self, loss, phase, *rest):
+        run(self, loss, phase, *rest)
+        if phase == SURVEY:
+            labels[7] = bad
+
+    monkeypatch.setattr(Call, "run", run_and_spoil)
+    out = tuple(np.full_like(y_pred, 9) for _ in range(2 if verb == "grad_hess" else 1))
+    results = getattr(case.loss, verb)(labels, y_pred, out=out if len(out) > 1 else out[0])
+    assert labels[7] == bad
+    if verb == "value_and_grad":
+        assert math.isnan(results[0])
+    others = np.arange(len(labels)) != 7
+    for result, right in zip(results[-len(out) :], expected[-len(out) :], strict=True):
+        assert np.isnan(result[7]).all()
+        np.testing.assert_array_equal(result[others], right[others])
+
+
 def test_a_stray_mark_is_an_error_unless_it_is_the_one_to_ignore():
     labels, logits = np.array([0, -100, 1]), np.zeros((3, 3))
     message = assert_rejected(fl.cross_entropy, labels, logits, ValueError, "labels[1] is -100")
@@ -706,6 +735,16 @@ def test_probabilities_outside_0_and_1(case, bad, dtype):
     just_above = np.nextafter(np.dtype(dtype).type(1), np.dtype(dtype).type(2))
     p[5] = just_above
     assert_rejected(case.loss, y_true, p, ValueError, f"{names(case)[1]}[5, 0] is 1.0")
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["y_true", "y_pred"])
+def test_a_number_just_above_1_beside_float32(place):
+    """Ranges are checked in the array's own precision, not in that of the loss."""
+    pair = [np.full(5, 0.5, np.float32), np.full(5, 0.5, np.float32)]
+    pair[place] = np.array([0.5, 1, 1, 1 + 1e-9, 0])
+    name = names(BINARY)[place]
+    with pytest.raises(ValueError, match=re.escape(f"{name}[3] is 1.000000001")):
+        fl.binary_cross_entropy(*pair)
 
 
 def test_probability_zero_at_the_true_class():

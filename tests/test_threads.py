@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from processes import run_python
 
-from fastloss import _threads
+from fastloss import _cpus, _threads
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="no POSIX signals on this system")
@@ -833,7 +833,7 @@ def cgroup_cpus(folder, membership, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / "membership").write_text(membership)
-    return _threads._cgroup_cpus(str(folder / "membership"), str(folder / "root"))
+    return _cpus._cgroup_cpus(str(folder / "membership"), str(folder / "root"))
 
 
 V1 = "5:cpuacct:/\n4:cpu,cpuset:/a/b\n2:memory:/a\n"
@@ -870,14 +870,14 @@ def test_cgroup_quota(membership, files, cpus, tmp_path):
 
 
 def test_cgroup_files_that_are_not_there(tmp_path):
-    assert _threads._cgroup_cpus(str(tmp_path / "nothing"), str(tmp_path)) == NONE
+    assert _cpus._cgroup_cpus(str(tmp_path / "nothing"), str(tmp_path)) == NONE
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [(0.01, 1), (1.0, 1), (1.5, 2), (3.2, 4), (1e6, 6)])
 def test_quota_is_rounded_up_and_caps_the_affinity(quota, cpus, monkeypatch):
     monkeypatch.setattr(os, "process_cpu_count", lambda: 6, raising=False)
-    monkeypatch.setattr(_threads, "_cgroup_cpus", lambda: quota)
-    assert _threads.available_cpus() == cpus
+    monkeypatch.setattr(_cpus, "_cgroup_cpus", lambda: quota)
+    assert _cpus.available_cpus() == cpus
 
 
 # ---------------------------------------------------------------------------------- backend

@@ -18,11 +18,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from importlib import import_module
-from math import ceil
 from queue import SimpleQueue
 from typing import Any
+
+from ._cpus import available_cpus, cpus_of_others, parse_int
 
 _INSIDE = "inside"  # a worker sits in its seat: it may be writing to the caller's arrays
 _LEFT = "left"  # it is done with this call for good
@@ -131,7 +131,7 @@ class _Pool:
         """Ring for so many workers."""
         self._resize(n_helpers, at_most)
         call.bells = self.bells[:n_helpers]
-        cpus = _cpus_of_others()
+        cpus = cpus_of_others()
         for bell in call.bells:
             if cpus and self.cpus.get(bell) != cpus:
                 self._move(bell, cpus)
@@ -202,34 +202,6 @@ class _Pool:
         call.left.put(None)
 
 
-@cache
-def _cpu_finder() -> Callable[[], int] | None:
-    """The C library's sched_getcpu, where there is one and threads can be moved."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    try:
-        import ctypes  # only now: most calls are small, and none of theirs gets here
-
-        find: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
-    except (ImportError, OSError, AttributeError):
-        return None
-    return find
-
-
-def _cpus_of_others() -> frozenset[int]:
-    """The CPUs that the calling thread may use, but for the one it runs on; none if unknown.
-
-    Linux often wakes a worker on the CPU of the thread that rang for it, where the two take turns
-    until, after 2 ms or more, one of them is moved: after a pause of 10 ms a call of 1.9 ms on 2
-    threads took 3.3, and takes 2.2 if the worker is kept off that CPU.
-    """
-    find_cpu = _cpu_finder()
-    if find_cpu is None:
-        return frozenset()
-    cpus = frozenset(os.sched_getaffinity(0))
-    return cpus - {find_cpu()} or cpus
-
-
 _pool = _Pool()
 _num_threads: int | None = None  # as set by the user
 _default_num_threads: int | None = None  # found at first use
@@ -288,7 +260,7 @@ def get_num_threads() -> int:
         return _num_threads
     if _default_num_threads is None:
         text = os.environ.get("FASTLOSS_NUM_THREADS", "").strip()
-        n = _parse_int(text) if text else available_cpus()
+        n = parse_int(text) if text else available_cpus()
         if n < 1:
             raise ValueError(
                 "the environment variable FASTLOSS_NUM_THREADS must be an integer of at least 1, "
@@ -324,71 +296,6 @@ def set_num_threads(n: int | None) -> None:
             )
     _num_threads = n
     _pool.run(print, 0, get_num_threads())  # no tasks: ends the workers that are now too many
-
-
-def available_cpus() -> int:
-    """Return how many CPUs this process may use: its affinity, capped by its cgroup's CPU quota.
-
-    A quota that is no whole number of CPUs is rounded up. At least 1. Never raises.
-
-    >>> available_cpus() >= 1
-    True
-    """
-    n_cpus = os.cpu_count() or 1
-    if hasattr(os, "process_cpu_count"):  # Python 3.13: the affinity, or PYTHON_CPU_COUNT
-        n_cpus = os.process_cpu_count() or n_cpus
-    elif hasattr(os, "sched_getaffinity"):
-        with suppress(OSError):
-            n_cpus = len(os.sched_getaffinity(0))
-    return max(1, min(n_cpus, ceil(_cgroup_cpus())))
-
-
-def _cgroup_cpus(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> float:
-    """The least CPU quota of this process's cgroup and its ancestors; 2**31 where there is none.
-
-    `membership` has a line "id:controllers:/path" for each hierarchy; version 2 names no
-    controllers.
-    """
-    cpus = float(2**31)
-    for line in _read(membership).splitlines():
-        _, _, controllers_and_path = line.partition(":")
-        controllers, _, path = controllers_and_path.partition(":")
-        if controllers == "":
-            mounts, names = ["", "unified"], ["cpu.max"]
-        elif "cpu" in controllers.split(","):
-            mounts, names = ["cpu", controllers], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-        else:
-            continue
-        # In a container the path may be the host's, and the mount show the container's own cgroup
-        # at its root: files that do not exist are skipped, and so is "..", which leads outside.
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        folders = [
-            os.path.join(root, mount, *parts[:depth])
-            for mount in mounts
-            for depth in range(len(parts) + 1)
-        ]
-        for folder in folders:
-            # "200000 100000", or no limit: "max 100000", and -1 in version 1
-            values = " ".join(_read(os.path.join(folder, name)) for name in names).split()
-            quota, period = map(_parse_int, values) if len(values) == 2 else (0, 0)
-            if quota > 0 and period > 0:
-                cpus = min(cpus, quota / period)
-    return cpus
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except (OSError, ValueError):
-        return ""
-
-
-def _parse_int(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        return 0
 
 
 def get_backend() -> str:

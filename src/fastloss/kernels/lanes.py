@@ -178,7 +178,7 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
             # A label that is no class, as one that changed since it was checked, left NaN here.
             masses[r] = double(select(at_label[r] == at_label[r], t, nan))
 
-    def sum_rows(rows: Any, scratch: Any) -> None:
+    def sum_lanes(rows: Any, scratch: Any) -> None:
         sums, lanes, labels = scratch.sums, scratch.lanes, scratch.labels
         options, c, at_label = rows.options, rows.n_classes, scratch.at_label
         fill(sums.largest, number(-np.inf))
@@ -221,7 +221,7 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
             to_lanes(scratch.rows, c, labels)
         decode_rows(decode, rows.y_pred, scratch.rows)
         to_lanes(scratch.rows, c, lanes)
-        sum_rows(rows, scratch)
+        sum_lanes(rows, scratch)
         finish(sums, rows.weights, rows.scale, rows.losses)
         if with_grad:
             for j in range(c):

@@ -193,6 +193,10 @@ def pointwise(scalar: Function, parameters: type, form: Form) -> Function:
             if label < 0 or label >= n_classes:
                 # The labels were checked, so they changed since: stay inside the arrays.
                 rows.losses[r] = np.nan
+                if with_grad:
+                    fill(window(rows.grad_out, r * n_classes, n_classes), encode(number(np.nan)))
+                if with_hess:
+                    fill(window(rows.hess_out, r * n_classes, n_classes), encode(number(np.nan)))
                 continue
             place = r * n_classes + label
             loss, grad, hess = scalar(self, number(1), decode(rows.y_pred[place]))

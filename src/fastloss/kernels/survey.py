@@ -12,6 +12,7 @@ import numpy as np
 from .bits import window
 from .flags import fastmath
 from .form import Form, Function
+from .storage import decoder
 
 # The arrays with an illegal number; codes of several are added.
 BAD_Y_TRUE = 1
@@ -40,15 +41,23 @@ class Limits(NamedTuple):
         return y_true, self.y_pred != _UNBOUNDED, form.weighted
 
 
+def _exact(name: str) -> Any:
+    """The type of arithmetic that holds all numbers of a dtype (of wide integers, near enough)."""
+    return np.float32 if name in ("float16", "bfloat16", "float32", "bool") else np.float64
+
+
 def survey(form: Form, limits: Limits) -> Function:
     """What to do with a block: check ranges and weights, and add up the weights of its samples."""
-    decode_true, decode_pred = form.decode_true, form.decode_pred
-    class_ids, weighted, number = form.class_ids, form.weighted, form.number
+    class_ids, weighted = form.class_ids, form.weighted
+    # Not in the arithmetic of the loss: 1 + 1e-9 is illegal, though float32 rounds it to 1.
+    true_number, pred_number = _exact(form.true), _exact(form.pred)
+    decode_true = form.decode_true if class_ids else decoder(form.true, true_number.__name__)
+    decode_pred = decoder(form.pred, pred_number.__name__)
     ignoring, class_weighted = limits.ignoring, limits.class_weighted
     check_true, check_pred, _ = limits.reads(form)
     check_true = check_true and limits.y_true != _UNBOUNDED
-    true_low, true_high = map(number, limits.y_true)
-    pred_low, pred_high = map(number, limits.y_pred)
+    true_low, true_high = map(true_number, limits.y_true)
+    pred_low, pred_high = map(pred_number, limits.y_pred)
     double = np.float64
 
     @fastmath("reassoc")
