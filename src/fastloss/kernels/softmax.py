@@ -346,12 +346,6 @@ def many_classes(
             if with_hess:
                 put(hesses, window(rows.hess_out, first + start, size), rows.streamed)
 
-    def label_of_row(rows: Any, r: Any) -> Any:
-        """The class id of a row, or its labels."""
-        if class_ids:
-            return decode_true(rows.y_true[r])
-        return window(rows.y_true, r * rows.n_classes, rows.n_classes)
-
     def group(rows: Any) -> None:
         sums = sums_in(rows.numbers, rows.doubles)
         c = rows.n_classes
@@ -361,7 +355,10 @@ def many_classes(
         step = n_kept if keeping else 0
         for r in range(n_rows):
             x = window(rows.y_pred, r * c, c)
-            y_true = label_of_row(rows, r)
+            if class_ids:
+                y_true = decode_true(rows.y_true[r])
+            else:
+                y_true = window(rows.y_true, r * c, c)
             kept = window(rows.numbers, SUMS + r * step, n_kept)
             largest, rest, maxima = sum_row(x, kept, window(rows.encoded, 0, STEP))
             sums.largest[r] = largest
@@ -378,7 +375,10 @@ def many_classes(
                     if with_hess:
                         fill(window(rows.hess_out, first, c), encode(zero))
                 else:
-                    y_true = label_of_row(rows, r)
+                    if class_ids:
+                        y_true = decode_true(rows.y_true[r])
+                    else:
+                        y_true = window(rows.y_true, first, c)
                     x = window(rows.y_pred, first, c)
                     kept = window(rows.numbers, SUMS + r * step, n_kept)
                     of_row = sums.totals[r], sums.probability[r], sums.complement[r], factor
