@@ -17,7 +17,7 @@ from .softmax import SUMS, formulas
 from .tiles import fill, put
 
 # The most classes that are computed in this way.
-FEW = 192
+FEW = 112
 
 
 class Scratch(NamedTuple):
@@ -41,6 +41,8 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
     one_hot = class_ids and not smoothed
     leaving_out = form.weighted or ignoring or class_weighted
     side = SQUARE_BYTES // np.dtype(number).itemsize
+    # Whether numbers are stored as they are computed: then rows are transposed where they lie.
+    as_stored = form.pred == form.arithmetic
 
     def group_size(n_classes: Any) -> Any:
         return GROUP
@@ -57,7 +59,7 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
         n_lanes = n_in_lanes(n_classes)
         n_labels = GROUP if class_ids else n_lanes
         n_numbers = SUMS + GROUP + n_in_rows(n_classes) + n_lanes + n_labels + with_hess * n_lanes
-        return n_numbers, with_grad * n_in_rows(n_classes)
+        return n_numbers, 0 if as_stored else with_grad * n_in_rows(n_classes)
 
     def scratch_in(numbers: Any, doubles: Any, n_classes: Any) -> Any:
         n_rows, n_lanes = n_in_rows(n_classes), n_in_lanes(n_classes)
@@ -207,8 +209,11 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
 
     def write(lanes: Any, rows: Any, scratch: Any, out: Any) -> None:
         from_lanes(lanes, rows.n_classes, scratch.rows)
-        encode_rows(scratch.rows, rows.encoded, out.size)
-        put(rows.encoded, out, rows.streamed)
+        if as_stored:
+            put(scratch.rows, out, rows.streamed)
+        else:
+            encode_rows(scratch.rows, rows.encoded, out.size)
+            put(rows.encoded, out, rows.streamed)
 
     def group(rows: Any) -> None:
         c = rows.n_classes
@@ -219,10 +224,14 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
         else:
             decode_rows(decode_true, rows.y_true, scratch.rows)
             to_lanes(scratch.rows, c, labels)
-        decode_rows(decode, rows.y_pred, scratch.rows)
-        to_lanes(scratch.rows, c, lanes)
+        source = scratch.rows
+        if as_stored and rows.y_pred.size == GROUP * c and rows.n_behind >= side:
+            source = rows.y_pred
+        else:
+            decode_rows(decode, rows.y_pred, source)
+        to_lanes(source, c, lanes)
         sum_lanes(rows, scratch)
-        finish(sums, rows.weights, rows.scale, rows.losses)
+        finish(sums, rows.weights, rows.scale, rows.losses, GROUP)
         if with_grad:
             for j in range(c):
                 write_derivatives(

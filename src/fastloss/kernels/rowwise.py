@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, select, window
+from .bits import LINE_BYTES, aligned, disjoint, select, window
 from .elementwise import TILE, tile_function
 from .flags import fastmath
 from .form import Form, Function
@@ -31,6 +31,7 @@ class Rows(NamedTuple):
     n_classes: Any
     y_true: Any  # n class ids, or n rows of labels, as stored
     y_pred: Any  # n rows, as stored
+    n_behind: Any  # how many numbers of y_pred lie behind them, at least
     weights: Any  # float64, room for GROUP rows
     scale: Any
     losses: Any  # float64, room for GROUP rows
@@ -79,9 +80,10 @@ def rowwise(
         n_classes, options = block.width, block.options
         size = group_size(n_classes)
         n_scratch, n_encoded = room(n_classes)
-        numbers, encoded = np.empty(n_scratch, number), np.empty(n_encoded, stored)
-        doubles = np.empty(4 * GROUP)
-        fill(doubles, 1.0)  # the weights, where there are none
+        numbers = np.empty(n_scratch + LINE_BYTES, number)
+        encoded = np.empty(n_encoded + LINE_BYTES, stored)
+        all_doubles = np.empty(4 * GROUP + LINE_BYTES)
+        fill(all_doubles, 1.0)  # the weights, where there are none
         total = 0.0
         n_rows = block.y_pred.size // n_classes
         for start in range(0, n_rows, size):
@@ -92,6 +94,7 @@ def rowwise(
             else:
                 y_true = window(block.y_true, first, n_numbers)
             # Windows, whose use is not counted: to count costs more than a group of short rows.
+            doubles = aligned(all_doubles, 4 * GROUP)
             weights, losses = window(doubles, 0, GROUP), window(doubles, GROUP, GROUP)
             if weighted or ignoring:
                 weigh(y_true, window(block.weight, start, n), options[0], weights, n)
@@ -100,14 +103,15 @@ def rowwise(
                 n_classes,
                 y_true,
                 window(block.y_pred, first, n_numbers),
+                block.y_pred.size - first - n_numbers,
                 weights,
                 block.scale,
                 losses,
                 window(block.grad_out, first, n_numbers if with_grad else 0),
                 window(block.hess_out, first, n_numbers if with_hess else 0),
                 block.streamed,
-                window(numbers, 0, n_scratch),
-                window(encoded, 0, n_encoded),
+                aligned(numbers, n_scratch),
+                aligned(encoded, n_encoded),
                 window(doubles, 2 * GROUP, 2 * GROUP),
             )
             group(rows)

@@ -42,6 +42,8 @@ SEGMENT = 1 << 15
 # Loops run over a multiple of this where they can: the four vectors of 16 that LLVM takes at a
 # time. It computes what is left one by one: 40 of 1,000 classes cost a third of the row.
 STEP = 64
+# Rows that are finished together.
+LANES = 16
 
 
 class Sums(NamedTuple):
@@ -115,7 +117,7 @@ def formulas(form: Form, class_weighted: bool, smoothed: bool) -> Formulas:
         # its digits as its loss does.
         confident = (exp_j == one) & (complement < half)
         exact = (total - t) - total * complement
-        excess = select(confident & (t != zero), exact, total * p - t)
+        excess = select(confident & (t != zero), exact, exp_j * (total * probability) - t)
         q = select(confident, complement, one - p)
         return factor * excess, factor * (total * (p * q))
 
@@ -132,11 +134,13 @@ def formulas(form: Form, class_weighted: bool, smoothed: bool) -> Formulas:
             window(numbers, 6 * GROUP, GROUP),
         )
 
-    def finish(sums: Any, weights: Any, scale: Any, losses: Any) -> None:
-        """All that is done once for a row, with SIMD over the whole group."""
-        finish_losses(sums.largest, sums.rest, sums.maxima, sums.gaps, sums.masses, losses)
+    def finish(sums: Any, weights: Any, scale: Any, losses: Any, n_rows: Any) -> None:
+        """All that is done once for a row, with SIMD over the group."""
+        n = (n_rows + (LANES - 1)) & -LANES
+        finish_losses(sums.largest, sums.rest, sums.maxima, sums.gaps, sums.masses, losses, n)
         if with_grad:
             finish_factors(
+                n,
                 sums.rest,
                 sums.masses,
                 weights,
@@ -149,10 +153,10 @@ def formulas(form: Form, class_weighted: bool, smoothed: bool) -> Formulas:
 
     @fastmath("reassoc")
     def finish_losses(
-        largest: Any, rest: Any, maxima: Any, gaps: Any, masses: Any, losses: Any
+        largest: Any, rest: Any, maxima: Any, gaps: Any, masses: Any, losses: Any, n: Any
     ) -> None:
         disjoint()
-        for r in range(GROUP):
+        for r in range(n):
             # No limit exists for a row of -inf, nor for several +inf.
             undefined = (largest[r] == -inf) | ((largest[r] == inf) & (maxima[r] > one))
             rest_r = select(undefined, number(np.nan), rest[r] + (maxima[r] - one))
@@ -164,6 +168,7 @@ def formulas(form: Form, class_weighted: bool, smoothed: bool) -> Formulas:
             losses[r] = loss
 
     def finish_factors(
+        n: Any,
         rest: Any,
         masses: Any,
         weights: Any,
@@ -174,7 +179,7 @@ def formulas(form: Form, class_weighted: bool, smoothed: bool) -> Formulas:
         factor: Any,
     ) -> None:
         disjoint()
-        for r in range(GROUP):
+        for r in range(n):
             totals[r] = number(masses[r])
             inverse = one / (one + rest[r])
             probability[r] = inverse
@@ -226,46 +231,59 @@ def many_classes(
         return largest
 
     @fastmath("reassoc")
-    def rest_of(x: Any, largest: Any, kept: Any) -> Any:
-        """What a chunk adds to the rest and to the number of maxima; its exponentials are kept."""
+    def rest_of(x: Any, n_known: Any, largest: Any, kept: Any) -> Any:
+        """What a part of a row adds to the rest and to the number of maxima.
+
+        The first `n_known` numbers were added before. The exponentials are kept.
+        """
         disjoint()
         rest = zero
         maxima = zero
         for j in range(x.size):
             exp_j, term, count = exp_terms(decode(x[j]), largest)
-            rest += term
-            maxima += count
+            rest += select(j >= n_known, term, zero)
+            maxima += select(j >= n_known, count, zero)
             if keeping:
                 kept[j] = exp_j
         return double(rest), double(maxima)
 
-    def sum_row(x: Any, kept: Any, tail: Any) -> Any:
-        """m, the rest and the number of maxima."""
-        largest = number(-np.inf)
+    def largest_in(x: Any, first: Any) -> Any:
+        """The largest number of the segment that starts there."""
+        size = min(SEGMENT, x.size - first)
+        step = min(STEP, size)
+        last = window(x, first + size - step, step)
+        return larger(largest_of(window(x, first, size & -STEP)), largest_of(last))
+
+    def sum_row(x: Any, largest: Any, kept: Any, n_rows: Any) -> Any:
+        """m, the rest and the number of maxima, from the largest number of the first segment."""
         rest = 0.0
         maxima = 0.0
         for first in range(0, x.size, SEGMENT):
-            segment = window(x, first, min(SEGMENT, x.size - first))
-            segment_largest = largest_of(segment)
-            if segment_largest > largest:
-                rest = (rest + maxima) * exp_of_gap(double(largest) - double(segment_largest))
-                maxima = 0.0
-                largest = segment_largest
-            for start in range(0, segment.size, CHUNK):
-                size = min(CHUNK, segment.size - start)
-                prefetch(segment, segment.size + start, size)  # of the next segment, or row
-                n_steps = size & -STEP
-                part = window(segment, start, n_steps)
-                term, count = rest_of(part, largest, window(kept, start, n_steps))
+            if first > 0:
+                segment_largest = largest_in(x, first)
+                if segment_largest > largest:
+                    rest = (rest + maxima) * exp_of_gap(double(largest) - double(segment_largest))
+                    maxima = 0.0
+                    largest = segment_largest
+            # Whole steps, the last of which reaches back over what came before it.
+            size = min(SEGMENT, x.size - first)
+            n_steps = size & -STEP
+            for start in range(0, n_steps, CHUNK):
+                n = min(CHUNK, n_steps - start)
+                # Of the next group of rows, or segment.
+                prefetch(x, first + n_rows * size + start, n)
+                part = window(x, first + start, n)
+                term, count = rest_of(part, 0, largest, window(kept, first + start, n))
                 rest += term
                 maxima += count
-                if n_steps < size:
-                    n_left = size - n_steps
-                    copy(window(segment, start + n_steps, n_left), window(tail, 0, n_left))
-                    fill(window(tail, n_left, STEP - n_left), encode(number(-np.inf)))
-                    term, count = rest_of(tail, largest, window(kept, start + n_steps, STEP))
-                    rest += term
-                    maxima += count
+            if n_steps < size:
+                step = min(STEP, size)
+                last = first + size - step
+                part = window(x, last, step)
+                n_known = n_steps + step - size
+                term, count = rest_of(part, n_known, largest, window(kept, last, step))
+                rest += term
+                maxima += count
         return largest, rest, maxima
 
     def label_of(y_true: Any, j: Any) -> Any:
@@ -354,18 +372,20 @@ def many_classes(
         n_kept = padded(c) if keeping else written
         step = n_kept if keeping else 0
         for r in range(n_rows):
+            sums.largest[r] = largest_in(window(rows.y_pred, r * c, c), 0)
+        for r in range(n_rows):
             x = window(rows.y_pred, r * c, c)
             if class_ids:
                 y_true = decode_true(rows.y_true[r])
             else:
                 y_true = window(rows.y_true, r * c, c)
             kept = window(rows.numbers, SUMS + r * step, n_kept)
-            largest, rest, maxima = sum_row(x, kept, window(rows.encoded, 0, STEP))
+            largest, rest, maxima = sum_row(x, sums.largest[r], kept, n_rows)
             sums.largest[r] = largest
             sums.rest[r] = number(rest)
             sums.maxima[r] = number(maxima)
             sums.gaps[r], sums.masses[r] = sum_labels(rows.options, y_true, x, largest)
-        finish(sums, rows.weights, rows.scale, rows.losses)
+        finish(sums, rows.weights, rows.scale, rows.losses, n_rows)
         if with_grad:
             for r in range(n_rows):
                 first = r * c
