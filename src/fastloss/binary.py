@@ -103,18 +103,16 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
         negative = kept * (1 - y_true) + share
         # With e = exp(-|x|), nothing overflows and nothing is subtracted: the sigmoid of |x| is
         # 1 / (1 + e), that of -|x| is e / (1 + e), and log(1 + exp(-|x|)) is log1p(e).
-        e = exp_of_gap(-abs(y_pred))
-        log_sum = log1p_of_share(e)
+        size = abs(y_pred)
+        e = exp_of_gap(-size)
         larger = 1 / (1 + e)
-        smaller = e * larger
-        above = y_pred if y_pred > 0 else 0
-        below = -y_pred if y_pred < 0 else 0
-        loss = _share(positive, log_sum + below) + _share(negative, log_sum + above)
-        p = larger if y_pred > 0 else smaller
-        q = smaller if y_pred > 0 else larger
-        grad = negative * p - positive * q
-        loss = loss if y_pred == y_pred else y_pred  # NaN, even if the label weighs nothing
-        return loss, grad, (positive + negative) * (p * q)
+        # The label that the sign of the logit speaks against, and the other.
+        against = negative if y_pred > 0 else positive
+        agreeing = positive if y_pred > 0 else negative
+        total = against + agreeing
+        loss = total * log1p_of_share(e) + _share(against, size)
+        grad = larger * (against - agreeing * e)
+        return loss, grad if y_pred > 0 else -grad, total * (e * larger * larger)
 
 
 binary_cross_entropy = BinaryCrossEntropy()

@@ -236,6 +236,10 @@ def _parameter_type(name: str, options: tuple[str, ...]) -> type:
     return namedtuple(name, options)
 
 
+def _neutral(value: float) -> bool:
+    return value in (0, 1)
+
+
 class ScalarLoss(Loss):
     """A loss that is defined by one scalar function and its numeric options."""
 
@@ -245,23 +249,28 @@ class ScalarLoss(Loss):
 
     @cached_property
     def _parameters(self) -> dict[str, bool | int | float]:
-        """The options that compiled code knows."""
+        """The options that compiled code knows: first those that it is told at each call."""
         options = {option.name: getattr(self, option.name) for option in fields(self)}
-        return {
-            key: value for key, value in options.items() if isinstance(value, (bool, int, float))
-        }
+        known = [item for item in options.items() if isinstance(item[1], (bool, int, float))]
+        return dict(sorted(known, key=lambda item: _neutral(item[1])))
 
-    @property
-    def _parameter_type(self) -> type:
-        """The named tuple that stands for `self` in compiled code."""
-        return _parameter_type(type(self).__name__, tuple(self._parameters))
+    def _parameter_type_in(self, form: Form) -> tuple[type, tuple[Any, ...]]:
+        """The named tuple that stands for `self` in compiled code, and its last values.
 
-    def _parameters_in(self, form: Form) -> tuple[Any, ...]:
-        """The values in the precision of the arithmetic; switches stay switches."""
-        return tuple(
+        Switches, 0 and 1 are constants of the code, so that an option that is not used costs
+        nothing. Numbers have the precision of the arithmetic.
+        """
+        named = _parameter_type(type(self).__name__, tuple(self._parameters))
+        return named, tuple(
             value if isinstance(value, bool) else form.number(value)
             for value in self._parameters.values()
+            if _neutral(value)
         )
+
+    def _parameters_in(self, form: Form) -> tuple[Any, ...]:
+        """The values that are told at each call."""
+        values = self._parameters.values()
+        return tuple(form.number(value) for value in values if not _neutral(value))
 
     def _plain_results(self, number: Any = np.float64) -> Any:
         """What `scalar` returns in plain Python, or the error: there 1 / 0 is one."""
@@ -302,8 +311,11 @@ class ScalarLoss(Loss):
         )
 
     def _structure(self) -> Any:
-        switches = tuple(isinstance(value, bool) for value in self._parameters.values())
-        return type(self).scalar, self._parameter_type, switches
+        constants = {
+            name: (value, isinstance(value, bool)) if _neutral(value) else None
+            for name, value in self._parameters.items()
+        }
+        return type(self).scalar, type(self).__name__, tuple(constants.items())
 
 
 class ElementwiseLoss(ScalarLoss):
@@ -351,7 +363,9 @@ class ElementwiseLoss(ScalarLoss):
 
     def _kernel(self, form: Form) -> Callable[..., Any]:
         self._check_results(form)
-        return elementwise.elementwise(type(self).scalar, self._parameter_type, form)
+        surveyed = self._limits(form).reads(form)[0]
+        parameters = self._parameter_type_in(form)
+        return elementwise.elementwise(type(self).scalar, *parameters, form, surveyed)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return self._parameters_in(form)

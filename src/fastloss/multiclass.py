@@ -169,7 +169,7 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
         return -y_true * log_p, -ratio, ratio / y_pred
 
     def _kernel(self, form: Form) -> Callable[..., Any]:
-        return rowwise.pointwise(type(self).scalar, self._parameter_type, form)
+        return rowwise.pointwise(type(self).scalar, *self._parameter_type_in(form), form)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return 0, _NO_WEIGHTS, *self._parameters_in(form)

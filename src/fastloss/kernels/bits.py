@@ -117,6 +117,19 @@ def disjoint() -> None:
     """
 
 
+# Vectors that `interleaved` loops compute at a time.
+INTERLEAVED = 4
+
+
+def interleaved() -> None:
+    """Have the loops of the function that calls this compute several vectors at a time, abreast.
+
+    A long formula is a chain of steps that wait for each other, and a processor looks only so far
+    ahead for others. LLVM fears that it runs out of registers, and computes one vector after the
+    other: binary cross-entropy with logits then takes 0.51 instead of 0.42 ns a number.
+    """
+
+
 def prefetch(array: Any, start: Any, size: Any) -> None:
     """Ask memory for `size` elements from `start` on, and do not wait; they need not be there.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from llvmlite import ir as llvm
 from numba import types
 from numba.core import ir
 from numba.core.codegen import JITCodeLibrary
@@ -12,6 +13,9 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.ir_utils import build_definitions
 from numba.core.untyped_passes import IRProcessing
+
+from .bits import INTERLEAVED
+from .intrinsics import INTERLEAVED_MARK
 
 # Operations whose right-hand side stays a whole number: x ** 2 is two factors, not pow(x, 2.0).
 _WHOLE_RIGHT = {operator.pow, operator.ipow, operator.lshift, operator.rshift}
@@ -69,8 +73,28 @@ def _whole_numbers(func_ir: Any) -> Iterator[str]:
                     yield from (argument.name for argument in source.args)
 
 
+def _interleave_loops(function: Any) -> None:
+    module = function.module
+    count = module.add_metadata(["llvm.loop.interleave.count", llvm.IntType(32)(INTERLEAVED)])
+    places = {block: place for place, block in enumerate(function.blocks)}
+    for block, place in places.items():
+        jump = block.terminator
+        if any(places[target] <= place for target in jump.operands if target in places):
+            # What LLVM knows of a loop is said at the jump back to its start, in a list of its own:
+            # one that begins with itself.
+            loop = llvm.MDValue(module, [count], name=str(len(module.metadata)))
+            loop.operands = (loop, count)
+            jump.set_metadata("llvm.loop", loop)
+
+
 class _InlinedLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """Code that waits, as it came from Numba, to be inlined."""
+    """Code that waits, as it came from Numba but for some hints, to be inlined."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        for function in ir_module.functions:
+            if INTERLEAVED_MARK in function.attributes:
+                _interleave_loops(function)
+        super().add_ir_module(ir_module)
 
     def _optimize_final_module(self) -> None: ...
 

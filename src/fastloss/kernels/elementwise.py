@@ -1,14 +1,15 @@
 """The loop over independent elements, written once for every elementwise loss.
 
 A kernel is made for one loss and one combination of dtypes and outputs: the functions and switches
-below are constants of the compiled code, while the loss's parameters are arguments of each call.
+below are constants of the compiled code, and so are options of the loss that are 0 or 1. All other
+options are arguments of each call.
 """
 
 from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, prefetch, select, window
+from .bits import disjoint, interleaved, prefetch, select, window
 from .flags import fastmath
 from .form import Form, Function
 from .tiles import put
@@ -19,7 +20,7 @@ from .tiles import put
 # would halve its width. Small ones, because memory is not read while a tile is summed up: with
 # 1,024 elements squared errors lose 10%.
 TILE = 1 << 8
-# How far ahead of a tile memory is asked for while losses are summed up.
+# How far ahead of a tile memory is asked for.
 AHEAD = 4 * TILE
 # Elements whose losses make one partial sum. Fixed, so that a result does not depend on threads.
 BLOCK = 1 << 15
@@ -39,6 +40,7 @@ def tile_function(scalar: Function, form: Form) -> Function:
         self: Any, y_true: Any, y_pred: Any, losses: Any, grads: Any, hesses: Any
     ) -> None:
         disjoint()
+        interleaved()
         for i in range(TILE):
             results = scalar(self, decode_true(y_true[i]), decode_pred(y_pred[i]))
             losses[i] = number(results[0])
@@ -79,15 +81,22 @@ def tile_function(scalar: Function, form: Form) -> Function:
     return compute
 
 
-def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
+def elementwise(
+    scalar: Function, parameters: type, constants: tuple[Any, ...], form: Form, surveyed: bool
+) -> Function:
     """What to do with a block, for `scalar(self, y_true, y_pred) -> (loss, gradient[, hessian])`.
 
-    `parameters` is the named tuple that stands for `self` in compiled code.
+    `parameters` is the named tuple that stands for `self` in compiled code, and `constants` are the
+    last of its values; the others are the options of a call. If `surveyed`, the labels of a block
+    are read before it is computed.
     """
     compute, encode = tile_function(scalar, form), form.encode
     weighted, per_sample = form.weighted, form.per_sample
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored, stored_true = form.number, np.float64, form.stored, form.stored_true
+
+    # Labels of this block were just read; those of the next one will be first.
+    labels_ahead = BLOCK if surveyed else AHEAD
 
     @fastmath("reassoc")
     def add_up(losses: Any, weight: Any, losses_out: Any, size: Any) -> Any:
@@ -116,7 +125,7 @@ def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
             encoded[i] = encode(derivative)
 
     def sum_elements(block: Any) -> Any:
-        self = parameters(*block.options)
+        self = parameters(*(block.options + constants))
         losses = np.empty(TILE, number)
         grads = np.empty(TILE if with_grad else 0, number)
         hesses = np.empty(TILE if with_hess else 0, number)
@@ -129,9 +138,8 @@ def elementwise(scalar: Function, parameters: type, form: Form) -> Function:
             y_pred = window(block.y_pred, start, size)
             weight = window(block.weight, start, size)
             compute(self, y_true, y_pred, losses, grads, hesses, spare_true, spare_pred)
-            if not with_grad:  # with gradients the memory is busy anyway, and this costs 10%
-                prefetch(block.y_true, start + AHEAD, TILE)
-                prefetch(block.y_pred, start + AHEAD, TILE)
+            prefetch(block.y_true, start + labels_ahead, TILE)
+            prefetch(block.y_pred, start + AHEAD, TILE)
             total += add_up(losses, weight, window(block.losses_out, start, size), size)
             if with_grad:
                 encode_tile(grads, weight, block.scale, encoded, size)

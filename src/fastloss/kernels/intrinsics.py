@@ -200,6 +200,20 @@ def disjoint(typingctx: Any) -> Any:
     return types.none(), codegen
 
 
+# Of a function whose loops are `interleaved`: LLVM is told in `compilers.py`, as the loops are not
+# complete before the function is.
+INTERLEAVED_MARK = '"fastloss-interleaved"'
+
+
+@intrinsic
+def interleaved(typingctx: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        set.add(builder.function.attributes, INTERLEAVED_MARK)
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
 @intrinsic
 def prefetch(typingctx: Any, array: Any, start: Any, size: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -128,7 +128,9 @@ def rowwise(
 _TOGETHER = 4 * TILE
 
 
-def pointwise(scalar: Function, parameters: type, form: Form) -> Function:
+def pointwise(
+    scalar: Function, parameters: type, constants: tuple[Any, ...], form: Form
+) -> Function:
     """The sum over the classes of `scalar(self, y_true, y_pred) -> (loss, gradient, hessian)`.
 
     A class id stands for one-hot labels, and a class of label 0 for nothing at all: only the
@@ -174,7 +176,7 @@ def pointwise(scalar: Function, parameters: type, form: Form) -> Function:
         losses = window(rows.numbers, 0, n)
         grads = window(rows.numbers, n, n)
         hesses = window(rows.numbers, 2 * n, n)
-        self = parameters(*rows.options[2:])
+        self = parameters(*(rows.options[2:] + constants))
         spare = np.empty(TILE, stored_true)
         compute(self, rows.y_true, y_pred, losses, grads, hesses, spare, rows.encoded)
         n = rows.n_classes if by_row else size
@@ -189,7 +191,7 @@ def pointwise(scalar: Function, parameters: type, form: Form) -> Function:
                 write(window(hesses, r * n, n), factor, window(rows.hess_out, r * n, n))
 
     def class_id_labels(rows: Any) -> None:
-        self = parameters(*rows.options[2:])
+        self = parameters(*(rows.options[2:] + constants))
         n_classes = rows.n_classes
         nothing = encode(number(0))
         for r in range(rows.y_true.size):

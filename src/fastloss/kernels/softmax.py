@@ -24,7 +24,7 @@ from .flags import fastmath
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
 from .scalar import exp_of_gap, log1p
-from .tiles import copy, fill, put
+from .tiles import fill, put
 
 # Exponentials that are added up in the arithmetic dtype before their sum goes on in float64. With
 # the lanes of SIMD each float32 sum has few terms, so 131,072 classes are as exact as 10.
