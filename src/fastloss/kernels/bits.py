@@ -181,14 +181,13 @@ def window(array: Any, start: Any, size: Any) -> Any:
 LINE_BYTES = 64
 
 
-def aligned(array: Any, size: Any) -> Any:
-    """The first `size` numbers of an array that start a line of the caches; see also `window`.
+def scratch(number: Any, size: Any) -> Any:
+    """An array of `size` numbers of a type, not written yet, that starts a line of the caches.
 
-    A vector that reaches over the end of a line takes two trips. Memory for scratch starts in the
-    middle of a line as often as not, which cost rows of 100 classes a third. It needs room for
-    another LINE_BYTES.
+    A vector that reaches over the end of a line takes two trips, and `np.empty` starts in the
+    middle of one as often as not: that cost rows of 100 classes a third.
     """
-    return array[:size]
+    return np.empty(size, number)
 
 
 def part_of(array: Any, number: Any, size: Any) -> Any:

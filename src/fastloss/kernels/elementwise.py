@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, interleaved, prefetch, select, window
+from .bits import disjoint, interleaved, prefetch, scratch, select, window
 from .flags import fastmath
 from .form import Form, Function
 from .tiles import put
@@ -126,11 +126,11 @@ def elementwise(
 
     def sum_elements(block: Any) -> Any:
         self = parameters(*(block.options + constants))
-        losses = np.empty(TILE, number)
-        grads = np.empty(TILE if with_grad else 0, number)
-        hesses = np.empty(TILE if with_hess else 0, number)
-        encoded = np.empty(TILE if with_grad else 0, stored)
-        spare_true, spare_pred = np.empty(TILE, stored_true), np.empty(TILE, stored)
+        losses = scratch(number, TILE)
+        grads = scratch(number, TILE if with_grad else 0)
+        hesses = scratch(number, TILE if with_hess else 0)
+        encoded = scratch(stored, TILE if with_grad else 0)
+        spare_true, spare_pred = scratch(stored_true, TILE), scratch(stored, TILE)
         total = 0.0
         for start in range(0, block.y_pred.size, TILE):
             size = min(TILE, block.y_pred.size - start)

@@ -156,22 +156,27 @@ def _item_bytes(context: Any, array: Any) -> int:
     return int(context.get_abi_sizeof(context.get_data_type(array.dtype)))
 
 
-def _items_to_line(context: Any, builder: Any, array: Any, data: Any) -> Any:
-    """How many numbers there are from an address to the next start of a line."""
-    integer = context.get_value_type(types.intp)
-    address = builder.ptrtoint(data, integer)
-    to_line = builder.and_(builder.neg(address), integer(LINE_BYTES - 1))
-    return builder.udiv(to_line, integer(_item_bytes(context, array)))
-
-
 @intrinsic
-def aligned(typingctx: Any, array: Any, size: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        whole = make_array(array)(context, builder, args[0])
-        start = _items_to_line(context, builder, array, whole.data)
-        return _view(context, builder, array, whole, start, args[1])
+def scratch(typingctx: Any, number: Any, size: Any) -> Any:
+    array = types.Array(number.dtype, 1, "C")
 
-    return array(array, types.int64), codegen
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        item = args[1].type(_item_bytes(context, array))
+        n_bytes = builder.mul(args[1], item)
+        owner = context.nrt.meminfo_alloc_aligned(builder, n_bytes, LINE_BYTES)
+        data = context.nrt.meminfo_data(builder, owner)
+        whole = make_array(array)(context, builder)
+        populate_array(
+            whole,
+            data=builder.bitcast(data, whole.data.type),
+            shape=[args[1]],
+            strides=[item],
+            itemsize=item,
+            meminfo=owner,
+        )
+        return whole._getvalue()
+
+    return array(number, types.int64), codegen
 
 
 @intrinsic
@@ -250,7 +255,9 @@ def stream(typingctx: Any, source: Any, out: Any) -> Any:
                 builder.store(number, builder.gep(target.data, [i]))
 
         # Streaming stores exist for aligned vectors only: whole lines, with loose ends around.
-        head = _items_to_line(context, builder, out, target.data)
+        address = builder.ptrtoint(target.data, integer)
+        to_line = builder.and_(builder.neg(address), integer(LINE_BYTES - 1))
+        head = builder.udiv(to_line, integer(item))
         head = builder.select(builder.icmp_unsigned("<", head, target.nitems), head, target.nitems)
         whole = builder.and_(builder.sub(target.nitems, head), integer(-lanes))
         tail = builder.add(head, whole)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import LINE_BYTES, aligned, disjoint, select, window
+from .bits import disjoint, scratch, select, window
 from .elementwise import TILE, tile_function
 from .flags import fastmath
 from .form import Form, Function
@@ -80,10 +80,9 @@ def rowwise(
         n_classes, options = block.width, block.options
         size = group_size(n_classes)
         n_scratch, n_encoded = room(n_classes)
-        numbers = np.empty(n_scratch + LINE_BYTES, number)
-        encoded = np.empty(n_encoded + LINE_BYTES, stored)
-        all_doubles = np.empty(4 * GROUP + LINE_BYTES)
-        fill(all_doubles, 1.0)  # the weights, where there are none
+        numbers, encoded = scratch(number, n_scratch), scratch(stored, n_encoded)
+        doubles = scratch(double, 4 * GROUP)
+        fill(doubles, 1.0)  # the weights, where there are none
         total = 0.0
         n_rows = block.y_pred.size // n_classes
         for start in range(0, n_rows, size):
@@ -94,7 +93,6 @@ def rowwise(
             else:
                 y_true = window(block.y_true, first, n_numbers)
             # Windows, whose use is not counted: to count costs more than a group of short rows.
-            doubles = aligned(all_doubles, 4 * GROUP)
             weights, losses = window(doubles, 0, GROUP), window(doubles, GROUP, GROUP)
             if weighted or ignoring:
                 weigh(y_true, window(block.weight, start, n), options[0], weights, n)
@@ -110,8 +108,8 @@ def rowwise(
                 window(block.grad_out, first, n_numbers if with_grad else 0),
                 window(block.hess_out, first, n_numbers if with_hess else 0),
                 block.streamed,
-                aligned(numbers, n_scratch),
-                aligned(encoded, n_encoded),
+                window(numbers, 0, n_scratch),
+                window(encoded, 0, n_encoded),
                 window(doubles, 2 * GROUP, 2 * GROUP),
             )
             group(rows)
@@ -177,7 +175,7 @@ def pointwise(
         grads = window(rows.numbers, n, n)
         hesses = window(rows.numbers, 2 * n, n)
         self = parameters(*(rows.options[2:] + constants))
-        spare = np.empty(TILE, stored_true)
+        spare = scratch(stored_true, TILE)
         compute(self, rows.y_true, y_pred, losses, grads, hesses, spare, rows.encoded)
         n = rows.n_classes if by_row else size
         for r in range(size // rows.n_classes):
