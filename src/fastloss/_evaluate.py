@@ -73,11 +73,11 @@ class Kernel:
         self,
         head: tuple[Any, ...],
         arrays: Sequence[Array | Strided],
+        strided: bool,
         results: tuple[Array, Array],
         cut: _blocks.Cut,
         work: int,
     ) -> None:
-        strided = Strided in map(type, arrays)
         backend = _blocks.backend_for(strided, work)
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
@@ -179,12 +179,13 @@ class Call:
         scale: float,
         streamed: bool,
         arrays: tuple[Array | Strided, ...],
+        strided: bool,
         results: tuple[Array, Array],
     ) -> None:
         head = phase, self.options, scale, streamed
         work = self.survey_work if phase == SURVEY else self.cut.work
         try:
-            self.plan.kernel(head, arrays, results, self.cut, work)
+            self.plan.kernel(head, arrays, strided, results, self.cut, work)
         except CompilationError as error:
             raise loss._compilation_error(self.plan.form, error) from error
 
@@ -263,9 +264,10 @@ def evaluate(
         by_weight, denominator = False, _checked_normalizer(loss, normalizer)
 
     surveyed = plan.surveys
+    strided = Strided in map(type, arrays)
     # A kernel of one block looks at all of it before it writes; and results that nobody else has a
     # hand on may be dropped should an error be found.
-    at_once = (cut.n_blocks == 1 and Strided not in map(type, arrays)) or (
+    at_once = (cut.n_blocks == 1 and not strided) or (
         private and not (by_weight and form.with_grad)
     )
     if not (surveyed and at_once and by_weight):
@@ -274,15 +276,16 @@ def evaluate(
         scale = math.nan  # the kernel finds it out
     if surveyed:
         if at_once:
-            call.run(loss, BOTH, scale, streamed, arrays, results)
+            call.run(loss, BOTH, scale, streamed, arrays, strided, results)
         else:
-            call.run(loss, SURVEY, scale, False, plan.surveyed(arrays), results)
+            parts = plan.surveyed(arrays)
+            call.run(loss, SURVEY, scale, False, parts, Strided in map(type, parts), results)
         total_weight = _total_weight(loss, call, inputs, weights)
         if by_weight:
             denominator = total_weight
             scale = 1.0 / denominator if denominator else 0.0
     if not (surveyed and at_once):
-        call.run(loss, COMPUTE, scale, streamed, arrays, results)
+        call.run(loss, COMPUTE, scale, streamed, arrays, strided, results)
     value: Any = losses_out
     if call.reduces:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
