@@ -56,18 +56,20 @@ class Exact:
     log = staticmethod(_each(lambda p: -_MP.inf if p == 0 else _MP.log(p)))
     sigmoid = staticmethod(_each(lambda x: 1 / (1 + _MP.exp(-x))))
     softplus = staticmethod(_each(lambda x: _MP.log(1 + _MP.exp(x))))
-    _exp = staticmethod(_each(_MP.exp))
+    exp = staticmethod(_each(_MP.exp))
+    tanh = staticmethod(_each(_MP.tanh))
+    log_plus = staticmethod(_each(lambda x: -_MP.inf if x == -1 else _MP.log(1 + x)))
 
     def log_not(self, p: Any) -> Any:
         return self.log(1 - p)
 
     def log_sum_exp_less(self, x: Any) -> Any:
         """log(sum of exp(x_k)) - x_j for every j."""
-        return self.log(self._exp(x).sum(axis=-1, keepdims=True)) - x
+        return self.log(self.exp(x).sum(axis=-1, keepdims=True)) - x
 
     def softmax(self, x: Any) -> tuple[Any, Any]:
         """p and 1 - p."""
-        exps = self._exp(x)
+        exps = self.exp(x)
         p = exps / exps.sum(axis=-1, keepdims=True)
         return p, 1 - p
 
@@ -76,6 +78,8 @@ class Double:
     """Arrays of float64, and SciPy's functions, which neither overflow nor cancel."""
 
     sigmoid = staticmethod(scipy.special.expit)
+    exp = staticmethod(np.exp)
+    tanh = staticmethod(np.tanh)
 
     def numbers(self, values: Any) -> Any:
         return np.asarray(values).astype(np.float64)
@@ -85,8 +89,11 @@ class Double:
             return np.log(p)
 
     def log_not(self, p: Any) -> Any:
+        return self.log_plus(-p)
+
+    def log_plus(self, x: Any) -> Any:
         with np.errstate(divide="ignore"):
-            return np.log1p(-p)
+            return np.log1p(x)
 
     def softplus(self, x: Any) -> Any:
         return np.logaddexp(0.0, x)
@@ -126,8 +133,9 @@ class Terms(NamedTuple):
 
     `weight` is what a sample adds to the denominator of the mean; a sample that is not `kept` is
     left out. `grad_size` is the sum of the magnitudes of the terms of the gradient, which is what
-    its rounding error is proportional to where terms of both signs meet. `gap` is that of the
-    accuracy contract: the largest |x_j - max x|, by which exponentials amplify rounding.
+    its rounding error is proportional to where terms of both signs meet; `loss_size` and
+    `hess_size` are the same of the others, if they differ from their magnitudes. `gap` is that of
+    the accuracy contract: the largest |x_j - max x|, by which exponentials amplify rounding.
     """
 
     loss: Any
@@ -137,22 +145,180 @@ class Terms(NamedTuple):
     weight: Any
     kept: Any
     gap: Any
+    loss_size: Any = None
+    hess_size: Any = None
 
 
-def _elementwise(loss: Any, grad: Any, hess: Any, grad_size: Any) -> Terms:
+def _elementwise(
+    loss: Any,
+    grad: Any,
+    hess: Any,
+    grad_size: Any = None,
+    gap: Any = 0,
+    loss_size: Any = None,
+    hess_size: Any = None,
+) -> Terms:
     ones = np.ones(np.shape(grad))
-    return Terms(loss, grad, hess + 0 * grad, grad_size, ones, ones == 1, 0 * ones)
+    grad_size = abs(grad) if grad_size is None else grad_size
+    gap = np.asarray(gap).astype(np.float64) * ones
+    hess = hess + 0 * grad
+    return Terms(loss, grad, hess, grad_size, ones, ones == 1, gap, loss_size, hess_size)
 
 
 def squared_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
     r = lib.numbers(y_pred) - lib.numbers(y_true)
-    return _elementwise(r * r, 2 * r, 2, abs(2 * r))
+    return _elementwise(r * r, 2 * r, 2)
 
 
 def absolute_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
     r = lib.numbers(y_pred) - lib.numbers(y_true)
     sign = np.where(r > 0, 1, np.where(r < 0, -1, 0)) + 0 * r
-    return _elementwise(abs(r), sign, 0, abs(sign))
+    return _elementwise(abs(r), sign, 0)
+
+
+def _sign(r: Any) -> Any:
+    return np.where(r > 0, 1, np.where(r < 0, -1, 0)) + 0 * r
+
+
+def huber(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    inside = abs(r) <= loss.delta
+    value = np.where(inside, r * r / 2, loss.delta * (abs(r) - loss.delta / 2))
+    return _elementwise(value, np.where(inside, r, loss.delta * _sign(r)), np.where(inside, 1, 0))
+
+
+def smooth_l1(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    inside = abs(r) < loss.beta
+    beta = loss.beta or 1  # with 0, nothing is inside
+    value = np.where(inside, r * r / (2 * beta), abs(r) - loss.beta / 2)
+    return _elementwise(value, np.where(inside, r / beta, _sign(r)), np.where(inside, 1 / beta, 0))
+
+
+def log_cosh(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    e = lib.exp(-2 * abs(r))
+    value = abs(r) + lib.log((1 + e) / 2)
+    # In float64 this subtracts log(2).
+    size = value if lib is EXACT else 1 + abs(r)
+    return _elementwise(value, lib.tanh(r), 4 * e / (1 + e) ** 2, gap=2 * abs(r), loss_size=size)
+
+
+def quantile(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    q = lib.numbers(loss.q)
+    slope = np.where(r > 0, 1 - q, np.where(r < 0, -q, 0)) + 0 * r
+    return _elementwise(r * slope, slope, 0)
+
+
+def squared_log_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, p = lib.numbers(y_true), lib.numbers(y_pred)
+    d = lib.log_plus(p) - lib.log_plus(y)
+    size = abs(d) if lib is EXACT else lib.log_plus(p) + lib.log_plus(y)
+    return _elementwise(
+        d * d,
+        2 * d / (1 + p),
+        2 * (1 - d) / (1 + p) ** 2,
+        2 * size / (1 + p),
+        loss_size=size**2,
+        hess_size=2 * (1 + size) / (1 + p) ** 2,
+    )
+
+
+def absolute_percentage_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, p = lib.numbers(y_true), lib.numbers(y_pred)
+    size = np.maximum(abs(y), loss.epsilon)
+    return _elementwise(abs(p - y) / size, _sign(p - y) / size, 0)
+
+
+def fair(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    share = abs(r) / loss.c
+    value = loss.c**2 * (share - lib.log_plus(share))
+    size = value if lib is EXACT else loss.c**2 * (share + lib.log_plus(share))
+    return _elementwise(value, r / (1 + share), 1 / (1 + share) ** 2, loss_size=size)
+
+
+def poisson(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, x = lib.numbers(y_true), lib.numbers(y_pred)
+    if loss.log_input:
+        mean, taken = lib.exp(x), y * x
+        return _elementwise(
+            mean - taken, mean - y, mean, mean + y, abs(x), loss_size=mean + abs(taken)
+        )
+    taken = np.where(y == 0, 0, y * lib.log(x))
+    ratio = np.where(y == 0, 0, y / np.where(x == 0, 1, x))
+    hess = ratio / np.where(x == 0, 1, x)
+    return _elementwise(x - taken, 1 - ratio, hess, 1 + ratio, loss_size=x + abs(taken))
+
+
+def gamma(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, x = lib.numbers(y_true), lib.numbers(y_pred)
+    if loss.log_input:
+        ratio = y * lib.exp(-x)
+        return _elementwise(
+            x + ratio, 1 - ratio, ratio, 1 + ratio, abs(x), loss_size=abs(x) + ratio
+        )
+    ratio = y / x
+    return _elementwise(
+        lib.log(x) + ratio,
+        (1 - ratio) / x,
+        (2 * ratio - 1) / x**2,
+        (1 + ratio) / x,
+        loss_size=abs(lib.log(x)) + ratio,
+        hess_size=(2 * ratio + 1) / x**2,
+    )
+
+
+def tweedie(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, x = lib.numbers(y_true), lib.numbers(y_pred)
+    a, b = 2 - lib.numbers(loss.power), lib.numbers(loss.power) - 1
+    mean, taken = lib.exp(a * x), y * lib.exp(-b * x)
+    return _elementwise(
+        mean / a + taken / b, mean - taken, a * mean + b * taken, mean + taken, abs(x)
+    )
+
+
+def hinge(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    s, x = 2 * lib.numbers(y_true) - 1, lib.numbers(y_pred)
+    missing = np.where(s * x < 1, 1 - s * x, 0)
+    grad = np.where(missing > 0, -s, 0)
+    return _elementwise(missing, grad, 0, loss_size=1 + abs(s * x))
+
+
+def squared_hinge(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    s, x = 2 * lib.numbers(y_true) - 1, lib.numbers(y_pred)
+    missing, size = np.where(s * x < 1, 1 - s * x, 0), 1 + abs(s * x)
+    hess = np.where(missing > 0, 2 * s * s, 0)
+    return _elementwise(missing**2, -2 * s * missing, hess, 2 * abs(s) * size, loss_size=size**2)
+
+
+def exponential(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, x = lib.numbers(y_true), lib.numbers(y_pred)
+    a, b = y * lib.exp(-x), (1 - y) * lib.exp(x)
+    return _elementwise(a + b, b - a, a + b, a + b, abs(x))
+
+
+def binary_focal(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    y, x = lib.numbers(y_true), lib.numbers(y_pred)
+    alpha = lib.numbers(1 if loss.alpha is None else loss.alpha)
+    w_a, w_b = alpha * y, (1 if loss.alpha is None else 1 - alpha) * (1 - y)
+    g = lib.numbers(loss.gamma)
+    p, q, a, b = lib.sigmoid(x), lib.sigmoid(-x), lib.softplus(-x), lib.softplus(x)
+    from_a, from_b = w_a * lib.exp(-g * b), w_b * lib.exp(-g * a)
+    grad = from_b * (p + g * q * b) - from_a * (q + g * p * a)
+    hess_a = p * q * (1 + 2 * g) + (g * p - q) * g * p * a
+    hess_b = p * q * (1 + 2 * g) + (g * q - p) * g * q * b
+    size_a = p * q * (1 + 2 * g) + (g * p + q) * g * p * a
+    size_b = p * q * (1 + 2 * g) + (g * q + p) * g * q * b
+    return _elementwise(
+        from_a * a + from_b * b,
+        grad,
+        from_a * hess_a + from_b * hess_b,
+        from_a * (q + g * p * a) + from_b * (p + g * q * b),
+        (1 + loss.gamma) * abs(x),
+        hess_size=from_a * size_a + from_b * size_b,
+    )
 
 
 def _floored(log_p: Any, p: Any, floor: float) -> tuple[Any, Any]:
@@ -302,15 +468,24 @@ def expect(
     kept = terms.kept & (weight != 0)
     weight = lib.numbers(np.where(kept, weight, 0.0))
 
+    def size_of(size: Any, of: Any) -> Any:
+        return abs(of) if size is None else size
+
     losses = np.where(kept, weight * terms.loss, 0)
+    losses_size = np.where(kept, weight * size_of(terms.loss_size, terms.loss), 0)
     denominator = 1
     if reduction == "mean":
         denominator = (weight * terms.weight).sum() if normalizer is None else normalizer
     factor = (weight / denominator).reshape(per_sample)
     kept_elements = kept.reshape(per_sample)
-    grad, grad_size, hess = (
+    grad, grad_size, hess, hess_size = (
         np.where(kept_elements, part * factor, 0)
-        for part in (terms.grad, terms.grad_size, terms.hess)
+        for part in (
+            terms.grad,
+            terms.grad_size,
+            terms.hess,
+            size_of(terms.hess_size, terms.hess),
+        )
     )
 
     a = arithmetic(case.loss, y_true, y_pred).name
@@ -320,7 +495,7 @@ def expect(
     width = math.prod(shape[len(samples) :])
     # Underflow: each exponential may be off by one smallest number.
     tiny = (8 + width) * _SMALLEST[a]
-    losses_error = allowed * abs(losses) + tiny * (1 + weight)
+    losses_error = allowed * losses_size + tiny * (1 + weight)
     allowed = allowed.reshape(per_sample)
     stored_error = 2 * u + _ROUNDING[stored]
     tiny_here = tiny * (1 + abs(factor)) + 0.51 * _SMALLEST[stored]
@@ -332,7 +507,7 @@ def expect(
         grad,
         allowed * grad_size + stored_error * abs(grad) + tiny_here,
         hess,
-        2 * allowed * abs(hess) + stored_error * abs(hess) + tiny_here,
+        2 * allowed * hess_size + stored_error * abs(hess) + tiny_here,
     )
 
 
@@ -395,6 +570,28 @@ def probability_data(
 
 def logit_data(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
     return _binary_labels(rng, shape, dtype), rng.normal(scale=5.0, size=shape).astype(dtype)
+
+
+def score_data(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """Scores whose exponentials float16 can hold."""
+    labels, scores = logit_data(rng, shape, dtype)
+    return labels, np.clip(scores, -6, 6).astype(dtype)
+
+
+def positive_data(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """Amounts above 0, in multiples of 1/8, and predictions above 0."""
+    y_true = rng.integers(1, 40, shape) / 8
+    return y_true.astype(dtype), (rng.gamma(2.0, 1.5, shape) + 2.0**-8).astype(dtype)
+
+
+def count_data(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """Counts, and logarithms of their means."""
+    return rng.poisson(2.0, shape).astype(dtype), rng.normal(scale=1.5, size=shape).astype(dtype)
+
+
+def mean_data(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """Counts, and means."""
+    return rng.poisson(2.0, shape).astype(dtype), positive_data(rng, shape, dtype)[1]
 
 
 def class_ids(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -547,9 +744,42 @@ def _like(case: Case, suffix: str, labels: Labels | None = None, **options: Any)
     )
 
 
+FOCAL = Case("focal", fl.binary_focal, logit_data, binary_focal)
+POISSON = Case("poisson", fl.poisson, count_data, poisson)
+GAMMA = Case("gamma", fl.gamma, positive_data, gamma)
+# The rest of the family: losses of independent elements.
+FAMILY = [
+    Case("huber", fl.huber, real_data, huber),
+    Case("huber_2", fl.Huber(delta=2.5), real_data, huber),
+    Case("smooth_l1", fl.smooth_l1, real_data, smooth_l1),
+    Case("smooth_l1_2", fl.SmoothL1(beta=2.0), real_data, smooth_l1),
+    Case("smooth_l1_0", fl.SmoothL1(beta=0), real_data, smooth_l1),
+    Case("log_cosh", fl.log_cosh, real_data, log_cosh),
+    Case("quantile", fl.quantile, real_data, quantile),
+    Case("quantile_high", fl.Quantile(q=0.875), real_data, quantile),
+    Case("quantile_1", fl.Quantile(q=1), real_data, quantile),
+    Case("squared_log", fl.msle, positive_data, squared_log_error),
+    Case("percentage", fl.mape, real_data, absolute_percentage_error),
+    Case("fair", fl.fair, real_data, fair),
+    Case("fair_2", fl.Fair(c=0.25), real_data, fair),
+    POISSON,
+    Case("poisson_mean", fl.Poisson(log_input=False), mean_data, poisson),
+    GAMMA,
+    Case("gamma_mean", fl.Gamma(log_input=False), positive_data, gamma),
+    Case("tweedie", fl.tweedie, count_data, tweedie),
+    Case("tweedie_high", fl.Tweedie(power=1.75), count_data, tweedie),
+    Case("hinge", fl.hinge, logit_data, hinge),
+    Case("squared_hinge", fl.squared_hinge, logit_data, squared_hinge),
+    Case("exponential", fl.exponential, score_data, exponential),
+    FOCAL,
+    Case("focal_0", fl.BinaryFocal(gamma=0), logit_data, binary_focal),
+    Case("focal_all", fl.BinaryFocal(gamma=1.5, alpha=0.25), logit_data, binary_focal),
+]
+
 CASES = [
     SQUARED,
     ABSOLUTE,
+    *FAMILY,
     BINARY,
     _like(BINARY, "bare", log_floor=-math.inf),
     _like(BINARY, "floor_2", log_floor=-2.0),

@@ -207,6 +207,22 @@ def test_float64_against_mpmath(name):
     assert largest[0] <= 2.0, f"{name} errs by {largest[0]} ulp at {largest[1]!r}"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_less_log1p_against_mpmath(dtype):
+    """x - log(1 + x), which may err a little more, and in no place loses its digits."""
+    rng = np.random.default_rng(7)
+    x = np.concatenate([rng.uniform(0, 4, 10_000), 2.0 ** rng.uniform(-60, 60, 10_000)])
+    x = np.concatenate([x.astype(dtype), around(0.5, rng).astype(dtype)])
+    results = apply(scalar.less_log1p, x)
+    with mpmath.workprec(250):
+        for argument, result in zip(x.tolist(), results.tolist(), strict=True):
+            exact = mpmath.mpf(argument) - mpmath.log1p(mpmath.mpf(argument))
+            error = abs(mpmath.mpf(result) - exact) / abs(exact) if exact else abs(result)
+            assert error <= 4.5 * np.finfo(dtype).eps, f"less_log1p({argument!r}) is {result}"
+    special = np.array([0.0, INF, NAN], dtype)
+    np.testing.assert_array_equal(apply(scalar.less_log1p, special), special)
+
+
 # -------------------------------------------------------------------------------------------------
 # Special values, plain Python, and what the compiler made of it
 

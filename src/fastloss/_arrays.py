@@ -292,6 +292,11 @@ def report_range(
     """Raise ValueError for the first number in [start, stop) that is outside the limits."""
     part = _float64(array, start, stop)
     value, place = _first(part, (part < limits[0]) | (part > limits[1]), start, array.shape)
+    if limits[1] == np.inf:
+        raise ValueError(
+            f"{name}{place} is {value}, but this loss takes {limits[0]:g} and more: check that it "
+            "is the one you want for such numbers, or clip them yourself"
+        )
     raise ValueError(
         f"{name}{place} is {value}, but must lie between {limits[0]:g} and {limits[1]:g}: "
         "check that probabilities were not given as logits or per cent, or clip them yourself"

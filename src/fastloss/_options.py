@@ -29,6 +29,18 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf) -> N
         raise ValueError(f"{name} is {value}, but must be {limits}")
 
 
+def check_positive(name: str, value: Any) -> None:
+    """Whether an option is a number above 0, and finite."""
+    check_number(name, value, 0.0)
+    if value == 0:
+        raise ValueError(f"{name} is {value}, but must be positive")
+
+
+def check_switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+
+
 def check_integer(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}")

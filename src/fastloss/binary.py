@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ._options import check_number
-from .kernels.scalar import exp_of_gap, log, log1p, log1p_of_share
+from .kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share
 from .loss import ElementwiseLoss
 
 
@@ -115,5 +115,168 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
         return loss, grad if y_pred > 0 else -grad, total * (e * larger * larger)
 
 
+@dataclass(frozen=True)
+class BinaryFocal(ElementwiseLoss):
+    """Cross-entropy of labels y in [0, 1] and logits x that looks away from what is easy.
+
+        loss     = alpha y q^gamma log(1 + exp(-x)) + (1 - alpha) (1 - y) p^gamma log(1 + exp(x))
+        gradient = alpha y q^gamma (-q - gamma p log(1 + exp(-x)))
+                   + (1 - alpha) (1 - y) p^gamma (p + gamma q log(1 + exp(x)))
+
+    with p = sigmoid(x) and q = sigmoid(-x). `alpha` is the weight of positive labels, that of the
+    negative ones being 1 - alpha; None weighs both by 1. With `gamma=0` and no `alpha` it is
+    `BinaryCrossEntropyWithLogits`.
+
+    Ready made: `binary_focal`, with gamma = 2.
+
+    >>> import fastloss as fl
+    >>> loss, grad = fl.binary_focal.value_and_grad([1, 0], [3.0, 0.0])
+    >>> round(loss, 12), grad.round(6)
+    (0.086698039232, array([-0.000157,  0.149143]))
+
+    Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+    """
+
+    gamma: float = 2.0
+    alpha: float | None = None
+
+    names = ("y_true", "logits")
+    y_true_range = (0.0, 1.0)
+    y_true_widens = False
+    derived = ("positive", "negative")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("gamma", self.gamma, 0.0)
+        if self.alpha is not None:
+            check_number("alpha", self.alpha, 0.0, 1.0)
+
+    # The weights of the two labels.
+
+    @property
+    def positive(self) -> float:
+        return 1.0 if self.alpha is None else self.alpha
+
+    @property
+    def negative(self) -> float:
+        return 1.0 if self.alpha is None else 1.0 - self.alpha
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        size = abs(y_pred)
+        e = exp_of_gap(-size)
+        larger = 1 / (1 + e)
+        smaller = e * larger
+        p = larger if y_pred > 0 else smaller
+        q = smaller if y_pred > 0 else larger
+        log_sum = log1p_of_share(e)
+        # -log(p) and -log(q)
+        a = log_sum + (size if y_pred < 0 else 0)
+        b = log_sum + (size if y_pred > 0 else 0)
+        weight_a, weight_b = self.positive * y_true, self.negative * (1 - y_true)
+        # q and p to the power of gamma.
+        from_a = weight_a * exp(-self.gamma * b) if self.gamma != 0 else weight_a
+        from_b = weight_b * exp(-self.gamma * a) if self.gamma != 0 else weight_b
+        loss = _share(from_a, a) + _share(from_b, b)
+        turn_a = self.gamma * _share(p, a)
+        turn_b = self.gamma * _share(q, b)
+        grad = from_b * (p + turn_b) - from_a * (q + turn_a)
+        # The derivatives of -q - gamma p a and of q^gamma, and as much for the other label.
+        hess_a = p * q * (1 + 2 * self.gamma) + (self.gamma * p - q) * turn_a
+        hess_b = p * q * (1 + 2 * self.gamma) + (self.gamma * q - p) * turn_b
+        return loss, grad, from_a * hess_a + from_b * hess_b
+
+
+@dataclass(frozen=True)
+class Hinge(ElementwiseLoss):
+    """What is missing from a margin of 1 between scores x and the decision, for labels in [0, 1].
+
+        loss     = max(0, 1 - s x),     s = 2 y - 1
+        gradient = -s where 1 - s x > 0, else 0
+        hessian  = 0
+
+    A label of 0 stands for s = -1; if yours are -1 and 1, pass (y_true + 1) / 2.
+
+    Ready made: `hinge`.
+
+    >>> import fastloss as fl
+    >>> fl.hinge.value_and_grad([1, 0, 0], [0.5, 0.5, -3.0])
+    (0.6666666666666666, array([-0.33333333,  0.33333333,  0.        ]))
+
+    Source: C. Cortes and V. Vapnik, Support-Vector Networks (1995).
+    """
+
+    cost: ClassVar[int] = 1
+
+    y_true_range = (0.0, 1.0)
+    y_true_widens = False
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        s = 2 * y_true - 1
+        missing = 1 - _share(s, y_pred)
+        # NaN is neither, and passes through.
+        slope = -s if missing > 0 else 0 if missing <= 0 else missing
+        return 0 if missing < 0 else missing, slope, 0
+
+
+@dataclass(frozen=True)
+class SquaredHinge(ElementwiseLoss):
+    """The square of `Hinge`.
+
+        loss     = m^2,         m = max(0, 1 - s x),     s = 2 y - 1
+        gradient = -2 s m
+        hessian  = 2 s^2 where m > 0, else 0
+
+    Labels are those of `Hinge`. Ready made: `squared_hinge`.
+
+    >>> import fastloss as fl
+    >>> fl.squared_hinge.value_and_grad([1, 0, 0], [0.5, 0.5, -3.0])
+    (0.8333333333333334, array([-0.33333333,  1.        ,  0.        ]))
+
+    Source: as for `Hinge`.
+    """
+
+    cost: ClassVar[int] = 1
+
+    y_true_range = (0.0, 1.0)
+    y_true_widens = False
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        s = 2 * y_true - 1
+        missing = 1 - _share(s, y_pred)
+        missing = 0 if missing < 0 else missing
+        return missing * missing, -2 * s * missing, 2 * s * s if missing > 0 else 0
+
+
+@dataclass(frozen=True)
+class Exponential(ElementwiseLoss):
+    """The loss that AdaBoost minimises, for scores x and labels y in [0, 1].
+
+        loss     = y exp(-x) + (1 - y) exp(x)
+        gradient = (1 - y) exp(x) - y exp(-x)
+        hessian  = the loss
+
+    For labels 0 and 1 this is exp(-s x) with s = 2 y - 1. Ready made: `exponential`.
+
+    >>> import fastloss as fl
+    >>> fl.exponential.value_and_grad([1, 0], [0.0, 0.0])
+    (1.0, array([-0.5,  0.5]))
+
+    Source: Y. Freund and R. E. Schapire, A Decision-Theoretic Generalization of On-Line Learning
+    (1997).
+    """
+
+    y_true_range = (0.0, 1.0)
+    y_true_widens = False
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        positive = _share(y_true, exp(-y_pred))
+        negative = _share(1 - y_true, exp(y_pred))
+        return positive + negative, negative - positive, positive + negative
+
+
 binary_cross_entropy = BinaryCrossEntropy()
 binary_cross_entropy_with_logits = BinaryCrossEntropyWithLogits()
+binary_focal = BinaryFocal()
+hinge = Hinge()
+squared_hinge = SquaredHinge()
+exponential = Exponential()

@@ -243,6 +243,9 @@ def _neutral(value: float) -> bool:
 class ScalarLoss(Loss):
     """A loss that is defined by one scalar function and its numeric options."""
 
+    # Properties that the scalar function reads besides the options: numbers that follow from them.
+    derived: ClassVar[tuple[str, ...]] = ()
+
     @abstractmethod
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
         """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
@@ -250,7 +253,8 @@ class ScalarLoss(Loss):
     @cached_property
     def _parameters(self) -> dict[str, bool | int | float]:
         """The options that compiled code knows: first those that it is told at each call."""
-        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        names = (*(option.name for option in fields(self)), *self.derived)
+        options = {name: getattr(self, name) for name in names}
         known = [item for item in options.items() if isinstance(item[1], (bool, int, float))]
         return dict(sorted(known, key=lambda item: _neutral(item[1])))
 
@@ -328,10 +332,11 @@ class ElementwiseLoss(ScalarLoss):
 
     for two numbers, with derivatives by `y_pred`. The function is compiled, in float32 and in
     float64; a number written in it takes the precision of the data, as in NumPy. `self` has the
-    options that are numbers or switches. Call `exp`, `log`, `log1p`, `sigmoid` and `softplus` from
-    `fastloss.scalar`, which compile to SIMD code; those of `math` work and are several times
-    slower. Set `y_true_range` and `y_pred_range` if only some numbers make sense.
-    `check_gradient()` compares the derivatives with finite differences.
+    options that are numbers or switches, and the properties that the class names in `derived`. Call
+    `exp`, `log`, `log1p`, `sigmoid` and `softplus` from `fastloss.scalar`, which compile to SIMD
+    code; those of `math` work and are several times slower. Set `y_true_range` and `y_pred_range`
+    if only some numbers make sense. `check_gradient()` compares the derivatives with finite
+    differences.
 
     >>> from dataclasses import dataclass
     >>> import fastloss as fl

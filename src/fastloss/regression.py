@@ -1,9 +1,14 @@
 """Losses of real numbers."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ._options import check_number, check_positive, check_switch
+from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p
 from .loss import ElementwiseLoss
+
+_LN2 = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,376 @@ class AbsoluteError(ElementwiseLoss):
         return abs(r), sign, 0
 
 
+@dataclass(frozen=True)
+class Huber(ElementwiseLoss):
+    """Half the squared difference r = y_pred - y_true up to `delta`, and linear beyond.
+
+        loss     = r^2 / 2                      if |r| <= delta
+                   delta (|r| - delta / 2)      otherwise
+        gradient = r, clipped to [-delta, delta]
+        hessian  = 1 if |r| <= delta, else 0
+
+    Ready made: `huber`.
+
+    >>> import fastloss as fl
+    >>> fl.huber.value_and_grad([0.0, 0.0], [0.5, -3.0])
+    (1.3125, array([ 0.25, -0.5 ]))
+
+    Source: P. J. Huber, Robust Estimation of a Location Parameter (1964).
+    """
+
+    delta: float = 1.0
+
+    cost: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("delta", self.delta)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        # NaN is on neither side of a limit, and passes through.
+        inner = self.delta if r > self.delta else -self.delta if r < -self.delta else r
+        return inner * (r - inner / 2), inner, 1 if inner == r else 0
+
+
+@dataclass(frozen=True)
+class SmoothL1(ElementwiseLoss):
+    """`Huber` divided by its limit: as steep as the absolute error, and round within `beta`.
+
+        loss     = r^2 / (2 beta)               if |r| < beta, with r = y_pred - y_true
+                   |r| - beta / 2               otherwise
+        gradient = r / beta, clipped to [-1, 1]
+        hessian  = 1 / beta if |r| < beta, else 0
+
+    With `beta=0` it is the absolute error.
+
+    Ready made: `smooth_l1`.
+
+    >>> import fastloss as fl
+    >>> fl.smooth_l1.value_and_grad([0.0, 0.0], [0.5, -3.0])
+    (1.3125, array([ 0.25, -0.5 ]))
+
+    Source: R. Girshick, Fast R-CNN (2015).
+    """
+
+    beta: float = 1.0
+
+    cost: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta", self.beta, 0.0)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        size = abs(r)
+        sign = 1 if r > 0 else -1 if r < 0 else r * 0
+        inside = size < self.beta
+        slope = r / self.beta if inside else sign
+        loss = r * slope / 2 if inside else size - self.beta / 2
+        return loss, slope, 1 / self.beta if inside else 0
+
+
+@dataclass(frozen=True)
+class LogCosh(ElementwiseLoss):
+    """The logarithm of the hyperbolic cosine of r = y_pred - y_true: r^2 / 2, then |r| - log(2).
+
+        loss     = log(cosh(r))
+        gradient = tanh(r)
+        hessian  = 1 / cosh(r)^2
+
+    Ready made: `log_cosh`.
+
+    >>> import fastloss as fl
+    >>> round(fl.log_cosh([0.0, 0.0], [1e-4, 1000.0]), 12)
+    499.65342641222
+
+    Source: R. Neuneier and H. G. Zimmermann, How to Train Neural Networks (1998).
+    """
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        size = abs(r)
+        power, rest = exp_of_minus(2 * size)
+        e = power + rest
+        slope = ((1 - power) - rest) / (1 + e)  # tanh(|r|), and 1 - e keeps its digits
+        # Small numbers from 1 - tanh^2, and others, where that cancels, as |r| + log((1 + e) / 2).
+        small = size < 1
+        log_term = log1p(-slope * slope if small else e)
+        loss = -log_term / 2 if small else size - _LN2 + log_term
+        sech = 2 / (1 + e)
+        return loss, slope if r > 0 else -slope, e * sech * sech
+
+
+@dataclass(frozen=True)
+class Quantile(ElementwiseLoss):
+    """The pinball loss, which the `q` quantile of the truth minimises; r = y_pred - y_true.
+
+        loss     = (1 - q) r    if r > 0
+                   -q r         otherwise
+        gradient = 1 - q if r > 0, -q if r < 0, 0 at the kink
+        hessian  = 0
+
+    Ready made: `quantile`, with q = 1/2: half the absolute error.
+
+    >>> import fastloss as fl
+    >>> fl.Quantile(q=0.9).value_and_grad([0.0, 0.0], [1.0, -1.0])
+    (0.5, array([ 0.05, -0.45]))
+
+    Source: R. Koenker and G. Bassett, Regression Quantiles (1978).
+    """
+
+    q: float = 0.5
+
+    cost: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("q", self.q, 0.0, 1.0)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        slope = 1 - self.q if r > 0 else -self.q if r < 0 else r * 0
+        return r * slope if slope != 0 else 0, slope, 0
+
+
+@dataclass(frozen=True)
+class SquaredLogError(ElementwiseLoss):
+    """The squared difference of the logarithms of 1 + prediction and 1 + truth, both at least -1.
+
+        loss     = d^2,                    d = log(1 + y_pred) - log(1 + y_true)
+        gradient = 2 d / (1 + y_pred)
+        hessian  = 2 (1 - d) / (1 + y_pred)^2
+
+    Ready made: `msle`.
+
+    >>> import fastloss as fl
+    >>> round(fl.msle([3.0, 5.0, 2.5, 7.0], [2.5, 5.0, 4.0, 8.0]), 12)
+    0.039730122985
+
+    Source: the Root Mean Squared Logarithmic Error of forecasting competitions.
+    """
+
+    y_true_range = (-1.0, math.inf)
+    y_pred_range = (-1.0, math.inf)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        # log((1 + larger) / (1 + smaller)), of a number that is at least 1: nothing cancels.
+        size = log1p(abs(r) / (1 + (y_true if r > 0 else y_pred)))
+        d = size if r > 0 else -size
+        inverse = 1 / (1 + y_pred)
+        # An infinite prediction has an infinite d, and no slope.
+        slope = 2 * d * inverse if inverse != 0 else 0
+        return d * d, slope, 2 * (1 - d) * inverse * inverse if inverse != 0 else 0
+
+
+@dataclass(frozen=True)
+class AbsolutePercentageError(ElementwiseLoss):
+    """The absolute difference of prediction and truth as a share of the truth, not in per cent.
+
+        loss     = |y_pred - y_true| / max(|y_true|, epsilon)
+        gradient = sign(y_pred - y_true) / max(|y_true|, epsilon), 0 at the kink
+        hessian  = 0
+
+    `epsilon` keeps a truth of 0 from dividing by 0; its default is the distance from 1 to the next
+    float64.
+
+    Ready made: `mape`.
+
+    >>> import fastloss as fl
+    >>> fl.mape([2.0, -4.0], [3.0, -3.0])
+    0.375
+
+    Source: S. Makridakis, Accuracy measures: theoretical and practical concerns (1993).
+    """
+
+    epsilon: float = 2.0**-52
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("epsilon", self.epsilon)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        size = abs(y_true)
+        inverse = 1 / (self.epsilon if size < self.epsilon else size)
+        sign = 1 if r > 0 else -1 if r < 0 else r * 0
+        return abs(r) * inverse, sign * inverse, 0
+
+
+@dataclass(frozen=True)
+class Fair(ElementwiseLoss):
+    """Half the squared difference r = y_pred - y_true near 0, nearly linear far beyond `c`.
+
+        loss     = c^2 (|r| / c - log(1 + |r| / c))
+        gradient = r / (1 + |r| / c)
+        hessian  = 1 / (1 + |r| / c)^2
+
+    Ready made: `fair`.
+
+    >>> import fastloss as fl
+    >>> round(fl.fair([0.0], [1.0]), 12)
+    0.30685281944
+
+    Source: R. C. Fair, On the Robust Estimation of Econometric Models (1974).
+    """
+
+    c: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("c", self.c)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        share = abs(r) / self.c
+        inverse = 1 / (1 + share)
+        # r / (1 + share), also where both are infinite.
+        slope = 1 / (1 / r + (1 / self.c if r > 0 else -1 / self.c))
+        return self.c * self.c * less_log1p(share), slope, inverse * inverse
+
+
+@dataclass(frozen=True)
+class _Counts(ElementwiseLoss):
+    """What the losses of counts and amounts share: predictions may be the mean or its logarithm."""
+
+    log_input: bool = True
+
+    y_true_range = (0.0, math.inf)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_switch("log_input", self.log_input)
+
+    @property
+    def y_pred_range(self) -> tuple[float, float]:  # type: ignore[override]
+        return (-math.inf, math.inf) if self.log_input else self.y_true_range
+
+
+@dataclass(frozen=True)
+class Poisson(_Counts):
+    """The negative log-likelihood of counts y >= 0, without its constant; x is the log of the mean.
+
+        loss     = exp(x) - y x
+        gradient = exp(x) - y
+        hessian  = exp(x)
+
+    With `log_input=False`, y_pred is the mean m >= 0 itself:
+
+        loss     = m - y log(m)
+        gradient = 1 - y / m
+        hessian  = y / m^2
+
+    Ready made: `poisson`.
+
+    >>> import fastloss as fl
+    >>> fl.poisson.value_and_grad([3.0, 0.0], [0.0, 0.0])
+    (1.0, array([-1. ,  0.5]))
+
+    Source: P. McCullagh and J. A. Nelder, Generalized Linear Models (1989).
+    """
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        if self.log_input:
+            mean = exp(y_pred)
+            # A count of 0 takes nothing, even of an infinite logarithm, and none much of a mean
+            # that is infinite.
+            taken = y_true * y_pred if y_true != 0 else 0
+            return mean - taken if mean < math.inf else mean, mean - y_true, mean
+        # With a count of 0 it is the mean itself, be that 0; `less` is 0, or NaN.
+        less = 0 if y_pred == y_pred else y_pred
+        ratio = y_true / y_pred if y_true != 0 else less
+        taken = y_true * log(y_pred) if y_true != 0 else less
+        return y_pred - taken, 1 - ratio, ratio / y_pred if y_true != 0 else less
+
+
+@dataclass(frozen=True)
+class Gamma(_Counts):
+    """Half the deviance of amounts y > 0, without its constant; x is the log of the mean.
+
+        loss     = x + y exp(-x)
+        gradient = 1 - y exp(-x)
+        hessian  = y exp(-x)
+
+    With `log_input=False`, y_pred is the mean m >= 0 itself:
+
+        loss     = log(m) + y / m
+        gradient = (1 - y / m) / m
+        hessian  = (2 y / m - 1) / m^2
+
+    Ready made: `gamma`.
+
+    >>> import fastloss as fl
+    >>> fl.gamma.value_and_grad([2.0, 0.5], [0.0, 0.0])
+    (1.25, array([-0.5 ,  0.25]))
+
+    Source: as for `Poisson`.
+    """
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        less = 0 if y_pred == y_pred else y_pred  # 0, or NaN
+        inverse = exp(-y_pred) if self.log_input else 1 / y_pred
+        ratio = y_true * inverse if y_true != 0 else less
+        log_mean = y_pred if self.log_input else log(y_pred)
+        # The ratio grows faster than the logarithm falls.
+        loss = log_mean + ratio if ratio < math.inf else ratio
+        if self.log_input:
+            return loss, 1 - ratio, ratio
+        return loss, (1 - ratio) * inverse, (2 * ratio - 1) * inverse * inverse
+
+
+@dataclass(frozen=True)
+class Tweedie(ElementwiseLoss):
+    """Half the deviance of amounts y >= 0 of which many are 0, without its constant.
+
+    With x the logarithm of the mean and p = `power` between 1 and 2,
+
+        loss     = exp((2 - p) x) / (2 - p) + y exp((1 - p) x) / (p - 1)
+        gradient = exp((2 - p) x) - y exp((1 - p) x)
+        hessian  = (2 - p) exp((2 - p) x) + (p - 1) y exp((1 - p) x)
+
+    Without the terms that do not depend on x, p = 1 would be `Poisson` and p = 2 `Gamma`: use
+    those.
+
+    Ready made: `tweedie`, with p = 1.5.
+
+    >>> import fastloss as fl
+    >>> fl.tweedie.value_and_grad([3.0, 0.0], [0.0, 0.0])
+    (5.0, array([-1. ,  0.5]))
+
+    Source: B. Jørgensen, Exponential Dispersion Models (1987).
+    """
+
+    power: float = 1.5
+
+    y_true_range = (0.0, math.inf)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("power", self.power, 1.0, 2.0)
+        if self.power in (1, 2):
+            other = "Poisson" if self.power == 1 else "Gamma"
+            raise ValueError(f"power is {self.power:g}: use {other}(), which this would be")
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        a, b = 2 - self.power, self.power - 1
+        mean = exp(a * y_pred)
+        taken = y_true * exp(-b * y_pred) if y_true != 0 else 0
+        return mean / a + taken / b, mean - taken, a * mean + b * taken
+
+
 mse = SquaredError()
 sse = sum_squared_error = SquaredError(reduction="sum")
 mae = AbsoluteError()
+huber = Huber()
+smooth_l1 = SmoothL1()
+log_cosh = LogCosh()
+quantile = Quantile()
+msle = SquaredLogError()
+mape = AbsolutePercentageError()
+fair = Fair()
+poisson = Poisson()
+gamma = Gamma()
+tweedie = Tweedie()
