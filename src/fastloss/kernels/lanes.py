@@ -16,7 +16,8 @@ from .rowwise import GROUP, rowwise
 from .softmax import SUMS, formulas
 from .tiles import fill, put
 
-# The most classes that are computed in this way.
+# The most classes that are computed in this way: 100 take 27 ns a row of float32, and 38 along the
+# row; 128 take 36 and 35, and the gradient 57 and 53.
 FEW = 112
 
 
@@ -225,6 +226,7 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
             decode_rows(decode_true, rows.y_true, scratch.rows)
             to_lanes(scratch.rows, c, labels)
         source = scratch.rows
+        # Squares reach over the end of the last row, so something must lie behind it.
         if as_stored and rows.y_pred.size == GROUP * c and rows.n_behind >= side:
             source = rows.y_pred
         else:

@@ -10,9 +10,11 @@ without the 1 and so keeps its digits when the model is confident:
 The mass of a class is its class weight times its label, the label being smoothed if asked.
 
 This file has the formulas, and the loops for rows of many classes, where SIMD goes along the row.
-For few classes it goes across rows: see `lanes.py`. A group of rows is computed in three steps:
-what each row adds up to, one row at a time (`Sums`); all that is done once for a row, for the whole
-group (`finish`); the derivatives, again row by row.
+For few classes it goes across rows: see `lanes.py`. A group of rows is computed in four steps: the
+largest number of each row; what each row adds up to (`Sums`); all that is done once for a row, for
+the whole group (`finish`); the derivatives, again row by row. In each step one row does not wait
+for another, and the processor begins a row before it has ended the last: with maximum and sum of a
+row together, 300 classes took 116 ns instead of 78.
 """
 
 from typing import Any, NamedTuple
@@ -32,7 +34,8 @@ CHUNK = 1 << 9
 # Rows of up to so many classes keep their exponentials for the gradient. Longer ones compute them
 # again: for 32,768 classes 50 ms against 54 to bring them back from the second-level cache.
 KEPT = 1 << 13
-# Numbers, about, of the rows of a group: half of the first-level cache for those kept.
+# Numbers, about, of the rows of a group: they, their exponentials and the next group, which is
+# fetched meanwhile, fill the first-level cache.
 TOGETHER = 1 << 12
 # Derivatives of longer rows are written in parts of this size.
 WRITTEN = 1 << 11
@@ -40,10 +43,11 @@ WRITTEN = 1 << 11
 # exponentials are summed.
 SEGMENT = 1 << 15
 # Loops run over a multiple of this where they can: the four vectors of 16 that LLVM takes at a
-# time. It computes what is left one by one: 40 of 1,000 classes cost a third of the row.
+# time. It computes what is left one by one: 40 of 1,000 classes cost a third of the row. So the
+# last step of a row reaches back over numbers that were there before.
 STEP = 64
-# Rows that are finished together.
-LANES = 16
+# Rows are finished so many at a time.
+RUN = 16
 
 
 class Sums(NamedTuple):
@@ -136,7 +140,7 @@ def formulas(form: Form, class_weighted: bool, smoothed: bool) -> Formulas:
 
     def finish(sums: Any, weights: Any, scale: Any, losses: Any, n_rows: Any) -> None:
         """All that is done once for a row, with SIMD over the group."""
-        n = (n_rows + (LANES - 1)) & -LANES
+        n = (n_rows + (RUN - 1)) & -RUN
         finish_losses(sums.largest, sums.rest, sums.maxima, sums.gaps, sums.masses, losses, n)
         if with_grad:
             finish_factors(
