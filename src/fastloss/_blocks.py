@@ -17,9 +17,10 @@ from .kernels.rowwise import GROUP
 # Up to this many elements of squared error one thread is faster than handing out the work: to wake
 # two idle cores takes some 45 us. Losses that cost more per element need fewer.
 SERIAL = 1 << 20
-# Elements of a task, at most: few enough that threads end together and Ctrl-C is answered soon.
-# Strided arrays are copied task by task, so theirs fit into the cache.
-TASK = 1 << 18
+# Elements of a task, at most: few enough that threads end together and Ctrl-C is answered soon, and
+# so many that they seldom wait for each other's Python between two (with a quarter of it, squared
+# errors take 5% longer). Strided arrays are copied task by task, so theirs fit into the cache.
+TASK = 1 << 20
 STRIDED_TASK = 1 << 15
 # Tasks for each thread, at least, if there are so many blocks: then threads that start late, or are
 # interrupted, take fewer.

@@ -58,7 +58,7 @@ class Loss(ABC):
     block_size: ClassVar[int]
     # How many times as long an element takes as one of squared error, about; from it follows
     # whether a call has enough to do for several threads.
-    cost: ClassVar[int] = 4
+    cost: ClassVar[int] = 2
     # The class id whose rows are left out.
     _ignore_index: ClassVar[int | None] = None
 

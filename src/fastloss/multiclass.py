@@ -69,7 +69,7 @@ class CrossEntropy(RowwiseLoss):
     ignore_index: int | None = None
 
     names = ("labels", "logits")
-    cost = 2
+    cost = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
