@@ -425,6 +425,8 @@ def test_a_busy_pool_is_not_waited_for():
 def test_interrupt_during_a_long_call():
     python("""
         import signal
+        # Whoever runs these tests in the background may have switched it off.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         t.set_num_threads(2)
         inside = [0] * 20_000
         def task(i):
@@ -450,6 +452,8 @@ def test_interrupt_during_a_long_call():
 def test_interrupted_again_and_again_while_waiting_for_a_worker():
     python("""
         import signal
+        # Whoever runs these tests in the background may have switched it off.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         t.set_num_threads(2)
         barrier = threading.Barrier(2)
         ended = []
