@@ -14,7 +14,7 @@ from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-from .bits import LINE_BYTES, SQUARE_BYTES
+from .bits import INTERLEAVED, LINE_BYTES, SQUARE_BYTES
 
 _WIDTH_TWIN: dict[Any, Any] = {
     types.float32: types.int32,
@@ -206,8 +206,8 @@ def disjoint(typingctx: Any) -> Any:
 
 
 # Of a function whose loops are `interleaved`: LLVM is told in `compilers.py`, as the loops are not
-# complete before the function is.
-INTERLEAVED_MARK = '"fastloss-interleaved"'
+# complete before the function is. The number is in it for the fingerprint.
+INTERLEAVED_MARK = f'"fastloss-interleaved"="{INTERLEAVED}"'
 
 
 @intrinsic
