@@ -18,8 +18,23 @@ def _floored(log_p: Any, floor: Any) -> Any:
     return floor if log_p < floor else log_p
 
 
+def _margin(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """s = 2 y - 1, and what is missing from s x = 1; negative if nothing is."""
+    s = 2 * y_true - 1
+    missing = 1 - _share(s, y_pred)
+    return s, missing if y_pred == y_pred else y_pred
+
+
 @dataclass(frozen=True)
-class BinaryCrossEntropy(ElementwiseLoss):
+class _BinaryLoss(ElementwiseLoss):
+    """What losses of labels between 0 and 1 share."""
+
+    y_true_range = (0.0, 1.0)
+    y_true_widens = False
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(_BinaryLoss):
     """Cross-entropy of labels y in [0, 1] and probabilities p in [0, 1].
 
         loss     = -y log(p) - (1 - y) log(1 - p)
@@ -65,7 +80,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropyWithLogits(ElementwiseLoss):
+class BinaryCrossEntropyWithLogits(_BinaryLoss):
     """Cross-entropy of labels y in [0, 1] and the sigmoid of logits x.
 
         loss     = w y log(1 + exp(-x)) + (1 - y) log(1 + exp(x))
@@ -89,8 +104,6 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
     label_smoothing: float = 0.0
 
     names = ("y_true", "logits")
-    y_true_range = (0.0, 1.0)
-    y_true_widens = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,12 +129,15 @@ class BinaryCrossEntropyWithLogits(ElementwiseLoss):
 
 
 @dataclass(frozen=True)
-class BinaryFocal(ElementwiseLoss):
+class BinaryFocal(_BinaryLoss):
     """Cross-entropy of labels y in [0, 1] and logits x that looks away from what is easy.
 
         loss     = alpha y q^gamma log(1 + exp(-x)) + (1 - alpha) (1 - y) p^gamma log(1 + exp(x))
         gradient = alpha y q^gamma (-q - gamma p log(1 + exp(-x)))
                    + (1 - alpha) (1 - y) p^gamma (p + gamma q log(1 + exp(x)))
+        hessian  = alpha y q^gamma h(p, log(1 + exp(-x)))
+                   + (1 - alpha) (1 - y) p^gamma h(q, log(1 + exp(x))),
+                   h(r, a) = r (1 - r) (1 + 2 gamma) + gamma r a (gamma r - 1 + r)
 
     with p = sigmoid(x) and q = sigmoid(-x). `alpha` is the weight of positive labels, that of the
     negative ones being 1 - alpha; None weighs both by 1. With `gamma=0` and no `alpha` it is
@@ -141,8 +157,6 @@ class BinaryFocal(ElementwiseLoss):
     alpha: float | None = None
 
     names = ("y_true", "logits")
-    y_true_range = (0.0, 1.0)
-    y_true_widens = False
     derived = ("positive", "negative")
 
     def __post_init__(self) -> None:
@@ -177,6 +191,7 @@ class BinaryFocal(ElementwiseLoss):
         from_a = weight_a * exp(-self.gamma * b) if self.gamma != 0 else weight_a
         from_b = weight_b * exp(-self.gamma * a) if self.gamma != 0 else weight_b
         loss = _share(from_a, a) + _share(from_b, b)
+        loss = loss if y_pred == y_pred else y_pred  # NaN, even if the label weighs nothing
         turn_a = self.gamma * _share(p, a)
         turn_b = self.gamma * _share(q, b)
         grad = from_b * (p + turn_b) - from_a * (q + turn_a)
@@ -187,7 +202,7 @@ class BinaryFocal(ElementwiseLoss):
 
 
 @dataclass(frozen=True)
-class Hinge(ElementwiseLoss):
+class Hinge(_BinaryLoss):
     """What is missing from a margin of 1 between scores x and the decision, for labels in [0, 1].
 
         loss     = max(0, 1 - s x),     s = 2 y - 1
@@ -207,19 +222,15 @@ class Hinge(ElementwiseLoss):
 
     cost: ClassVar[int] = 1
 
-    y_true_range = (0.0, 1.0)
-    y_true_widens = False
-
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        s = 2 * y_true - 1
-        missing = 1 - _share(s, y_pred)
+        s, missing = _margin(y_true, y_pred)
         # NaN is neither, and passes through.
         slope = -s if missing > 0 else 0 if missing <= 0 else missing
         return 0 if missing < 0 else missing, slope, 0
 
 
 @dataclass(frozen=True)
-class SquaredHinge(ElementwiseLoss):
+class SquaredHinge(_BinaryLoss):
     """The square of `Hinge`.
 
         loss     = m^2,         m = max(0, 1 - s x),     s = 2 y - 1
@@ -237,18 +248,14 @@ class SquaredHinge(ElementwiseLoss):
 
     cost: ClassVar[int] = 1
 
-    y_true_range = (0.0, 1.0)
-    y_true_widens = False
-
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        s = 2 * y_true - 1
-        missing = 1 - _share(s, y_pred)
+        s, missing = _margin(y_true, y_pred)
         missing = 0 if missing < 0 else missing
         return missing * missing, -2 * s * missing, 2 * s * s if missing > 0 else 0
 
 
 @dataclass(frozen=True)
-class Exponential(ElementwiseLoss):
+class Exponential(_BinaryLoss):
     """The loss that AdaBoost minimises, for scores x and labels y in [0, 1].
 
         loss     = y exp(-x) + (1 - y) exp(x)
@@ -264,9 +271,6 @@ class Exponential(ElementwiseLoss):
     Source: Y. Freund and R. E. Schapire, A Decision-Theoretic Generalization of On-Line Learning
     (1997).
     """
-
-    y_true_range = (0.0, 1.0)
-    y_true_widens = False
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         positive = _share(y_true, exp(-y_pred))
