@@ -71,7 +71,7 @@ def assembly(loss, form, width):
     head = (1, loss._options(form, width), 1.0, False, 0, 0, 1, 1, 1)
     inputs = (np.empty(0, label), np.empty(0, form.pred), np.empty(0))
     outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred))
-    arguments = (*head, *inputs, *outputs, np.empty(1), np.empty(1))
+    arguments = (*head, *inputs, (), *outputs, np.empty(1), np.empty(1))
     functions = survey(form, loss._limits(form)), loss._kernel(form)
     return "\n".join(jit.finished(*functions, arguments).inspect_asm().values())
 

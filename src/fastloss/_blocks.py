@@ -51,16 +51,27 @@ class Cut(NamedTuple):
         """Elements in a sample of y_true, y_pred, weight, losses_out, grad_out and hess_out."""
         return self.true_width, self.width, 1, 1, self.width, self.width
 
+    @property
+    def extra_widths(self) -> tuple[int, ...]:
+        """Elements in a sample of each of `Extras`."""
+        return self.true_width, self.width, self.width
+
 
 @lru_cache(maxsize=64)
-def cut_of(n_elements: int, true_width: int, width: int, block_size: int, cost: int) -> Cut:
+def cut_of(
+    n_elements: int, true_width: int, width: int, period: int, block_size: int, cost: int
+) -> Cut:
     """The cut of so many elements of `y_pred` into blocks of about `block_size` elements.
 
-    An element costs about `cost` times as much as one of squared error.
+    An element costs about `cost` times as much as one of squared error. A block is a multiple of
+    `period` samples, or at least a multiple of it begins where a block does.
     """
     n_samples = n_elements // width
     block = max(1, block_size // width)
-    block -= block % GROUP if block > GROUP else 0  # whole groups of rows
+    if period > 1:
+        block = max(block // period, 1) * period
+    else:
+        block -= block % GROUP if block > GROUP else 0  # whole groups of rows
     n_blocks = -(-n_samples // block)
     shape = block, true_width, width
     return Cut(n_samples, n_elements * cost, true_width, width, block, n_blocks, shape)
@@ -94,29 +105,37 @@ def run(
     kernel: Callable[..., None],
     head: tuple[Any, ...],
     arrays: Sequence[Array | Strided],
+    extras: Sequence[Array | Strided],
     strided: bool,
     results: tuple[Array, Array],
     cut: Cut,
     work: int,
 ) -> None:
-    """Call `kernel(*head, first, last, *cut.shape, *arrays, *results)` for all blocks.
+    """Call `kernel(*head, first, last, *arguments(...))` for all blocks.
 
     The results are those of each block: the sums of its weights and of its losses.
     """
-    rest = (*cut.shape, *arrays, *results)
+    rest = arguments(cut, arrays, extras, results)
     if backend == "serial":
         kernel(*head, 0, cut.n_blocks, *rest)
     elif backend == "prange":
         kernel(_threads.get_num_threads(), *head, 0, cut.n_blocks, *rest)
     elif strided:
         _run_tasks(
-            lambda first, last: _staged(kernel, head, arrays, results, cut, first, last),
+            lambda first, last: _staged(kernel, head, arrays, extras, results, cut, first, last),
             cut,
             STRIDED_TASK,
             work,
         )
     else:
         _run_tasks(lambda first, last: kernel(*head, first, last, *rest), cut, TASK, work)
+
+
+def arguments(
+    cut: Cut, arrays: Sequence[Any], extras: Sequence[Any], results: tuple[Array, Array]
+) -> tuple[Any, ...]:
+    """The last arguments of a kernel."""
+    return (*cut.shape, *arrays[:_N_READ], tuple(extras), *arrays[_N_READ:], *results)
 
 
 def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, work: int) -> None:
@@ -134,6 +153,7 @@ def _staged(
     kernel: Callable[..., None],
     head: tuple[Any, ...],
     arrays: Sequence[Array | Strided],
+    extras: Sequence[Array | Strided],
     results: tuple[Array, Array],
     cut: Cut,
     first: int,
@@ -145,8 +165,12 @@ def _staged(
         (part if i < _N_READ else room)(array, start * width, stop * width)
         for i, (array, width) in enumerate(zip(arrays, cut.widths, strict=True))
     ]
-    sums = [result[first:last] for result in results]
-    kernel(*head, 0, last - first, *cut.shape, *parts, *sums)
+    extra_parts = [
+        part(extra, start * width, stop * width)
+        for extra, width in zip(extras, cut.extra_widths, strict=False)
+    ]
+    sums = results[0][first:last], results[1][first:last]
+    kernel(*head, 0, last - first, *arguments(cut, parts, extra_parts, sums))
     for array, buffer, width in zip(
         arrays[_N_READ:], parts[_N_READ:], cut.widths[_N_READ:], strict=True
     ):

@@ -26,7 +26,7 @@ from ._arrays import (
     report_weight,
 )
 from .kernels.flags import CompilationError
-from .kernels.form import BOTH, COMPUTE, SURVEY, Form, Function
+from .kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
 from .kernels.survey import BAD_WEIGHT, BAD_Y_PRED, BAD_Y_TRUE, survey
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ Verb = Literal["value", "value_and_grad", "grad", "grad_hess"]
 _WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
 _NO_WEIGHTS = np.empty(0)
 _NO_WEIGHTS.flags.writeable = False
+_NO_EXTRA = np.empty(0, np.uint8)
+_NO_EXTRA.flags.writeable = False
 # Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
 _MOST_CALLS = 256
 
@@ -51,14 +53,22 @@ def _absent(dtype: np.dtype[Any]) -> Array:
     return np.empty(0, dtype)
 
 
+def _names(formats: Extras) -> dict[str, str]:
+    return {key: form.name for key, form in formats._asdict().items() if form is not None}
+
+
 class Batch(NamedTuple):
     """How the arrays of a call belong together."""
 
     true: Format
     pred: Format
     sample_shape: tuple[int, ...]
+    true_width: int  # elements of y_true in a sample
     width: int  # elements of y_pred in a sample
-    class_ids: bool  # y_true has one class id for each sample
+    class_ids: bool = False  # y_true has class ids
+    period: int = 1  # after how many samples what the kernel does begins again
+    # The formats of other inputs, if there are any.
+    extras: Extras | None = None
 
 
 class Kernel:
@@ -73,6 +83,7 @@ class Kernel:
         self,
         head: tuple[Any, ...],
         arrays: Sequence[Array | Strided],
+        extras: Sequence[Array | Strided],
         strided: bool,
         results: tuple[Array, Array],
         cut: _blocks.Cut,
@@ -82,13 +93,14 @@ class Kernel:
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
         if compiled is None:
-            compiled = self._compile(head, arrays, results, cut, prange)
-        _blocks.run(backend, compiled, head, arrays, strided, results, cut, work)
+            compiled = self._compile(head, arrays, extras, results, cut, prange)
+        _blocks.run(backend, compiled, head, arrays, extras, strided, results, cut, work)
 
     def _compile(
         self,
         head: tuple[Any, ...],
         arrays: Sequence[Array | Strided],
+        extras: Sequence[Array | Strided],
         results: tuple[Array, Array],
         cut: _blocks.Cut,
         prange: bool,
@@ -98,8 +110,10 @@ class Kernel:
             from .kernels import jit  # only now: to import numba takes longer than all the rest
 
             examples = [_blocks.room(array, 0, 0) for array in arrays]
-            arguments = (*head, 0, 0, *cut.shape, *examples, *results)
-            known = _kernels[self.key, prange] = jit.kernel(*self.make(), arguments, prange)
+            more = [_blocks.room(array, 0, 0) for array in extras]
+            arguments = (*head, 0, 0, *_blocks.arguments(cut, examples, more, results))
+            known = jit.kernel(*self.make(), arguments, len(extras) > 0, prange)
+            _kernels[self.key, prange] = known
         self.compiled[prange] = known
         return known
 
@@ -120,6 +134,7 @@ class Plan:
             weight=self.weight.name if weighted else "",
             arithmetic=self.arithmetic.name,
             class_ids=batch.class_ids,
+            **({} if batch.extras is None else _names(batch.extras)),
             per_sample=verb.startswith("value") and loss.reduction == "none",
             with_grad=verb != "value",
             with_hess=verb == "grad_hess",
@@ -146,21 +161,28 @@ class Call:
     """What calls with the same dtypes and shapes and the same verb have in common."""
 
     def __init__(
-        self, loss: "Loss", verb: Verb, y_true: Array, y_pred: Array, weight: Array | None
+        self,
+        loss: "Loss",
+        verb: Verb,
+        y_true: Array,
+        y_pred: Array,
+        weight: Array | None,
+        extras: Extras | None,
     ) -> None:
-        batch = self.batch = loss._batch(y_true, y_pred, weight)
+        batch = self.batch = loss._batch(y_true, y_pred, weight, extras)
         width = batch.width
         dtype = None if weight is None else weight.dtype
         rows = loss._rows(width)
-        key = verb, batch.true, batch.pred, batch.class_ids, dtype, rows
+        key = verb, batch.true, batch.pred, batch.class_ids, dtype, batch.extras, rows
         if key not in loss._plans:
             loss._plans[key] = Plan(loss, verb, batch, dtype, rows)
         plan = self.plan = loss._plans[key]
-        true_width = 1 if batch.class_ids else width
-        self.cut = _blocks.cut_of(y_pred.size, true_width, width, loss.block_size, loss.cost)
+        self.cut = _blocks.cut_of(
+            y_pred.size, batch.true_width, width, batch.period, loss.block_size, loss.cost
+        )
         self.survey_work = sum(
             self.cut.n_samples * n
-            for n, reads in zip((true_width, width, 1), plan.reads, strict=True)
+            for n, reads in zip((batch.true_width, width, 1), plan.reads, strict=True)
             if reads
         )
         self.options = loss._options(plan.form, width)
@@ -179,27 +201,35 @@ class Call:
         scale: float,
         streamed: bool,
         arrays: tuple[Array | Strided, ...],
+        extras: tuple[Array | Strided, ...],
         strided: bool,
         results: tuple[Array, Array],
     ) -> None:
         head = phase, self.options, scale, streamed
         work = self.survey_work if phase == SURVEY else self.cut.work
         try:
-            self.plan.kernel(head, arrays, strided, results, self.cut, work)
+            self.plan.kernel(head, arrays, extras, strided, results, self.cut, work)
         except CompilationError as error:
             raise loss._compilation_error(self.plan.form, error) from error
 
 
 def _call_like(
-    loss: "Loss", verb: Verb, y_true: Array, y_pred: Array, weight: Array | None
+    loss: "Loss",
+    verb: Verb,
+    y_true: Array,
+    y_pred: Array,
+    weight: Array | None,
+    extras: Extras | None,
 ) -> Call:
     """What is known of such calls, once their dtypes and shapes have been checked."""
     key: Any = verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape
     if weight is not None:
         key = *key, weight.dtype, weight.shape
+    if extras is not None:
+        key = *key, *(extra is not None and (extra.dtype, extra.shape) for extra in extras)
     call = loss._calls.get(key)
     if call is None:
-        call = Call(loss, verb, y_true, y_pred, weight)
+        call = Call(loss, verb, y_true, y_pred, weight, extras)
         if len(loss._calls) >= _MOST_CALLS:
             loss._calls.clear()
         loss._calls[key] = call
@@ -214,6 +244,7 @@ def evaluate(
     weight: Any,
     normalizer: float | None,
     *,
+    extras: Extras | None = None,
     losses_out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
@@ -227,7 +258,7 @@ def evaluate(
     if weight is not None:
         weight = as_array(weight, "sample_weight")
         format_of(weight, "sample_weight")
-    call = _call_like(loss, verb, y_true, y_pred, weight)
+    call = _call_like(loss, verb, y_true, y_pred, weight, extras)
     plan, cut = call.plan, call.cut
     form, pred = plan.form, plan.pred
 
@@ -257,6 +288,14 @@ def evaluate(
         hess,
     )
 
+    others: tuple[Array | Strided, ...] = ()
+    if call.batch.extras is not None:
+        assert extras is not None
+        others = tuple(
+            _NO_EXTRA if extra is None else canonical(extra, form)
+            for extra, form in zip(extras, call.batch.extras, strict=True)
+        )
+
     weights, partials = results = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
     streamed = _blocks.streams(grad, y_pred)
     by_weight, denominator = call.by_weight, call.denominator
@@ -264,7 +303,7 @@ def evaluate(
         by_weight, denominator = False, _checked_normalizer(loss, normalizer)
 
     surveyed = plan.surveys
-    strided = Strided in map(type, arrays)
+    strided = Strided in map(type, (*arrays, *others))
     # A kernel of one block looks at all of it before it writes; and results that nobody else has a
     # hand on may be dropped should an error be found.
     at_once = (cut.n_blocks == 1 and not strided) or (
@@ -276,16 +315,17 @@ def evaluate(
         scale = math.nan  # the kernel finds it out
     if surveyed:
         if at_once:
-            call.run(loss, BOTH, scale, streamed, arrays, strided, results)
+            call.run(loss, BOTH, scale, streamed, arrays, others, strided, results)
         else:
             parts = plan.surveyed(arrays)
-            call.run(loss, SURVEY, scale, False, parts, Strided in map(type, parts), results)
+            in_parts = Strided in map(type, (*parts, *others))
+            call.run(loss, SURVEY, scale, False, parts, others, in_parts, results)
         total_weight = _total_weight(loss, call, inputs, weights)
         if by_weight:
             denominator = total_weight
             scale = 1.0 / denominator if denominator else 0.0
     if not (surveyed and at_once):
-        call.run(loss, COMPUTE, scale, streamed, arrays, strided, results)
+        call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, results)
     value: Any = losses_out
     if call.reduces:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()

@@ -28,7 +28,7 @@ from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives, random_in
 from ._options import plain
 from .kernels import elementwise, rowwise
-from .kernels.form import Form
+from .kernels.form import Extras, Form
 from .kernels.survey import Limits
 
 _UNBOUNDED = (-math.inf, math.inf)
@@ -187,7 +187,9 @@ class Loss(ABC):
         """Random data to check the derivatives at."""
 
     @abstractmethod
-    def _batch(self, y_true: Array, y_pred: Array, weight: Array | None) -> Batch:
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
         """How the arrays belong together, after all checks that need no look at the numbers."""
 
     @abstractmethod
@@ -354,14 +356,16 @@ class ElementwiseLoss(ScalarLoss):
 
     block_size = elementwise.BLOCK
 
-    def _batch(self, y_true: Array, y_pred: Array, weight: Array | None) -> Batch:
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
         true = format_of(y_true, self.names[0])
         pred = format_of(y_pred, self.names[1])
         check_same_shape(y_true, y_pred, self.names)
         shape = y_pred.shape
         if weight is not None and weight.shape != shape[:1]:
             check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
-        return Batch(true, pred, shape, 1, False)
+        return Batch(true, pred, shape, 1, 1)
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
         return random_in(rng, self.y_true_range, 500), random_in(rng, self.y_pred_range, 500)
@@ -386,7 +390,9 @@ class RowwiseLoss(Loss):
     y_true_range = (0.0, 1.0)
     y_true_widens = False
 
-    def _batch(self, y_true: Array, y_pred: Array, weight: Array | None) -> Batch:
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
         true = format_of(y_true, self.names[0])
         pred = format_of(y_pred, self.names[1])
         check_classes(y_true, true, y_pred, pred, self.names)
@@ -396,7 +402,8 @@ class RowwiseLoss(Loss):
             true = INT64
         if weight is not None:
             check_weight_shape(weight, sample_shape, "row")
-        return Batch(true, pred, sample_shape, y_pred.shape[-1], class_ids)
+        width = y_pred.shape[-1]
+        return Batch(true, pred, sample_shape, 1 if class_ids else width, width, class_ids)
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
         return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from .bits import part_of, settle, wide_vectors
-from .form import COMPUTE, SURVEY, Function
+from .form import COMPUTE, SURVEY, Extras, Function
 
 
 class Block(NamedTuple):
@@ -21,22 +21,35 @@ class Block(NamedTuple):
     options: Any
     scale: Any  # what derivatives are multiplied by
     streamed: Any  # whether derivatives go past the caches
+    true_width: Any  # elements of y_true in a sample
     width: Any  # elements of y_pred in a sample
     y_true: Any
     y_pred: Any
     weight: Any
+    extras: Any  # () or `Extras`
     losses_out: Any
     grad_out: Any
     hess_out: Any
 
 
-def over_blocks(survey_block: Function, sum_block: Function) -> Function:
+def _no_extras(extras: Any, b: Any, n_true: Any, n_pred: Any) -> Any:
+    return ()
+
+
+def _extras_of_block(extras: Any, b: Any, n_true: Any, n_pred: Any) -> Any:
+    return Extras(
+        part_of(extras[0], b, n_true), part_of(extras[1], b, n_pred), part_of(extras[2], b, n_pred)
+    )
+
+
+def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -> Function:
     """A kernel over the blocks from `first` to `last`, each of `n` samples.
 
     For each, `survey_block(block)` gives the sum of its weights, or a negative number if it holds
     anything illegal, and `sum_block(block)` the sum of its losses. A scale of NaN stands for 1 /
     the sum of the weights of the one block that there is.
     """
+    extras_of_block = _extras_of_block if has_extras else _no_extras
 
     def kernel(
         phase: Any,
@@ -51,6 +64,7 @@ def over_blocks(survey_block: Function, sum_block: Function) -> Function:
         y_true: Any,
         y_pred: Any,
         weight: Any,
+        extras: Any,
         losses_out: Any,
         grad_out: Any,
         hess_out: Any,
@@ -61,9 +75,12 @@ def over_blocks(survey_block: Function, sum_block: Function) -> Function:
             wide_vectors()
             b = first + k
             parts = (
+                true_width,
+                width,
                 part_of(y_true, b, n * true_width),
                 part_of(y_pred, b, n * width),
                 part_of(weight, b, n),
+                extras_of_block(extras, b, n * true_width, n * width),
                 part_of(losses_out, b, n),
                 part_of(grad_out, b, n * width),
                 part_of(hess_out, b, n * width),
@@ -71,13 +88,13 @@ def over_blocks(survey_block: Function, sum_block: Function) -> Function:
             factor = scale
             legal = True
             if phase & SURVEY:
-                total = survey_block(Block(options, scale, streamed, width, *parts))
+                total = survey_block(Block(options, scale, streamed, *parts))
                 weights[b] = total
                 legal = total >= 0.0 and total < np.inf
                 if scale != scale:
                     factor = 1.0 / total if total > 0.0 else 0.0
             if phase & COMPUTE and legal:
-                partials[b] = sum_block(Block(options, factor, streamed, width, *parts))
+                partials[b] = sum_block(Block(options, factor, streamed, *parts))
                 if streamed:
                     settle()
 

@@ -16,6 +16,14 @@ COMPUTE = 2
 BOTH = SURVEY | COMPUTE
 
 
+class Extras(NamedTuple):
+    """The inputs of a call, or of a block, that few losses know."""
+
+    probabilities: Any  # of the class ids in y_true, of which a row then has several
+    mask: Any  # which classes are in, row by row
+    vector: Any  # what the Hessian is multiplied by
+
+
 class Form(NamedTuple):
     """Constants of a compiled kernel; whatever is not here or in the loss is an argument."""
 
@@ -28,6 +36,14 @@ class Form(NamedTuple):
     with_grad: bool
     with_hess: bool
     rows: str = ""  # how rows are computed, where a loss has several ways; see `softmax.py`
+    # dtype names of the other inputs, "" where there is none; see `Extras`.
+    probabilities: str = ""
+    mask: str = ""
+    vector: str = ""
+
+    @property
+    def has_extras(self) -> bool:
+        return bool(self.probabilities or self.mask or self.vector)
 
     @property
     def weighted(self) -> bool:
