@@ -19,8 +19,14 @@ from .loss import ElementwiseLoss, Loss, RowwiseLoss
 from .multiclass import (
     CategoricalCrossEntropy,
     CrossEntropy,
+    Focal,
+    GeneralizedCrossEntropy,
+    PolyCrossEntropy,
     categorical_cross_entropy,
     cross_entropy,
+    focal,
+    generalized_cross_entropy,
+    poly_cross_entropy,
 )
 from .regression import (
     AbsoluteError,
@@ -50,6 +56,7 @@ from .regression import (
     sum_squared_error,
     tweedie,
 )
+from .softmax import SoftmaxLoss
 
 __version__ = "0.1.0"
 
@@ -64,15 +71,19 @@ __all__ = [
     "ElementwiseLoss",
     "Exponential",
     "Fair",
+    "Focal",
     "Gamma",
+    "GeneralizedCrossEntropy",
     "Hinge",
     "Huber",
     "LogCosh",
     "Loss",
     "Poisson",
+    "PolyCrossEntropy",
     "Quantile",
     "RowwiseLoss",
     "SmoothL1",
+    "SoftmaxLoss",
     "SquaredError",
     "SquaredHinge",
     "SquaredLogError",
@@ -84,7 +95,9 @@ __all__ = [
     "cross_entropy",
     "exponential",
     "fair",
+    "focal",
     "gamma",
+    "generalized_cross_entropy",
     "get_backend",
     "get_num_threads",
     "hinge",
@@ -95,6 +108,7 @@ __all__ = [
     "mse",
     "msle",
     "poisson",
+    "poly_cross_entropy",
     "quantile",
     "set_backend",
     "set_num_threads",

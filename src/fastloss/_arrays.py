@@ -193,6 +193,28 @@ def check_classes(
         )
 
 
+def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> tuple[Format, int]:
+    """Whether a row has k class ids and as many probabilities; their format, and k."""
+    true, given = format_of(ids, "labels[0]"), format_of(probabilities, "labels[1]")
+    if ids.shape != probabilities.shape or ids.shape[:-1] != y_pred.shape[:-1]:
+        raise ValueError(
+            f"labels are a pair of class ids of shape {ids.shape} and probabilities of shape "
+            f"{probabilities.shape}: for logits of shape {y_pred.shape} both must have the shape "
+            f"{(*y_pred.shape[:-1], 'k')}, with k classes for each row".replace("'", "")
+        )
+    if true.kind == "float":
+        raise TypeError(
+            f"labels[0] has dtype {true.name}, but class ids are integers: labels are the pair "
+            "(ids, probabilities); write ids.astype(np.int64)"
+        )
+    if given.kind != "float":
+        raise TypeError(
+            f"labels[1] has dtype {given.name}, but holds the probabilities of the class ids in "
+            "labels[0]: write probabilities.astype(np.float64)"
+        )
+    return true, ids.shape[-1]
+
+
 def check_weight_shape(weight: Array, expected: tuple[int, ...], what: str) -> None:
     if weight.shape != expected:
         raise ValueError(
@@ -267,14 +289,39 @@ def _same_memory(a: Array, b: Array) -> bool:
 
 
 def report_class_id(
-    labels: Array, start: int, stop: int, n_classes: int, ignore_index: int | None, name: str
+    labels: Array,
+    start: int,
+    stop: int,
+    n_classes: int,
+    ignore_index: int | None,
+    class_mask: Array | None,
+    row_mask: Array | None,
+    name: str,
 ) -> None:
-    """Raise ValueError for the first class id in [start, stop) that is not one."""
+    """Raise ValueError for the first class id in [start, stop) that is not one.
+
+    `class_mask` has a number for each class, `row_mask` one for each class of each row.
+    """
     form = format_of(labels, name)
     part = Strided(labels, form.dtype, form.dtype).read(start, stop)
     bad = (part < 0) | (part >= n_classes)
+    inside = np.where(bad, 0, part).astype(np.int64)
     if ignore_index is not None:
         bad &= part != ignore_index
+    out = np.zeros(part.shape, bool)
+    if class_mask is not None:
+        out |= class_mask[inside] == 0
+    if row_mask is not None:
+        rows = np.arange(start, stop) // (labels.size // (row_mask.size // n_classes))
+        out |= ~row_mask.reshape(-1, n_classes)[rows, inside]
+    if ignore_index is not None:
+        out &= part != ignore_index
+    if out.any() and not bad.any():
+        value, place = _first(part, out, start, labels.shape)
+        raise ValueError(
+            f"{name}{place} is {value}, a class that class_mask rules out: let it in, or give such "
+            "rows the weight 0 and another label"
+        )
     value, place = _first(part, bad, start, labels.shape)
     raise ValueError(
         f"{name}{place} is {value}, but class ids go from 0 to {n_classes - 1}, as there are "

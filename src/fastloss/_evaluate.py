@@ -27,12 +27,25 @@ from ._arrays import (
 )
 from .kernels.flags import CompilationError
 from .kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
-from .kernels.survey import BAD_WEIGHT, BAD_Y_PRED, BAD_Y_TRUE, survey
+from .kernels.survey import (
+    BAD_PROBABILITY,
+    BAD_WEIGHT,
+    BAD_Y_PRED,
+    BAD_Y_TRUE,
+    UNBOUNDED,
+    Limits,
+    survey,
+)
 
 if TYPE_CHECKING:
     from .loss import Loss
 
-Verb = Literal["value", "value_and_grad", "grad", "grad_hess"]
+Verb = Literal[
+    "value", "value_and_grad", "grad", "grad_hess", "hvp", "proba", "log_proba", "logsumexp"
+]
+# Verbs that know no labels: what stands for them is y_pred.
+UNLABELLED = frozenset({"proba", "log_proba", "logsumexp"})
+_NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
 
 # Labels whose numbers float32 cannot hold.
 _WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
@@ -69,6 +82,19 @@ class Batch(NamedTuple):
     period: int = 1  # after how many samples what the kernel does begins again
     # The formats of other inputs, if there are any.
     extras: Extras | None = None
+
+
+class Inputs(NamedTuple):
+    """The arrays of a call as the user gave them."""
+
+    y_true: Array
+    y_pred: Array
+    weight: Array | None
+    extras: Extras | None
+    labelled: bool
+
+
+_NO_EXTRAS = Extras(None, None, None)
 
 
 class Kernel:
@@ -135,12 +161,14 @@ class Plan:
             arithmetic=self.arithmetic.name,
             class_ids=batch.class_ids,
             **({} if batch.extras is None else _names(batch.extras)),
-            per_sample=verb.startswith("value") and loss.reduction == "none",
-            with_grad=verb != "value",
+            per_sample=verb == "logsumexp"
+            or (verb.startswith("value") and loss.reduction == "none"),
+            with_grad=verb not in ("value", "logsumexp"),
             with_hess=verb == "grad_hess",
             rows=rows,
+            output=verb if verb == "hvp" or verb in UNLABELLED else "",
         )
-        limits = loss._limits(form)
+        limits = loss._limits(form) if form.labelled else _NO_LIMITS
         self.kernel = Kernel(
             (loss._structure(), form, limits), lambda: (survey(form, limits), loss._kernel(form))
         )
@@ -187,9 +215,10 @@ class Call:
         )
         self.options = loss._options(plan.form, width)
         self.shape = y_pred.shape
-        self.by_weight = plan.weighs and loss.reduction == "mean"
+        averages = plan.form.labelled and loss.reduction == "mean"
+        self.by_weight = plan.weighs and averages
         # What the sum of the losses is divided by, if all samples weigh the same.
-        self.denominator = float(self.cut.n_samples) if loss.reduction == "mean" else 1.0
+        self.denominator = float(self.cut.n_samples) if averages else 1.0
         self.reduces = verb.startswith("value") and not plan.form.per_sample
         self.absent = _absent(plan.pred.bits)
         self.no_losses = _absent(plan.arithmetic.dtype)
@@ -244,17 +273,21 @@ def evaluate(
     weight: Any,
     normalizer: float | None,
     *,
-    extras: Extras | None = None,
+    class_mask: Any = None,
+    vector: Any = None,
     losses_out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
 ) -> tuple[Any, Any, Any]:
-    """Value, gradient and Hessian, as far as they are asked for.
+    """What is written for samples, and for elements, and Hessian, as far as they are asked for.
 
     Nothing that the user can see is written before the last check has passed.
     """
-    y_true = as_array(y_true, loss.names[0])
+    extras = None
     y_pred = as_array(y_pred, loss.names[1])
+    if class_mask is not None or vector is not None or type(y_true) is tuple:
+        y_true, extras = loss._take_extras(y_true, y_pred, class_mask, vector)
+    y_true = y_pred if verb in UNLABELLED else as_array(y_true, loss.names[0])
     if weight is not None:
         weight = as_array(weight, "sample_weight")
         format_of(weight, "sample_weight")
@@ -266,7 +299,7 @@ def evaluate(
     losses: Array | Strided = call.no_losses
     grad: Array | Strided = call.absent
     hess: Array | Strided = call.absent
-    inputs = (y_true, y_pred) if weight is None else (y_true, y_pred, weight)
+    inputs = Inputs(y_true, y_pred, weight, extras, form.labelled)
     if form.per_sample:
         shape = call.batch.sample_shape
         losses_out = _output(losses_out, "out", shape, plan.arithmetic, loss, inputs)
@@ -346,21 +379,30 @@ def _output(
     shape: tuple[int, ...],
     form: Format,
     loss: "Loss",
-    inputs: tuple[Array, ...],
+    inputs: Inputs,
     in_place: bool = True,
 ) -> Array:
     """`out`, if it is fit to be written, or a new array. In place: it may be y_pred."""
     if out is None:
         return np.empty(shape, form.dtype)
     check_out(out, name, shape, form.dtype)
-    check_no_overlap(out, name, inputs[0], loss.names[0])
-    check_no_overlap(out, name, inputs[1], loss.names[1], in_place)
-    if len(inputs) > 2:
-        check_no_overlap(out, name, inputs[2], "sample_weight")
+    check_no_overlap(out, name, inputs.y_pred, loss.names[1], in_place)
+    if inputs.labelled:
+        check_no_overlap(out, name, inputs.y_true, loss.names[0])
+    if inputs.weight is not None:
+        check_no_overlap(out, name, inputs.weight, "sample_weight")
+    probabilities, mask, vector = inputs.extras or _NO_EXTRAS
+    for other, other_name in (
+        (probabilities, f"{loss.names[0]}[1]"),
+        (mask, "class_mask"),
+        (vector, "vector"),
+    ):
+        if other is not None:
+            check_no_overlap(out, name, other, other_name)
     return out
 
 
-def _total_weight(loss: "Loss", call: Call, inputs: tuple[Array, ...], weights: Array) -> float:
+def _total_weight(loss: "Loss", call: Call, inputs: Inputs, weights: Array) -> float:
     """The sum of the weights of the samples that count, unless the survey found an error."""
     if weights.size == 1:
         weight = float(weights[0])
@@ -377,22 +419,39 @@ def _total_weight(loss: "Loss", call: Call, inputs: tuple[Array, ...], weights: 
     return total
 
 
-def _report(
-    loss: "Loss", call: Call, inputs: tuple[Array, ...], report: int, start: int, stop: int
-) -> None:
+def _report(loss: "Loss", call: Call, inputs: Inputs, report: int, start: int, stop: int) -> None:
     """Raise the error for the first illegal number of the samples from start to stop."""
     batch = call.batch
     first, last = start * batch.width, stop * batch.width
+    name = loss.names[0]
+    _, mask, _ = inputs.extras or _NO_EXTRAS
     if report & BAD_Y_TRUE and batch.class_ids:
-        report_class_id(inputs[0], start, stop, batch.width, loss._ignore_index, loss.names[0])
+        k = batch.true_width
+        sparse = inputs.extras is not None and inputs.extras.probabilities is not None
+        report_class_id(
+            inputs.y_true,
+            start * k,
+            stop * k,
+            batch.width,
+            None if sparse else loss._ignore_index,
+            loss._class_mask,
+            mask,
+            f"{name}[0]" if sparse else name,
+        )
     elif report & BAD_Y_TRUE:
-        report_range(inputs[0], first, last, loss.y_true_range, loss.names[0])
+        report_range(inputs.y_true, first, last, loss.y_true_range, name)
     elif report & BAD_Y_PRED:
-        report_range(inputs[1], first, last, loss.y_pred_range, loss.names[1])
+        report_range(inputs.y_pred, first, last, loss.y_pred_range, loss.names[1])
+    elif report & BAD_PROBABILITY:
+        k = batch.true_width
+        assert inputs.extras is not None
+        probabilities = inputs.extras.probabilities
+        report_range(probabilities, start * k, stop * k, (0.0, 1.0), f"{name}[1]")
     elif report & BAD_WEIGHT:
+        assert inputs.weight is not None
         # To how many samples each weight belongs.
-        n = math.prod(batch.sample_shape[inputs[2].ndim :])
-        report_weight(inputs[2], start // n, -(-stop // n))
+        n = math.prod(batch.sample_shape[inputs.weight.ndim :])
+        report_weight(inputs.weight, start // n, -(-stop // n))
 
 
 def _checked_normalizer(loss: "Loss", normalizer: float) -> float:

@@ -48,6 +48,23 @@ def check_integer(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value}, but must fit into 64 bits")
 
 
+def as_mask(name: str, value: Any) -> Array:
+    """Which classes are in, as a read-only array of 1 and 0."""
+    given = as_array(value, name)
+    if given.dtype != bool:
+        raise TypeError(f"{name} must have booleans, which classes are in, got {given.dtype}")
+    if given.ndim != 1:
+        raise ValueError(
+            f"{name} has shape {given.shape}, but must have one axis, the classes: a mask for "
+            "each row goes to the verb"
+        )
+    if not given.any():
+        raise ValueError(f"{name} lets no class in")
+    mask = given.astype(np.uint8)
+    mask.flags.writeable = False
+    return mask
+
+
 def as_weights(name: str, value: Any) -> Array:
     """Weights as a read-only array: finite, none negative."""
     given = as_array(value, name)

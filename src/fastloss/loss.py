@@ -42,7 +42,8 @@ class Loss(ABC):
     `sample_weight` multiplies the loss of each sample; a sample of weight 0 is left out, be its
     loss infinite or NaN (but its label must be a label). `normalizer` replaces the denominator of
     a mean: pass the number of samples of the whole when a call sees a part of it (gradient
-    accumulation, data-parallel sums).
+    accumulation, data-parallel sums). `class_mask` is for losses of logits over classes; see
+    `CrossEntropy`.
     """
 
     reduction: Literal["mean", "sum", "none"] = field(default="mean", kw_only=True)
@@ -61,6 +62,8 @@ class Loss(ABC):
     cost: ClassVar[int] = 2
     # The class id whose rows are left out.
     _ignore_index: ClassVar[int | None] = None
+    # Which classes are in, 1 or 0 for each.
+    _class_mask: ClassVar[Array | None] = None
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -81,6 +84,7 @@ class Loss(ABC):
         *,
         sample_weight: Any = None,
         normalizer: float | None = None,
+        class_mask: Any = None,
         out: Array | None = None,
     ) -> Any:
         """The loss.
@@ -97,8 +101,16 @@ class Loss(ABC):
                 f'out is for the loss of each sample, and with reduction="{self.reduction}" the '
                 'loss is one number: leave out= away, or build the loss with reduction="none"'
             )
-        results = evaluate(self, "value", y_true, y_pred, sample_weight, normalizer, losses_out=out)
-        return results[0]
+        return evaluate(
+            self,
+            "value",
+            y_true,
+            y_pred,
+            sample_weight,
+            normalizer,
+            class_mask=class_mask,
+            losses_out=out,
+        )[0]
 
     def value_and_grad(
         self,
@@ -108,6 +120,7 @@ class Loss(ABC):
         *,
         sample_weight: Any = None,
         normalizer: float | None = None,
+        class_mask: Any = None,
         out: Array | None = None,
     ) -> tuple[Any, Array]:
         """The loss and its gradient with respect to `y_pred`, in one pass.
@@ -117,7 +130,14 @@ class Loss(ABC):
         `y_pred` itself.
         """
         value, grad, _ = evaluate(
-            self, "value_and_grad", y_true, y_pred, sample_weight, normalizer, grad_out=out
+            self,
+            "value_and_grad",
+            y_true,
+            y_pred,
+            sample_weight,
+            normalizer,
+            class_mask=class_mask,
+            grad_out=out,
         )
         return value, grad
 
@@ -129,11 +149,20 @@ class Loss(ABC):
         *,
         sample_weight: Any = None,
         normalizer: float | None = None,
+        class_mask: Any = None,
         out: Array | None = None,
     ) -> Array:
         """The gradient alone; `value_and_grad` costs the same."""
-        results = evaluate(self, "grad", y_true, y_pred, sample_weight, normalizer, grad_out=out)
-        return results[1]  # type: ignore[no-any-return]
+        return evaluate(  # type: ignore[no-any-return]
+            self,
+            "grad",
+            y_true,
+            y_pred,
+            sample_weight,
+            normalizer,
+            class_mask=class_mask,
+            grad_out=out,
+        )[1]
 
     def grad_hess(
         self,
@@ -143,6 +172,7 @@ class Loss(ABC):
         *,
         sample_weight: Any = None,
         normalizer: float | None = None,
+        class_mask: Any = None,
         out: tuple[Array, Array] | None = None,
     ) -> tuple[Array, Array]:
         """The gradient and the diagonal of the Hessian with respect to `y_pred`, in one pass.
@@ -159,6 +189,7 @@ class Loss(ABC):
             y_pred,
             sample_weight,
             normalizer,
+            class_mask=class_mask,
             grad_out=grad_out,
             hess_out=hess_out,
         )
@@ -208,6 +239,17 @@ class Loss(ABC):
         """What is looked at before anything is written."""
         return Limits(self.y_true_range, self.y_pred_range)
 
+    def _take_extras(
+        self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any
+    ) -> tuple[Any, Extras | None]:
+        """The labels themselves, and the inputs that few losses know."""
+        if class_mask is not None:
+            raise ValueError(
+                f"class_mask is for losses of logits over classes, and {type(self).__name__} is "
+                "none: leave samples out by giving them the sample_weight 0"
+            )
+        return y_true, None
+
     def _rows(self, width: int) -> str:
         """Which of several kernels serves rows of this width."""
         return ""
@@ -231,6 +273,39 @@ class Loss(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         return {option.name: getattr(self, option.name) for option in fields(self)}
+
+
+class LogitLoss(Loss):
+    """A loss of logits, which stand for probabilities."""
+
+    def proba(self, logits: Any, /, *, class_mask: Any = None, out: Array | None = None) -> Array:
+        """The probabilities that the logits stand for.
+
+        Returns an array of the shape and the floating dtype of `logits`, written into `out` if
+        given, which may be `logits` itself.
+
+        >>> import fastloss as fl
+        >>> fl.cross_entropy.proba([[0.0, 1000.0]])
+        array([[0., 1.]])
+        """
+        return evaluate(  # type: ignore[no-any-return]
+            self, "proba", None, logits, None, None, class_mask=class_mask, grad_out=out
+        )[1]
+
+    def log_proba(
+        self, logits: Any, /, *, class_mask: Any = None, out: Array | None = None
+    ) -> Array:
+        """The logarithms of the probabilities, exact where those are rounded to 0 or 1.
+
+        Returns an array as `proba` does.
+
+        >>> import fastloss as fl
+        >>> fl.cross_entropy.log_proba([[0.0, 1000.0]])
+        array([[-1000.,     0.]])
+        """
+        return evaluate(  # type: ignore[no-any-return]
+            self, "log_proba", None, logits, None, None, class_mask=class_mask, grad_out=out
+        )[1]
 
 
 @cache

@@ -2,22 +2,27 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-from ._options import as_weights, check_integer, check_number
-from .kernels import lanes, rowwise, softmax
+import numpy as np
+
+from ._arrays import Array
+from ._evaluate import evaluate
+from ._options import as_weights, check_number
+from .kernels import rowwise
 from .kernels.form import Form
-from .kernels.scalar import log
-from .kernels.survey import Limits
+from .kernels.scalar import exp, exp_of_minus, log
+from .kernels.softmax import Variant
 from .loss import RowwiseLoss, ScalarLoss
+from .softmax import SoftmaxLoss
 
 _NO_WEIGHTS = as_weights("class_weight", ())
 
 
 @dataclass(frozen=True)
-class CrossEntropy(RowwiseLoss):
+class CrossEntropy(SoftmaxLoss):
     """Cross-entropy of class labels and the softmax of logits, from the logits themselves.
 
     For a row x of logits and a class id y,
@@ -35,19 +40,32 @@ class CrossEntropy(RowwiseLoss):
     The logarithm is never subtracted from: a confident row has a loss and a gradient that are
     exact to the last digits, down to 1e-38 in float32.
 
-    Arguments of the verbs: `labels`, class ids of shape (...) and any integer dtype, or soft labels
-    of shape (..., c); `logits` of shape (..., c). A logit of -inf is a class that is ruled out.
+    Arguments of the verbs: `labels`, class ids of shape (...) and any integer dtype; or soft labels
+    of shape (..., c); or, where few classes of many have a probability, the pair of arrays
+    `(ids, probabilities)`, both of shape (..., k). `logits` of shape (..., c). A logit of -inf is a
+    class that is ruled out. `class_mask`, booleans of the shape of the logits: a class that is not
+    True is out in this row, as if it had been deleted.
 
-    Options:
+    Options, in any combination:
 
     - `class_weight`: c numbers; the loss of a row is multiplied by that of its class, and the mean
       is over the weights. With soft labels t_j becomes class_weight_j t_j.
-    - `label_smoothing` e: labels become (1 - e) t_j + e / c.
+    - `label_smoothing` e: labels become (1 - e) t_j + e / c, c being the classes that are in.
     - `ignore_index`: rows of this class id are left out. None: every id must be a class.
+    - `class_mask`: c booleans; a class that is not True is out for all rows. Class ids must not
+      name a class that is out, and what soft labels give it does not count.
+    - `softcap` s: logits x become s tanh(x / s) before anything else (-inf becomes -s).
+    - `temperature`: logits are divided by it.
+    - `z_loss` z: adds z T log(sum of exp(x_j))^2, which keeps the sum near 1. T is the sum of the
+      masses t_j, 1 for a class id without weights.
+    - `hessian`: "exact"; or as boosting libraries take it, "xgboost", 2 T p_j (1 - p_j), or
+      "lightgbm", c / (c - 1) T p_j (1 - p_j).
+    - `hessian_floor`: no number of the Hessian of a row that counts is smaller. None: 0, or for
+      "xgboost" its 1e-16.
 
-    Raises, besides what every loss raises: ValueError for a class id outside [0, c), soft labels
-    outside [0, 1], or as many class weights as there are not classes; TypeError for class ids that
-    are floats.
+    Raises, besides what every loss raises: ValueError for a class id outside [0, c) or of a class
+    that is out, soft labels outside [0, 1], or as many class weights as there are not classes;
+    TypeError for class ids that are floats.
 
     Ready made: `cross_entropy`.
 
@@ -61,63 +79,244 @@ class CrossEntropy(RowwiseLoss):
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), equation 4.108; the stable
     form: P. Blanchard, D. J. Higham, N. J. Higham, Accurately computing the log-sum-exp and softmax
-    functions (2021).
+    functions (2021); the z-loss: A. Chowdhery et al., PaLM (2022); the cap: Gemma 2 (2024).
     """
 
-    class_weight: tuple[float, ...] | None = None
-    label_smoothing: float = 0.0
-    ignore_index: int | None = None
-
-    names = ("labels", "logits")
-    cost = 1
+    label_smoothing: float = field(default=0.0, kw_only=True)
+    z_loss: float = field(default=0.0, kw_only=True)
+    hessian: Literal["exact", "xgboost", "lightgbm"] = field(default="exact", kw_only=True)
+    hessian_floor: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
-        if self.ignore_index is not None:
-            check_integer("ignore_index", self.ignore_index)
-        if self.class_weight is not None:
-            # A tuple, so that the loss stays hashable and nobody changes its weights.
-            weights = tuple(as_weights("class_weight", self.class_weight).tolist())
-            object.__setattr__(self, "class_weight", weights)
+        check_number("z_loss", self.z_loss, 0.0)
+        if self.hessian not in ("exact", "xgboost", "lightgbm"):
+            raise ValueError(
+                f'hessian is {self.hessian!r}, but must be one of "exact", "xgboost", "lightgbm"'
+            )
+        if self.hessian_floor is not None:
+            check_number("hessian_floor", self.hessian_floor, 0.0)
+
+    def hvp(
+        self,
+        labels: Any,
+        logits: Any,
+        vector: Any,
+        /,
+        *,
+        sample_weight: Any = None,
+        normalizer: float | None = None,
+        class_mask: Any = None,
+        out: Array | None = None,
+    ) -> Array:
+        """The product of the whole Hessian and a vector, row by row, without forming the Hessian.
+
+        For a row, with p the softmax, the Hessian is T (diag(p) - p p') and the product
+        T (p_j v_j - p_j (sum of p_k v_k)); options enter by the chain rule. `vector` has the shape
+        of the logits; so has the result, and their floating dtype. It is written into `out` if
+        given, which may be `logits` itself.
+
+        >>> import fastloss as fl
+        >>> fl.cross_entropy.hvp([0], [[0.0, 0.0]], [[1.0, 0.0]])
+        array([[ 0.25, -0.25]])
+        """
+        return evaluate(  # type: ignore[no-any-return]
+            self,
+            "hvp",
+            labels,
+            logits,
+            sample_weight,
+            normalizer,
+            class_mask=class_mask,
+            vector=vector,
+            grad_out=out,
+        )[1]
 
     @property
-    def _ignore_index(self) -> int | None:  # type: ignore[override]
-        return self.ignore_index
+    def _floor(self) -> float:
+        if self.hessian_floor is None:
+            return 1e-16 if self.hessian == "xgboost" else 0.0
+        return self.hessian_floor
+
+    def _told(self, width: int) -> dict[str, Any]:
+        told = super()._told(width)
+        if self.label_smoothing > 0:
+            n_inside = sum(self.class_mask) if self.class_mask else width
+            told["smoothing"] = float(self.label_smoothing)
+            told["share"] = self.label_smoothing / n_inside
+        if self.z_loss > 0:
+            told["z_loss"] = float(self.z_loss)
+        if self.hessian != "exact":
+            told["hessian_scale"] = 2.0 if self.hessian == "xgboost" else width / max(width - 1, 1)
+        if self._floor > 0:
+            told["hessian_floor"] = self._floor
+        return told
+
+    def _variant(self) -> Variant:
+        return (
+            super()
+            ._variant()
+            ._replace(
+                smoothed=self.label_smoothing > 0,
+                z_loss=self.z_loss > 0,
+                hessian_scaled=self.hessian != "exact",
+                hessian_floored=self._floor > 0,
+            )
+        )
+
+    def _has_hessian(self) -> bool:
+        return self.hessian == "exact" and self._floor == 0
+
+
+@dataclass(frozen=True)
+class Focal(SoftmaxLoss):
+    """Cross-entropy of a class id y and the softmax p of logits that looks away from what is easy.
+
+        loss       = alpha_y (1 - p_y)^gamma (-log(p_y))
+        gradient_j = alpha_y f'(l) (p_j - [j = y])
+        hessian_j  = alpha_y (f''(l) (p_j - [j = y])^2 + f'(l) p_j (1 - p_j))
+
+    with l = -log(p_y) and f(l) = (1 - exp(-l))^gamma l. `alpha` is a number, or c numbers, one for
+    each class; it is a factor of the loss, while a `class_weight` counts in the mean, too. With
+    `gamma=0` and no `alpha` it is `CrossEntropy`.
+
+    The verbs take `labels`, class ids of shape (...), and `logits` of shape (..., c); the other
+    options are those of `CrossEntropy`.
+
+    Ready made: `focal`, with gamma = 2.
+
+    >>> import fastloss as fl
+    >>> loss, grad = fl.focal.value_and_grad([0], [[2.0, 0.0]])
+    >>> round(loss, 12), grad.round(6)
+    (0.001803558477, array([[-0.004889,  0.004889]]))
+
+    Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+    """
+
+    gamma: float = 2.0
+    alpha: float | tuple[float, ...] | None = None
+
+    link_options = ("gamma",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("gamma", self.gamma, 0.0)
+        if isinstance(self.alpha, int | float):
+            check_number("alpha", self.alpha, 0.0)
+            object.__setattr__(self, "alpha", float(self.alpha))
+        elif self.alpha is not None:
+            alpha = tuple(as_weights("alpha", self.alpha).tolist())
+            object.__setattr__(self, "alpha", alpha)
+
+    def link(self, loss: Any) -> tuple[Any, Any, Any]:
+        power, rest = exp_of_minus(loss)
+        p = power + rest
+        q = (1 - power) - rest
+        certain = q == 0
+        # q^gamma, and -p log(p) / q, which tends to 1 as q goes to 0 and to 0 as p does.
+        easy = exp(self.gamma * log(q)) if self.gamma != 0 else 1
+        ratio = 1 if certain else (p * loss / q if p != 0 else 0)
+        turn = 2 - loss + (self.gamma - 1) * ratio
+        bend = self.gamma * easy * (p / (1 if certain else q)) * turn
+        value = easy * loss
+        # Where q is 0 so is all that the curvature is multiplied by; and p infinity takes nothing.
+        return value, easy * (1 + self.gamma * ratio), 0 if certain or p == 0 else bend
 
     @cached_property
-    def _class_weight(self) -> Any:
-        if self.class_weight is None:
-            return _NO_WEIGHTS
-        return as_weights("class_weight", self.class_weight)
+    def _alpha(self) -> Array:
+        return as_weights("alpha", self.alpha)
 
-    def _structure(self) -> Any:
-        return CrossEntropy, self.class_weight is not None, self.label_smoothing > 0
-
-    def _limits(self, form: Form) -> Limits:
-        ignoring = form.class_ids and self.ignore_index is not None
-        return Limits(self.y_true_range, self.y_pred_range, ignoring, self.class_weight is not None)
-
-    def _rows(self, width: int) -> str:
-        return "few" if width <= lanes.FEW else "kept" if width <= softmax.KEPT else "long"
-
-    def _kernel(self, form: Form) -> Callable[..., Any]:
-        _, class_weighted, smoothed = self._structure()
-        ignoring = self._limits(form).ignoring
-        if form.rows == "few":
-            return lanes.few_classes(form, class_weighted, smoothed, ignoring)
-        keeping = form.rows == "kept"
-        return softmax.many_classes(form, class_weighted, smoothed, ignoring, keeping)
+    def _factors(self, width: int) -> Array | None:
+        if self.alpha is None:
+            return None
+        alpha = np.full(width, self.alpha) if isinstance(self.alpha, float) else self._alpha
+        return alpha if self.class_weight is None or width == 1 else alpha * self._class_weight
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        weights = self._class_weight
-        if self.class_weight is not None and weights.size != width:
+        if isinstance(self.alpha, tuple) and len(self.alpha) != width:
             raise ValueError(
-                f"class_weight has {weights.size} numbers, but logits have {width} classes on "
-                "their last axis: give one weight for each class"
+                f"alpha has {len(self.alpha)} numbers, but logits have {width} classes on their "
+                "last axis: give one for each class"
             )
-        smoothing = float(self.label_smoothing)
-        return self.ignore_index or 0, weights, smoothing, smoothing / width
+        return super()._options(form, width)
+
+
+@dataclass(frozen=True)
+class GeneralizedCrossEntropy(SoftmaxLoss):
+    """Between cross-entropy and absolute error of a class id y, for labels that may be wrong.
+
+        loss       = (1 - p_y^q) / q
+        gradient_j = p_y^q (p_j - [j = y])
+        hessian_j  = p_y^q (p_j (1 - p_j) - q (p_j - [j = y])^2)
+
+    with p the softmax of the logits. As q goes to 0 it becomes `CrossEntropy`; with `q=1` it is
+    1 - p_y, half the absolute error of the probabilities.
+
+    The verbs take `labels`, class ids of shape (...), and `logits` of shape (..., c); the other
+    options are those of `CrossEntropy`.
+
+    Ready made: `generalized_cross_entropy`, with q = 0.7.
+
+    >>> import fastloss as fl
+    >>> round(fl.generalized_cross_entropy([0], [[2.0, 0.0]]), 12)
+    0.12125042594
+
+    Source: Z. Zhang and M. R. Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural
+    Networks with Noisy Labels (2018).
+    """
+
+    q: float = 0.7
+
+    link_options = ("q",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("q", self.q, 0.0, 1.0)
+        if self.q == 0:
+            raise ValueError("q is 0, with which the loss is CrossEntropy: take that")
+
+    def link(self, loss: Any) -> tuple[Any, Any, Any]:
+        power, rest = exp_of_minus(self.q * loss)
+        slope = power + rest
+        return ((1 - power) - rest) / self.q, slope, -self.q * slope
+
+
+@dataclass(frozen=True)
+class PolyCrossEntropy(SoftmaxLoss):
+    """Cross-entropy of a class id y whose first term in 1 - p_y is weighed by 1 + `epsilon`.
+
+        loss       = -log(p_y) + epsilon (1 - p_y)
+        gradient_j = (1 + epsilon p_y) (p_j - [j = y])
+        hessian_j  = (1 + epsilon p_y) p_j (1 - p_j) - epsilon p_y (p_j - [j = y])^2
+
+    with p the softmax of the logits; `epsilon` is -1 or more. With `epsilon=0` it is
+    `CrossEntropy`.
+
+    The verbs take `labels`, class ids of shape (...), and `logits` of shape (..., c); the other
+    options are those of `CrossEntropy`.
+
+    Ready made: `poly_cross_entropy`, with epsilon = 1.
+
+    >>> import fastloss as fl
+    >>> round(fl.poly_cross_entropy([0], [[2.0, 0.0]]), 12)
+    0.246130933065
+
+    Source: Z. Leng et al., PolyLoss (2022), Poly-1.
+    """
+
+    epsilon: float = 1.0
+
+    link_options = ("epsilon",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("epsilon", self.epsilon, -1.0)
+
+    def link(self, loss: Any) -> tuple[Any, Any, Any]:
+        power, rest = exp_of_minus(loss)
+        bend = self.epsilon * (power + rest)
+        return loss + self.epsilon * ((1 - power) - rest), 1 + bend, -bend
 
 
 @dataclass(frozen=True)
@@ -176,4 +375,7 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
 
 
 cross_entropy = CrossEntropy()
+focal = Focal()
+generalized_cross_entropy = GeneralizedCrossEntropy()
+poly_cross_entropy = PolyCrossEntropy()
 categorical_cross_entropy = CategoricalCrossEntropy()

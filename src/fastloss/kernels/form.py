@@ -40,10 +40,18 @@ class Form(NamedTuple):
     probabilities: str = ""
     mask: str = ""
     vector: str = ""
+    # What is written for each class or element, if not the gradient: "proba", "log_proba" or "hvp";
+    # or for each sample, if not its loss: "logsumexp".
+    output: str = ""
 
     @property
     def has_extras(self) -> bool:
         return bool(self.probabilities or self.mask or self.vector)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labels; else what stands for them is y_pred."""
+        return self.output in ("", "hvp")
 
     @property
     def weighted(self) -> bool:

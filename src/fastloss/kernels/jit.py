@@ -78,6 +78,8 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
             if inner:
                 options |= {"forceinline": True, "no_cpython_wrapper": True}
                 options["pipeline_class"] = InlinedCompiler if own else WeakNumbersCompiler
+                if getattr(function, "__inlined__", False):
+                    options["inline"] = "always"
                 if own and "scratch" not in function.__code__.co_names:
                     options["_nrt"] = False  # no memory is allocated: references need no count
             named = _rebind(function, f"{function.__name__}_{key[0][:16]}")

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of rows of few classes, with SIMD across rows.
+"""Softmax losses of rows of few classes, with SIMD across rows.
 
 A row of 10 numbers does not fill a vector. So a group of rows is transposed: each class becomes a
 lane, a run of `GROUP` numbers, one for each row, and the loops go along the lanes. A group that is
@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bits import SQUARE_BYTES, disjoint, larger, prefetch, select, transpose, window
-from .flags import fastmath
+from .flags import fastmath, inlined
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
-from .softmax import SUMS, formulas
+from .softmax import SUMS, Variant, formulas
+from .storage import decoder
 from .tiles import fill, put
 
 # The most classes that are computed in this way: 100 take 27 ns a row of float32, and 38 along the
@@ -25,22 +26,39 @@ class Scratch(NamedTuple):
     sums: Any
     at_label: Any  # the logit of each row at its label
     rows: Any  # the group as it came, decoded
+    # Lanes:
     lanes: Any  # logits, then exponentials, then gradients
-    labels: Any  # class ids as numbers, or lanes of soft labels
-    hesses: Any  # lanes
+    labels: Any  # class ids as numbers, or soft labels
+    hesses: Any
+    slopes: Any  # the derivatives of capped logits
+    bends: Any
+    masks: Any  # 1 where a class is in
+    vectors: Any
 
 
-def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool) -> Function:
+def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     """What to do with a block of rows whose exponentials are summed across rows."""
-    mass, exp_terms, gap_term, derivatives, sums_in, finish = formulas(
-        form, class_weighted, smoothed
-    )
+    formula = formulas(form, variant)
+    read_options, inside, cap, scaled_gap, exp_terms, gap_term, mass, output = formula.of_class
+    sums_in, of_row, finish = formula.of_group
     decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
-    class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
+    decode_mask = decoder(form.mask or "bool", form.arithmetic)
+    decode_probability = decoder(form.probabilities or "float64", form.arithmetic)
+    decode_vector = decoder(form.vector or "float64", form.arithmetic)
+    with_grad, with_hess = form.with_grad, form.with_hess
+    labelled, sparse = form.labelled, bool(form.probabilities)
+    # Whether a row has one class id, and labels are not spread out over lanes.
+    by_id = form.class_ids and not sparse
+    class_weighted, smoothed = variant.class_weighted, variant.smoothed
+    class_masked, row_masked = variant.class_masked, bool(form.mask)
+    capped, linked = variant.capped, variant.link is not None
+    multiplying = form.output == "hvp"
+    logarithmic = form.output == "log_proba"
+    bending = capped and (with_hess or multiplying)
     number, double = form.number, np.float64
-    zero, one, nan = number(0), number(1), number(np.nan)
-    one_hot = class_ids and not smoothed
-    leaving_out = form.weighted or ignoring or class_weighted
+    zero, one, nan, minus_inf = number(0), number(1), number(np.nan), number(-np.inf)
+    one_hot = by_id and not smoothed
+    leaving_out = labelled and (form.weighted or ignoring or class_weighted)
     side = SQUARE_BYTES // np.dtype(number).itemsize
     # Whether numbers are stored as they are computed: then rows are transposed where they lie.
     as_stored = form.pred == form.arithmetic
@@ -56,24 +74,41 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
     def n_in_lanes(n_classes: Any) -> Any:
         return GROUP * ((n_classes + (side - 1)) & -side)
 
+    n_kinds = 1 + with_hess + (capped and with_grad) + bending + row_masked + multiplying
+
     def room(n_classes: Any) -> Any:
         n_lanes = n_in_lanes(n_classes)
-        n_labels = GROUP if class_ids else n_lanes
-        n_numbers = SUMS + GROUP + n_in_rows(n_classes) + n_lanes + n_labels + with_hess * n_lanes
+        n_labels = GROUP if by_id else n_lanes
+        n_numbers = SUMS + GROUP + n_in_rows(n_classes) + n_labels + n_kinds * n_lanes
         return n_numbers, 0 if as_stored else with_grad * n_in_rows(n_classes)
 
     def scratch_in(numbers: Any, doubles: Any, n_classes: Any) -> Any:
         n_rows, n_lanes = n_in_rows(n_classes), n_in_lanes(n_classes)
-        n_labels = GROUP if class_ids else n_lanes
-        start = SUMS + GROUP
+        n_labels = GROUP if by_id else n_lanes
+        rows = SUMS + GROUP
+        labels = rows + n_rows
+        lanes = labels + n_labels
+        hesses = lanes + n_lanes
+        slopes = hesses + n_lanes * with_hess
+        bends = slopes + n_lanes * (capped and with_grad)
+        masks = bends + n_lanes * bending
+        vectors = masks + n_lanes * row_masked
         return Scratch(
             sums_in(numbers, doubles),
             window(numbers, SUMS, GROUP),
-            window(numbers, start, n_rows),
-            window(numbers, start + n_rows, n_lanes),
-            window(numbers, start + n_rows + n_lanes, n_labels),
-            window(numbers, start + n_rows + n_lanes + n_labels, n_lanes),
+            window(numbers, rows, n_rows),
+            window(numbers, lanes, n_lanes),
+            window(numbers, labels, n_labels),
+            window(numbers, hesses, n_lanes),
+            window(numbers, slopes, n_lanes),
+            window(numbers, bends, n_lanes),
+            window(numbers, masks, n_lanes),
+            window(numbers, vectors, n_lanes),
         )
+
+    @inlined
+    def lane(lanes: Any, j: Any) -> Any:
+        return window(lanes, j * GROUP, GROUP)
 
     # -----------------------------------------------------------------------------------------
     # Between rows and lanes
@@ -102,12 +137,43 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
                 j = last - back
                 transpose(lanes, j * GROUP + r, GROUP, rows, r * n_classes + j, n_classes)
 
+    def scatter_probabilities(rows: Any, labels: Any) -> None:
+        """Lanes of soft labels from the class ids of each row and their probabilities."""
+        k, c = rows.n_labels, rows.n_classes
+        fill(labels, zero)
+        for r in range(rows.y_pred.size // c):
+            for i in range(r * k, (r + 1) * k):
+                j = decode_true(rows.y_true[i])
+                if j < 0 or j >= c:
+                    # The labels were checked, so they changed since: stay inside the arrays.
+                    labels[r] = nan
+                else:
+                    labels[j * GROUP + r] += decode_probability(rows.extras.probabilities[i])
+
     # -----------------------------------------------------------------------------------------
     # What is done along the lane of class j
 
-    def label_of(labels: Any, j: Any, r: Any) -> Any:
-        """The label of class j in row r, before smoothing."""
-        return select(labels[r] == number(j), one, zero) if class_ids else labels[r]
+    def cap_lane(o: Any, x: Any, slopes: Any, bends: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            capped_r, slope, bend = cap(o, x[r])
+            x[r] = capped_r
+            if with_grad:
+                slopes[r] = slope
+            if bending:
+                bends[r] = bend
+
+    def mask_lane(o: Any, j: Any, x: Any, mask: Any, shares: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            here = inside(o, mask, r, j)
+            x[r] = select(here, x[r], minus_inf)
+            if smoothed and row_masked:
+                shares[r] += select(here, one, zero)  # so far, the number of classes that are in
+
+    def divide_shares(o: Any, shares: Any) -> None:
+        for r in range(GROUP):
+            shares[r] = number(o.smoothing) / shares[r]
 
     # NaN is not looked for here; it shows in the sum of the exponentials.
     @fastmath("nnan")
@@ -116,57 +182,83 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
         for r in range(GROUP):
             largest[r] = larger(x[r], largest[r])
 
-    def find_label(options: Any, j: Any, x: Any, labels: Any, at_label: Any, masses: Any) -> None:
+    def find_label(o: Any, j: Any, x: Any, labels: Any, at_label: Any, masses: Any) -> None:
         disjoint()
-        t = mass(options, one, j)
+        t = mass(o, one, j, True, zero)
         for r in range(GROUP):
             here = labels[r] == number(j)
             at_label[r] = select(here, x[r], at_label[r])
             if class_weighted:
                 masses[r] = select(here, double(t), masses[r])
 
+    def mass_of(o: Any, j: Any, r: Any, labels: Any, mask: Any, shares: Any) -> Any:
+        label = select(labels[r] == number(j), one, zero) if by_id else labels[r]
+        return mass(o, label, j, inside(o, mask, r, j), shares[r] if smoothed else zero)
+
     def add_gaps(
-        options: Any, j: Any, x: Any, labels: Any, largest: Any, gaps: Any, masses: Any
+        o: Any,
+        j: Any,
+        x: Any,
+        labels: Any,
+        mask: Any,
+        shares: Any,
+        largest: Any,
+        gaps: Any,
+        masses: Any,
     ) -> None:
         disjoint()
         for r in range(GROUP):
-            t = mass(options, label_of(labels, j, r), j)
+            t = mass_of(o, j, r, labels, mask, shares)
             gaps[r] += double(gap_term(t, x[r], largest[r]))
             masses[r] += double(t)
 
     @fastmath("reassoc")
-    def add_exps(x: Any, largest: Any, rest: Any, maxima: Any) -> None:
+    def add_exps(o: Any, x: Any, largest: Any, rest: Any, maxima: Any) -> None:
         disjoint()
         for r in range(GROUP):
-            exp_r, term, count = exp_terms(x[r], largest[r])
+            exp_r, term, count = exp_terms(o, x[r], largest[r])
             rest[r] += term
             maxima[r] += count
-            if with_grad:
+            if logarithmic:
+                x[r] = select(x[r] == largest[r], zero, scaled_gap(o, x[r], largest[r]))
+            elif with_grad:
                 x[r] = exp_r
 
-    def write_derivatives(
-        options: Any,
+    @fastmath("reassoc")
+    def add_dots(exps: Any, slopes: Any, vector: Any, probability: Any, dots: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            v = vector[r] * slopes[r] if capped else vector[r]
+            dots[r] += exps[r] * probability[r] * v
+
+    def write_outputs(
+        o: Any,
         j: Any,
         exps: Any,
         labels: Any,
-        totals: Any,
-        probability: Any,
-        complement: Any,
-        factor: Any,
+        mask: Any,
+        slopes: Any,
+        bends: Any,
+        vector: Any,
+        sums: Any,
         hesses: Any,
     ) -> None:
         disjoint()
         for r in range(GROUP):
-            if one_hot:
-                t = select(labels[r] == number(j), totals[r], zero)
+            row = of_row(sums, r)
+            if not labelled:
+                t = zero
+            elif one_hot:
+                t = select(labels[r] == number(j), one if linked else row.total, zero)
             else:
-                t = mass(options, label_of(labels, j, r), j)
-            grad, hess = derivatives(
-                exps[r], t, totals[r], probability[r], complement[r], factor[r]
-            )
+                t = mass_of(o, j, r, labels, mask, sums.shares)
+            slope = slopes[r] if capped else one
+            bend = bends[r] if bending else zero
+            v_r = vector[r] if multiplying else zero
+            grad, hess = output(o, exps[r], t, slope, bend, v_r, row)
             if leaving_out:
-                grad = select(factor[r] == zero, zero, grad)
-                hess = select(factor[r] == zero, zero, hess)
+                grad = select(row.factor == zero, zero, grad)
+                hess = select(row.factor == zero, zero, hess)
             exps[r] = grad
             if with_hess:
                 hesses[r] = hess
@@ -177,36 +269,81 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
         disjoint()
         for r in range(GROUP):
             t = number(masses[r]) if class_weighted else one
-            gaps[r] = double(gap_term(t, at_label[r], largest[r]))
+            gaps[r] = double(gap_term(one if linked else t, at_label[r], largest[r]))
             # A label that is no class, as one that changed since it was checked, left NaN here.
             masses[r] = double(select(at_label[r] == at_label[r], t, nan))
 
-    def sum_lanes(rows: Any, scratch: Any) -> None:
-        sums, lanes, labels = scratch.sums, scratch.lanes, scratch.labels
-        options, c, at_label = rows.options, rows.n_classes, scratch.at_label
-        fill(sums.largest, number(-np.inf))
-        for j in range(c):
-            x = window(lanes, j * GROUP, GROUP)
-            raise_largest(x, sums.largest)
+    def sum_labels(o: Any, c: Any, scratch: Any) -> None:
+        sums, lanes, labels, at_label = (
+            scratch.sums,
+            scratch.lanes,
+            scratch.labels,
+            scratch.at_label,
+        )
         if one_hot:
             fill(at_label, nan)
             for j in range(c):
-                x = window(lanes, j * GROUP, GROUP)
-                find_label(options, j, x, labels, at_label, sums.masses)
+                find_label(o, j, lane(lanes, j), labels, at_label, sums.masses)
             gaps_at_label(at_label, sums.largest, sums.gaps, sums.masses)
         else:
             fill(sums.gaps, 0.0)
             fill(sums.masses, 0.0)
             for j in range(c):
-                x = window(lanes, j * GROUP, GROUP)
-                y = labels if class_ids else window(labels, j * GROUP, GROUP)
-                add_gaps(options, j, x, y, sums.largest, sums.gaps, sums.masses)
+                y = labels if by_id else lane(labels, j)
+                mask = lane(scratch.masks, j)
+                x, shares = lane(lanes, j), sums.shares
+                add_gaps(o, j, x, y, mask, shares, sums.largest, sums.gaps, sums.masses)
+
+    def sum_lanes(o: Any, rows: Any, scratch: Any) -> None:
+        sums, lanes, c = scratch.sums, scratch.lanes, rows.n_classes
+        fill(sums.largest, minus_inf)
+        for j in range(c):
+            raise_largest(lane(lanes, j), sums.largest)
+        if labelled:
+            sum_labels(o, c, scratch)
+        else:
+            fill(sums.gaps, 0.0)
+            fill(sums.masses, 1.0)
         fill(sums.rest, zero)
         fill(sums.maxima, zero)
         for j in range(c):
             prefetch(rows.y_pred, (c + j) * GROUP, GROUP)  # of the next group
-            x = window(lanes, j * GROUP, GROUP)
-            add_exps(x, sums.largest, sums.rest, sums.maxima)
+            add_exps(o, lane(lanes, j), sums.largest, sums.rest, sums.maxima)
+
+    def load(o: Any, rows: Any, scratch: Any) -> None:
+        """Bring a group into lanes: labels, logits as they count, and what else there is."""
+        c, lanes = rows.n_classes, scratch.lanes
+        if by_id:
+            decode_rows(decode_true, rows.y_true, scratch.labels)
+        elif sparse:
+            scatter_probabilities(rows, scratch.labels)
+        elif labelled:
+            decode_rows(decode_true, rows.y_true, scratch.rows)
+            to_lanes(scratch.rows, c, scratch.labels)
+        if row_masked:
+            decode_rows(decode_mask, rows.extras.mask, scratch.rows)
+            to_lanes(scratch.rows, c, scratch.masks)
+        if multiplying:
+            decode_rows(decode_vector, rows.extras.vector, scratch.rows)
+            to_lanes(scratch.rows, c, scratch.vectors)
+        source = scratch.rows
+        # Squares reach over the end of the last row, so something must lie behind it.
+        if as_stored and rows.y_pred.size == GROUP * c and rows.n_behind >= side:
+            source = rows.y_pred
+        else:
+            decode_rows(decode, rows.y_pred, source)
+        to_lanes(source, c, lanes)
+        if capped:
+            for j in range(c):
+                cap_lane(o, lane(lanes, j), lane(scratch.slopes, j), lane(scratch.bends, j))
+        shares = scratch.sums.shares
+        if smoothed:
+            fill(shares, zero if row_masked else number(o.share))
+        if class_masked or row_masked:
+            for j in range(c):
+                mask_lane(o, j, lane(lanes, j), lane(scratch.masks, j), shares)
+        if smoothed and row_masked:
+            divide_shares(o, shares)
 
     def write(lanes: Any, rows: Any, scratch: Any, out: Any) -> None:
         from_lanes(lanes, rows.n_classes, scratch.rows)
@@ -217,35 +354,32 @@ def few_classes(form: Form, class_weighted: bool, smoothed: bool, ignoring: bool
             put(rows.encoded, out, rows.streamed)
 
     def group(rows: Any) -> None:
+        o = read_options(rows.options)
         c = rows.n_classes
         scratch = scratch_in(rows.numbers, rows.doubles, c)
         sums, lanes, labels = scratch.sums, scratch.lanes, scratch.labels
-        if class_ids:
-            decode_rows(decode_true, rows.y_true, labels)
-        else:
-            decode_rows(decode_true, rows.y_true, scratch.rows)
-            to_lanes(scratch.rows, c, labels)
-        source = scratch.rows
-        # Squares reach over the end of the last row, so something must lie behind it.
-        if as_stored and rows.y_pred.size == GROUP * c and rows.n_behind >= side:
-            source = rows.y_pred
-        else:
-            decode_rows(decode, rows.y_pred, source)
-        to_lanes(source, c, lanes)
-        sum_lanes(rows, scratch)
-        finish(sums, rows.weights, rows.scale, rows.losses, GROUP)
+        load(o, rows, scratch)
+        sum_lanes(o, rows, scratch)
+        finish(o, sums, rows.weights, rows.scale, rows.losses, GROUP)
         if with_grad:
+            slopes, vectors = scratch.slopes, scratch.vectors
+            if multiplying:
+                fill(sums.dots, zero)
+                for j in range(c):
+                    exps, slope, v = lane(lanes, j), lane(slopes, j), lane(vectors, j)
+                    add_dots(exps, slope, v, sums.probability, sums.dots)
             for j in range(c):
-                write_derivatives(
-                    rows.options,
+                write_outputs(
+                    o,
                     j,
-                    window(lanes, j * GROUP, GROUP),
-                    labels if class_ids else window(labels, j * GROUP, GROUP),
-                    sums.totals,
-                    sums.probability,
-                    sums.complement,
-                    sums.factor,
-                    window(scratch.hesses, j * GROUP, GROUP if with_hess else 0),
+                    lane(lanes, j),
+                    labels if by_id else lane(labels, j),
+                    lane(scratch.masks, j),
+                    lane(slopes, j),
+                    lane(scratch.bends, j),
+                    lane(vectors, j),
+                    sums,
+                    lane(scratch.hesses, j),
                 )
             write(lanes, rows, scratch, rows.grad_out)
             if with_hess:

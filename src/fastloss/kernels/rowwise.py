@@ -14,7 +14,7 @@ import numpy as np
 from .bits import disjoint, scratch, select, window
 from .elementwise import TILE, tile_function
 from .flags import fastmath
-from .form import Form, Function
+from .form import Extras, Form, Function
 from .tiles import fill
 
 # Stored numbers, about, whose losses make one partial sum. Fixed: see `elementwise.BLOCK`.
@@ -29,10 +29,12 @@ class Rows(NamedTuple):
 
     options: Any
     n_classes: Any
+    n_labels: Any  # numbers of y_true in a row
     y_true: Any  # n class ids, or n rows of labels, as stored
     y_pred: Any  # n rows, as stored
     n_behind: Any  # how many numbers of y_pred lie behind them, at least
     weights: Any  # float64, room for GROUP rows
+    extras: Any  # () or `Extras`, n rows of each
     scale: Any
     losses: Any  # float64, room for GROUP rows
     grad_out: Any  # n rows, or nothing
@@ -45,6 +47,18 @@ class Rows(NamedTuple):
     doubles: Any
 
 
+def _no_extras(extras: Any, start: Any, n: Any, n_labels: Any, n_classes: Any) -> Any:
+    return ()
+
+
+def _extras_of_group(extras: Any, start: Any, n: Any, n_labels: Any, n_classes: Any) -> Any:
+    return Extras(
+        window(extras.probabilities, start * n_labels, n * n_labels),
+        window(extras.mask, start * n_classes, n * n_classes),
+        window(extras.vector, start * n_classes, n * n_classes),
+    )
+
+
 def rowwise(
     group: Function, group_size: Function, room: Function, form: Form, ignoring: bool
 ) -> Function:
@@ -53,10 +67,11 @@ def rowwise(
     `group_size(n_classes)` rows make a group. `room(n_classes)` says how much scratch it needs, in
     numbers and in stored numbers.
     """
-    decode_true, class_ids = form.decode_true, form.class_ids
+    decode_true = form.decode_true
     weighted, per_sample = form.weighted, form.per_sample
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored = form.number, np.float64, form.stored
+    extras_of_group = _extras_of_group if form.has_extras else _no_extras
 
     def weigh(y_true: Any, weight: Any, ignore_index: Any, weights: Any, n: Any) -> None:
         for r in range(n):
@@ -77,7 +92,7 @@ def rowwise(
         return total
 
     def sum_rows(block: Any) -> Any:
-        n_classes, options = block.width, block.options
+        n_classes, n_labels, options = block.width, block.true_width, block.options
         size = group_size(n_classes)
         n_scratch, n_encoded = room(n_classes)
         numbers, encoded = scratch(number, n_scratch), scratch(stored, n_encoded)
@@ -88,10 +103,7 @@ def rowwise(
         for start in range(0, n_rows, size):
             n = min(size, n_rows - start)
             first, n_numbers = start * n_classes, n * n_classes
-            if class_ids:
-                y_true = window(block.y_true, start, n)
-            else:
-                y_true = window(block.y_true, first, n_numbers)
+            y_true = window(block.y_true, start * n_labels, n * n_labels)
             # Windows, whose use is not counted: to count costs more than a group of short rows.
             weights, losses = window(doubles, 0, GROUP), window(doubles, GROUP, GROUP)
             if weighted or ignoring:
@@ -99,10 +111,12 @@ def rowwise(
             rows = Rows(
                 options,
                 n_classes,
+                n_labels,
                 y_true,
                 window(block.y_pred, first, n_numbers),
                 block.y_pred.size - first - n_numbers,
                 weights,
+                extras_of_group(block.extras, start, n, n_labels, n_classes),
                 block.scale,
                 losses,
                 window(block.grad_out, first, n_numbers if with_grad else 0),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import window
+from .bits import select, window
 from .flags import fastmath
 from .form import Form, Function
 from .storage import decoder
@@ -18,8 +18,9 @@ from .storage import decoder
 BAD_Y_TRUE = 1
 BAD_Y_PRED = 2
 BAD_WEIGHT = 4
+BAD_PROBABILITY = 8  # of a class id, where a row has several
 
-_UNBOUNDED = (-np.inf, np.inf)
+UNBOUNDED = (-np.inf, np.inf)
 
 
 class Limits(NamedTuple):
@@ -27,18 +28,20 @@ class Limits(NamedTuple):
 
     y_true: tuple[float, float]
     y_pred: tuple[float, float]
-    # Of row-wise losses, whose options then begin with the ignored class id and the class weights.
+    # Of row-wise losses, whose options begin with the ignored class id, the class weights and the
+    # class mask, if there is one.
     ignoring: bool = False
     class_weighted: bool = False
+    class_masked: bool = False
 
     def reads(self, form: Form) -> tuple[bool, bool, bool]:
         """Whether y_true, y_pred and weights are looked at."""
         y_true = (
             form.class_ids
             or self.class_weighted
-            or (self.y_true != _UNBOUNDED and form.true != "bool")
+            or (self.y_true != UNBOUNDED and form.true != "bool")
         )
-        return y_true, self.y_pred != _UNBOUNDED, form.weighted
+        return y_true, self.y_pred != UNBOUNDED, form.weighted
 
 
 def _exact(name: str) -> Any:
@@ -53,9 +56,13 @@ def survey(form: Form, limits: Limits) -> Function:
     true_number, pred_number = _exact(form.true), _exact(form.pred)
     decode_true = form.decode_true if class_ids else decoder(form.true, true_number.__name__)
     decode_pred = decoder(form.pred, pred_number.__name__)
+    decode_probability = decoder(form.probabilities or "float64", "float64")
+    sparse = bool(form.probabilities)
     ignoring, class_weighted = limits.ignoring, limits.class_weighted
+    class_masked, row_masked = limits.class_masked, bool(form.mask)
+    masked = class_masked or row_masked
     check_true, check_pred, _ = limits.reads(form)
-    check_true = check_true and limits.y_true != _UNBOUNDED
+    check_true = check_true and limits.y_true != UNBOUNDED
     true_low, true_high = map(true_number, limits.y_true)
     pred_low, pred_high = map(pred_number, limits.y_pred)
     double = np.float64
@@ -76,21 +83,49 @@ def survey(form: Form, limits: Limits) -> Function:
             count += not (weight[i] >= 0 and weight[i] < np.inf)
         return count > 0
 
-    def class_id_weights(labels: Any, weight: Any, n_classes: Any, options: Any) -> Any:
+    def inside(block: Any, row: Any, j: Any) -> Any:
+        """Whether class j of a row is in."""
+        here = True
+        if class_masked:
+            here = block.options[2][j] != 0
+        if row_masked:
+            here = here and block.extras.mask[row * block.width + j] != 0
+        return here
+
+    def class_id_weights(block: Any) -> Any:
         """Whether a class id is out of range, and the sum of the weights of rows that count."""
-        ignore_index, class_weight = options[0], options[1]
+        labels, weight, n_classes = block.y_true, block.weight, block.width
+        ignore_index, class_weight = block.options[0], block.options[1]
         bad = False
         total = 0.0
         for r in range(labels.size):
             label = decode_true(labels[r])
             if ignoring and label == ignore_index:
                 continue
-            if label < 0 or label >= n_classes:
+            if label < 0 or label >= n_classes or not inside(block, r, label):
                 bad = True
                 continue
             w = double(weight[r]) if weighted else 1.0
             total += w * class_weight[label] if class_weighted else w
         return bad, total
+
+    def sparse_weights(block: Any) -> Any:
+        """The faults of class ids and their probabilities; the sum of class weight times label."""
+        faults = 0
+        total = 0.0
+        k = block.true_width
+        for i in range(block.y_true.size):
+            label = decode_true(block.y_true[i])
+            p = decode_probability(block.extras.probabilities[i])
+            if label < 0 or label >= block.width or not inside(block, i // k, label):
+                faults |= BAD_Y_TRUE
+                continue
+            if p < 0.0 or p > 1.0:
+                faults |= BAD_PROBABILITY
+            w = double(block.weight[i // k]) if weighted else 1.0
+            if class_weighted and w != 0.0:
+                total += w * (block.options[1][label] * p)
+        return faults, total
 
     @fastmath("reassoc")
     def outside_classes(labels: Any, n_classes: Any) -> Any:
@@ -101,19 +136,24 @@ def survey(form: Form, limits: Limits) -> Function:
         return count > 0
 
     @fastmath("reassoc")
-    def mass(row: Any, class_weight: Any) -> Any:
+    def mass(block: Any, r: Any) -> Any:
+        """The sum of class weight times label of a row."""
+        class_weight = block.options[1]
+        row = window(block.y_true, r * block.width, block.width)
         total = 0.0
         for j in range(row.size):
-            total += class_weight[j] * double(decode_true(row[j]))
+            t = class_weight[j] * double(decode_true(row[j]))
+            if masked:
+                t = select(inside(block, r, j), t, 0.0)
+            total += t
         return total
 
-    def soft_label_weights(labels: Any, weight: Any, n_classes: Any, class_weight: Any) -> Any:
+    def soft_label_weights(block: Any) -> Any:
         total = 0.0
-        for r in range(labels.size // n_classes):
-            w = double(weight[r]) if weighted else 1.0
+        for r in range(block.y_true.size // block.width):
+            w = double(block.weight[r]) if weighted else 1.0
             if w != 0.0:
-                row = window(labels, r * n_classes, n_classes)
-                total += w * mass(row, class_weight)
+                total += w * mass(block, r)
         return total
 
     @fastmath("reassoc")
@@ -130,20 +170,23 @@ def survey(form: Form, limits: Limits) -> Function:
             if bad_weights(block.weight):
                 faults |= BAD_WEIGHT
             total = weight_sum(block.weight)
-        if class_ids and not (ignoring or class_weighted):
+        if sparse:
+            found, sparse_total = sparse_weights(block)
+            faults |= found
+            if class_weighted:
+                total = sparse_total
+        elif class_ids and not (ignoring or class_weighted or masked):
             if outside_classes(block.y_true, block.width):
                 faults |= BAD_Y_TRUE
         elif class_ids:
-            bad, total = class_id_weights(block.y_true, block.weight, block.width, block.options)
+            bad, total = class_id_weights(block)
             if bad:
                 faults |= BAD_Y_TRUE
         else:
             if check_true and outside(block.y_true, decode_true, true_low, true_high):
                 faults |= BAD_Y_TRUE
             if class_weighted:
-                total = soft_label_weights(
-                    block.y_true, block.weight, block.width, block.options[1]
-                )
+                total = soft_label_weights(block)
         if check_pred and outside(block.y_pred, decode_pred, pred_low, pred_high):
             faults |= BAD_Y_PRED
         return -double(faults) if faults else total

@@ -1,0 +1,234 @@
+"""What losses of a softmax have in common: labels, options of the logits, and more verbs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ._arrays import Array, Format, as_array, check_sparse_labels, format_of
+from ._evaluate import Batch, evaluate
+from ._finite_differences import random_in
+from ._options import as_mask, as_weights, check_integer, check_positive
+from .kernels import along_rows, lanes
+from .kernels.form import Extras, Form
+from .kernels.softmax import Variant
+from .kernels.survey import Limits
+from .loss import LogitLoss, RowwiseLoss
+
+_NO_WEIGHTS = as_weights("class_weight", ())
+
+
+@dataclass(frozen=True)
+class SoftmaxLoss(RowwiseLoss, LogitLoss):
+    """A loss of logits over classes that knows them by their softmax; its options are shared.
+
+    Options:
+
+    - `class_weight`: c numbers; the loss of a row is multiplied by that of its class, and the mean
+      is over the weights. Of soft labels t_j becomes class_weight_j t_j.
+    - `ignore_index`: rows of this class id are left out. None: every id must be a class.
+    - `class_mask`: c booleans; a class that is not True is out for all rows, as if it had been
+      deleted: its probability and derivatives are 0, no class id may name it, and what soft labels
+      give it does not count. The verbs take a `class_mask` of the shape of the logits besides.
+    - `softcap` s: logits x become s tanh(x / s) before anything else, and so lie between -s and s
+      (-inf becomes -s: a class is ruled out by a mask).
+    - `temperature`: logits are divided by it.
+    """
+
+    class_weight: tuple[float, ...] | None = field(default=None, kw_only=True)
+    ignore_index: int | None = field(default=None, kw_only=True)
+    class_mask: tuple[bool, ...] | None = field(default=None, kw_only=True)
+    softcap: float | None = field(default=None, kw_only=True)
+    temperature: float = field(default=1.0, kw_only=True)
+
+    names = ("labels", "logits")
+    cost = 1
+    # From the cross-entropy of a class id to the loss, with its first two derivatives, in float64:
+    # `link(self, loss)`, where self has the options named next. Such a loss takes class ids alone.
+    link: ClassVar[Callable[..., Any] | None] = None
+    link_options: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ignore_index is not None:
+            check_integer("ignore_index", self.ignore_index)
+        # Tuples, so that the loss stays hashable and nobody changes its weights.
+        if self.class_weight is not None:
+            weights = tuple(as_weights("class_weight", self.class_weight).tolist())
+            object.__setattr__(self, "class_weight", weights)
+        if self.class_mask is not None:
+            mask = tuple(as_mask("class_mask", self.class_mask).astype(bool).tolist())
+            object.__setattr__(self, "class_mask", mask)
+        if self.softcap is not None:
+            check_positive("softcap", self.softcap)
+        check_positive("temperature", self.temperature)
+
+    # -----------------------------------------------------------------------------------------
+    # More verbs
+
+    def logsumexp(self, logits: Any, /, *, class_mask: Any = None, out: Array | None = None) -> Any:
+        """log(sum of exp(x_j)) of each row, of the logits as options change them.
+
+        Returns an array of shape (...), for logits of shape (..., c), of the dtype of the
+        arithmetic: float64 if the logits are, else float32; written into `out` if given.
+
+        >>> import fastloss as fl
+        >>> fl.cross_entropy.logsumexp([[1000.0, 1000.0]])
+        array([1000.69314718])
+        """
+        return evaluate(
+            self, "logsumexp", None, logits, None, None, class_mask=class_mask, losses_out=out
+        )[0]
+
+    # -----------------------------------------------------------------------------------------
+
+    @property
+    def _ignore_index(self) -> int | None:  # type: ignore[override]
+        return self.ignore_index
+
+    @cached_property
+    def _class_weight(self) -> Array:
+        if self.class_weight is None:
+            return _NO_WEIGHTS
+        return as_weights("class_weight", self.class_weight)
+
+    @cached_property
+    def _class_mask(self) -> Array | None:  # type: ignore[override]
+        return None if self.class_mask is None else as_mask("class_mask", self.class_mask)
+
+    def _factors(self, width: int) -> Array | None:
+        """What the loss of each class is multiplied by, if not by its weight."""
+        return None
+
+    def _told(self, width: int) -> dict[str, Any]:
+        """What kernels are told at each call, by name; which names follows from the options."""
+        told: dict[str, Any] = {
+            "ignore_index": self.ignore_index or 0,
+            "class_weight": self._class_weight,
+        }
+        if self._class_mask is not None:
+            told["class_mask"] = self._class_mask
+        factors = self._factors(width)
+        if factors is not None:
+            # Surveys find the weights of a mean in the second place, whatever it is called.
+            told["weight_in_mean"] = told.pop("class_weight")
+            told = dict(sorted(told.items(), key=lambda item: _PLACES.get(item[0], 9)))
+            told["class_weight"] = factors
+        if self.temperature != 1:
+            told["inverse_temperature"] = 1.0 / self.temperature
+        if self.softcap is not None:
+            told |= {"softcap": float(self.softcap), "inverse_softcap": 1.0 / self.softcap}
+        return told | {name: float(getattr(self, name)) for name in self.link_options}
+
+    def _variant(self) -> Variant:
+        return Variant(
+            class_weighted=self.class_weight is not None or self._factors(1) is not None,
+            class_masked=self.class_mask is not None,
+            tempered=self.temperature != 1,
+            capped=self.softcap is not None,
+            link=type(self).link,
+            options=tuple(self._told(1)),
+        )
+
+    @cached_property
+    def _known_variant(self) -> Variant:
+        return self._variant()
+
+    def _structure(self) -> Any:
+        return self._known_variant
+
+    def _limits(self, form: Form) -> Limits:
+        if self.link is not None and (form.probabilities or not form.class_ids):
+            raise ValueError(
+                f"{type(self).__name__} takes one class id for each row of logits: write "
+                "labels.argmax(axis=-1) if they are one-hot"
+            )
+        return Limits(
+            self.y_true_range,
+            self.y_pred_range,
+            ignoring=form.class_ids and not form.probabilities and self.ignore_index is not None,
+            class_weighted=self.class_weight is not None,
+            class_masked=self.class_mask is not None,
+        )
+
+    def _rows(self, width: int) -> str:
+        if width <= lanes.FEW:
+            return "few"
+        return "kept" if width <= along_rows.KEPT else "long"
+
+    def _kernel(self, form: Form) -> Callable[..., Any]:
+        ignoring = form.labelled and self._limits(form).ignoring
+        if form.rows == "few":
+            return lanes.few_classes(form, self._known_variant, ignoring)
+        return along_rows.many_classes(form, self._known_variant, ignoring, form.rows == "kept")
+
+    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
+        for name, numbers in (("class_weight", self.class_weight), ("class_mask", self.class_mask)):
+            if numbers is not None and len(numbers) != width:
+                raise ValueError(
+                    f"{name} has {len(numbers)} numbers, but logits have {width} classes on "
+                    "their last axis: give one for each class"
+                )
+        return tuple(self._told(width).values())
+
+    def _take_extras(
+        self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any
+    ) -> tuple[Any, Extras | None]:
+        probabilities = None
+        if type(y_true) is tuple and len(y_true) == 2:
+            ids, given = as_array(y_true[0], "labels[0]"), as_array(y_true[1], "labels[1]")
+            if ids.ndim == y_pred.ndim or given.ndim == y_pred.ndim:
+                y_true, probabilities = ids, given
+        mask = None if class_mask is None else as_array(class_mask, "class_mask")
+        vector = None if vector is None else as_array(vector, "vector")
+        if probabilities is mask is vector is None:
+            return y_true, None
+        return y_true, Extras(probabilities, mask, vector)
+
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        probabilities, mask, vector = extras or Extras(None, None, None)
+        if probabilities is None:
+            batch = super()._batch(y_true, y_pred, weight, extras)
+        else:
+            true, k = check_sparse_labels(y_true, probabilities, y_pred)
+            labels = y_true[..., 0] if k else np.empty(y_pred.shape[:-1], true.dtype)
+            batch = super()._batch(labels, y_pred, weight, extras)._replace(true_width=k)
+        formats: list[Format | None] = [None, None, None]
+        if probabilities is not None:
+            formats[0] = format_of(probabilities, "labels[1]")
+        if mask is not None:
+            formats[1] = format_of(mask, "class_mask")
+            if mask.dtype != bool:
+                raise TypeError(
+                    f"class_mask has dtype {mask.dtype}, but says of each class whether it is in: "
+                    "write class_mask.astype(bool)"
+                )
+        if vector is not None:
+            formats[2] = format_of(vector, "vector")
+        for name, array in (("class_mask", mask), ("vector", vector)):
+            if array is not None and array.shape != y_pred.shape:
+                raise ValueError(
+                    f"{name} has shape {array.shape} and logits have shape {y_pred.shape}: they "
+                    "must be equal, nothing is broadcast"
+                    + (
+                        f"; a mask for all rows is an option: {type(self).__name__}(class_mask=...)"
+                        if array is mask
+                        else ""
+                    )
+                )
+        return batch if extras is None else batch._replace(extras=Extras(*formats))
+
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        given = self.class_weight or self.class_mask
+        classes = np.arange(4 if given is None else len(given))
+        if self._class_mask is not None:
+            classes = classes[self._class_mask != 0]
+        shape = 100, 4 if given is None else len(given)
+        return rng.choice(classes, 100), random_in(rng, self.y_pred_range, shape)
+
+
+_PLACES = {"ignore_index": 0, "weight_in_mean": 1, "class_mask": 2}
