@@ -233,13 +233,9 @@ class Focal(SoftmaxLoss):
         alpha = np.full(width, self.alpha) if isinstance(self.alpha, float) else self._alpha
         return alpha if self.class_weight is None or width == 1 else alpha * self._class_weight
 
-    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        if isinstance(self.alpha, tuple) and len(self.alpha) != width:
-            raise ValueError(
-                f"alpha has {len(self.alpha)} numbers, but logits have {width} classes on their "
-                "last axis: give one for each class"
-            )
-        return super()._options(form, width)
+    def _by_class(self) -> dict[str, tuple[Any, ...]]:
+        by_class = super()._by_class()
+        return by_class | ({"alpha": self.alpha} if isinstance(self.alpha, tuple) else {})
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,11 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
     def _ignore_index(self) -> int | None:  # type: ignore[override]
         return self.ignore_index
 
+    def _by_class(self) -> dict[str, tuple[Any, ...]]:
+        """The options that have something for each class."""
+        options = {"class_weight": self.class_weight, "class_mask": self.class_mask}
+        return {name: given for name, given in options.items() if given is not None}
+
     @cached_property
     def _class_weight(self) -> Array:
         if self.class_weight is None:
@@ -165,8 +170,8 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
         return along_rows.many_classes(form, self._known_variant, ignoring, form.rows == "kept")
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        for name, numbers in (("class_weight", self.class_weight), ("class_mask", self.class_mask)):
-            if numbers is not None and len(numbers) != width:
+        for name, numbers in self._by_class().items():
+            if len(numbers) != width:
                 raise ValueError(
                     f"{name} has {len(numbers)} numbers, but logits have {width} classes on "
                     "their last axis: give one for each class"
@@ -223,12 +228,11 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
         return batch if extras is None else batch._replace(extras=Extras(*formats))
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        given = self.class_weight or self.class_mask
-        classes = np.arange(4 if given is None else len(given))
+        n_classes = next(map(len, self._by_class().values()), 4)
+        classes = np.arange(n_classes)
         if self._class_mask is not None:
             classes = classes[self._class_mask != 0]
-        shape = 100, 4 if given is None else len(given)
-        return rng.choice(classes, 100), random_in(rng, self.y_pred_range, shape)
+        return rng.choice(classes, 100), random_in(rng, self.y_pred_range, (100, n_classes))
 
 
 _PLACES = {"ignore_index": 0, "weight_in_mean": 1, "class_mask": 2}
