@@ -52,17 +52,19 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
     labelled, sparse = form.labelled, bool(form.probabilities)
     smoothed, tempered, capped = variant.smoothed, variant.tempered, variant.capped
+    class_weighted = variant.class_weighted
     class_masked, row_masked = variant.class_masked, bool(form.mask)
     masked = class_masked or row_masked
     number, double = form.number, np.float64
-    zero, one = number(0), number(1)
+    zero, one, minus_inf = number(0), number(1), number(-np.inf)
+    lowest = np.finfo(number).min
     one_hot = class_ids and not sparse and not smoothed
     # Whether the mass of a class is what smoothing gives to all, but for those of the class ids.
-    by_id = one_hot or sparse or not labelled
+    by_id = class_ids or not labelled
     linked = variant.link is not None
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
-    leaving_out = labelled and (form.weighted or ignoring or variant.class_weighted)
+    leaving_out = labelled and (form.weighted or ignoring or class_weighted)
     keeping = keeping and with_grad
     # Whether what is written for a class follows from what was kept of it, and the row.
     kept_is_all = by_id and not (smoothed or capped or multiplying)
@@ -79,37 +81,72 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         n_exps = group_size(n_classes) * padded(n_classes) if keeping else written
         return SUMS + n_exps, (1 + with_hess) * written
 
-    @inlined
-    def mask_of(rows: Any, first: Any, n: Any) -> Any:
-        """Of a part of a row; if rows have no masks of their own, it is never looked at."""
-        return window(rows.extras.mask, first, n) if row_masked else rows.y_pred
+    # Windows of masks, weights and vectors; of what there is not, a window that is never looked at.
 
     @inlined
-    def vector_of(rows: Any, first: Any, n: Any) -> Any:
-        return window(rows.extras.vector, first, n) if multiplying else rows.y_pred
+    def masks_of(o: Any, rows: Any, row: Any, start: Any, n: Any) -> Any:
+        """For all rows, and for this one, from class `start` on."""
+        of_classes = window(o.class_mask, start, n) if class_masked else rows.y_pred
+        place = row * rows.n_classes + start
+        return of_classes, window(rows.extras.mask, place, n) if row_masked else rows.y_pred
 
     @inlined
-    def logit(o: Any, mask: Any, x: Any, i: Any, start: Any) -> Any:
-        """That of class start + i, capped and masked."""
-        x_j = decode(x[i])
-        if capped:
-            x_j = cap(o, x_j)[0]
+    def weights_of(o: Any, start: Any, n: Any) -> Any:
+        return window(o.class_weight, start, n)
+
+    @inlined
+    def vector_of(rows: Any, row: Any, start: Any, n: Any) -> Any:
+        place = row * rows.n_classes + start
+        return window(rows.extras.vector, place, n) if multiplying else rows.y_pred
+
+    @inlined
+    def logit(masks: Any, x: Any, j: Any) -> Any:
+        x_j = decode(x[j])
         if masked:
-            x_j = select(inside(o, mask, i, start + i), x_j, number(-np.inf))
+            x_j = select(inside(masks[0][j], masks[1][j]), x_j, minus_inf)
         return x_j
+
+    @inlined
+    def top_of(o: Any, largest: Any) -> Any:
+        """The largest logit, as it came and as it counts."""
+        if capped and masked:
+            return largest, select(largest == minus_inf, largest, cap(o, largest)[0])
+        return largest, cap(o, largest)[0]
+
+    @inlined
+    def seen(o: Any, masks: Any, x: Any, j: Any, top: Any) -> Any:
+        """A logit as it counts, and whether it is the largest."""
+        x_j = logit(masks, x, j)
+        is_largest = x_j == top[0]
+        if capped:
+            capped_j = cap(o, x_j)[0]
+            # Rounding may let a smaller logit pass the largest.
+            capped_j = select(capped_j > top[1], top[1], capped_j)
+            if masked:
+                capped_j = select(inside(masks[0][j], masks[1][j]), capped_j, minus_inf)
+            return capped_j, is_largest
+        return x_j, is_largest
 
     # NaN is not looked for here; it shows in the sum of the exponentials.
     @fastmath("nnan", "reassoc")
-    def largest_of(o: Any, mask: Any, x: Any, start: Any) -> Any:
-        largest = number(-np.inf)
+    def largest_of(masks: Any, x: Any) -> Any:
+        largest = minus_inf
         for j in range(x.size):
-            largest = larger(logit(o, mask, x, j, start), largest)
+            x_j = decode(x[j])
+            if masked:
+                # With -inf LLVM sees that nothing is to be done, and makes a branch of it: 1.1 ns a
+                # number against 0.03.
+                x_j = select(inside(masks[0][j], masks[1][j]), x_j, lowest)
+            largest = larger(x_j, largest)
+        if masked and largest == lowest:  # of all that are in, or of one that is not
+            largest = minus_inf
+            for j in range(x.size):
+                if inside(masks[0][j], masks[1][j]):
+                    largest = larger(decode(x[j]), largest)
         return largest
 
     @fastmath("reassoc")
-    def rest_of(
-        o: Any, mask: Any, x: Any, start: Any, n_known: Any, largest: Any, kept: Any
-    ) -> Any:
+    def rest_of(o: Any, masks: Any, x: Any, n_known: Any, top: Any, kept: Any) -> Any:
         """What a part of a row adds to the rest and to the number of maxima.
 
         The first `n_known` numbers were added before. The exponentials are kept.
@@ -118,19 +155,23 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         rest = zero
         maxima = zero
         for j in range(x.size):
-            x_j = logit(o, mask, x, j, start)
-            exp_j, term, count = exp_terms(o, x_j, largest)
+            x_j, is_largest = seen(o, masks, x, j, top)
+            exp_j, term, count = exp_terms(o, x_j, top[1], is_largest)
             rest += select(j >= n_known, term, zero)
             maxima += select(j >= n_known, count, zero)
             if keeping:
-                kept[j] = kept_of(o, x_j, exp_j, largest)
+                kept[j] = kept_of(o, x_j, exp_j, top, is_largest)
         return double(rest), double(maxima)
 
     @inlined
-    def kept_of(o: Any, x_j: Any, exp_j: Any, largest: Any) -> Any:
+    def kept_of(o: Any, x_j: Any, exp_j: Any, top: Any, is_largest: Any) -> Any:
         if logarithmic:
-            return select(x_j == largest, zero, scaled_gap(o, x_j, largest))
+            return select(is_largest, zero, scaled_gap(o, x_j, top[1]))
         return exp_j
+
+    @inlined
+    def row_of(rows: Any, row: Any) -> Any:
+        return window(rows.y_pred, row * rows.n_classes, rows.n_classes)
 
     def largest_in(o: Any, rows: Any, row: Any, first: Any) -> Any:
         """The largest number of the segment of a row that starts there."""
@@ -139,32 +180,27 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         whole = size & -STEP
         step = min(STEP, size)
         last = first + size - step
-        begin = row * rows.n_classes
         return larger(
-            largest_of(o, mask_of(rows, begin + first, whole), window(x, first, whole), first),
-            largest_of(o, mask_of(rows, begin + last, step), window(x, last, step), last),
+            largest_of(masks_of(o, rows, row, first, whole), window(x, first, whole)),
+            largest_of(masks_of(o, rows, row, last, step), window(x, last, step)),
         )
-
-    @inlined
-    def row_of(rows: Any, row: Any) -> Any:
-        return window(rows.y_pred, row * rows.n_classes, rows.n_classes)
 
     def sum_row(o: Any, rows: Any, row: Any, largest: Any, kept: Any, n_rows: Any) -> Any:
         """m, the rest and the number of maxima, from the largest number of the first segment."""
         x = row_of(rows, row)
-        begin = row * rows.n_classes
+        top = top_of(o, largest)
         rest = 0.0
         maxima = 0.0
         for first in range(0, x.size, SEGMENT):
             if first > 0:
-                segment_largest = largest_in(o, rows, row, first)
-                if segment_largest > largest:
-                    gap = double(largest) - double(segment_largest)
+                segment_top = top_of(o, largest_in(o, rows, row, first))
+                if segment_top[0] > top[0]:
+                    gap = double(top[1]) - double(segment_top[1])
                     if tempered:
                         gap = gap * o.inverse_temperature
                     rest = (rest + maxima) * exp_of_gap(gap)
                     maxima = 0.0
-                    largest = segment_largest
+                    top = segment_top
             # Whole steps, the last of which reaches back over what came before it.
             size = min(SEGMENT, x.size - first)
             n_steps = size & -STEP
@@ -173,30 +209,30 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 # Of the next group of rows, or segment.
                 prefetch(x, first + n_rows * size + start, n)
                 place = first + start
-                mask = mask_of(rows, begin + place, n)
+                masks = masks_of(o, rows, row, place, n)
                 part, kept_part = window(x, place, n), window(kept, place, n)
-                term, count = rest_of(o, mask, part, place, 0, largest, kept_part)
+                term, count = rest_of(o, masks, part, 0, top, kept_part)
                 rest += term
                 maxima += count
             if n_steps < size:
                 step = min(STEP, size)
                 last = first + size - step
                 n_known = n_steps + step - size
-                mask = mask_of(rows, begin + last, step)
+                masks = masks_of(o, rows, row, last, step)
                 part, kept_part = window(x, last, step), window(kept, last, step)
-                term, count = rest_of(o, mask, part, last, n_known, largest, kept_part)
+                term, count = rest_of(o, masks, part, n_known, top, kept_part)
                 rest += term
                 maxima += count
-        return largest, rest, maxima
+        return top[0], rest, maxima
 
     # -----------------------------------------------------------------------------------------
     # Labels
 
     @fastmath("reassoc")
-    def n_inside(o: Any, mask: Any, n_classes: Any) -> Any:
+    def n_inside(masks: Any, n_classes: Any) -> Any:
         count = 0
         for j in range(n_classes):
-            count += inside(o, mask, j, j)
+            count += inside(masks[0][j], masks[1][j])
         return count
 
     @inlined
@@ -206,28 +242,23 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             return zero
         if row_masked:
             c = rows.n_classes
-            return number(o.smoothing / n_inside(o, mask_of(rows, row * c, c), c))
+            return number(o.smoothing / n_inside(masks_of(o, rows, row, 0, c), c))
         return number(o.share)
 
     @inlined
     def labels_of(rows: Any, row: Any, start: Any, n: Any) -> Any:
-        """What the masses of a part of a row are found from."""
-        if class_ids:
-            return decode_true(rows.y_true[row]) - start
-        return window(rows.y_true, row * rows.n_classes + start, n)
+        """Those of a part of a row; class ids are looked at one by one."""
+        return rows.y_true if by_id else window(rows.y_true, row * rows.n_classes + start, n)
 
     @inlined
-    def mass_of(o: Any, labels: Any, mask: Any, i: Any, start: Any, share: Any) -> Any:
-        """That of class start + i, but for what the class ids of `sparse` labels add."""
+    def mass_of(o: Any, labels: Any, weights: Any, masks: Any, j: Any, share: Any) -> Any:
+        """That of a class, but for what class ids add."""
         if by_id and not smoothed:
             return zero
-        if by_id:
-            label = zero
-        elif class_ids:
-            label = select(i == labels, one, zero)
-        else:
-            label = decode_true(labels[i])
-        return mass(o, label, start + i, inside(o, mask, i, start + i), share)
+        label = zero if by_id else decode_true(labels[j])
+        weight = weights[j] if class_weighted else one
+        here = inside(masks[0][j], masks[1][j]) if masked else True
+        return mass(o, label, weight, here, share)
 
     @inlined
     def n_ids(rows: Any) -> Any:
@@ -240,55 +271,58 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         if label < 0 or label >= rows.n_classes:
             # The labels were checked, so they changed since: stay inside the arrays.
             return 0, number(np.nan)
-        mask = mask_of(rows, row * rows.n_classes, rows.n_classes)
-        here = inside(o, mask, label, label)
         t = decode_probability(rows.extras.probabilities[place]) if sparse else one
-        return label, mass(o, t, label, here, zero)
+        weight = o.class_weight[label] if class_weighted else one
+        return label, mass(o, t, weight, True, zero)
 
     @fastmath("reassoc")
     def gaps_and_masses_of(
-        o: Any, labels: Any, mask: Any, x: Any, start: Any, largest: Any, share: Any
+        o: Any, labels: Any, weights: Any, masks: Any, x: Any, top: Any, share: Any
     ) -> Any:
         gaps = zero
-        masses = zero
+        total = zero
         for j in range(x.size):
-            t = mass_of(o, labels, mask, j, start, share)
-            gaps += gap_term(t, logit(o, mask, x, j, start), largest)
-            masses += t
-        return double(gaps), double(masses)
+            t = mass_of(o, labels, weights, masks, j, share)
+            x_j, is_largest = seen(o, masks, x, j, top)
+            gaps += gap_term(t, x_j, top[1], is_largest)
+            total += t
+        return double(gaps), double(total)
 
     def sum_labels(o: Any, rows: Any, row: Any, largest: Any, share: Any) -> Any:
         """The sum of t_j (m - x_j), and T."""
         gaps = 0.0
-        masses = 0.0
+        total = 0.0
         if not labelled:
             return 0.0, 1.0
         x = row_of(rows, row)
+        top = top_of(o, largest)
         if not by_id or smoothed:
             for start in range(0, x.size, CHUNK):
-                part = window(x, start, min(CHUNK, x.size - start))
-                labels = labels_of(rows, row, start, part.size)
-                mask = mask_of(rows, row * rows.n_classes + start, part.size)
-                gap, t = gaps_and_masses_of(o, labels, mask, part, start, largest, share)
+                n = min(CHUNK, x.size - start)
+                labels, weights = labels_of(rows, row, start, n), weights_of(o, start, n)
+                masks = masks_of(o, rows, row, start, n)
+                part = window(x, start, n)
+                gap, t = gaps_and_masses_of(o, labels, weights, masks, part, top, share)
                 gaps += gap
-                masses += t
+                total += t
         if by_id:
-            mask = mask_of(rows, row * rows.n_classes, x.size)
+            masks = masks_of(o, rows, row, 0, x.size)
             for i in range(n_ids(rows)):
                 label, t = mass_at_id(o, rows, row, i)
-                x_j = logit(o, mask, x, label, 0)
-                gaps += double(gap_term(one if linked else t, x_j, largest))
-                masses += double(t)
-        return gaps, masses
+                x_j, is_largest = seen(o, masks, x, label, top)
+                gaps += double(gap_term(one if linked else t, x_j, top[1], is_largest))
+                total += double(t)
+        return gaps, total
 
     # -----------------------------------------------------------------------------------------
     # What is written for each class
 
-    def keep(o: Any, mask: Any, x: Any, start: Any, largest: Any, kept: Any) -> None:
+    def keep(o: Any, masks: Any, x: Any, top: Any, kept: Any) -> None:
         disjoint()
         for j in range(x.size):
-            x_j = logit(o, mask, x, j, start)
-            kept[j] = kept_of(o, x_j, exp_terms(o, x_j, largest)[0], largest)
+            x_j, is_largest = seen(o, masks, x, j, top)
+            exp_j = exp_terms(o, x_j, top[1], is_largest)[0]
+            kept[j] = kept_of(o, x_j, exp_j, top, is_largest)
 
     @inlined
     def bends(o: Any, x: Any, j: Any) -> Any:
@@ -308,35 +342,36 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     def dot_with_row(o: Any, rows: Any, row: Any, kept: Any, largest: Any) -> Any:
         """The sum of e_j v_j."""
         x = row_of(rows, row)
-        begin = row * rows.n_classes
+        top = top_of(o, largest)
         total = 0.0
         for start in range(0, x.size, CHUNK):
-            part = window(x, start, min(CHUNK, x.size - start))
-            exps = window(kept, start if keeping else 0, part.size)
+            n = min(CHUNK, x.size - start)
+            part = window(x, start, n)
+            exps = window(kept, start if keeping else 0, n)
             if not keeping:
-                keep(o, mask_of(rows, begin + start, part.size), part, start, largest, exps)
-            total += dot_of(o, exps, part, vector_of(rows, begin + start, part.size))
+                keep(o, masks_of(o, rows, row, start, n), part, top, exps)
+            total += dot_of(o, exps, part, vector_of(rows, row, start, n))
         return total
 
     def outputs_of(
         o: Any,
         labels: Any,
-        mask: Any,
+        weights: Any,
+        masks: Any,
         x: Any,
         vector: Any,
-        start: Any,
         kept: Any,
         share: Any,
-        row: Any,
+        numbers: Any,
         grads: Any,
         hesses: Any,
     ) -> None:
         disjoint()
         for j in range(kept.size):
-            t = mass_of(o, labels, mask, j, start, share)
+            t = mass_of(o, labels, weights, masks, j, share)
             slope, bend = bends(o, x, j)
             v_j = decode_vector(vector[j]) if multiplying else zero
-            grad, hess = output(o, kept[j], t, slope, bend, v_j, row)
+            grad, hess = output(o, kept[j], t, slope, bend, v_j, numbers)
             grads[j] = encode(grad)
             if with_hess:
                 hesses[j] = encode(hess)
@@ -354,8 +389,8 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     ) -> None:
         """Write again what the mass of the class ids changes, in a part of a row."""
         x = row_of(rows, row)
-        mask = mask_of(rows, row * rows.n_classes, x.size)
-        vector = vector_of(rows, row * rows.n_classes, x.size)
+        masks, vector = masks_of(o, rows, row, 0, x.size), vector_of(rows, row, 0, x.size)
+        weights = weights_of(o, 0, x.size)
         for i in range(n_ids(rows)):
             label, t = mass_at_id(o, rows, row, i)
             j = label - start
@@ -369,7 +404,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                     other, more = mass_at_id(o, rows, row, k)
                     if k != i and other == label:
                         t += more
-                t += mass_of(o, label, window(mask, start, kept.size), j, start, share)
+                t += mass_of(o, rows.y_true, weights, masks, label, share)
             slope, bend = bends(o, x, label)
             v_j = decode_vector(vector[label]) if multiplying else zero
             grad, hess = output(o, kept[j], t, slope, bend, v_j, numbers)
@@ -380,29 +415,39 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     def write_row(o: Any, rows: Any, row: Any, kept: Any, sums: Any) -> None:
         x = row_of(rows, row)
         begin = row * rows.n_classes
-        numbers, share = of_row(sums, row), sums.shares[row]
+        numbers, share, top = of_row(sums, row), sums.shares[row], top_of(o, sums.largest[row])
         grads = window(rows.encoded, 0, written)
         hesses = window(rows.encoded, written, written)
         # Where nothing else is read, the loops may run over the padding too.
         end = kept.size if keeping and kept_is_all else x.size
         for start in range(0, end, written):
-            size = min(written, end - start)
-            kept_part = window(kept, start if keeping else 0, size)
-            part = window(x, start, size)
-            mask = mask_of(rows, begin + start, size)
+            n = min(written, end - start)
+            kept_part = window(kept, start if keeping else 0, n)
+            part = window(x, start, n)
+            masks = masks_of(o, rows, row, start, n)
             if not keeping:
-                keep(o, mask, part, start, sums.largest[row], kept_part)
-            labels = labels_of(rows, row, start, size)
-            vector = vector_of(rows, begin + start, size)
+                keep(o, masks, part, top, kept_part)
+            labels, weights = labels_of(rows, row, start, n), weights_of(o, start, n)
+            vector = vector_of(rows, row, start, n)
             outputs_of(
-                o, labels, mask, part, vector, start, kept_part, share, numbers, grads, hesses
+                o,
+                labels,
+                weights,
+                masks,
+                part,
+                vector,
+                kept_part,
+                share,
+                numbers,
+                grads,
+                hesses,
             )
             if labelled and by_id:
                 output_at_ids(o, rows, row, start, kept_part, share, numbers, grads, hesses)
-            size = min(size, x.size - start)
-            put(grads, window(rows.grad_out, begin + start, size), rows.streamed)
+            n = min(n, x.size - start)
+            put(grads, window(rows.grad_out, begin + start, n), rows.streamed)
             if with_hess:
-                put(hesses, window(rows.hess_out, begin + start, size), rows.streamed)
+                put(hesses, window(rows.hess_out, begin + start, n), rows.streamed)
 
     def group(rows: Any) -> None:
         o = read_options(rows.options)
@@ -422,6 +467,9 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             sums.maxima[r] = number(maxima)
             sums.shares[r] = share = share_of(o, rows, r)
             sums.gaps[r], sums.masses[r] = sum_labels(o, rows, r, largest, share)
+        if capped:
+            for r in range(n_rows):
+                sums.capped[r] = top_of(o, sums.largest[r])[1]
         finish(o, sums, rows.weights, rows.scale, rows.losses, n_rows)
         if with_grad:
             for r in range(n_rows):

@@ -15,7 +15,7 @@ from .form import Form, Function
 from .rowwise import GROUP, rowwise
 from .softmax import SUMS, Variant, formulas
 from .storage import decoder
-from .tiles import fill, put
+from .tiles import copy, fill, put
 
 # The most classes that are computed in this way: 100 take 27 ns a row of float32, and 38 along the
 # row; 128 take 36 and 35, and the gradient 57 and 53.
@@ -55,6 +55,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
     bending = capped and (with_hess or multiplying)
+    # Whether masks are needed after logits have been masked.
+    keeping_masks = row_masked and (capped or (labelled and not (by_id and not smoothed)))
     number, double = form.number, np.float64
     zero, one, nan, minus_inf = number(0), number(1), number(np.nan), number(-np.inf)
     one_hot = by_id and not smoothed
@@ -74,7 +76,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     def n_in_lanes(n_classes: Any) -> Any:
         return GROUP * ((n_classes + (side - 1)) & -side)
 
-    n_kinds = 1 + with_hess + (capped and with_grad) + bending + row_masked + multiplying
+    n_kinds = 1 + with_hess + (capped and with_grad) + bending + keeping_masks + multiplying
 
     def room(n_classes: Any) -> Any:
         n_lanes = n_in_lanes(n_classes)
@@ -92,7 +94,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         slopes = hesses + n_lanes * with_hess
         bends = slopes + n_lanes * (capped and with_grad)
         masks = bends + n_lanes * bending
-        vectors = masks + n_lanes * row_masked
+        vectors = masks + n_lanes * keeping_masks
         return Scratch(
             sums_in(numbers, doubles),
             window(numbers, SUMS, GROUP),
@@ -117,6 +119,11 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         disjoint()
         for i in range(stored_rows.size):
             rows[i] = number(decode(stored_rows[i]))
+
+    def decode_masked_rows(stored_rows: Any, mask: Any, rows: Any) -> None:
+        disjoint()
+        for i in range(stored_rows.size):
+            rows[i] = select(mask[i] != 0, number(decode(stored_rows[i])), minus_inf)
 
     def encode_rows(rows: Any, encoded: Any, size: Any) -> None:
         disjoint()
@@ -163,10 +170,16 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             if bending:
                 bends[r] = bend
 
+    @inlined
+    def of_class(o: Any, j: Any) -> Any:
+        """What the mask for all rows says, and the weight."""
+        return o.class_mask[j] if class_masked else 1, o.class_weight[j] if class_weighted else 1.0
+
     def mask_lane(o: Any, j: Any, x: Any, mask: Any, shares: Any) -> None:
         disjoint()
+        class_mask, _ = of_class(o, j)
         for r in range(GROUP):
-            here = inside(o, mask, r, j)
+            here = inside(class_mask, mask[r] if keeping_masks else one)
             x[r] = select(here, x[r], minus_inf)
             if smoothed and row_masked:
                 shares[r] += select(here, one, zero)  # so far, the number of classes that are in
@@ -184,16 +197,18 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
 
     def find_label(o: Any, j: Any, x: Any, labels: Any, at_label: Any, masses: Any) -> None:
         disjoint()
-        t = mass(o, one, j, True, zero)
+        t = mass(o, one, of_class(o, j)[1], True, zero)
         for r in range(GROUP):
             here = labels[r] == number(j)
             at_label[r] = select(here, x[r], at_label[r])
             if class_weighted:
                 masses[r] = select(here, double(t), masses[r])
 
-    def mass_of(o: Any, j: Any, r: Any, labels: Any, mask: Any, shares: Any) -> Any:
+    @inlined
+    def mass_of(o: Any, j: Any, r: Any, numbers: Any, labels: Any, mask: Any, shares: Any) -> Any:
         label = select(labels[r] == number(j), one, zero) if by_id else labels[r]
-        return mass(o, label, j, inside(o, mask, r, j), shares[r] if smoothed else zero)
+        here = inside(numbers[0], mask[r]) if class_masked or row_masked else True
+        return mass(o, label, numbers[1], here, shares[r] if smoothed else zero)
 
     def add_gaps(
         o: Any,
@@ -207,20 +222,22 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         masses: Any,
     ) -> None:
         disjoint()
+        numbers = of_class(o, j)
         for r in range(GROUP):
-            t = mass_of(o, j, r, labels, mask, shares)
-            gaps[r] += double(gap_term(t, x[r], largest[r]))
+            t = mass_of(o, j, r, numbers, labels, mask, shares)
+            gaps[r] += double(gap_term(t, x[r], largest[r], x[r] == largest[r]))
             masses[r] += double(t)
 
     @fastmath("reassoc")
     def add_exps(o: Any, x: Any, largest: Any, rest: Any, maxima: Any) -> None:
         disjoint()
         for r in range(GROUP):
-            exp_r, term, count = exp_terms(o, x[r], largest[r])
+            is_largest = x[r] == largest[r]
+            exp_r, term, count = exp_terms(o, x[r], largest[r], is_largest)
             rest[r] += term
             maxima[r] += count
             if logarithmic:
-                x[r] = select(x[r] == largest[r], zero, scaled_gap(o, x[r], largest[r]))
+                x[r] = select(is_largest, zero, scaled_gap(o, x[r], largest[r]))
             elif with_grad:
                 x[r] = exp_r
 
@@ -244,6 +261,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         hesses: Any,
     ) -> None:
         disjoint()
+        numbers = of_class(o, j)
         for r in range(GROUP):
             row = of_row(sums, r)
             if not labelled:
@@ -251,7 +269,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             elif one_hot:
                 t = select(labels[r] == number(j), one if linked else row.total, zero)
             else:
-                t = mass_of(o, j, r, labels, mask, sums.shares)
+                t = mass_of(o, j, r, numbers, labels, mask, sums.shares)
             slope = slopes[r] if capped else one
             bend = bends[r] if bending else zero
             v_r = vector[r] if multiplying else zero
@@ -269,7 +287,9 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         disjoint()
         for r in range(GROUP):
             t = number(masses[r]) if class_weighted else one
-            gaps[r] = double(gap_term(one if linked else t, at_label[r], largest[r]))
+            gap_mass = one if linked else t
+            is_largest = at_label[r] == largest[r]
+            gaps[r] = double(gap_term(gap_mass, at_label[r], largest[r], is_largest))
             # A label that is no class, as one that changed since it was checked, left NaN here.
             masses[r] = double(select(at_label[r] == at_label[r], t, nan))
 
@@ -320,7 +340,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         elif labelled:
             decode_rows(decode_true, rows.y_true, scratch.rows)
             to_lanes(scratch.rows, c, scratch.labels)
-        if row_masked:
+        if keeping_masks:
             decode_rows(decode_mask, rows.extras.mask, scratch.rows)
             to_lanes(scratch.rows, c, scratch.masks)
         if multiplying:
@@ -328,7 +348,9 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             to_lanes(scratch.rows, c, scratch.vectors)
         source = scratch.rows
         # Squares reach over the end of the last row, so something must lie behind it.
-        if as_stored and rows.y_pred.size == GROUP * c and rows.n_behind >= side:
+        if row_masked and not keeping_masks:
+            decode_masked_rows(rows.y_pred, rows.extras.mask, source)
+        elif as_stored and rows.y_pred.size == GROUP * c and rows.n_behind >= side:
             source = rows.y_pred
         else:
             decode_rows(decode, rows.y_pred, source)
@@ -339,7 +361,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         shares = scratch.sums.shares
         if smoothed:
             fill(shares, zero if row_masked else number(o.share))
-        if class_masked or row_masked:
+        if class_masked or keeping_masks:
             for j in range(c):
                 mask_lane(o, j, lane(lanes, j), lane(scratch.masks, j), shares)
         if smoothed and row_masked:
@@ -360,6 +382,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         sums, lanes, labels = scratch.sums, scratch.lanes, scratch.labels
         load(o, rows, scratch)
         sum_lanes(o, rows, scratch)
+        if capped:
+            copy(sums.largest, sums.capped)
         finish(o, sums, rows.weights, rows.scale, rows.losses, GROUP)
         if with_grad:
             slopes, vectors = scratch.slopes, scratch.vectors

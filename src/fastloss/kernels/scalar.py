@@ -41,6 +41,9 @@ class _Constants(NamedTuple):
     # a product with the unit: the low bits are those of a power of two.
     gap_rounder: Any
     gap_unit: Any
+    # Where the bits of that power of two are those of 0. A little more, and a product would have to
+    # underflow to 0: rows of which a fifth is -inf then took twice as long.
+    gap_lowest: Any
     # exp is 0 below the first and infinite above the second, and their exponents still fit.
     exp_lowest: Any
     exp_highest: Any
@@ -63,6 +66,7 @@ def _constants_of(number: Any, mantissa_bits: int, bias: int, **rest: float) -> 
         rounder=number(1.5 * 2.0**mantissa_bits + 2 * bias),
         gap_rounder=number(1.5 * 2.0**mantissa_bits + bias + mantissa_bits + 2),
         gap_unit=number(2.0 ** -(mantissa_bits + 2)),
+        gap_lowest=number(-(bias + mantissa_bits + 2) * 0.69315),
         smallest_normal=number(2.0 ** (1 - bias)),
         denormal_scale=number(2.0**mantissa_bits),
         denormal_exponent=number(mantissa_bits),
@@ -183,7 +187,7 @@ def _exp_of_gap(x: Any) -> Any:
     1.0
     """
     c = _constants(x)
-    x = c.exp_lowest if x < c.exp_lowest else x
+    x = c.gap_lowest if x < c.gap_lowest else x
     shifted = x * c.log2_e + c.gap_rounder
     n = shifted - c.gap_rounder
     r = (x - n * c.ln2_hi) - n * c.ln2_lo

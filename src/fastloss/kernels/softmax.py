@@ -63,6 +63,7 @@ class Sums(NamedTuple):
     """What the rows of a group add up to: arrays with room for GROUP rows."""
 
     largest: Any  # m
+    capped: Any  # m, capped
     rest: Any  # the sum of e_j over x_j < m
     maxima: Any  # how often x_j = m
     shares: Any  # what smoothing adds to the label of each class
@@ -80,7 +81,7 @@ class Sums(NamedTuple):
 
 
 # The numbers that they take, besides two runs of float64.
-SUMS = 12 * GROUP
+SUMS = 13 * GROUP
 
 
 class OfRow(NamedTuple):
@@ -129,16 +130,16 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     # -----------------------------------------------------------------------------------------
     # Of one class
 
-    def inside(o: Any, mask: Any, i: Any, j: Any) -> Any:
-        """Whether class j is in; `mask[i]` is that of its row."""
+    def inside(of_class: Any, of_row: Any) -> Any:
+        """Whether a class is in, from the number in the mask for all rows and that for its row."""
         here = True
         if class_masked:
-            here = o.class_mask[j] != 0
+            here = of_class != 0
         if row_masked:
-            here = here & (mask[i] != 0)
+            here = here & (of_row != 0)
         return here
 
-    # Not fused with what is done next: the largest of these numbers is looked for among them.
+    # Not fused with what follows, in which it may differ from one place to the other.
     @unfused
     def cap(o: Any, x_j: Any) -> Any:
         """softcap * tanh(x_j / softcap) and its first two derivatives."""
@@ -147,10 +148,10 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         size = abs(x_j) * number(o.inverse_softcap)
         power, rest = exp_of_minus(size + size)
         e = power + rest
-        tanh = ((one - power) - rest) / (one + e)
+        inverse = one / (one + e)
+        tanh = ((one - power) - rest) * inverse
         tanh = select(x_j < zero, -tanh, tanh)
-        sech = two / (one + e)
-        slope = e * sech * sech
+        slope = (e * inverse) * (inverse + inverse) * two
         return (
             number(o.softcap) * tanh,
             slope,
@@ -164,12 +165,11 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             gap = gap * number(o.inverse_temperature)
         return gap
 
-    def exp_terms(o: Any, x_j: Any, largest: Any) -> Any:
+    def exp_terms(o: Any, x_j: Any, largest: Any, is_largest: Any) -> Any:
         """e_j, and what class j adds to `rest` and `maxima`.
 
         A largest logit gets e = 1 by definition, so that +inf - inf is never asked for.
         """
-        is_largest = x_j == largest
         exp_j = exp_of_gap(scaled_gap(o, x_j, largest))
         return (
             select(is_largest, one, exp_j),
@@ -177,19 +177,19 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             select(is_largest, one, zero),
         )
 
-    def mass(o: Any, label: Any, j: Any, here: Any, share: Any) -> Any:
-        """t_j, from the label of class j."""
+    def mass(o: Any, label: Any, weight: Any, here: Any, share: Any) -> Any:
+        """t_j, from the label and the weight of class j."""
         if smoothed:
             label = number(1.0 - o.smoothing) * label + share
         if class_weighted:
-            label = number(o.class_weight[j]) * label
+            label = number(weight) * label
         if masked:
             label = select(here, label, zero)
         return label
 
-    def gap_term(t: Any, x_j: Any, largest: Any) -> Any:
+    def gap_term(t: Any, x_j: Any, largest: Any, is_largest: Any) -> Any:
         """t_j (m - x_j); a mass of 0 takes nothing even of an infinite gap."""
-        gap = select(x_j == largest, zero, largest - x_j)
+        gap = select(is_largest, zero, largest - x_j)
         return select(t == zero, zero, t * gap)
 
     def derivatives(o: Any, exp_j: Any, t: Any, slope: Any, bend: Any, row: Any) -> Any:
@@ -265,9 +265,9 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             window(numbers, GROUP, GROUP),
             window(numbers, 2 * GROUP, GROUP),
             window(numbers, 3 * GROUP, GROUP),
+            window(numbers, 4 * GROUP, GROUP),
             window(doubles, 0, GROUP),
             window(doubles, GROUP, GROUP),
-            window(numbers, 4 * GROUP, GROUP),
             window(numbers, 5 * GROUP, GROUP),
             window(numbers, 6 * GROUP, GROUP),
             window(numbers, 7 * GROUP, GROUP),
@@ -275,6 +275,7 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             window(numbers, 9 * GROUP, GROUP),
             window(numbers, 10 * GROUP, GROUP),
             window(numbers, 11 * GROUP, GROUP),
+            window(numbers, 12 * GROUP, GROUP),
         )
 
     def of_row(sums: Any, r: Any) -> Any:
@@ -306,7 +307,8 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     def finish_losses(o: Any, sums: Any, losses: Any, n: Any) -> None:
         disjoint()
         for r in range(n):
-            largest, maxima = sums.largest[r], sums.maxima[r]
+            largest = sums.capped[r] if capped else sums.largest[r]
+            maxima = sums.maxima[r]
             gap, t = sums.gaps[r], sums.masses[r]
             # No limit exists for a row of -inf, nor for several +inf.
             undefined = (largest == -inf) | ((largest == inf) & (maxima > one))
