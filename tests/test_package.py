@@ -26,6 +26,7 @@ FLOORS = [
     {"loss"},
     {"regression", "binary", "multiclass"},
     {"__init__"},
+    {"catalogue"},
     {"cli", "demo"},
     {"__main__"},
 ]
