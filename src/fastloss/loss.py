@@ -11,7 +11,7 @@ from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -26,12 +26,14 @@ from ._arrays import (
 )
 from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives, random_in
-from ._options import PerColumn, numbers, plain
+from ._functions import ElementFunctions, RowFunctions
+from ._options import PerColumn, check_integer, numbers, plain
 from .kernels import elementwise, rowwise
 from .kernels.form import Extras, Form
 from .kernels.survey import Limits
 
 _UNBOUNDED = (-math.inf, math.inf)
+_Functions = TypeVar("_Functions")
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,17 @@ class Loss(ABC):
     @cached_property
     def _calls(self) -> dict[Any, Call]:
         return {}
+
+    @cached_property
+    def _made_functions(self) -> dict[Any, Any]:
+        return {}
+
+    def _functions(self, make: Callable[..., _Functions], *arguments: Any) -> _Functions:
+        """`make(self, *arguments)`, once: users' functions are compiled with what it returns."""
+        found: _Functions | None = self._made_functions.get(arguments)
+        if found is None:
+            found = self._made_functions[arguments] = make(self, *arguments)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         return {option.name: getattr(self, option.name) for option in fields(self)}
@@ -448,6 +461,28 @@ class ElementwiseLoss(ScalarLoss):
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return self._parameters_in(form)
 
+    def jit(self, dtype: Any = "float64") -> ElementFunctions:
+        """The loss as a function that your own `@njit` functions can call: `jit(dtype).scalar`.
+
+            scalar(y_true, y_pred) -> (loss, gradient)    or (loss, gradient, hessian)
+
+        takes and returns numbers of `dtype`, float32 or float64, and is not reduced: what the verbs
+        give for one element with `reduction="sum"`, to the last bit. Whether labels are in range is
+        not checked. It can be called from Python, too, and its options are constants of its code.
+
+        Raises TypeError for other dtypes and ValueError if options differ between columns.
+
+        >>> import fastloss as fl
+        >>> fl.Huber(delta=2.0).jit().scalar(0.0, 3.0)
+        (4.0, 2.0, 0.0)
+        """
+        for name, value in self._per_column.items():
+            raise ValueError(
+                f"{name} has {len(value)} numbers, one for each column, but a function of one "
+                "element needs one: build a loss for each column"
+            )
+        return self._functions(ElementFunctions, dtype)
+
 
 class RowwiseLoss(Loss):
     """A loss of rows over classes, the last axis of `y_pred`; all axes before it are samples.
@@ -476,3 +511,35 @@ class RowwiseLoss(Loss):
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
         return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))
+
+    def jit(
+        self, n_classes: int, dtype: Any = "float64", *, soft_labels: bool = False
+    ) -> RowFunctions:
+        """The loss as functions of one row that your own `@njit` functions can call.
+
+        With `f = loss.jit(n_classes, dtype)`,
+
+            f.value(y_true, y_pred) -> loss
+            f.value_and_grad(y_true, y_pred, grad_out) -> loss
+
+        where `y_pred` and `grad_out` are contiguous arrays of shape (n_classes,) and of `dtype`,
+        float32 or float64. `grad_out` may be `y_pred` itself. `y_true` is a class id or, with
+        `soft_labels`, a row of labels of the same shape and dtype. The loss, a float64, and the
+        gradient are those that the verbs give for such a row with `reduction="sum"`, to the last
+        bit. Both are NaN if a label is out of range or an array has another length; memory outside
+        is never touched. The functions can be called from Python, too.
+
+        Each call costs some 100 ns besides the arithmetic, and more for few classes, of which the
+        verbs compute many rows at a time: whole batches are theirs.
+
+        Raises TypeError for other dtypes or labels that the loss does not take.
+
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> value_and_grad = fl.cross_entropy.jit(2).value_and_grad
+        >>> grad = np.empty(2)
+        >>> round(value_and_grad(0, np.array([0.0, 0.0]), grad), 12), grad
+        (0.69314718056, array([-0.5,  0.5]))
+        """
+        check_integer("n_classes", n_classes)
+        return self._functions(RowFunctions, n_classes, dtype, soft_labels)
