@@ -318,16 +318,16 @@ class ScalarLoss(Loss):
 
     def _parameters_in(self, form: Form) -> tuple[Any, ...]:
         """The values that are told at each call."""
-        told = self._told.get(form.arithmetic)
+        told = self._values_told.get(form.arithmetic)
         if told is None:
             told = tuple(form.number(value) for value in self._ranked(1))
             if columns := self._ranked(0):
                 told = elementwise.per_column(columns, form.number), *told
-            self._told[form.arithmetic] = told
+            self._values_told[form.arithmetic] = told
         return told
 
     @cached_property
-    def _told(self) -> dict[str, tuple[Any, ...]]:
+    def _values_told(self) -> dict[str, tuple[Any, ...]]:
         return {}
 
     def _plain_results(self, number: Any = np.float64) -> Any:
