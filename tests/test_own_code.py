@@ -55,7 +55,12 @@ WEIGHTS = (0.5, 2.0, 0.0, 1.25, 3.0)
 @pytest.mark.parametrize(
     ("loss", "n_classes", "dtype", "soft"),
     [
-        (fl.CrossEntropy(WEIGHTS, 0.1, ignore_index=3), 5, np.float32, False),
+        (
+            fl.CrossEntropy(class_weight=WEIGHTS, label_smoothing=0.1, ignore_index=3),
+            5,
+            np.float32,
+            False,
+        ),
         (fl.cross_entropy, 300, np.float64, True),
         (fl.cross_entropy, 10_000, np.float32, False),
         (fl.categorical_cross_entropy, 5, np.float64, False),
@@ -108,7 +113,7 @@ def test_inside_a_parallel_loop_of_the_user():
     [
         (fl.cross_entropy, 5),
         (fl.cross_entropy, -1),
-        (fl.CrossEntropy(WEIGHTS, ignore_index=-100), 2**62),
+        (fl.CrossEntropy(class_weight=WEIGHTS, ignore_index=-100), 2**62),
         (fl.categorical_cross_entropy, -(2**62)),
     ],
 )
@@ -140,7 +145,7 @@ def test_wrong_ones():
     with pytest.raises(ValueError, match="q has 2 numbers, one for each column"):
         fl.Quantile(q=[0.1, 0.9]).jit()
     with pytest.raises(ValueError, match="class_weight has 5 numbers, but logits have 4 classes"):
-        fl.CrossEntropy(WEIGHTS).jit(4)
+        fl.CrossEntropy(class_weight=WEIGHTS).jit(4)
     with pytest.raises(ValueError, match="zero classes"):
         fl.cross_entropy.jit(0)
 
