@@ -12,6 +12,7 @@ import numpy as np
 
 import fastloss
 
+from ._evaluate import Call
 from .loss import Loss, RowwiseLoss
 
 
@@ -103,7 +104,7 @@ def _labels(loss: Loss) -> tuple[str, ...]:
     takes = []
     for what, y_true in (("class ids", np.zeros(1, np.int64)), (interval, row)):
         with suppress(TypeError, ValueError):
-            loss._batch(y_true, row, None, None)
+            Call(loss, "value", y_true, row, None, None)  # all checks that need no numbers
             takes.append(what)
     return tuple(takes)
 
