@@ -1,16 +1,20 @@
-"""`make readme`: puts a stored result into README.md, as a table and a picture.
+"""`make readme`: puts a stored result into README.md, as a table and a picture, and a table of all
+losses.
 
 `make bench` leaves its result in bench/results/latest.json. `make readme STORE=1` keeps that as
 bench/results/readme.json and renders it; `make readme` renders what was kept once more.
 """
 
 import argparse
+import itertools
 import json
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from fastloss import catalogue
 
 from . import report
 from .contenders import CONTENDERS, FASTLOSS
@@ -23,6 +27,7 @@ PICTURE = ROOT / "docs" / "benchmark.png"
 STORED = report.LATEST.parent / "readme.json"
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+LOSSES_BEGIN, LOSSES_END = "<!-- losses:begin -->", "<!-- losses:end -->"
 LOST = "**▲**"
 
 Content = dict[str, Any]  # what is in latest.json; see `conftest.py`
@@ -42,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("no result is kept yet: make bench, then make readme STORE=1", file=sys.stderr)
         return 2
     content = load(STORED)
-    README.write_text(updated(README.read_text(encoding="utf-8"), content), encoding="utf-8")
+    text = with_losses(updated(README.read_text(encoding="utf-8"), content))
+    README.write_text(text, encoding="utf-8")
     PICTURE.parent.mkdir(exist_ok=True)
     draw(content, PICTURE)
     print(f"rendered into {README} and {PICTURE}")
@@ -71,11 +77,15 @@ def _why_not_stored(path: Path) -> str | None:
 
 def updated(text: str, content: Content) -> str:
     """The text of README.md with the block between the markers made anew."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"README.md must have the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{block(content)}{END}{after}"
+    return _between(text, BEGIN, END, block(content))
+
+
+def _between(text: str, begin: str, end: str, block: str) -> str:
+    before, begins, rest = text.partition(begin)
+    _, ends, after = rest.partition(end)
+    if not (begins and ends):
+        raise ValueError(f"README.md must have the lines {begin} and {end}")
+    return f"{before}{begin}\n{block}{end}{after}"
 
 
 def block(content: Content) -> str:
@@ -161,6 +171,38 @@ def _legend(results: list[Result]) -> str:
         )
     sentences.append("All figures of your machine: `make bench`.")
     return " ".join(sentences)
+
+
+# ---------------------------------------------------------------------------------------------
+# The losses
+
+
+def with_losses(text: str) -> str:
+    """The text of README.md with the table of all losses made anew."""
+    return _between(text, LOSSES_BEGIN, LOSSES_END, losses_block(catalogue.entries()))
+
+
+def losses_block(entries: list[catalogue.Entry]) -> str:
+    lines = [
+        "| class | ready made | loss | labels | predictions | options besides `reduction` |",
+        "|---|---|---|---|---|---|",
+    ]
+    for family, members in itertools.groupby(entries, lambda entry: entry.family):
+        lines += [f"| **{family}** |" + " |" * 5]
+        lines += ["| " + " | ".join(_loss_row(entry)) + " |" for entry in members]
+    return "\n".join(lines) + "\n"
+
+
+def _loss_row(entry: catalogue.Entry) -> list[str]:
+    options = [f"{name}={value!r}" for name, value in entry.options.items()]
+    cells = [
+        f"`{entry.name}`",
+        *("<br>".join(f"`{line}`" for line in lines) for lines in (entry.instances, entry.loss)),
+        " or ".join(entry.y_true.takes),
+        " or ".join(entry.y_pred.takes),
+        "<br>".join(f"`{option}`" for option in options),
+    ]
+    return [cell.replace("|", "\\|") for cell in cells]  # a bar would end the cell
 
 
 # ---------------------------------------------------------------------------------------------

@@ -561,6 +561,11 @@ def test_readme_shows_the_stored_result():
     assert readme.updated(text, readme.load(readme.STORED)) == text, "make readme"
 
 
+def test_readme_lists_all_losses():
+    text = readme.README.read_text(encoding="utf-8")
+    assert readme.with_losses(text) == text, "make readme"
+
+
 def test_spread_is_that_of_the_middle_half():
     stats = Stats()
     for duration in [1.0, 1.0, 1.0, 1.0, 1.1, 1.1, 9.0]:

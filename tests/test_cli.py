@@ -1,5 +1,7 @@
 """The command: what it prints, what it leaves on disk, how it fails."""
 
+import inspect
+import json
 import os
 import re
 import subprocess
@@ -135,6 +137,56 @@ def test_cache_info_and_clear(folder, capsys):
     assert list(folder.iterdir()) == [keep]
     assert cli.main(["cache", "info"]) == 0
     assert "0 files" in capsys.readouterr().out
+
+
+def test_losses_lists_all_and_shows_one(capsys):
+    assert cli.main(["losses"]) == 0
+    printed = capsys.readouterr().out
+    for name in fl.__all__:
+        if isinstance(getattr(fl, name), fl.Loss):
+            assert re.search(rf"^{name}[,:( ]|, {name}[,:( ]", printed, re.MULTILINE), name
+    assert (
+        "\nhuber: Huber(delta=1.0)\n"
+        "    Half the squared difference r = y_pred - y_true up to `delta`, and linear beyond.\n"
+        "    loss = r^2 / 2 if |r| <= delta\n"
+        "           delta (|r| - delta / 2) otherwise\n"
+        "    elementwise; y_true any; y_pred any\n"
+    ) in printed
+    assert "mse, sse (sum), sum_squared_error (sum): SquaredError()\n" in printed
+    assert "row-wise; labels class ids or [0, 1]; logits any\n" in printed
+    assert "BinaryCrossEntropy(log_floor=-100.0)" in printed
+
+    for name in ("huber", "Huber"):
+        assert cli.main(["losses", name]) == 0
+        first, _, rest = capsys.readouterr().out.partition("\n\n")
+        assert first == "fastloss.Huber(delta=1.0)"
+        assert rest.strip() == inspect.getdoc(fl.Huber)
+    assert cli.main(["losses", "hubr"]) == 2
+    assert capsys.readouterr().err == (
+        "fastloss: no loss is called hubr; did you mean huber or Huber?\n"
+    )
+
+
+def test_losses_as_json(capsys):
+    assert cli.main(["losses", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    names = [name for entry in entries for name in (entry["name"], *entry["instances"])]
+    ready_made = {name for name in fl.__all__ if isinstance(getattr(fl, name), fl.Loss)}
+    classes = {type(getattr(fl, name)).__name__ for name in ready_made}
+    assert sorted(names) == sorted(ready_made | classes)
+    for entry in entries:
+        loss = getattr(fl, entry["name"])(**entry["options"])
+        assert all(getattr(fl, name).reduction == how for name, how in entry["instances"].items())
+        assert loss.names == (entry["y_true"]["name"], entry["y_pred"]["name"])
+        assert entry["loss"], f"{entry['name']} has no formula that begins with 'loss ='"
+        assert entry["y_true"]["takes"]
+    assert cli.main(["losses", "--json", "poisson"]) == 0
+    (poisson,) = json.loads(capsys.readouterr().out)
+    assert poisson["formulas"] == [
+        "loss     = exp(x) - y x\ngradient = exp(x) - y\nhessian  = exp(x)",
+        "loss     = m - y log(m)\ngradient = 1 - y / m\nhessian  = y / m^2",
+    ]
+    assert poisson["y_true"] == {"name": "y_true", "takes": ["[0, inf)"]}
 
 
 def test_demo_without_its_extra_says_how_to_get_it(monkeypatch, capsys):

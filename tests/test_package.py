@@ -22,10 +22,11 @@ FLOORS = [
     {"kernels"},
     {"_arrays", "_threads", "_cpus", "_options"},
     {"_blocks", "scalar"},
-    {"_evaluate", "_finite_differences"},
+    {"_evaluate", "_finite_differences", "_functions"},
     {"loss"},
     {"regression", "binary", "multiclass"},
     {"__init__"},
+    {"catalogue"},
     {"cli", "demo"},
     {"__main__"},
 ]

@@ -80,6 +80,7 @@ class Batch(NamedTuple):
     width: int  # elements of y_pred in a sample
     class_ids: bool = False  # y_true has class ids
     period: int = 1  # after how many samples what the kernel does begins again
+    one_truth: bool = False  # y_true has one number for each row of y_pred
     # The formats of other inputs, if there are any.
     extras: Extras | None = None
 
@@ -294,6 +295,8 @@ def evaluate(
     call = _call_like(loss, verb, y_true, y_pred, weight, extras)
     plan, cut = call.plan, call.cut
     form, pred = plan.form, plan.pred
+    if call.batch.one_truth:
+        y_true = np.broadcast_to(y_true[..., None], call.shape)
 
     private = losses_out is None and grad_out is None and hess_out is None
     losses: Array | Strided = call.no_losses

@@ -1,6 +1,7 @@
 """Checks of the options that losses are built with."""
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,8 +19,52 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, Real) else value
 
 
+# The type of an option that is a number or one number for each column. In the scalar function of
+# the loss it always is a number, so type checkers cannot be told more.
+Numbers = Any
+
+
+class PerColumn(tuple[float, ...]):
+    """An option of an elementwise loss that has one number for each column of the predictions."""
+
+    __slots__ = ()
+
+
+def numbers(name: str, value: Any) -> Any:
+    """A sequence of numbers as `PerColumn`; all else as it is."""
+    if not isinstance(value, (list, tuple, np.ndarray)) or isinstance(value, PerColumn):
+        return value
+    if isinstance(value, np.ndarray) and value.ndim > 1:
+        raise ValueError(
+            f"{name} has shape {value.shape}, but must be a number or one number for each column"
+        )
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(given, (list, tuple)):  # an array without axes
+        return given
+    if not all(isinstance(number, Real) and not isinstance(number, bool) for number in given):
+        return value
+    if not given:
+        raise ValueError(f"{name} is empty, but must be a number or one number for each column")
+    return PerColumn(plain(number) for number in given)
+
+
+def each(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """The numbers of an option, with the names that messages call them."""
+    if isinstance(value, PerColumn):
+        return ((f"{name}[{j}]", number) for j, number in enumerate(value))
+    return ((name, value),)
+
+
 def check_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
-    """Whether an option is a number in [low, high]; infinite only where a limit is meant to be."""
+    """Whether an option is a number in [low, high]; infinite only where a limit is meant to be.
+
+    Of an option of one number per column, all are looked at.
+    """
+    for place, number in each(name, value):
+        _check_number(place, number, low, high)
+
+
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     if not low <= float(value) <= high or value == math.inf:
@@ -32,8 +77,9 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf) -> N
 def check_positive(name: str, value: Any) -> None:
     """Whether an option is a number above 0, and finite."""
     check_number(name, value, 0.0)
-    if value == 0:
-        raise ValueError(f"{name} is {value}, but must be positive")
+    for place, number in each(name, value):
+        if number == 0:
+            raise ValueError(f"{place} is {number}, but must be positive")
 
 
 def check_switch(name: str, value: Any) -> None:

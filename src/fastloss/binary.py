@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ._options import check_number
+from ._options import Numbers, check_number
 from .kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share
 from .loss import ElementwiseLoss
 
@@ -56,7 +56,7 @@ class BinaryCrossEntropy(_BinaryLoss):
     is that of PyTorch.
     """
 
-    log_floor: float = -100.0
+    log_floor: Numbers = -100.0
 
     y_true_range = (0.0, 1.0)
     y_pred_range = (0.0, 1.0)
@@ -90,18 +90,25 @@ class BinaryCrossEntropyWithLogits(_BinaryLoss):
     with w = `pos_weight`, the weight of the positive label. `label_smoothing` e moves labels
     towards 1/2: y (1 - e) + e / 2. All three are exact to the last digits for logits of any size.
 
+    Where a sample has several labels, shape (..., c), `pos_weight` may be a sequence of c numbers,
+    the j-th of which is that of label j; the mean is over all elements.
+
     Ready made: `binary_cross_entropy_with_logits`.
 
     >>> import fastloss as fl
     >>> round(fl.binary_cross_entropy_with_logits([1, 0], [20.0, -800.0]), 18)
     1.03057681e-09
+    >>> rare = fl.BinaryCrossEntropyWithLogits(pos_weight=[1.0, 10.0], reduction="none")
+    >>> rare([[1, 1], [0, 0]], [[0.0, 0.0], [0.0, 0.0]]).round(4)
+    array([[0.6931, 6.9315],
+           [0.6931, 0.6931]])
 
     Source: Bishop, as for `BinaryCrossEntropy`; smoothing: C. Szegedy et al., Rethinking the
     Inception Architecture (2016).
     """
 
-    pos_weight: float = 1.0
-    label_smoothing: float = 0.0
+    pos_weight: Numbers = 1.0
+    label_smoothing: Numbers = 0.0
 
     names = ("y_true", "logits")
 
@@ -153,8 +160,8 @@ class BinaryFocal(_BinaryLoss):
     Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
     """
 
-    gamma: float = 2.0
-    alpha: float | None = None
+    gamma: Numbers = 2.0
+    alpha: Numbers | None = None
 
     names = ("y_true", "logits")
     derived = ("positive", "negative")

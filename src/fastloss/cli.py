@@ -1,19 +1,22 @@
 """The command `fastloss`: a demonstration, a look at the machine, and care of the compiled code."""
 
 import argparse
+import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from . import Loss, __version__, _threads
+from . import Loss, __version__, _threads, catalogue
 from .kernels import cache
 
 Verb = Callable[[Any, Any], Any]
@@ -53,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
 
     text = "show versions, CPU, threads, backend and cache"
     commands.add_parser("info", help=text, description=text).set_defaults(run=_info)
+
+    text = "list all losses, or show the documentation of one"
+    losses = commands.add_parser("losses", help=text, description=text)
+    losses.add_argument("name", nargs="?", metavar="NAME", help="a class or a ready-made loss")
+    losses.add_argument("--json", action="store_true", help="as JSON, for programs")
+    losses.set_defaults(run=_losses)
 
     text = "compile the common kernels into the cache, so that first calls find them there"
     commands.add_parser("warmup", help=text, description=text).set_defaults(run=_warmup)
@@ -141,6 +150,60 @@ def _cache_state() -> str:
     if state.problem is not None:
         return f"not used, code is compiled anew in every process: {state.problem}"
     return f"{state.path}: {state.files} files, {state.size / 1e6:.1f} MB"
+
+
+def _losses(options: argparse.Namespace) -> int:
+    if options.name is None:
+        found = catalogue.entries()
+    else:
+        entry = catalogue.find(options.name)
+        if entry is None:
+            return _fail(f"no loss is called {options.name}{_similar(options.name)}", 2)
+        found = [entry]
+    if options.json:
+        print(json.dumps([_as_json(entry) for entry in found], indent=2, default=str))
+    elif options.name is not None:
+        print(f"fastloss.{_signature(found[0])}\n\n{found[0].docstring}")
+    else:
+        families = groupby(found, lambda entry: entry.family)
+        print("\n\n".join(_family_text(name, members) for name, members in families))
+    return 0
+
+
+def _similar(name: str) -> str:
+    names = [known for entry in catalogue.entries() for known in (entry.name, *entry.instances)]
+    close = get_close_matches(name, names)
+    return f"; did you mean {' or '.join(close)}?" if close else ": see fastloss losses"
+
+
+def _as_json(entry: catalogue.Entry) -> dict[str, Any]:
+    arguments = {"y_true": entry.y_true._asdict(), "y_pred": entry.y_pred._asdict()}
+    return entry._asdict() | arguments
+
+
+def _signature(entry: catalogue.Entry) -> str:
+    return (
+        f"{entry.name}({', '.join(f'{name}={value!r}' for name, value in entry.options.items())})"
+    )
+
+
+def _family_text(name: str, members: Iterable[catalogue.Entry]) -> str:
+    return "\n\n".join([f"{name.upper()}", *map(_entry_text, members)])
+
+
+def _entry_text(entry: catalogue.Entry) -> str:
+    ready_made = [
+        name if reduction == "mean" else f"{name} ({reduction})"
+        for name, reduction in entry.instances.items()
+    ]
+    formula = "\n           ".join(entry.loss)
+    arguments = [f"{name} {' or '.join(takes)}" for name, takes in (entry.y_true, entry.y_pred)]
+    return (
+        f"{', '.join(ready_made)}: {_signature(entry)}\n"
+        f"    {entry.summary}\n"
+        f"    loss = {formula}\n"
+        f"    {entry.kind}; {'; '.join(arguments)}"
+    )
 
 
 def _warmup(options: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ import math
 from abc import ABC, abstractmethod
 from collections import namedtuple
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -26,12 +26,14 @@ from ._arrays import (
 )
 from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives, random_in
-from ._options import plain
+from ._functions import ElementFunctions, RowFunctions
+from ._options import PerColumn, check_integer, numbers, plain
 from .kernels import elementwise, rowwise
 from .kernels.form import Extras, Form
 from .kernels.survey import Limits
 
 _UNBOUNDED = (-math.inf, math.inf)
+_Functions = TypeVar("_Functions")
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,17 @@ class Loss(ABC):
     def _calls(self) -> dict[Any, Call]:
         return {}
 
+    @cached_property
+    def _made_functions(self) -> dict[Any, Any]:
+        return {}
+
+    def _functions(self, make: Callable[..., _Functions], *arguments: Any) -> _Functions:
+        """`make(self, *arguments)`, once: users' functions are compiled with what it returns."""
+        found: _Functions | None = self._made_functions.get(arguments)
+        if found is None:
+            found = self._made_functions[arguments] = make(self, *arguments)
+        return found
+
     def __getstate__(self) -> dict[str, Any]:
         return {option.name: getattr(self, option.name) for option in fields(self)}
 
@@ -313,8 +326,13 @@ def _parameter_type(name: str, options: tuple[str, ...]) -> type:
     return namedtuple(name, options)
 
 
-def _neutral(value: float) -> bool:
-    return value in (0, 1)
+def _rank(value: Any) -> int:
+    """The place of an option in compiled code.
+
+    First options of one number per column, then numbers that are told at each call, and last what
+    is a constant of the code: switches, 0 and 1, so that an option that is not used costs nothing.
+    """
+    return 0 if isinstance(value, PerColumn) else 2 if value in (0, 1) else 1
 
 
 class ScalarLoss(Loss):
@@ -328,36 +346,70 @@ class ScalarLoss(Loss):
         """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
 
     @cached_property
-    def _parameters(self) -> dict[str, bool | int | float]:
-        """The options that compiled code knows: first those that it is told at each call."""
-        names = (*(option.name for option in fields(self)), *self.derived)
-        options = {name: getattr(self, name) for name in names}
-        known = [item for item in options.items() if isinstance(item[1], (bool, int, float))]
-        return dict(sorted(known, key=lambda item: _neutral(item[1])))
+    def _per_column(self) -> dict[str, PerColumn]:
+        """The options that have one number for each column."""
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        return {name: value for name, value in options.items() if isinstance(value, PerColumn)}
+
+    @cached_property
+    def _n_columns(self) -> int:
+        """How many columns the options are for, or 0 if they are for any."""
+        return max(map(len, self._per_column.values()), default=0)
+
+    def _of_column(self, j: int) -> "ScalarLoss":
+        """The loss of one column."""
+        if not self._per_column:
+            return self
+        own: dict[str, Any] = {name: value[j] for name, value in self._per_column.items()}
+        return replace(self, **own)
+
+    def _derived(self, name: str) -> Any:
+        """A property that follows from the options: with those of columns, from each column's."""
+        if not self._per_column:
+            return getattr(self, name)
+        return PerColumn(getattr(self._of_column(j), name) for j in range(self._n_columns))
+
+    @cached_property
+    def _parameters(self) -> dict[str, Any]:
+        """The options that compiled code knows, by rank."""
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        options |= {name: self._derived(name) for name in self.derived}
+        known = (bool, int, float, PerColumn)
+        found = [item for item in options.items() if isinstance(item[1], known)]
+        return dict(sorted(found, key=lambda item: _rank(item[1])))
+
+    def _ranked(self, rank: int) -> list[Any]:
+        return [value for value in self._parameters.values() if _rank(value) == rank]
 
     def _parameter_type_in(self, form: Form) -> tuple[type, tuple[Any, ...]]:
         """The named tuple that stands for `self` in compiled code, and its last values.
 
-        Switches, 0 and 1 are constants of the code, so that an option that is not used costs
-        nothing. Numbers have the precision of the arithmetic.
+        Numbers have the precision of the arithmetic.
         """
         named = _parameter_type(type(self).__name__, tuple(self._parameters))
         return named, tuple(
-            value if isinstance(value, bool) else form.number(value)
-            for value in self._parameters.values()
-            if _neutral(value)
+            value if isinstance(value, bool) else form.number(value) for value in self._ranked(2)
         )
 
     def _parameters_in(self, form: Form) -> tuple[Any, ...]:
         """The values that are told at each call."""
-        values = self._parameters.values()
-        return tuple(form.number(value) for value in values if not _neutral(value))
+        told = self._values_told.get(form.arithmetic)
+        if told is None:
+            told = tuple(form.number(value) for value in self._ranked(1))
+            if columns := self._ranked(0):
+                told = elementwise.per_column(columns, form.number), *told
+            self._values_told[form.arithmetic] = told
+        return told
+
+    @cached_property
+    def _values_told(self) -> dict[str, tuple[Any, ...]]:
+        return {}
 
     def _plain_results(self, number: Any = np.float64) -> Any:
         """What `scalar` returns in plain Python, or the error: there 1 / 0 is one."""
         with np.errstate(all="ignore"):
             try:
-                return self.scalar(number(0.5), number(0.5))
+                return self._of_column(0).scalar(number(0.5), number(0.5))
             except Exception as error:
                 return error
 
@@ -392,11 +444,9 @@ class ScalarLoss(Loss):
         )
 
     def _structure(self) -> Any:
-        constants = {
-            name: (value, isinstance(value, bool)) if _neutral(value) else None
-            for name, value in self._parameters.items()
-        }
-        return type(self).scalar, type(self).__name__, tuple(constants.items())
+        constants = tuple((value, isinstance(value, bool)) for value in self._ranked(2))
+        names, n_per_column = tuple(self._parameters), len(self._ranked(0))
+        return type(self).scalar, type(self).__name__, names, constants, n_per_column
 
 
 class ElementwiseLoss(ScalarLoss):
@@ -415,6 +465,12 @@ class ElementwiseLoss(ScalarLoss):
     if only some numbers make sense. `check_gradient()` compares the derivatives with finite
     differences.
 
+    An option may be a sequence of c numbers instead of one number: then y_pred has c columns on its
+    last axis, shape (..., c), and in `scalar` the option is the number of the column. The loss
+    keeps the sequence as a tuple, which is what a check in `__post_init__` sees. Every column has
+    the losses and derivatives, to the last bit, that a loss with its number alone would give; a
+    mean is that over all elements. As many numbers as there are not columns: ValueError.
+
     >>> from dataclasses import dataclass
     >>> import fastloss as fl
     >>> from fastloss.scalar import log1p
@@ -430,29 +486,77 @@ class ElementwiseLoss(ScalarLoss):
     """
 
     block_size = elementwise.BLOCK
+    # Whether one truth may serve all columns, where these have options of their own.
+    _one_truth: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = numbers(option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
+        super().__post_init__()
+        if any(len(value) != self._n_columns for value in self._per_column.values()):
+            sizes = ", ".join(f"{name} has {len(v)}" for name, v in self._per_column.items())
+            raise ValueError(f"{sizes} numbers: give each one number for each column")
+
+    def _check_columns(self, y_pred: Array) -> None:
+        """Whether y_pred has the columns that the options are for."""
+        if not self._n_columns or y_pred.shape[-1:] == (self._n_columns,):
+            return
+        columns = f"{y_pred.shape[-1]} columns on the last axis" if y_pred.ndim else "no columns"
+        raise ValueError(
+            f"{next(iter(self._per_column))} has {self._n_columns} numbers, but {self.names[1]} of "
+            f"shape {y_pred.shape} has {columns}: give one number for each column"
+        )
 
     def _batch(
         self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
     ) -> Batch:
         true = format_of(y_true, self.names[0])
         pred = format_of(y_pred, self.names[1])
-        check_same_shape(y_true, y_pred, self.names)
+        self._check_columns(y_pred)
         shape = y_pred.shape
+        one_truth = self._one_truth and self._n_columns > 0 and y_true.shape == shape[:-1]
+        if not one_truth:
+            check_same_shape(y_true, y_pred, self.names)
         if weight is not None and weight.shape != shape[:1]:
             check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
-        return Batch(true, pred, shape, 1, 1)
+        return Batch(true, pred, shape, 1, 1, period=max(self._n_columns, 1), one_truth=one_truth)
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        return random_in(rng, self.y_true_range, 500), random_in(rng, self.y_pred_range, 500)
+        shape = (100, self._n_columns) if self._n_columns else (500,)
+        return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
 
     def _kernel(self, form: Form) -> Callable[..., Any]:
         self._check_results(form)
         surveyed = self._limits(form).reads(form)[0]
         parameters = self._parameter_type_in(form)
-        return elementwise.elementwise(type(self).scalar, *parameters, form, surveyed)
+        n_per_column = len(self._ranked(0))
+        return elementwise.elementwise(type(self).scalar, *parameters, form, surveyed, n_per_column)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return self._parameters_in(form)
+
+    def jit(self, dtype: Any = "float64") -> ElementFunctions:
+        """The loss as a function that your own `@njit` functions can call: `jit(dtype).scalar`.
+
+            scalar(y_true, y_pred) -> (loss, gradient)    or (loss, gradient, hessian)
+
+        takes and returns numbers of `dtype`, float32 or float64, and is not reduced: what the verbs
+        give for one element with `reduction="sum"`, to the last bit. Whether labels are in range is
+        not checked. It can be called from Python, too, and its options are constants of its code.
+
+        Raises TypeError for other dtypes and ValueError if options differ between columns.
+
+        >>> import fastloss as fl
+        >>> fl.Huber(delta=2.0).jit().scalar(0.0, 3.0)
+        (4.0, 2.0, 0.0)
+        """
+        for name, value in self._per_column.items():
+            raise ValueError(
+                f"{name} has {len(value)} numbers, one for each column, but a function of one "
+                "element needs one: build a loss for each column"
+            )
+        return self._functions(ElementFunctions, dtype)
 
 
 class RowwiseLoss(Loss):
@@ -482,3 +586,35 @@ class RowwiseLoss(Loss):
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
         return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))
+
+    def jit(
+        self, n_classes: int, dtype: Any = "float64", *, soft_labels: bool = False
+    ) -> RowFunctions:
+        """The loss as functions of one row that your own `@njit` functions can call.
+
+        With `f = loss.jit(n_classes, dtype)`,
+
+            f.value(y_true, y_pred) -> loss
+            f.value_and_grad(y_true, y_pred, grad_out) -> loss
+
+        where `y_pred` and `grad_out` are contiguous arrays of shape (n_classes,) and of `dtype`,
+        float32 or float64. `grad_out` may be `y_pred` itself. `y_true` is a class id or, with
+        `soft_labels`, a row of labels of the same shape and dtype. The loss, a float64, and the
+        gradient are those that the verbs give for such a row with `reduction="sum"`, to the last
+        bit. Both are NaN if a label is out of range or an array has another length; memory outside
+        is never touched. The functions can be called from Python, too.
+
+        Each call costs some 100 ns besides the arithmetic, and more for few classes, of which the
+        verbs compute many rows at a time: whole batches are theirs.
+
+        Raises TypeError for other dtypes or labels that the loss does not take.
+
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> value_and_grad = fl.cross_entropy.jit(2).value_and_grad
+        >>> grad = np.empty(2)
+        >>> round(value_and_grad(0, np.array([0.0, 0.0]), grad), 12), grad
+        (0.69314718056, array([-0.5,  0.5]))
+        """
+        check_integer("n_classes", n_classes)
+        return self._functions(RowFunctions, n_classes, dtype, soft_labels)

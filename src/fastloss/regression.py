@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ._options import check_number, check_positive, check_switch
+from ._options import Numbers, check_number, check_positive, check_switch, each
 from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p
 from .loss import ElementwiseLoss
 
@@ -82,7 +82,7 @@ class Huber(ElementwiseLoss):
     Source: P. J. Huber, Robust Estimation of a Location Parameter (1964).
     """
 
-    delta: float = 1.0
+    delta: Numbers = 1.0
 
     cost: ClassVar[int] = 1
 
@@ -117,7 +117,7 @@ class SmoothL1(ElementwiseLoss):
     Source: R. Girshick, Fast R-CNN (2015).
     """
 
-    beta: float = 1.0
+    beta: Numbers = 1.0
 
     cost: ClassVar[int] = 1
 
@@ -175,18 +175,27 @@ class Quantile(ElementwiseLoss):
         gradient = 1 - q if r > 0, -q if r < 0, 0 at the kink
         hessian  = 0
 
+    Several quantiles at once are a sequence of c numbers `q`, one for each column of y_pred, shape
+    (..., c). Then y_true may have the shape of y_pred, or its shape without the last axis, (...):
+    one truth for all quantiles. (That one is spread out through small buffers; a copy of the full
+    shape, kept over many calls, is faster.) The mean is over all elements.
+
     Ready made: `quantile`, with q = 1/2: half the absolute error.
 
     >>> import fastloss as fl
     >>> fl.Quantile(q=0.9).value_and_grad([0.0, 0.0], [1.0, -1.0])
     (0.5, array([ 0.05, -0.45]))
+    >>> fl.Quantile(q=[0.1, 0.9], reduction="sum").grad([0.0, 5.0], [[1.0, 1.0], [1.0, 1.0]])
+    array([[ 0.9,  0.1],
+           [-0.1, -0.9]])
 
     Source: R. Koenker and G. Bassett, Regression Quantiles (1978).
     """
 
-    q: float = 0.5
+    q: Numbers = 0.5
 
     cost: ClassVar[int] = 1
+    _one_truth = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -249,7 +258,7 @@ class AbsolutePercentageError(ElementwiseLoss):
     Source: S. Makridakis, Accuracy measures: theoretical and practical concerns (1993).
     """
 
-    epsilon: float = 2.0**-52
+    epsilon: Numbers = 2.0**-52
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -280,7 +289,7 @@ class Fair(ElementwiseLoss):
     Source: R. C. Fair, On the Robust Estimation of Econometric Models (1974).
     """
 
-    c: float = 1.0
+    c: Numbers = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -406,16 +415,17 @@ class Tweedie(ElementwiseLoss):
     Source: B. Jørgensen, Exponential Dispersion Models (1987).
     """
 
-    power: float = 1.5
+    power: Numbers = 1.5
 
     y_true_range = (0.0, math.inf)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("power", self.power, 1.0, 2.0)
-        if self.power in (1, 2):
-            other = "Poisson" if self.power == 1 else "Gamma"
-            raise ValueError(f"power is {self.power:g}: use {other}(), which this would be")
+        for name, power in each("power", self.power):
+            if power in (1, 2):
+                other = "Poisson" if power == 1 else "Gamma"
+                raise ValueError(f"{name} is {power:g}: use {other}(), which this would be")
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         a, b = 2 - self.power, self.power - 1

@@ -196,3 +196,11 @@ def part_of(array: Any, number: Any, size: Any) -> Any:
     Of an array that is absent, every part is empty.
     """
     return array[number * size : (number + 1) * size]
+
+
+def writeable(value: Any) -> Any:
+    """`value` for a kernel, whose arrays may be written even where it only reads.
+
+    Numba takes arrays that are constants of a function for read-only ones.
+    """
+    return value

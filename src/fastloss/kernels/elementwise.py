@@ -2,9 +2,12 @@
 
 A kernel is made for one loss and one combination of dtypes and outputs: the functions and switches
 below are constants of the compiled code, and so are options of the loss that are 0 or 1. All other
-options are arguments of each call.
+options are arguments of each call: numbers, and before them one array of what options have one
+number per column. Blocks begin at column 0, tiles anywhere, so that array holds for each such
+option the numbers of all columns and, from the first on again, as many more as a tile may need.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +29,43 @@ AHEAD = 4 * TILE
 BLOCK = 1 << 15
 
 
-def tile_function(scalar: Function, form: Form) -> Function:
+def per_column(options: Sequence[Sequence[float]], number: Any) -> Any:
+    """The array of options that have one number per column."""
+    return np.concatenate([np.resize(np.array(o, number), len(o) + TILE) for o in options])
+
+
+def _itself(self: Any, i: Any) -> Any:
+    return self
+
+
+def _of_element(parameters: type, constants: tuple[Any, ...], n_options: int) -> Function:
+    """What stands for `self` at element i of a tile, with options of one number per column."""
+
+    def none(columns: Any, step: Any, i: Any) -> Any:
+        return ()
+
+    def one_more(before: Function, k: int) -> Function:
+        # As a window, because LLVM knows that i is not negative, and k * step + i might be.
+        def numbers(columns: Any, step: Any, i: Any) -> Any:
+            return (*before(columns, step, i), window(columns, k * step, TILE)[i])
+
+        return numbers
+
+    numbers = none
+    for k in range(n_options):
+        numbers = one_more(numbers, k)
+
+    def of_element(self: Any, i: Any) -> Any:
+        columns, step, others = self
+        return parameters(*(numbers(columns, step, i) + others + constants))
+
+    return of_element
+
+
+def tile_function(scalar: Function, form: Form, of_element: Function = _itself) -> Function:
     """The loop that computes losses and derivatives, not weighed or scaled, tile by tile.
+
+    `of_element(self, i)` is what `scalar` gets for `self` at element i of a tile.
 
     It always computes whole tiles, a part of one in the spare tiles that it is lent: the elements
     after the last whole vector would be computed one by one, and may be rounded differently, while
@@ -42,7 +80,8 @@ def tile_function(scalar: Function, form: Form) -> Function:
         disjoint()
         interleaved()
         for i in range(TILE):
-            results = scalar(self, decode_true(y_true[i]), decode_pred(y_pred[i]))
+            own = of_element(self, i)
+            results = scalar(own, decode_true(y_true[i]), decode_pred(y_pred[i]))
             losses[i] = number(results[0])
             if with_grad:
                 grads[i] = number(results[1])
@@ -82,15 +121,33 @@ def tile_function(scalar: Function, form: Form) -> Function:
 
 
 def elementwise(
-    scalar: Function, parameters: type, constants: tuple[Any, ...], form: Form, surveyed: bool
+    scalar: Function,
+    parameters: type,
+    constants: tuple[Any, ...],
+    form: Form,
+    surveyed: bool,
+    n_per_column: int = 0,
 ) -> Function:
     """What to do with a block, for `scalar(self, y_true, y_pred) -> (loss, gradient[, hessian])`.
 
     `parameters` is the named tuple that stands for `self` in compiled code, and `constants` are the
-    last of its values; the others are the options of a call. If `surveyed`, the labels of a block
-    are read before it is computed.
+    last of its values; the others are the options of a call, of which the first `n_per_column` have
+    one number per column. If `surveyed`, the labels of a block are read before it is computed.
     """
-    compute, encode = tile_function(scalar, form), form.encode
+    if n_per_column:
+        compute = tile_function(scalar, form, _of_element(parameters, constants, n_per_column))
+
+        def of_tile(options: Any, start: Any) -> Any:
+            columns = options[0]
+            step = columns.size // n_per_column
+            return window(columns, start % (step - TILE), columns.size), step, options[1:]
+    else:
+        compute = tile_function(scalar, form)
+
+        def of_tile(options: Any, start: Any) -> Any:
+            return parameters(*(options + constants))
+
+    encode = form.encode
     weighted, per_sample = form.weighted, form.per_sample
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored, stored_true = form.number, np.float64, form.stored, form.stored_true
@@ -125,7 +182,6 @@ def elementwise(
             encoded[i] = encode(derivative)
 
     def sum_elements(block: Any) -> Any:
-        self = parameters(*(block.options + constants))
         losses = scratch(number, TILE)
         grads = scratch(number, TILE if with_grad else 0)
         hesses = scratch(number, TILE if with_hess else 0)
@@ -137,6 +193,7 @@ def elementwise(
             y_true = window(block.y_true, start, size)
             y_pred = window(block.y_pred, start, size)
             weight = window(block.weight, start, size)
+            self = of_tile(block.options, start)
             compute(self, y_true, y_pred, losses, grads, hesses, spare_true, spare_pred)
             prefetch(block.y_true, start + labels_ahead, TILE)
             prefetch(block.y_pred, start + AHEAD, TILE)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import binding, ir
-from numba.core import cgutils, config, types
+from numba import types
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
@@ -332,3 +333,18 @@ def transpose(
 
     index = types.int64
     return types.none(source, index, index, target, index, index), codegen
+
+
+def _writeable_type(value: Any) -> Any:
+    if isinstance(value, types.BaseTuple):
+        return types.Tuple([_writeable_type(part) for part in value])
+    return value.copy(readonly=False) if isinstance(value, types.Array) else value
+
+
+@intrinsic
+def writeable(typingctx: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        context.nrt.incref(builder, value, args[0])
+        return args[0]
+
+    return _writeable_type(value)(value), codegen

@@ -87,6 +87,13 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
         return _dispatchers[key]
 
 
+def entry(function: Function) -> Any:
+    """`function` for users to call, from Python and from their own compiled code."""
+    if numba.config.DISABLE_JIT:
+        return np.errstate(all="ignore")(function)
+    return compiled(function)
+
+
 def kernel(
     survey_block: Function,
     sum_block: Function,
@@ -100,7 +107,9 @@ def kernel(
     not looked at again; arrays that it only reads may be read-only.
     """
     if numba.config.DISABLE_JIT:
-        function = np.errstate(all="ignore")(over_blocks(survey_block, sum_block, has_extras))
+        function = np.errstate(all="ignore")(
+            finished(survey_block, sum_block, arguments, has_extras)
+        )
         return (lambda n_threads, *arguments: function(*arguments)) if prange else function
     dispatcher = finished(survey_block, sum_block, arguments, has_extras, prange)
     # What the dispatcher calls once it has looked up the types of the arguments, which are known
@@ -129,6 +138,8 @@ def finished(
 ) -> Any:
     """The dispatcher of a kernel, compiled for one signature."""
     function = over_blocks(survey_block, sum_block, has_extras)
+    if numba.config.DISABLE_JIT:
+        return function
     signature = tuple(_type_of(argument) for argument in arguments)
     name = sum_block.__name__
     with _lock:
@@ -297,6 +308,10 @@ def _value_parts(
                     yield from _value_parts(attribute, user, callers)
     elif isinstance(value, type):
         yield f"type {value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
+    elif isinstance(value, tuple):
+        yield f"tuple {type(value).__qualname__}"
+        for part in value:
+            yield from _value_parts(part, user, callers)
     elif isinstance(value, np.ndarray):
         yield f"array {value.dtype} {value.shape} {value.tobytes().hex()}"
     else:

@@ -1,0 +1,84 @@
+"""Losses as functions that users call from their own compiled code: what `Loss.jit` returns."""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _blocks
+from ._evaluate import Call, Verb
+from .kernels import single
+from .kernels.form import BOTH
+
+if TYPE_CHECKING:
+    from .loss import Loss, ScalarLoss
+
+_FLOATS = ("float32", "float64")
+
+
+def _checked(dtype: Any) -> np.dtype[Any]:
+    checked: np.dtype[Any] = np.dtype(dtype)
+    if checked.name not in _FLOATS or not checked.isnative:
+        raise TypeError(f"dtype is {checked}, but compiled code knows float32 and float64")
+    return checked
+
+
+class ElementFunctions:
+    """An elementwise loss as a function of two numbers."""
+
+    def __init__(self, loss: "ScalarLoss", dtype: Any) -> None:
+        self._loss = loss
+        self._dtype = _checked(dtype)
+
+    @cached_property
+    def scalar(self) -> Any:
+        """`scalar(y_true, y_pred) -> (loss, gradient[, hessian])`."""
+        from .kernels import jit
+
+        verb: Verb = "grad_hess" if self._loss._has_hessian() else "value_and_grad"
+        number = np.zeros((), self._dtype)
+        form = Call(self._loss, verb, number, number, None, None).plan.form
+        self._loss._check_results(form)
+        parameters, constants = self._loss._parameter_type_in(form)
+        values = (*self._loss._parameters_in(form), *constants)
+        formula = type(self._loss).scalar
+        return jit.entry(single.one_element(formula, parameters, values, form))
+
+
+class RowFunctions:
+    """A row-wise loss as functions of one row."""
+
+    def __init__(self, loss: "Loss", n_classes: int, dtype: Any, soft_labels: bool) -> None:
+        self._loss = replace(loss, reduction="sum")
+        self._row = np.zeros(n_classes, _checked(dtype))
+        self._label: Any = self._row if soft_labels else np.zeros((), np.int64)
+        self._call("value")  # raises what there is to raise
+
+    def _call(self, verb: Verb) -> Call:
+        return Call(self._loss, verb, self._label, self._row, None, None)
+
+    @cached_property
+    def value(self) -> Any:
+        """`value(y_true, y_pred) -> loss`."""
+        return self._made("value")
+
+    @cached_property
+    def value_and_grad(self) -> Any:
+        """`value_and_grad(y_true, y_pred, grad_out) -> loss`."""
+        return self._made("value_and_grad")
+
+    def _made(self, verb: Verb) -> Any:
+        from .kernels import jit
+
+        call = self._call(verb)
+        form = call.plan.form
+        absent = np.empty(0), call.no_losses, call.absent
+        grad = self._row if form.with_grad else call.absent
+        labels = np.atleast_1d(self._label)
+        arrays = (labels, self._row, absent[0], absent[1], grad, absent[2])
+        results = np.empty(1), np.empty(1)
+        head = BOTH, call.options, 1.0, False, 0, 1
+        arguments = (*head, *_blocks.arguments(call.cut, arrays, (), results))
+        kernel = jit.finished(*call.plan.kernel.make(), arguments)
+        return jit.entry(single.one_row(kernel, call.options, call.cut.shape, absent, form))

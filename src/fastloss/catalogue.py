@@ -1,0 +1,115 @@
+"""The list of all losses, worked out from the package itself: see `entries`."""
+
+import inspect
+import math
+import re
+import sys
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fastloss
+
+from ._evaluate import Call
+from .loss import Loss, RowwiseLoss
+
+
+class Argument(NamedTuple):
+    """One of the two data arguments of a loss."""
+
+    name: str
+    # What its numbers may be: "any", an interval such as "[0, 1]", or "class ids".
+    takes: tuple[str, ...]
+
+
+class Entry(NamedTuple):
+    """What there is to know of a loss, with default options."""
+
+    name: str  # of the class
+    instances: dict[str, str]  # the names of ready-made ones, and their reductions
+    family: str
+    kind: str  # "elementwise" or "row-wise"
+    summary: str
+    loss: tuple[str, ...]  # the formula, a line for each of its cases
+    formulas: tuple[str, ...]  # of loss, gradient and Hessian, once for each way to call it
+    y_true: Argument
+    y_pred: Argument
+    options: dict[str, Any]  # with defaults; `reduction` is an option of all losses
+    docstring: str
+
+
+def entries() -> list[Entry]:
+    """All public losses, family by family, in the order in which they are written.
+
+    >>> huber = next(entry for entry in entries() if entry.name == "Huber")
+    >>> huber.instances, huber.family, huber.kind, huber.options
+    ({'huber': 'mean'}, 'regression', 'elementwise', {'delta': 1.0})
+    >>> huber.y_pred
+    Argument(name='y_pred', takes=('any',))
+    """
+    public = [getattr(fastloss, name) for name in fastloss.__all__]
+    # Every loss is there ready made, which what losses derive from is not.
+    losses = {type(value) for value in public if isinstance(value, Loss)}
+    return [
+        _entry(loss)
+        for family in sorted({loss.__module__ for loss in losses})
+        for loss in vars(sys.modules[family]).values()
+        if isinstance(loss, type) and loss in losses and loss.__module__ == family
+    ]
+
+
+def find(name: str) -> Entry | None:
+    """The entry of a class or of a ready-made instance."""
+    return next((entry for entry in entries() if name in (entry.name, *entry.instances)), None)
+
+
+def _entry(loss: type[Loss]) -> Entry:
+    default = loss()
+    docstring = inspect.getdoc(loss) or ""
+    # Indented lines that begin with the loss, up to the next that is not indented.
+    formulas = re.findall(r"^    loss +=.*(?:\n    .*)*", docstring, re.MULTILINE)
+    return Entry(
+        name=loss.__name__,
+        instances={
+            name: value.reduction
+            for name in fastloss.__all__
+            if type(value := getattr(fastloss, name)) is loss
+        },
+        family=loss.__module__.rpartition(".")[2],
+        kind="row-wise" if issubclass(loss, RowwiseLoss) else "elementwise",
+        summary=docstring.partition("\n")[0],
+        loss=_cases(formulas[0]) if formulas else (),
+        formulas=tuple(inspect.cleandoc(formula) for formula in formulas),
+        y_true=Argument(default.names[0], _labels(default)),
+        y_pred=Argument(default.names[1], (_interval(*default.y_pred_range),)),
+        options={
+            option.name: option.default for option in fields(loss) if option.name != "reduction"
+        },
+        docstring=docstring,
+    )
+
+
+def _cases(formula: str) -> tuple[str, ...]:
+    loss = re.split(r"\n +gradient", formula)[0].partition("=")[2]
+    return tuple(" ".join(line.split()) for line in loss.splitlines())
+
+
+def _labels(loss: Loss) -> tuple[str, ...]:
+    interval = _interval(*loss.y_true_range)
+    if not isinstance(loss, RowwiseLoss):
+        return (interval,)
+    row = np.zeros((1, 2))
+    takes = []
+    for what, y_true in (("class ids", np.zeros(1, np.int64)), (interval, row)):
+        with suppress(TypeError, ValueError):
+            Call(loss, "value", y_true, row, None, None)  # all checks that need no numbers
+            takes.append(what)
+    return tuple(takes)
+
+
+def _interval(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return "any"
+    return f"{'(' if math.isinf(low) else '['}{low:g}, {high:g}{')' if math.isinf(high) else ']'}"

@@ -1,0 +1,93 @@
+"""One element or one row of a loss, for compiled code of users to call.
+
+The functions below stand between such code and what the verbs run: the scalar function of a loss,
+or its kernel, which is compiled and stored as it is for the verbs. So results agree to the last
+bit. The options are constants of the code.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .bits import scratch, writeable
+from .form import BOTH, Form, Function
+from .tiles import fill
+
+
+def one_element(
+    scalar: Function, parameters: type, values: tuple[Any, ...], form: Form
+) -> Function:
+    """`scalar(self, y_true, y_pred)` with the `values` of all parameters built in."""
+    number = form.number
+
+    def gradient_only(y_true: Any, y_pred: Any) -> Any:
+        results = scalar(parameters(*values), number(y_true), number(y_pred))
+        return number(results[0]), number(results[1])
+
+    def with_hessian(y_true: Any, y_pred: Any) -> Any:
+        results = scalar(parameters(*values), number(y_true), number(y_pred))
+        return number(results[0]), number(results[1]), number(results[2])
+
+    return with_hessian if form.with_hess else gradient_only
+
+
+def one_row(
+    kernel: Function,
+    options: tuple[Any, ...],
+    shape: tuple[int, int, int],
+    absent: tuple[Any, ...],
+    form: Form,
+) -> Function:
+    """The kernel called for one row, with derivatives not scaled.
+
+    `shape` is the last of `Cut`, and `absent` what stands for weights, losses and derivatives.
+    """
+    n_classes = shape[2]
+    weight, losses_out, none_out = absent
+    stored, stored_true, class_ids = form.stored, form.stored_true, form.class_ids
+    double, nan = np.float64, stored(np.nan)
+
+    def labels_of_id(y_true: Any) -> Any:
+        labels = scratch(stored_true, 1)
+        labels[0] = y_true
+        return labels
+
+    labels_of = labels_of_id if class_ids else writeable
+    n_labels = 1 if class_ids else n_classes
+
+    def run(y_true: Any, y_pred: Any, grad_out: Any) -> Any:
+        labels = labels_of(y_true)
+        # No exception: a parallel loop may be running.
+        if y_pred.size != n_classes or labels.size != n_labels:
+            return np.nan
+        weights, partials = scratch(double, 1), scratch(double, 1)
+        kernel(
+            BOTH,
+            writeable(options),
+            1.0,
+            False,
+            0,
+            1,
+            *shape,
+            labels,
+            writeable(y_pred),
+            writeable(weight),
+            (),
+            writeable(losses_out),
+            grad_out,
+            writeable(none_out),
+            weights,
+            partials,
+        )
+        return partials[0] if weights[0] >= 0.0 else np.nan
+
+    def value(y_true: Any, y_pred: Any) -> Any:
+        return run(y_true, y_pred, writeable(none_out))
+
+    def value_and_grad(y_true: Any, y_pred: Any, grad_out: Any) -> Any:
+        loss = run(y_true, y_pred, grad_out) if grad_out.size == n_classes else np.nan
+        if loss != loss:  # whatever the reason, and the kernel may not have written it
+            fill(grad_out, nan)
+        return loss
+
+    return value_and_grad if form.with_grad else value
