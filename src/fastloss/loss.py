@@ -26,12 +26,13 @@ from ._arrays import (
 )
 from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives, random_in
-from ._options import plain
-from .kernels import elementwise, rowwise
+from ._options import as_weights, plain
+from .kernels import elementwise, rows, rowwise
 from .kernels.form import Extras, Form
 from .kernels.survey import Limits
 
 _UNBOUNDED = (-math.inf, math.inf)
+NO_CLASS_WEIGHTS = as_weights("class_weight", ())
 
 
 @dataclass(frozen=True)
@@ -242,15 +243,16 @@ def _neutral(value: float) -> bool:
     return value in (0, 1)
 
 
-class ScalarLoss(Loss):
-    """A loss that is defined by one scalar function and its numeric options."""
+class FormulaLoss(Loss):
+    """A loss that is defined by one function, which is compiled, and its numeric options."""
 
-    # Properties that the scalar function reads besides the options: numbers that follow from them.
+    # Properties that the function reads besides the options: numbers that follow from them.
     derived: ClassVar[tuple[str, ...]] = ()
 
+    @property
     @abstractmethod
-    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
-        """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
+    def _formula(self) -> Callable[..., Any]:
+        """The function, whose `self` is a named tuple of the options."""
 
     @cached_property
     def _parameters(self) -> dict[str, bool | int | float]:
@@ -277,6 +279,25 @@ class ScalarLoss(Loss):
         """The values that are told at each call."""
         values = self._parameters.values()
         return tuple(form.number(value) for value in values if not _neutral(value))
+
+    def _structure(self) -> Any:
+        constants = {
+            name: (value, isinstance(value, bool)) if _neutral(value) else None
+            for name, value in self._parameters.items()
+        }
+        return self._formula, type(self).__name__, tuple(constants.items())
+
+
+class ScalarLoss(FormulaLoss):
+    """A loss that is defined by a function of two numbers."""
+
+    @abstractmethod
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
+        """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
+
+    @property
+    def _formula(self) -> Callable[..., Any]:
+        return type(self).scalar
 
     def _plain_results(self, number: Any = np.float64) -> Any:
         """What `scalar` returns in plain Python, or the error: there 1 / 0 is one."""
@@ -315,13 +336,6 @@ class ScalarLoss(Loss):
             "use arithmetic, comparisons, functions of fastloss.scalar, math and numpy, functions "
             f"of your own that do no more, and of self: {known}. Numba says:\n{error}"
         )
-
-    def _structure(self) -> Any:
-        constants = {
-            name: (value, isinstance(value, bool)) if _neutral(value) else None
-            for name, value in self._parameters.items()
-        }
-        return type(self).scalar, type(self).__name__, tuple(constants.items())
 
 
 class ElementwiseLoss(ScalarLoss):
@@ -407,3 +421,40 @@ class RowwiseLoss(Loss):
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
         return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))
+
+
+class RowLoss(RowwiseLoss, FormulaLoss):
+    """A loss of whole rows: one function of a row of labels and a row of predictions.
+
+    `_formula(self, y_true, y_pred, grads, hesses, spare)` returns the loss of the row in float64
+    and fills `grads` and `hesses`, which are empty where they are not wanted. Its arguments are
+    memory of its own in the arithmetic dtype, which it may overwrite, `spare` as much as two rows;
+    where labels are class ids, `y_true` is an integer. `self.n_classes` is the length of the row
+    without its padding.
+    """
+
+    # A label and a prediction that add nothing to a loss, with which rows are padded to whole
+    # vectors: LLVM computes what is left over one by one. None: rows are not padded.
+    padding: ClassVar[tuple[float, float] | None] = (0.0, 0.0)
+
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        check_same_shape(y_true, y_pred, self.names)
+        return super()._batch(y_true, y_pred, weight, extras)
+
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        shape = (100, 4)
+        return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
+
+    def _parameter_type_in(self, form: Form) -> tuple[type, tuple[Any, ...]]:
+        _, constants = super()._parameter_type_in(form)
+        return _parameter_type(type(self).__name__, ("n_classes", *self._parameters)), constants
+
+    def _kernel(self, form: Form) -> Callable[..., Any]:
+        limits, parameters = self._limits(form), self._parameter_type_in(form)
+        counting = limits.ignoring, limits.class_weighted
+        return rows.by_row(self._formula, *parameters, self.padding, form, *counting)
+
+    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
+        return 0, NO_CLASS_WEIGHTS, *self._parameters_in(form)

@@ -46,23 +46,34 @@ class Rows(NamedTuple):
 
 
 def rowwise(
-    group: Function, group_size: Function, room: Function, form: Form, ignoring: bool
+    group: Function,
+    group_size: Function,
+    room: Function,
+    form: Form,
+    ignoring: bool,
+    class_weighted: bool = False,
 ) -> Function:
     """What to do with a block: apply `group` to its rows, weigh and add up their losses.
 
     `group_size(n_classes)` rows make a group. `room(n_classes)` says how much scratch it needs, in
-    numbers and in stored numbers.
+    numbers and in stored numbers. If `class_weighted`, the weight of a row is multiplied by that of
+    its class id.
     """
-    decode_true, class_ids = form.decode_true, form.class_ids
+    decode_true = form.decode_true
     weighted, per_sample = form.weighted, form.per_sample
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored = form.number, np.float64, form.stored
 
-    def weigh(y_true: Any, weight: Any, ignore_index: Any, weights: Any, n: Any) -> None:
+    def weigh(y_true: Any, weight: Any, options: Any, weights: Any, n: Any) -> None:
+        ignore_index, class_weight = options[0], options[1]
         for r in range(n):
             w = double(weight[r]) if weighted else 1.0
             if ignoring and decode_true(y_true[r]) == ignore_index:
                 w = 0.0
+            elif class_weighted:
+                label = decode_true(y_true[r])
+                if label >= 0 and label < class_weight.size:
+                    w *= class_weight[label]
             weights[r] = w
 
     @fastmath("reassoc")
@@ -88,14 +99,11 @@ def rowwise(
         for start in range(0, n_rows, size):
             n = min(size, n_rows - start)
             first, n_numbers = start * n_classes, n * n_classes
-            if class_ids:
-                y_true = window(block.y_true, start, n)
-            else:
-                y_true = window(block.y_true, first, n_numbers)
+            y_true = window(block.y_true, start * block.true_width, n * block.true_width)
             # Windows, whose use is not counted: to count costs more than a group of short rows.
             weights, losses = window(doubles, 0, GROUP), window(doubles, GROUP, GROUP)
-            if weighted or ignoring:
-                weigh(y_true, window(block.weight, start, n), options[0], weights, n)
+            if weighted or ignoring or class_weighted:
+                weigh(y_true, window(block.weight, start, n), options, weights, n)
             rows = Rows(
                 options,
                 n_classes,

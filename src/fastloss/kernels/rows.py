@@ -1,0 +1,149 @@
+"""The loop over whole rows, written once for every loss that is a function of a row.
+
+A row is decoded into scratch memory, in the dtype of the arithmetic; the function of the loss
+computes its loss and derivatives there; these are weighed and written.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .bits import disjoint, larger, window
+from .flags import fastmath
+from .form import Form, Function
+from .rowwise import GROUP, rowwise
+from .tiles import fill, put
+
+# Rows are padded to a multiple of this: four vectors of 16 numbers, which LLVM takes at a time.
+STEP = 64
+# Derivatives are encoded and written in parts of this size.
+WRITTEN = 1 << 11
+
+
+# Row functions add up numbers that they have stored: a sum in the loop that computes its terms
+# could be rounded differently with gradients and without.
+@fastmath("reassoc")
+def total(numbers: Any) -> Any:
+    """The sum of the numbers, in float64."""
+    result = 0.0
+    for j in range(numbers.size):
+        result += np.float64(numbers[j])
+    return result
+
+
+@fastmath("reassoc")
+def dot(a: Any, b: Any) -> Any:
+    """The sum of the products, in float64."""
+    result = 0.0
+    for j in range(a.size):
+        result += np.float64(a[j]) * np.float64(b[j])
+    return result
+
+
+@fastmath("nnan", "reassoc")
+def largest(numbers: Any) -> Any:
+    """The largest number; NaN is passed over, or not."""
+    result = numbers[0]
+    for j in range(numbers.size):
+        result = larger(numbers[j], result)
+    return result
+
+
+def by_row(
+    row: Function,
+    parameters: type,
+    constants: tuple[Any, ...],
+    padding: tuple[float, float] | None,
+    form: Form,
+    ignoring: bool,
+    class_weighted: bool,
+) -> Function:
+    """What to do with a block, for `row(self, y_true, y_pred, grads, hesses, spare) -> loss`.
+
+    `parameters` is the named tuple that stands for `self` in compiled code: the number of classes,
+    the options of a call but for the first two, `constants`. Rows are padded with the two numbers
+    of `padding`.
+    """
+    decode_true, decode_pred, encode = form.decode_true, form.decode_pred, form.encode
+    class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
+    number = form.number
+    nothing_true, nothing_pred = map(number, padding or (0.0, 0.0))
+    step = STEP if padding else 1
+
+    def group_size(n_classes: Any) -> Any:
+        return GROUP
+
+    def padded(size: Any) -> Any:
+        return -(-size // step) * step
+
+    def room(n_classes: Any) -> Any:
+        return (4 + with_grad + with_hess) * padded(n_classes), WRITTEN
+
+    def load(stored: Any, decode: Function, numbers: Any) -> None:
+        disjoint()
+        for j in range(stored.size):
+            numbers[j] = decode(stored[j])
+
+    def encode_part(derivatives: Any, factor: Any, encoded: Any) -> None:
+        disjoint()
+        for j in range(derivatives.size):
+            encoded[j] = encode(factor * derivatives[j])
+
+    def write(derivatives: Any, factor: Any, encoded: Any, out: Any, streamed: Any) -> None:
+        for start in range(0, out.size, WRITTEN):
+            size = min(WRITTEN, out.size - start)
+            encode_part(window(derivatives, start, size), factor, encoded)
+            put(encoded, window(out, start, size), streamed)
+
+    def write_all(number: Any, rows: Any, first: Any, size: Any) -> None:
+        if with_grad:
+            fill(window(rows.grad_out, first, size), encode(number))
+        if with_hess:
+            fill(window(rows.hess_out, first, size), encode(number))
+
+    def group(rows: Any) -> None:
+        self = parameters(*((rows.n_classes,) + rows.options[2:] + constants))  # noqa: RUF005
+        c = rows.n_classes
+        n_rows = rows.y_pred.size // c
+        n_labels = rows.y_true.size // n_rows
+        n = padded(c)
+        y_pred = window(rows.numbers, 0, n)
+        y_true = window(rows.numbers, n, padded(n_labels))
+        spare = window(rows.numbers, 2 * n, 2 * n)
+        grads = window(rows.numbers, 4 * n, n if with_grad else 0)
+        hesses = window(rows.numbers, 5 * n, n if with_hess else 0)
+        for r in range(n_rows):
+            first = r * c
+            factor = number(rows.weights[r] * rows.scale)
+            if rows.weights[r] == 0.0:
+                rows.losses[r] = 0.0
+                write_all(number(0), rows, first, c)
+                continue
+            load(window(rows.y_pred, first, c), decode_pred, y_pred)
+            if step > 1:
+                fill(window(y_pred, c, n - c), nothing_pred)
+            if class_ids:
+                label = decode_true(rows.y_true[r])
+                if label < 0 or label >= c:
+                    # The labels were checked, so they changed since: stay inside the arrays.
+                    rows.losses[r] = np.nan
+                    write_all(number(np.nan), rows, first, c)
+                    continue
+                rows.losses[r] = row(self, label, y_pred, grads, hesses, spare)
+            else:
+                labels = window(rows.y_true, r * n_labels, n_labels)
+                load(labels, decode_true, y_true)
+                if step > 1:
+                    fill(window(y_true, c, n - c), nothing_true)
+                rows.losses[r] = row(self, y_true, y_pred, grads, hesses, spare)
+            if factor == 0:
+                write_all(number(0), rows, first, c)
+                continue
+            if with_grad:
+                out = window(rows.grad_out, first, c)
+                write(grads, factor, rows.encoded, out, rows.streamed)
+            if with_hess:
+                out = window(rows.hess_out, first, c)
+                write(hesses, factor, rows.encoded, out, rows.streamed)
+
+    return rowwise(group, group_size, room, form, ignoring, class_weighted)
