@@ -388,7 +388,7 @@ def _report(
     elif report & BAD_Y_TRUE:
         report_range(inputs[0], first, last, loss.y_true_range, loss.names[0])
     elif report & BAD_Y_PRED:
-        report_range(inputs[1], first, last, loss.y_pred_range, loss.names[1])
+        loss._report_y_pred(inputs[1], first, last)
     elif report & BAD_WEIGHT:
         # To how many samples each weight belongs.
         n = math.prod(batch.sample_shape[inputs[2].ndim :])

@@ -13,6 +13,7 @@ from .loss import RowLoss
 
 _PROBABILITIES = (0.0, 1.0)
 _REAL = (-math.inf, math.inf)
+_LN2 = math.log(2)
 
 # ---------------------------------------------------------------------------------------------
 # What both divergences have in common
@@ -141,9 +142,9 @@ def _kl_of_class(self: Any, y_true: Any, q: Any) -> tuple[Any, Any, Any, Any]:
     p = exp(y_true) if self.log_target else y_true
     d = y_true - log(q) if self.log_target else _log_ratio(p, q, p - q)
     term, balance, _ = _kl_parts(p, q, d)
-    less = 0 * q  # 0, or NaN
-    slope = -p / q if p != 0 else less
-    return term, (p - q) + balance if p != 0 else less, slope, -slope / q if p != 0 else less
+    slope = -p / q if p != 0 else 0.0
+    # With p = 0 both parts are 0, or NaN.
+    return term, (p - q) + balance if p != 0 else term, slope, -slope / q if p != 0 else 0.0
 
 
 def _kl_of_classes(self: Any, p: Any, q: Any, grads: Any, hesses: Any) -> None:
@@ -295,16 +296,12 @@ def _js_of_class(p: Any, q: Any, difference: Any) -> tuple[Any, Any, Any]:
     far = (p * log_p if p != 0 else less) + (q * log_q if q != 0 else less)
     term = 0.25 * both * (s * (log_p - log_q) + log1p(-s * s if near else 0.0)) if near else far / 2
     # Where p is 0, also if q is: the limit from above.
-    half_log = 0.5 * log_q if p != 0 else 0.5 * _LN2 + less
-    return term, half_log, p / both if p != 0 else less
-
-
-_LN2 = math.log(2)
+    return term, 0.5 * log_q if p != 0 else 0.5 * _LN2, p / both if p != 0 else 0.0
 
 
 def _js_of_probability(p: Any, q: Any) -> tuple[Any, Any, Any]:
     term, grad, share = _js_of_class(p, q, p - q)
-    return term, grad, 0.5 * share / q if p != 0 else share
+    return term, grad, 0.5 * share / q if p != 0 else 0.0
 
 
 def _js_of_each(p: Any, q: Any, grads: Any, hesses: Any) -> None:
@@ -329,11 +326,17 @@ def _js_of_logit(
 ) -> tuple[Any, Any, Any, Any]:
     p, q = exp_x * inverse_p, exp_y * inverse_q
     term, half_log, share = _js_of_class(p, q, _excess(p, q, difference - shift))
-    return term, q, half_log if q != 0 else q, share if q != 0 else q
+    return term, q, half_log if q != 0 else 0.0, share
 
 
 def _js_of_exps(
-    exps_x: Any, exps_y: Any, differences: Any, shares: Any, inverse_p: Any, inverse_q: Any, shift: Any
+    exps_x: Any,
+    exps_y: Any,
+    differences: Any,
+    shares: Any,
+    inverse_p: Any,
+    inverse_q: Any,
+    shift: Any,
 ) -> None:
     """Put terms in the place of exp(x), q of exp(y), log(q / m) / 2 of the differences."""
     disjoint()

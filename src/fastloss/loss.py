@@ -23,6 +23,7 @@ from ._arrays import (
     check_same_shape,
     check_weight_shape,
     format_of,
+    report_range,
 )
 from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives, random_in
@@ -208,6 +209,10 @@ class Loss(ABC):
     def _limits(self, form: Form) -> Limits:
         """What is looked at before anything is written."""
         return Limits(self.y_true_range, self.y_pred_range)
+
+    def _report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
+        """Raise ValueError for the first illegal prediction in [start, stop)."""
+        report_range(y_pred, start, stop, self.y_pred_range, self.names[1])
 
     def _rows(self, width: int) -> str:
         """Which of several kernels serves rows of this width."""

@@ -30,6 +30,8 @@ class Limits(NamedTuple):
     # Of row-wise losses, whose options then begin with the ignored class id and the class weights.
     ignoring: bool = False
     class_weighted: bool = False
+    # The place of a number in each row of y_pred that must be above 0.
+    positive: int | None = None
 
     def reads(self, form: Form) -> tuple[bool, bool, bool]:
         """Whether y_true, y_pred and weights are looked at."""
@@ -38,7 +40,8 @@ class Limits(NamedTuple):
             or self.class_weighted
             or (self.y_true != _UNBOUNDED and form.true != "bool")
         )
-        return y_true, self.y_pred != _UNBOUNDED, form.weighted
+        y_pred = self.y_pred != _UNBOUNDED or self.positive is not None
+        return y_true, y_pred, form.weighted
 
 
 def _exact(name: str) -> Any:
@@ -54,8 +57,10 @@ def survey(form: Form, limits: Limits) -> Function:
     decode_true = form.decode_true if class_ids else decoder(form.true, true_number.__name__)
     decode_pred = decoder(form.pred, pred_number.__name__)
     ignoring, class_weighted = limits.ignoring, limits.class_weighted
-    check_true, check_pred, _ = limits.reads(form)
+    check_true, _, _ = limits.reads(form)
     check_true = check_true and limits.y_true != _UNBOUNDED
+    check_pred = limits.y_pred != _UNBOUNDED
+    check_positive, place = limits.positive is not None, limits.positive or 0
     true_low, true_high = map(true_number, limits.y_true)
     pred_low, pred_high = map(pred_number, limits.y_pred)
     double = np.float64
@@ -67,6 +72,13 @@ def survey(form: Form, limits: Limits) -> Function:
         for i in range(stored.size):
             number = decode(stored[i])
             count += (number < low) or (number > high)
+        return count > 0
+
+    @fastmath("reassoc")
+    def not_positive(rows: Any, width: Any) -> Any:
+        count = 0
+        for r in range(rows.size // width):
+            count += decode_pred(rows[r * width + place]) <= 0
         return count > 0
 
     @fastmath("reassoc")
@@ -145,6 +157,8 @@ def survey(form: Form, limits: Limits) -> Function:
                     block.y_true, block.weight, block.width, block.options[1]
                 )
         if check_pred and outside(block.y_pred, decode_pred, pred_low, pred_high):
+            faults |= BAD_Y_PRED
+        if check_positive and not_positive(block.y_pred, block.width):
             faults |= BAD_Y_PRED
         return -double(faults) if faults else total
 
