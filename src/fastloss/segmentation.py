@@ -80,12 +80,11 @@ def _tversky(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare
     return misses * inverse
 
 
-@dataclass(frozen=True)
 class _Overlap(RowLoss):
-    """Predictions are probabilities, or logits."""
+    """What both losses have in common, but for the order of their options."""
 
-    smooth: float = 1.0
-    from_logits: bool = False
+    smooth: float
+    from_logits: bool
 
     cost = 4
 
@@ -138,6 +137,9 @@ class Dice(_Overlap):
     Source: F. Milletari, N. Navab, S.-A. Ahmadi, V-Net (2016), with sums for sums of squares.
     """
 
+    smooth: float = 1.0
+    from_logits: bool = False
+
     alpha = beta = 0.5
     derived = ("alpha", "beta", "added")
 
@@ -173,6 +175,8 @@ class Tversky(_Overlap):
 
     alpha: float = 0.5
     beta: float = 0.5
+    smooth: float = 1.0
+    from_logits: bool = False
 
     derived = ("added",)
 
