@@ -52,7 +52,7 @@ def _log_ratio(p: Any, q: Any, difference: Any) -> Any:
     # The ratio is rounded, and near 1 that is all that is left of the logarithm. What was lost is
     # known, as the ratio less 1 is exact there.
     near = (ratio > 0.5) & (ratio < 2)
-    lost = (difference / q - (ratio - 1)) / ratio if near else 0.0
+    lost = (difference - (ratio - 1) * q) / p if near else 0.0
     return log(ratio) + lost
 
 
@@ -142,7 +142,7 @@ def _kl_of_class(self: Any, y_true: Any, q: Any) -> tuple[Any, Any, Any, Any]:
     p = exp(y_true) if self.log_target else y_true
     d = y_true - log(q) if self.log_target else _log_ratio(p, q, p - q)
     term, balance, _ = _kl_parts(p, q, d)
-    slope = -p / q if p != 0 else 0.0
+    slope = -(p / q) if p != 0 else 0.0
     # With p = 0 both parts are 0, or NaN.
     return term, (p - q) + balance if p != 0 else term, slope, -slope / q if p != 0 else 0.0
 
@@ -236,8 +236,8 @@ class KLDivergence(_Divergence):
     0.143841036226
     >>> grad
     array([[-2.        , -0.66666667]])
-    >>> fl.KLDivergence(from_logits=True)([[0.0, 0.0]], [[1e-9, -1e-9]])
-    5e-19
+    >>> round(fl.KLDivergence(from_logits=True)([[0.0, 0.0]], [[1e-9, -1e-9]]) * 1e19, 9)
+    5.0
 
     Source: S. Kullback and R. A. Leibler, On Information and Sufficiency (1951).
     """

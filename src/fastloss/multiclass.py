@@ -251,9 +251,9 @@ class MultiMargin(RowLoss):
     Ready made: `multi_margin`.
 
     >>> import fastloss as fl
-    >>> fl.multi_margin.value_and_grad([0, 2], [[2.0, 1.5, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0]])
-    (0.0625, array([[-0.125,  0.125,  0.   ,  0.   ],
-           [ 0.   ,  0.   ,  0.   ,  0.   ]]))
+    >>> fl.multi_margin.value_and_grad([0, 2], [[2.0, 1.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]])
+    (0.25, array([[-0.125,  0.125,  0.   ,  0.   ],
+           [ 0.125,  0.125, -0.375,  0.125]]))
 
     Source: K. Crammer and Y. Singer, On the Algorithmic Implementation of Multiclass Kernel-based
     Vector Machines (2001); the sum over the classes: J. Weston and C. Watkins, Support Vector

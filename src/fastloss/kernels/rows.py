@@ -84,35 +84,49 @@ def by_row(
     step = STEP if padding else 1
 
     def group_size(n_classes: Any) -> Any:
-        return GROUP
+        return min(max(WRITTEN // n_classes, 1), GROUP)
 
     def padded(size: Any) -> Any:
         return -(-size // step) * step
 
     def room(n_classes: Any) -> Any:
-        return (4 + with_grad + with_hess) * padded(n_classes), WRITTEN
+        return (4 + with_grad + with_hess) * padded(n_classes), 2 * WRITTEN
 
-    def load(stored: Any, decode: Function, numbers: Any) -> None:
+    def load(stored: Any, decode: Function, nothing: Any, numbers: Any) -> None:
+        load_all(stored, decode, numbers)
+        if step > 1:
+            fill(window(numbers, stored.size, numbers.size - stored.size), nothing)
+
+    def load_all(stored: Any, decode: Function, numbers: Any) -> None:
         disjoint()
         for j in range(stored.size):
             numbers[j] = decode(stored[j])
 
-    def encode_part(derivatives: Any, factor: Any, encoded: Any) -> None:
+    def encode_all(derivatives: Any, factor: Any, encoded: Any) -> None:
         disjoint()
-        for j in range(derivatives.size):
+        for j in range(encoded.size):
             encoded[j] = encode(factor * derivatives[j])
 
-    def write(derivatives: Any, factor: Any, encoded: Any, out: Any, streamed: Any) -> None:
-        for start in range(0, out.size, WRITTEN):
-            size = min(WRITTEN, out.size - start)
-            encode_part(window(derivatives, start, size), factor, encoded)
-            put(encoded, window(out, start, size), streamed)
+    def weigh(derivatives: Any, loss: Any, factor: Any, encoded: Any) -> None:
+        if factor == 0:
+            fill(encoded, encode(number(0)))
+        elif loss != loss:
+            fill(encoded, encode(number(np.nan)))
+        else:
+            encode_all(derivatives, factor, encoded)
 
-    def write_all(number: Any, rows: Any, first: Any, size: Any) -> None:
-        if with_grad:
-            fill(window(rows.grad_out, first, size), encode(number))
-        if with_hess:
-            fill(window(rows.hess_out, first, size), encode(number))
+    def write(
+        derivatives: Any, loss: Any, factor: Any, encoded: Any, first: Any, out: Any, streamed: Any
+    ) -> None:
+        """Weigh the derivatives of a row, the first of a group starting at `first` of `out`."""
+        c = derivatives.size
+        if c <= WRITTEN:
+            weigh(derivatives, loss, factor, window(encoded, first, c))
+            return
+        for start in range(0, c, WRITTEN):
+            part = window(encoded, 0, min(WRITTEN, c - start))
+            weigh(window(derivatives, start, part.size), loss, factor, part)
+            put(part, window(out, start, part.size), streamed)
 
     def group(rows: Any) -> None:
         self = parameters(*((rows.n_classes,) + rows.options[2:] + constants))  # noqa: RUF005
@@ -125,40 +139,36 @@ def by_row(
         spare = window(rows.numbers, 2 * n, 2 * n)
         grads = window(rows.numbers, 4 * n, n if with_grad else 0)
         hesses = window(rows.numbers, 5 * n, n if with_hess else 0)
+        # Short rows are written together: what is streamed should be whole lines.
+        encoded_grads = window(rows.encoded, 0, WRITTEN)
+        encoded_hesses = window(rows.encoded, WRITTEN, WRITTEN)
         for r in range(n_rows):
             first = r * c
             factor = number(rows.weights[r] * rows.scale)
-            if rows.weights[r] == 0.0:
-                rows.losses[r] = 0.0
-                write_all(number(0), rows, first, c)
-                continue
-            load(window(rows.y_pred, first, c), decode_pred, y_pred)
-            if step > 1:
-                fill(window(y_pred, c, n - c), nothing_pred)
-            loss = np.nan
-            if class_ids:
-                label = decode_true(rows.y_true[r])
-                # The labels were checked, but may have changed since: stay inside the arrays.
-                if label >= 0 and label < c:
-                    loss = row(self, label, y_pred, grads, hesses, spare)
-            else:
-                labels = window(rows.y_true, r * n_labels, n_labels)
-                load(labels, decode_true, y_true)
-                if step > 1:
-                    fill(window(y_true, c, n - c), nothing_true)
-                loss = row(self, y_true, y_pred, grads, hesses, spare)
+            loss = 0.0
+            if rows.weights[r] != 0.0:
+                loss = np.nan
+                load(window(rows.y_pred, first, c), decode_pred, nothing_pred, y_pred)
+                if class_ids:
+                    label = decode_true(rows.y_true[r])
+                    # The labels were checked, but may have changed since: stay inside the arrays.
+                    if label >= 0 and label < c:
+                        loss = row(self, label, y_pred, grads, hesses, spare)
+                else:
+                    labels = window(rows.y_true, r * n_labels, n_labels)
+                    load(labels, decode_true, nothing_true, y_true)
+                    loss = row(self, y_true, y_pred, grads, hesses, spare)
             rows.losses[r] = loss
-            if factor == 0:
-                write_all(number(0), rows, first, c)
-                continue
-            if loss != loss:
-                write_all(number(np.nan), rows, first, c)
-                continue
             if with_grad:
-                out = window(rows.grad_out, first, c)
-                write(grads, factor, rows.encoded, out, rows.streamed)
+                found = window(grads, 0, c)
+                write(found, loss, factor, encoded_grads, first, rows.grad_out, rows.streamed)
             if with_hess:
-                out = window(rows.hess_out, first, c)
-                write(hesses, factor, rows.encoded, out, rows.streamed)
+                found = window(hesses, 0, c)
+                write(found, loss, factor, encoded_hesses, first, rows.hess_out, rows.streamed)
+        if c <= WRITTEN:
+            if with_grad:
+                put(encoded_grads, rows.grad_out, rows.streamed)
+            if with_hess:
+                put(encoded_hesses, rows.hess_out, rows.streamed)
 
     return rowwise(group, group_size, room, form, ignoring, class_weighted)

@@ -192,7 +192,7 @@ def _exp_of_gap(x: Any) -> Any:
 
 
 def _expm1_less_x(x: Any) -> Any:
-    """exp(x) - 1 - x, without the loss of digits where the three nearly cancel.
+    """exp(x) - 1 - x for |x| <= 1, without the loss of digits where the three nearly cancel.
 
     At most 3.9 ulp in float32 and 6.5 ulp in float64. For small x it is x**2 / 2. NaN stays NaN.
 
@@ -203,15 +203,11 @@ def _expm1_less_x(x: Any) -> Any:
     5.0
     """
     c = _constants(x)
-    near = abs(x) < c.one
-    h = (x if near else c.zero) * c.quarter
+    h = x * c.quarter
     e = _exp_tail(h) * h * h
     e = (h + e) * (h + e) + (e + e)
     h = h + h
-    e = (h + e) * (h + e) + (e + e)
-    far = (_exp(x) - c.one) - x
-    far = far if x < c.inf else x
-    return e if near else far
+    return (h + e) * (h + e) + (e + e)
 
 
 def exp_of_minus(magnitude: Any) -> Any:
