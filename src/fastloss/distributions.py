@@ -406,7 +406,7 @@ class JensenShannon(_Divergence):
     >>> import fastloss as fl
     >>> loss, grad = fl.jensen_shannon.value_and_grad([[0.5, 0.5]], [[0.25, 0.75]])
     >>> round(loss, 12)
-    0.033821954852
+    0.033822075569
     >>> grad
     array([[-0.20273255,  0.09116078]])
 
