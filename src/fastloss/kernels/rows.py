@@ -118,7 +118,7 @@ def by_row(
     def write(
         derivatives: Any, loss: Any, factor: Any, encoded: Any, first: Any, out: Any, streamed: Any
     ) -> None:
-        """Weigh the derivatives of a row, the first of a group starting at `first` of `out`."""
+        """Weigh and encode the derivatives of the row at `first`; if it is long, write them too."""
         c = derivatives.size
         if c <= WRITTEN:
             weigh(derivatives, loss, factor, window(encoded, first, c))
