@@ -58,6 +58,7 @@ class Exact:
     softplus = staticmethod(_each(lambda x: _MP.log(1 + _MP.exp(x))))
     exp = staticmethod(_each(_MP.exp))
     tanh = staticmethod(_each(_MP.tanh))
+    sqrt = staticmethod(_each(_MP.sqrt))
     log_plus = staticmethod(_each(lambda x: -_MP.inf if x == -1 else _MP.log(1 + x)))
 
     def log_not(self, p: Any) -> Any:
@@ -80,6 +81,7 @@ class Double:
     sigmoid = staticmethod(scipy.special.expit)
     exp = staticmethod(np.exp)
     tanh = staticmethod(np.tanh)
+    sqrt = staticmethod(np.sqrt)
 
     def numbers(self, values: Any) -> Any:
         return np.asarray(values).astype(np.float64)
@@ -405,6 +407,163 @@ def cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms
     )
 
 
+def _of_rows(
+    loss: Any,
+    grad: Any,
+    hess: Any,
+    grad_size: Any = None,
+    gap: Any = 0,
+    loss_size: Any = None,
+    hess_size: Any = None,
+) -> Terms:
+    ones = np.ones(np.shape(loss))
+    grad_size = abs(grad) if grad_size is None else grad_size
+    gap = np.asarray(gap).astype(np.float64) * ones
+    return Terms(loss, grad, hess, grad_size, ones, ones == 1, gap, loss_size, hess_size)
+
+
+def _spread(x: Any) -> Any:
+    """The gap of the accuracy contract for rows of logits."""
+    if not x.size:
+        return np.zeros(x.shape[:-1])
+    return (x.max(axis=-1) - x.min(axis=-1)).astype(np.float64)
+
+
+def multi_margin(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    x, t = lib.numbers(y_pred), _targets(lib, y_true, y_pred)
+    c, p = x.shape[-1], loss.p
+    w = lib.numbers(np.ones(c) if loss.class_weight is None else np.array(loss.class_weight))
+    weight = (w * t).sum(axis=-1)
+    factor = weight[..., None] / c
+    x_y = (t * x).sum(axis=-1, keepdims=True)
+    z = loss.margin - x_y + x
+    inside = (t == 0) & (z > 0)
+    size = np.where(inside, abs(x_y) + abs(x) + loss.margin, 0)
+    z = np.where(inside, z, 0)
+    others = factor * np.where(inside, p * z ** (p - 1), 0)
+    others_size = factor * np.where(inside, p * size ** (p - 1), 0)
+    twice = factor * np.where(inside, p * (p - 1), 0)
+    return Terms(
+        loss=(factor * z**p).sum(axis=-1),
+        grad=others - t * others.sum(axis=-1, keepdims=True),
+        hess=twice + t * twice.sum(axis=-1, keepdims=True),
+        grad_size=others_size + t * others_size.sum(axis=-1, keepdims=True),
+        weight=weight,
+        kept=np.asarray(y_true) != loss.ignore_index,
+        gap=np.zeros(x.shape[:-1]),
+        loss_size=(factor * size**p).sum(axis=-1),
+    )
+
+
+def _softmaxes(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
+    """p, q, their logarithms, q (1 - q) and the gap, of rows of logits."""
+    a, b = lib.numbers(y_true), lib.numbers(y_pred)
+    (p, _), (q, not_q) = lib.softmax(a), lib.softmax(b)
+    gap = _spread(a) + _spread(b)
+    return p, q, -lib.log_sum_exp_less(a), -lib.log_sum_exp_less(b), q * not_q, gap
+
+
+def kl_divergence(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    if loss.from_logits:
+        p, q, log_p, log_q, hess, gap = _softmaxes(lib, loss, y_true, y_pred)
+        d = log_p - log_q
+        size = (p * abs(d) + abs(q - p)).sum(axis=-1)
+        return _of_rows((p * d).sum(axis=-1), q - p, hess, q + p, gap, size, q)
+    t, q = lib.numbers(y_true), lib.numbers(y_pred)
+    p = lib.exp(t) if loss.log_target else t
+    some = p != 0
+    log_p = t if loss.log_target else lib.log(np.where(some, p, 1))
+    log_q = lib.log(q)
+    size = np.where(some, p * (abs(log_p) + abs(log_q)), 0).sum(axis=-1)
+    gap = abs(t).max(axis=-1, initial=0) if loss.log_target else 0
+    value = np.where(some, p * (log_p - log_q), 0).sum(axis=-1)
+    return _of_rows(value, -p / q, p / q**2, None, gap, size)
+
+
+def jensen_shannon(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    if loss.from_logits:
+        p, q, _, _, _, gap = _softmaxes(lib, loss, y_true, y_pred)
+    else:
+        p, q, gap = lib.numbers(y_true), lib.numbers(y_pred), 0
+    m = (p + q) / 2
+    log_p, log_q = lib.log(np.where(p == 0, m, p) / m), lib.log(q / m)
+    value = (p * log_p + q * log_q).sum(axis=-1) / 2
+    # In float64 this cancels.
+    size = value if lib is EXACT else (p * abs(log_p) + q * abs(log_q)).sum(axis=-1)
+    g, r = log_q / 2, p / (p + q)
+    g_size = abs(g) if lib is EXACT else 1 + abs(g)
+    if not loss.from_logits:
+        return _of_rows(value, g, r / (2 * q), g_size, gap, size)
+    mean_g = (q * g).sum(axis=-1, keepdims=True)
+    mean_r = (q * r).sum(axis=-1, keepdims=True)
+    grad = q * (g - mean_g)
+    hess = (1 - 2 * q) * (grad + q * r / 2) + q * q * mean_r / 2
+    grad_size = q * (g_size + (q * g_size).sum(axis=-1, keepdims=True))
+    return _of_rows(value, grad, hess, grad_size, gap, size, grad_size + q * r + q * q * mean_r)
+
+
+def tversky(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    """Dice too, whose numbers are those of Tversky's formula."""
+    t, x = lib.numbers(y_true), lib.numbers(y_pred)
+    p, not_p = (lib.sigmoid(x), lib.sigmoid(-x)) if loss.from_logits else (x, 1 - x)
+    a, b = lib.numbers(loss.alpha), lib.numbers(loss.beta)
+    hits = (t * p).sum(axis=-1, keepdims=True) + loss.added
+    misses = (a * p * (1 - t) + b * t * not_p).sum(axis=-1, keepdims=True)
+    whole = hits + misses
+    slope, slope_size = a * (1 - t) - b * t, a * (1 - t) + b * t
+    grad = (slope * hits - t * misses) / whole**2
+    size = (slope_size * hits + t * misses) / whole**2
+    hess, hess_size = -2 * (slope + t) * grad / whole, 2 * (slope_size + t) * size / whole
+    if loss.from_logits:
+        change = p * not_p
+        hess = hess * change**2 + grad * change * (not_p - p)
+        hess_size = hess_size * change**2 + size * change
+        grad, size = grad * change, size * change
+    return _of_rows((misses / whole)[..., 0], grad, hess, size, hess_size=hess_size)
+
+
+def cosine_distance(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    a, b = lib.numbers(y_true), lib.numbers(y_pred)
+    size = lib.sqrt((b * b).sum(axis=-1, keepdims=True))
+    u, v = a / lib.sqrt((a * a).sum(axis=-1, keepdims=True)), b / size
+    c = (u * v).sum(axis=-1, keepdims=True)
+    return _of_rows(
+        1 - c[..., 0],
+        (c * v - u) / size,
+        (2 * u * v + c - 3 * c * v**2) / size**2,
+        (1 + abs(u)) / size,
+        loss_size=2 + 0 * c[..., 0],
+        hess_size=6 / size**2 + 0 * v,
+    )
+
+
+def gaussian_nll(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    numbers = lib.numbers(y_pred)
+    y, mean, spread = lib.numbers(y_true), numbers[..., 0], numbers[..., 1]
+    variance = lib.exp(spread) if loss.log_variance else spread
+    log_variance = spread if loss.log_variance else lib.log(spread)
+    r = mean - y
+    ratio = r * r / variance
+    constant = lib.log(2 * lib.numbers(np.pi)) / 2 if loss.full else 0
+    by_spread = (1 - ratio) / 2, ratio / 2, (1 + ratio) / 2, (1 + ratio) / 2
+    if not loss.log_variance:
+        by_spread = (
+            by_spread[0] / variance,
+            (ratio - 0.5) / variance**2,
+            by_spread[2] / variance,
+            (ratio + 1) / variance**2,
+        )
+    return _of_rows(
+        (log_variance + ratio) / 2 + constant,
+        np.stack([r / variance, by_spread[0]], axis=-1),
+        np.stack([1 / variance, by_spread[1]], axis=-1),
+        np.stack([abs(r) / variance, by_spread[2]], axis=-1),
+        gap=abs(spread) if loss.log_variance else 0,
+        loss_size=(abs(log_variance) + ratio) / 2 + constant,
+        hess_size=np.stack([1 / variance, by_spread[3]], axis=-1),
+    )
+
+
 # ---------------------------------------------------------------------------------------------
 # Results and how far off they may be
 
@@ -636,6 +795,26 @@ def with_probabilities(labels: Labels) -> Callable[..., tuple[Any, Any]]:
     return make
 
 
+def distribution_logits(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: Any
+) -> tuple[Any, Any]:
+    a, b = rng.normal(scale=2.0, size=(2, *shape))
+    return a.astype(dtype), b.astype(dtype)
+
+
+def log_probabilities(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    return (-rng.gamma(2.0, 1.0, shape)).astype(dtype)
+
+
+def mean_and_variance(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: Any
+) -> tuple[Any, Any]:
+    """For rows of two, however many the shape has."""
+    y_true, mean = rng.normal(scale=2.0, size=(2, *shape[:-1]))
+    variance = rng.gamma(2.0, 1.5, shape[:-1]) + 2.0**-4
+    return y_true.astype(dtype), np.stack([mean, variance], axis=-1).astype(dtype)
+
+
 # ---------------------------------------------------------------------------------------------
 # Naive NumPy, in the dtype of the data: (loss of each sample, gradient of their sum)
 
@@ -776,10 +955,47 @@ FAMILY = [
     Case("focal_all", fl.BinaryFocal(gamma=1.5, alpha=0.25), logit_data, binary_focal),
 ]
 
+# Losses of whole rows.
+ROWS = [
+    Case("multi_margin", fl.multi_margin, with_logits(class_ids), multi_margin),
+    Case(
+        "multi_margin_all",
+        fl.MultiMargin(p=2, margin=0.5, class_weight=WEIGHTS, ignore_index=-100),
+        with_logits(ignored_ids),
+        multi_margin,
+    ),
+    Case("kl", fl.kl_divergence, with_probabilities(soft_labels), kl_divergence),
+    Case(
+        "kl_log_target",
+        fl.KLDivergence(log_target=True),
+        with_probabilities(log_probabilities),
+        kl_divergence,
+    ),
+    Case("kl_logits", fl.KLDivergence(from_logits=True), distribution_logits, kl_divergence),
+    Case("js", fl.jensen_shannon, with_probabilities(soft_labels), jensen_shannon),
+    Case("js_logits", fl.JensenShannon(from_logits=True), distribution_logits, jensen_shannon),
+    Case("dice", fl.dice, probability_data, tversky),
+    Case(
+        "tversky_logits",
+        fl.Tversky(alpha=0.25, beta=0.75, smooth=0.125, from_logits=True),
+        logit_data,
+        tversky,
+    ),
+    Case("cosine", fl.cosine_distance, real_data, cosine_distance),
+    Case("gaussian", fl.gaussian_nll, mean_and_variance, gaussian_nll),
+    Case(
+        "gaussian_all",
+        fl.GaussianNLL(full=True, log_variance=True),
+        mean_and_variance,
+        gaussian_nll,
+    ),
+]
+
 CASES = [
     SQUARED,
     ABSOLUTE,
     *FAMILY,
+    *ROWS,
     BINARY,
     _like(BINARY, "bare", log_floor=-math.inf),
     _like(BINARY, "floor_2", log_floor=-2.0),

@@ -24,7 +24,7 @@ FLOORS = [
     {"_blocks", "scalar"},
     {"_evaluate", "_finite_differences", "_functions"},
     {"loss"},
-    {"regression", "binary", "multiclass"},
+    {"regression", "binary", "multiclass", "distributions", "segmentation"},
     {"__init__"},
     {"catalogue"},
     {"cli", "demo"},

@@ -20,6 +20,7 @@ from registry import (
     ELEMENTWISE,
     FAMILY,
     PLAIN,
+    ROWS,
     SOFTMAX,
     Case,
     assert_near,
@@ -85,7 +86,7 @@ def shapes(draw, case):
 
 def takes_infinities(case):
     """Whether any number may be predicted, and `element` or `softmax_row` knows what it gives."""
-    return case not in FAMILY and case.loss.y_pred_range[0] == -INF
+    return case not in FAMILY + ROWS and case.loss.y_pred_range[0] == -INF
 
 
 @st.composite
@@ -100,7 +101,7 @@ def calls(draw, cases, dtypes, weighted, reductions=("mean", "sum")):
         scale = 2.0 ** draw(st.integers(-largest, largest))
         y_pred = (y_pred.astype(np.float64) * scale).clip(-1e4 if largest == 10 else -INF)
         y_pred = y_pred.clip(None, 1e4 if largest == 10 else None).astype(dtype)
-    specials = [NAN] if case in FAMILY else [NAN, 0.0, 1.0]
+    specials = [NAN] if case in FAMILY + ROWS else [NAN, 0.0, 1.0]
     specials += [INF, -INF] if takes_infinities(case) else []
     if y_pred.size:
         for _ in range(draw(st.integers(0, 3))):
@@ -160,6 +161,13 @@ def results_of_odd_samples(call):
                 odd[index] = element(case, float(y_true[index]), y_pred[index])
         return odd
     n_classes = y_pred.shape[-1]
+    if case in ROWS:
+        for index in np.ndindex(y_pred.shape[:-1]):
+            if np.any(np.isnan(y_pred[index])):
+                weights = getattr(case.loss, "class_weight", None)
+                assume(weights is None or y_true[index] < 0 or weights[y_true[index]] > 0)
+                odd[index] = NAN, np.full(n_classes, NAN)
+        return odd
     labels = y_true.astype(np.float64)
     if y_true.ndim < y_pred.ndim:
         labels = one_hot_of(y_true, n_classes)

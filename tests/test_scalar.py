@@ -223,6 +223,22 @@ def test_less_log1p_against_mpmath(dtype):
     np.testing.assert_array_equal(apply(scalar.less_log1p, special), special)
 
 
+@pytest.mark.parametrize(("dtype", "allowed"), [(np.float32, 4.0), (np.float64, 6.5)])
+def test_expm1_less_x_against_mpmath(dtype, allowed):
+    """exp(x) - 1 - x, of either sign."""
+    rng = np.random.default_rng(7)
+    x = np.concatenate([rng.uniform(-1, 1, 10_000), 2.0 ** rng.uniform(-50, 0, 5000)])
+    x = np.concatenate([x, -x[10_000:]]).astype(dtype)
+    results = apply(scalar.expm1_less_x, x)
+    with mpmath.workprec(250):
+        for argument, result in zip(x.tolist(), results.tolist(), strict=True):
+            exact = mpmath.expm1(mpmath.mpf(argument)) - mpmath.mpf(argument)
+            error = abs(mpmath.mpf(result) - exact)
+            assert error <= allowed * np.finfo(dtype).eps * exact, f"{argument!r} gives {result}"
+    special = np.array([0.0, NAN], dtype)
+    np.testing.assert_array_equal(apply(scalar.expm1_less_x, special), special)
+
+
 # -------------------------------------------------------------------------------------------------
 # Special values, plain Python, and what the compiler made of it
 

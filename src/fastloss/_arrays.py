@@ -350,6 +350,20 @@ def report_range(
     )
 
 
+def report_variance(array: Array, start: int, stop: int, name: str) -> None:
+    """Raise ValueError for the first variance in [start, stop) that is not above 0.
+
+    Variances are the last of each row.
+    """
+    part = _float64(array, start, stop)
+    bad = (part <= 0) & (np.arange(start, stop) % array.shape[-1] == array.shape[-1] - 1)
+    value, place = _first(part, bad, start, array.shape)
+    raise ValueError(
+        f"{name}{place} is {value}, but is a variance, which is above 0: predict its logarithm, "
+        "with log_variance=True, or clip it yourself"
+    )
+
+
 def report_weight(weight: Array, start: int, stop: int) -> None:
     """Raise ValueError for the first weight in [start, stop) that is negative or not finite."""
     part = _float64(weight, start, stop)

@@ -444,7 +444,7 @@ def _report(loss: "Loss", call: Call, inputs: Inputs, report: int, start: int, s
     elif report & BAD_Y_TRUE:
         report_range(inputs.y_true, first, last, loss.y_true_range, name)
     elif report & BAD_Y_PRED:
-        report_range(inputs.y_pred, first, last, loss.y_pred_range, loss.names[1])
+        loss._report_y_pred(inputs.y_pred, first, last)
     elif report & BAD_PROBABILITY:
         k = batch.true_width
         assert inputs.extras is not None

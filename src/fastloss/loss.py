@@ -23,17 +23,19 @@ from ._arrays import (
     check_same_shape,
     check_weight_shape,
     format_of,
+    report_range,
 )
 from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives, random_in
 from ._functions import ElementFunctions, RowFunctions
-from ._options import PerColumn, check_integer, numbers, plain
-from .kernels import elementwise, rowwise
+from ._options import PerColumn, as_weights, check_integer, numbers, plain
+from .kernels import elementwise, rows, rowwise
 from .kernels.form import Extras, Form
 from .kernels.survey import Limits
 
 _UNBOUNDED = (-math.inf, math.inf)
 _Functions = TypeVar("_Functions")
+NO_CLASS_WEIGHTS = as_weights("class_weight", ())
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,10 @@ class Loss(ABC):
             )
         return y_true, None
 
+    def _report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
+        """Raise ValueError for the first illegal prediction in [start, stop)."""
+        report_range(y_pred, start, stop, self.y_pred_range, self.names[1])
+
     def _rows(self, width: int) -> str:
         """Which of several kernels serves rows of this width."""
         return ""
@@ -335,15 +341,16 @@ def _rank(value: Any) -> int:
     return 0 if isinstance(value, PerColumn) else 2 if value in (0, 1) else 1
 
 
-class ScalarLoss(Loss):
-    """A loss that is defined by one scalar function and its numeric options."""
+class FormulaLoss(Loss):
+    """A loss that is defined by one function, which is compiled, and its numeric options."""
 
-    # Properties that the scalar function reads besides the options: numbers that follow from them.
+    # Properties that the function reads besides the options: numbers that follow from them.
     derived: ClassVar[tuple[str, ...]] = ()
 
+    @property
     @abstractmethod
-    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
-        """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
+    def _formula(self) -> Callable[..., Any]:
+        """The function, whose `self` is a named tuple of the options."""
 
     @cached_property
     def _per_column(self) -> dict[str, PerColumn]:
@@ -356,7 +363,7 @@ class ScalarLoss(Loss):
         """How many columns the options are for, or 0 if they are for any."""
         return max(map(len, self._per_column.values()), default=0)
 
-    def _of_column(self, j: int) -> "ScalarLoss":
+    def _of_column(self, j: int) -> Any:
         """The loss of one column."""
         if not self._per_column:
             return self
@@ -405,6 +412,23 @@ class ScalarLoss(Loss):
     def _values_told(self) -> dict[str, tuple[Any, ...]]:
         return {}
 
+    def _structure(self) -> Any:
+        constants = tuple((value, isinstance(value, bool)) for value in self._ranked(2))
+        names, n_per_column = tuple(self._parameters), len(self._ranked(0))
+        return self._formula, type(self).__name__, names, constants, n_per_column
+
+
+class ScalarLoss(FormulaLoss):
+    """A loss that is defined by a function of two numbers."""
+
+    @abstractmethod
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
+        """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
+
+    @property
+    def _formula(self) -> Callable[..., Any]:
+        return type(self).scalar
+
     def _plain_results(self, number: Any = np.float64) -> Any:
         """What `scalar` returns in plain Python, or the error: there 1 / 0 is one."""
         with np.errstate(all="ignore"):
@@ -442,11 +466,6 @@ class ScalarLoss(Loss):
             "use arithmetic, comparisons, functions of fastloss.scalar, math and numpy, functions "
             f"of your own that do no more, and of self: {known}. Numba says:\n{error}"
         )
-
-    def _structure(self) -> Any:
-        constants = tuple((value, isinstance(value, bool)) for value in self._ranked(2))
-        names, n_per_column = tuple(self._parameters), len(self._ranked(0))
-        return type(self).scalar, type(self).__name__, names, constants, n_per_column
 
 
 class ElementwiseLoss(ScalarLoss):
@@ -618,3 +637,40 @@ class RowwiseLoss(Loss):
         """
         check_integer("n_classes", n_classes)
         return self._functions(RowFunctions, n_classes, dtype, soft_labels)
+
+
+class RowLoss(RowwiseLoss, FormulaLoss):
+    """A loss of whole rows: one function of a row of labels and a row of predictions.
+
+    `_formula(self, y_true, y_pred, grads, hesses, spare)` returns the loss of the row in float64
+    and fills `grads` and `hesses`, which are empty where they are not wanted. Its arguments are
+    memory of its own in the arithmetic dtype, which it may overwrite, `spare` as much as two rows;
+    where labels are class ids, `y_true` is an integer. `self.n_classes` is the length of the row
+    without its padding.
+    """
+
+    # A label and a prediction that add nothing to a loss, with which rows are padded to whole
+    # vectors: LLVM computes what is left over one by one. None: rows are not padded.
+    padding: ClassVar[tuple[float, float] | None] = (0.0, 0.0)
+
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        check_same_shape(y_true, y_pred, self.names)
+        return super()._batch(y_true, y_pred, weight, extras)
+
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        shape = (100, 4)
+        return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
+
+    def _parameter_type_in(self, form: Form) -> tuple[type, tuple[Any, ...]]:
+        _, constants = super()._parameter_type_in(form)
+        return _parameter_type(type(self).__name__, ("n_classes", *self._parameters)), constants
+
+    def _kernel(self, form: Form) -> Callable[..., Any]:
+        limits, parameters = self._limits(form), self._parameter_type_in(form)
+        counting = limits.ignoring, limits.class_weighted
+        return rows.by_row(self._formula, *parameters, self.padding, form, *counting)
+
+    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
+        return 0, NO_CLASS_WEIGHTS, *self._parameters_in(form)

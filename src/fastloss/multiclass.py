@@ -9,16 +9,19 @@ from typing import Any, Literal
 import numpy as np
 
 from ._arrays import Array
-from ._evaluate import evaluate
-from ._options import as_weights, check_number
+from ._evaluate import Batch, evaluate
+from ._options import as_weights, check_integer, check_number
 from .kernels import rowwise
-from .kernels.form import Form
+from .kernels.bits import disjoint
+from .kernels.form import Extras, Form
+from .kernels.rows import total
 from .kernels.scalar import exp, exp_of_minus, log
 from .kernels.softmax import Variant
-from .loss import RowwiseLoss, ScalarLoss
+from .kernels.survey import Limits
+from .loss import NO_CLASS_WEIGHTS, RowLoss, RowwiseLoss, ScalarLoss
 from .softmax import SoftmaxLoss
 
-_NO_WEIGHTS = as_weights("class_weight", ())
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -367,7 +370,147 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
         return rowwise.pointwise(type(self).scalar, *self._parameter_type_in(form), form)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        return 0, _NO_WEIGHTS, *self._parameters_in(form)
+        return 0, NO_CLASS_WEIGHTS, *self._parameters_in(form)
+
+
+# ---------------------------------------------------------------------------------------------
+# Multi-class margin
+
+
+def _margin_of_class(self: Any, x_j: Any, x_y: Any, share: Any) -> tuple[Any, Any, Any]:
+    """What a class that is not the label adds, and its derivatives."""
+    # A score of -inf is a class that is ruled out, also where that of the label is -inf.
+    z = (x_j - x_y) + self.margin if x_j != -math.inf else x_j
+    loss = 0.0 if z <= 0 else z * share  # written so that NaN passes through
+    slope = share if z > 0 else 0.0
+    if self.p == 1:
+        return loss, slope, 0.0
+    return z * loss if z > 0 else loss, 2 * loss, 2 * slope
+
+
+def _margins(self: Any, x: Any, x_y: Any, share: Any, grads: Any, hesses: Any) -> None:
+    disjoint()
+    for j in range(x.size):
+        x[j], grad, hess = _margin_of_class(self, x[j], x_y, share)
+        if grads.size > 0:
+            grads[j] = grad
+        if hesses.size > 0:
+            hesses[j] = hess
+
+
+def _multi_margin(self: Any, label: Any, x: Any, grads: Any, hesses: Any, spare: Any) -> Any:
+    x_y = x[label]
+    x[label] = -math.inf
+    _margins(self, x, x_y, x.dtype.type(1 / self.n_classes), grads, hesses)
+    if x_y != x_y:  # and all other classes may be ruled out
+        x[label] = x_y
+    if grads.size > 0:
+        grads[label] = -total(grads)
+    if hesses.size > 0:
+        hesses[label] = total(hesses)
+    return total(x)
+
+
+@dataclass(frozen=True)
+class MultiMargin(RowLoss):
+    """How far the score of the true class is from being the largest by a margin.
+
+    For a row x of scores over c classes, the class id y and z_j = margin - x_y + x_j,
+
+        loss       = sum over j != y of max(0, z_j)^p / c
+        gradient_j = p max(0, z_j)^(p - 1) / c if z_j > 0, else 0,      for j != y
+        gradient_y = -(sum of the others)
+        hessian_j  = p (p - 1) / c if z_j > 0, else 0;                  hessian_y = their sum
+
+    At the kink z_j = 0 all derivatives are 0.
+
+    Arguments of the verbs: `y_true`, class ids of shape (...) and any integer dtype; `y_pred`,
+    scores of shape (..., c). A score of -inf is a class that is ruled out.
+
+    Options:
+
+    - `p`: 1 or 2.
+    - `margin`: any number.
+    - `class_weight`: c numbers; the loss of a row is multiplied by that of its class, and the mean
+      is over the weights.
+    - `ignore_index`: rows of this class id are left out. None: every id must be a class.
+
+    Raises, besides what every loss raises: ValueError for a class id outside [0, c), for labels of
+    the shape of `y_pred`, which this loss does not take, or as many class weights as there are not
+    classes.
+
+    Ready made: `multi_margin`.
+
+    >>> import fastloss as fl
+    >>> fl.multi_margin.value_and_grad([0, 2], [[2.0, 1.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]])
+    (0.25, array([[-0.125,  0.125,  0.   ,  0.   ],
+           [ 0.125,  0.125, -0.375,  0.125]]))
+
+    Source: K. Crammer and Y. Singer, On the Algorithmic Implementation of Multiclass Kernel-based
+    Vector Machines (2001); the sum over the classes: J. Weston and C. Watkins, Support Vector
+    Machines for Multi-Class Pattern Recognition (1999).
+    """
+
+    p: int = 1
+    margin: float = 1.0
+    class_weight: tuple[float, ...] | None = None
+    ignore_index: int | None = None
+
+    padding = (0.0, -math.inf)
+    cost = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("p", self.p)
+        if self.p not in (1, 2):
+            raise ValueError(f"p is {self.p}, but must be 1 or 2")
+        check_number("margin", self.margin, -_LARGEST)
+        if self.ignore_index is not None:
+            check_integer("ignore_index", self.ignore_index)
+        if self.class_weight is not None:
+            weights = tuple(as_weights("class_weight", self.class_weight).tolist())
+            object.__setattr__(self, "class_weight", weights)
+
+    @property
+    def _formula(self) -> Callable[..., Any]:
+        return _multi_margin
+
+    @property
+    def _ignore_index(self) -> int | None:  # type: ignore[override]
+        return self.ignore_index
+
+    @cached_property
+    def _class_weight(self) -> Any:
+        if self.class_weight is None:
+            return NO_CLASS_WEIGHTS
+        return as_weights("class_weight", self.class_weight)
+
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        batch = RowwiseLoss._batch(self, y_true, y_pred, weight, extras)
+        if not batch.class_ids:
+            raise ValueError(
+                f"y_true has shape {y_true.shape}, that of y_pred, but this loss takes class ids "
+                f"of shape {y_pred.shape[:-1]}: write y_true.argmax(axis=-1) if labels are one-hot"
+            )
+        return batch
+
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        return RowwiseLoss._examples(self, rng)
+
+    def _limits(self, form: Form) -> Limits:
+        ignoring, weighted = self.ignore_index is not None, self.class_weight is not None
+        return Limits(self.y_true_range, self.y_pred_range, ignoring, weighted)
+
+    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
+        weights = self._class_weight
+        if self.class_weight is not None and weights.size != width:
+            raise ValueError(
+                f"class_weight has {weights.size} numbers, but y_pred has {width} classes on its "
+                "last axis: give one weight for each class"
+            )
+        return self.ignore_index or 0, weights, *self._parameters_in(form)
 
 
 cross_entropy = CrossEntropy()
@@ -375,3 +518,4 @@ focal = Focal()
 generalized_cross_entropy = GeneralizedCrossEntropy()
 poly_cross_entropy = PolyCrossEntropy()
 categorical_cross_entropy = CategoricalCrossEntropy()
+multi_margin = MultiMargin()

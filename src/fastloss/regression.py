@@ -1,14 +1,29 @@
 """Losses of real numbers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
+from ._arrays import Array, check_weight_shape, format_of, report_variance
+from ._evaluate import Batch
 from ._options import Numbers, check_number, check_positive, check_switch, each
+from .kernels.bits import disjoint
+from .kernels.flags import fastmath
+from .kernels.form import Extras, Form
+from .kernels.rows import dot, largest_magnitude
 from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p
-from .loss import ElementwiseLoss
+from .kernels.survey import Limits
+from .kernels.tiles import fill
+from .loss import ElementwiseLoss, RowLoss
 
 _LN2 = math.log(2)
+_HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
+_REAL = (-math.inf, math.inf)
+# Numbers between this and its inverse have squares whose sum is a float64.
+_SMALL = 2.0**-500
 
 
 @dataclass(frozen=True)
@@ -434,6 +449,220 @@ class Tweedie(ElementwiseLoss):
         return mean / a + taken / b, mean - taken, a * mean + b * taken
 
 
+# ---------------------------------------------------------------------------------------------
+# Losses of rows
+
+
+def _normal(self: Any, y: Any, mean: Any, spread: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The loss, its derivatives by mean and spread, and the second ones."""
+    r = mean - y
+    inverse = exp(-spread) if self.log_variance else 1 / spread
+    slope = r * inverse if r != 0 else r
+    ratio = r * slope if r != 0 else r
+    log_variance = spread if self.log_variance else log(spread)
+    # The ratio grows faster than the logarithm falls.
+    loss = 0.5 * (log_variance + ratio) if ratio < math.inf else ratio
+    loss = loss + _HALF_LOG_2_PI if self.full else loss
+    if self.log_variance:
+        return loss, slope, 0.5 * (1 - ratio), inverse, 0.5 * ratio
+    # Where the variance is infinite, that of the ratio is 0 like all others.
+    change = 0.5 * (1 - ratio) * inverse
+    return loss, slope, change, inverse, (ratio - 0.5) * inverse * inverse
+
+
+def _gaussian_nll(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare: Any) -> Any:
+    loss, by_mean, by_spread, mean_twice, spread_twice = _normal(
+        self, y_true[0], y_pred[0], y_pred[1]
+    )
+    if grads.size > 0:
+        grads[0], grads[1] = by_mean, by_spread
+    if hesses.size > 0:
+        hesses[0], hesses[1] = mean_twice, spread_twice
+    return float(loss)
+
+
+@dataclass(frozen=True)
+class GaussianNLL(RowLoss):
+    """The negative log-likelihood of y under a normal distribution of predicted mean and variance.
+
+    With the mean m, the variance v and r = m - y,
+
+        loss     = (log(v) + r^2 / v) / 2
+        gradient = r / v by m,        (1 - r^2 / v) / (2 v) by v
+        hessian  = 1 / v by m,        (r^2 / v - 1/2) / v^2 by v
+
+    With `log_variance=True` the logarithm w of the variance is predicted, which may be any number:
+
+        gradient = r exp(-w) by m,    (1 - r^2 exp(-w)) / 2 by w
+        hessian  = exp(-w) by m,      r^2 exp(-w) / 2 by w
+
+    Arguments of the verbs: `y_true` of shape (...); `y_pred` of shape (..., 2), mean and variance:
+    `np.stack([mean, variance], axis=-1)`. Every pair is one sample.
+
+    Options:
+
+    - `full`: add log(2 pi) / 2, which makes it the whole of the negative log-likelihood.
+    - `log_variance`: see above.
+
+    Raises, besides what every loss raises: ValueError for a variance that is 0 or less. There is no
+    least variance that is taken in its place, which would have a gradient of its own.
+
+    Ready made: `gaussian_nll`.
+
+    >>> import fastloss as fl
+    >>> fl.gaussian_nll.value_and_grad([1.0, 3.0], [[1.0, 1.0], [5.0, 1.0]])
+    (1.0, array([[ 0.  ,  0.25],
+           [ 1.  , -0.75]]))
+
+    Source: D. A. Nix and A. S. Weigend, Estimating the mean and variance of the target probability
+    distribution (1994).
+    """
+
+    full: bool = False
+    log_variance: bool = False
+
+    y_true_range = _REAL
+    y_true_widens = True
+    padding = None
+    cost = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_switch("full", self.full)
+        check_switch("log_variance", self.log_variance)
+
+    @property
+    def _formula(self) -> Callable[..., Any]:
+        return _gaussian_nll
+
+    def _limits(self, form: Form) -> Limits:
+        positive = None if self.log_variance else 1
+        return super()._limits(form)._replace(positive=positive)
+
+    def _report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
+        report_variance(y_pred, start, stop, self.names[1])
+
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        true, pred = format_of(y_true, self.names[0]), format_of(y_pred, self.names[1])
+        shape = y_true.shape
+        if y_pred.shape != (*shape, 2):
+            raise ValueError(
+                f"y_true has shape {shape} and y_pred has shape {y_pred.shape}: expected "
+                f"{(*shape, 2)}, a mean and a variance for each y_true; write "
+                "np.stack([mean, variance], axis=-1)"
+            )
+        if weight is not None:
+            check_weight_shape(weight, shape, "pair of mean and variance")
+        return Batch(true, pred, shape, 1, 2)
+
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        means, variances = rng.normal(0.0, 3.0, 100), rng.lognormal(0.0, 1.0, 100)
+        return rng.normal(0.0, 3.0, 100), np.stack([means, variances], axis=-1)
+
+
+def _scaled(numbers: Any) -> Any:
+    """Divide by the largest magnitude, if squares could overflow or vanish; by what it was divided.
+
+    A vector with one infinite number points along that axis.
+    """
+    size = largest_magnitude(numbers)
+    if size == 0 or (size > _SMALL and size < 1 / _SMALL):
+        return 1.0
+    for j in range(numbers.size):
+        x = numbers[j]
+        if abs(x) != size:
+            numbers[j] = x / size
+        else:
+            numbers[j] = 1.0 if x > 0 else -1.0
+    return float(size)
+
+
+@fastmath("reassoc")
+def _squared_distance(a: Any, by_a: Any, b: Any, by_b: Any) -> Any:
+    result = 0.0
+    for j in range(a.size):
+        difference = a[j] * by_a - b[j] * by_b
+        result += difference * difference
+    return result
+
+
+def _cosine_derivatives(
+    y_true: Any,
+    y_pred: Any,
+    by_true: Any,
+    by_pred: Any,
+    loss: Any,
+    factor: Any,
+    grads: Any,
+    hesses: Any,
+) -> None:
+    disjoint()
+    for j in range(grads.size):
+        u, v = y_true[j] * by_true, y_pred[j] * by_pred
+        grads[j] = ((v - u) - loss * v) * factor
+        if hesses.size > 0:
+            hesses[j] = (2 * u * v + (1 - loss) * (1 - 3 * v * v)) * factor * factor
+
+
+def _cosine_distance(
+    self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare: Any
+) -> Any:
+    true_size, pred_size = _scaled(y_true), _scaled(y_pred)
+    true_length, pred_length = math.sqrt(dot(y_true, y_true)), math.sqrt(dot(y_pred, y_pred))
+    if (true_size == math.inf and true_length > 1) or (pred_size == math.inf and pred_length > 1):
+        return math.nan
+    if true_length * pred_length == 0:  # not so if one is NaN
+        fill(grads, 0.0)
+        fill(hesses, 0.0)
+        return 1.0
+    by_true, by_pred = 1 / true_length, 1 / pred_length
+    loss = 0.5 * _squared_distance(y_true, by_true, y_pred, by_pred)
+    if grads.size > 0:
+        factor = by_pred / pred_size
+        _cosine_derivatives(y_true, y_pred, by_true, by_pred, loss, factor, grads, hesses)
+    return loss
+
+
+@dataclass(frozen=True)
+class CosineDistance(RowLoss):
+    """One less the cosine of the angle between two vectors, the rows of truth and prediction.
+
+    With the unit vectors u = y_true / |y_true| and v = y_pred / |y_pred| and c = sum of u_k v_k,
+
+        loss       = 1 - c
+        gradient_j = (c v_j - u_j) / |y_pred|
+        hessian_j  = (2 u_j v_j + c - 3 c v_j^2) / |y_pred|^2
+
+    The loss is computed as half the squared distance of u and v, which is exact for vectors that
+    are nearly parallel.
+
+    Arguments of the verbs: `y_true` and `y_pred` of shape (..., d), any numbers.
+
+    A vector of zeros has no direction: the loss is 1, as if it were at right angles, and the
+    derivatives are 0. One infinite number is a direction; with several the loss is NaN.
+
+    Ready made: `cosine_distance`.
+
+    >>> import fastloss as fl
+    >>> fl.cosine_distance.value_and_grad([[3.0, 4.0]], [[4.0, 3.0]])[1]
+    array([[ 0.0336, -0.0448]])
+    >>> round(fl.cosine_distance([[3.0, 4.0]], [[4.0, 3.0]]), 12)
+    0.04
+
+    Source: G. Salton and M. J. McGill, Introduction to Modern Information Retrieval (1983).
+    """
+
+    y_true_range = _REAL
+    y_true_widens = True
+    cost = 4
+
+    @property
+    def _formula(self) -> Callable[..., Any]:
+        return _cosine_distance
+
+
 mse = SquaredError()
 sse = sum_squared_error = SquaredError(reduction="sum")
 mae = AbsoluteError()
@@ -447,3 +676,5 @@ fair = Fair()
 poisson = Poisson()
 gamma = Gamma()
 tweedie = Tweedie()
+gaussian_nll = GaussianNLL()
+cosine_distance = CosineDistance()

@@ -15,9 +15,7 @@ from .kernels import along_rows, lanes
 from .kernels.form import Extras, Form
 from .kernels.softmax import Variant
 from .kernels.survey import Limits
-from .loss import LogitLoss, RowwiseLoss
-
-_NO_WEIGHTS = as_weights("class_weight", ())
+from .loss import NO_CLASS_WEIGHTS, LogitLoss, RowwiseLoss
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
     @cached_property
     def _class_weight(self) -> Array:
         if self.class_weight is None:
-            return _NO_WEIGHTS
+            return NO_CLASS_WEIGHTS
         return as_weights("class_weight", self.class_weight)
 
     @cached_property

@@ -60,12 +60,18 @@ def _extras_of_group(extras: Any, start: Any, n: Any, n_labels: Any, n_classes: 
 
 
 def rowwise(
-    group: Function, group_size: Function, room: Function, form: Form, ignoring: bool
+    group: Function,
+    group_size: Function,
+    room: Function,
+    form: Form,
+    ignoring: bool,
+    class_weighted: bool = False,
 ) -> Function:
     """What to do with a block: apply `group` to its rows, weigh and add up their losses.
 
     `group_size(n_classes)` rows make a group. `room(n_classes)` says how much scratch it needs, in
-    numbers and in stored numbers.
+    numbers and in stored numbers. If `class_weighted`, the weight of a row is multiplied by that of
+    its class id.
     """
     decode_true = form.decode_true
     weighted, per_sample = form.weighted, form.per_sample
@@ -73,11 +79,16 @@ def rowwise(
     number, double, stored = form.number, np.float64, form.stored
     extras_of_group = _extras_of_group if form.has_extras else _no_extras
 
-    def weigh(y_true: Any, weight: Any, ignore_index: Any, weights: Any, n: Any) -> None:
+    def weigh(y_true: Any, weight: Any, options: Any, weights: Any, n: Any) -> None:
+        ignore_index, class_weight = options[0], options[1]
         for r in range(n):
             w = double(weight[r]) if weighted else 1.0
             if ignoring and decode_true(y_true[r]) == ignore_index:
                 w = 0.0
+            elif class_weighted:
+                label = decode_true(y_true[r])
+                if label >= 0 and label < class_weight.size:
+                    w *= class_weight[label]
             weights[r] = w
 
     @fastmath("reassoc")
@@ -106,8 +117,8 @@ def rowwise(
             y_true = window(block.y_true, start * n_labels, n * n_labels)
             # Windows, whose use is not counted: to count costs more than a group of short rows.
             weights, losses = window(doubles, 0, GROUP), window(doubles, GROUP, GROUP)
-            if weighted or ignoring:
-                weigh(y_true, window(block.weight, start, n), options[0], weights, n)
+            if weighted or ignoring or class_weighted:
+                weigh(y_true, window(block.weight, start, n), options, weights, n)
             rows = Rows(
                 options,
                 n_classes,

@@ -33,6 +33,8 @@ class Limits(NamedTuple):
     ignoring: bool = False
     class_weighted: bool = False
     class_masked: bool = False
+    # The place of a number in each row of y_pred that must be above 0.
+    positive: int | None = None
 
     def reads(self, form: Form) -> tuple[bool, bool, bool]:
         """Whether y_true, y_pred and weights are looked at."""
@@ -41,7 +43,8 @@ class Limits(NamedTuple):
             or self.class_weighted
             or (self.y_true != UNBOUNDED and form.true != "bool")
         )
-        return y_true, self.y_pred != UNBOUNDED, form.weighted
+        y_pred = self.y_pred != UNBOUNDED or self.positive is not None
+        return y_true, y_pred, form.weighted
 
 
 def _exact(name: str) -> Any:
@@ -61,8 +64,10 @@ def survey(form: Form, limits: Limits) -> Function:
     ignoring, class_weighted = limits.ignoring, limits.class_weighted
     class_masked, row_masked = limits.class_masked, bool(form.mask)
     masked = class_masked or row_masked
-    check_true, check_pred, _ = limits.reads(form)
+    check_true, _, _ = limits.reads(form)
     check_true = check_true and limits.y_true != UNBOUNDED
+    check_pred = limits.y_pred != UNBOUNDED
+    check_positive, place = limits.positive is not None, limits.positive or 0
     true_low, true_high = map(true_number, limits.y_true)
     pred_low, pred_high = map(pred_number, limits.y_pred)
     double = np.float64
@@ -74,6 +79,13 @@ def survey(form: Form, limits: Limits) -> Function:
         for i in range(stored.size):
             number = decode(stored[i])
             count += (number < low) or (number > high)
+        return count > 0
+
+    @fastmath("reassoc")
+    def not_positive(rows: Any, width: Any) -> Any:
+        count = 0
+        for r in range(rows.size // width):
+            count += decode_pred(rows[r * width + place]) <= 0
         return count > 0
 
     @fastmath("reassoc")
@@ -188,6 +200,8 @@ def survey(form: Form, limits: Limits) -> Function:
             if class_weighted:
                 total = soft_label_weights(block)
         if check_pred and outside(block.y_pred, decode_pred, pred_low, pred_high):
+            faults |= BAD_Y_PRED
+        if check_positive and not_positive(block.y_pred, block.width):
             faults |= BAD_Y_PRED
         return -double(faults) if faults else total
 
