@@ -16,7 +16,8 @@ from .binary import (
     squared_hinge,
 )
 from .distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
-from .loss import ElementwiseLoss, Loss, RowwiseLoss
+from .elementwise import ElementwiseLoss
+from .loss import Loss
 from .multiclass import (
     CategoricalCrossEntropy,
     CrossEntropy,
@@ -63,8 +64,8 @@ from .regression import (
     sum_squared_error,
     tweedie,
 )
+from .rowwise import RowwiseLoss
 from .segmentation import Dice, Tversky, dice, tversky
-from .softmax import SoftmaxLoss
 
 __version__ = "0.1.0"
 
@@ -97,7 +98,6 @@ __all__ = [
     "Quantile",
     "RowwiseLoss",
     "SmoothL1",
-    "SoftmaxLoss",
     "SquaredError",
     "SquaredHinge",
     "SquaredLogError",

@@ -12,7 +12,8 @@ from .kernels import single
 from .kernels.form import BOTH
 
 if TYPE_CHECKING:
-    from .loss import Loss, ScalarLoss
+    from .formula import ScalarLoss
+    from .loss import Loss
 
 _FLOATS = ("float32", "float64")
 

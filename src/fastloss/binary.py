@@ -1,12 +1,15 @@
 """Losses of binary labels, and of independent labels between 0 and 1."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ._options import Numbers, check_number
-from .kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share
-from .loss import ElementwiseLoss
+from .elementwise import ElementwiseLoss
+from .kernels.form import Form
+from .kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid, softplus
+from .loss import LogitLoss
 
 
 def _share(label: Any, loss: Any) -> Any:
@@ -31,6 +34,25 @@ class _BinaryLoss(ElementwiseLoss):
 
     y_true_range = (0.0, 1.0)
     y_true_widens = False
+
+
+def _proba(self: Any, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    return 0, sigmoid(y_pred)
+
+
+def _log_proba(self: Any, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    return 0, -softplus(-y_pred)
+
+
+@dataclass(frozen=True)
+class _BinaryLogitLoss(_BinaryLoss, LogitLoss):
+    """A loss of logits x, which stand for the probabilities sigmoid(x) of the label 1."""
+
+    names = ("y_true", "logits")
+
+    def _scalar_in(self, form: Form) -> Callable[..., Any]:
+        verbs = {"proba": _proba, "log_proba": _log_proba}
+        return verbs.get(form.output, type(self).scalar)
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,7 @@ class BinaryCrossEntropy(_BinaryLoss):
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropyWithLogits(_BinaryLoss):
+class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
     """Cross-entropy of labels y in [0, 1] and the sigmoid of logits x.
 
         loss     = w y log(1 + exp(-x)) + (1 - y) log(1 + exp(x))
@@ -110,8 +132,6 @@ class BinaryCrossEntropyWithLogits(_BinaryLoss):
     pos_weight: Numbers = 1.0
     label_smoothing: Numbers = 0.0
 
-    names = ("y_true", "logits")
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("pos_weight", self.pos_weight, 0.0)
@@ -136,7 +156,7 @@ class BinaryCrossEntropyWithLogits(_BinaryLoss):
 
 
 @dataclass(frozen=True)
-class BinaryFocal(_BinaryLoss):
+class BinaryFocal(_BinaryLogitLoss):
     """Cross-entropy of labels y in [0, 1] and logits x that looks away from what is easy.
 
         loss     = alpha y q^gamma log(1 + exp(-x)) + (1 - alpha) (1 - y) p^gamma log(1 + exp(x))
@@ -162,8 +182,6 @@ class BinaryFocal(_BinaryLoss):
 
     gamma: Numbers = 2.0
     alpha: Numbers | None = None
-
-    names = ("y_true", "logits")
     derived = ("positive", "negative")
 
     def __post_init__(self) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import fastloss
 
 from ._evaluate import Call
-from .loss import Loss, RowwiseLoss
+from .loss import Loss
+from .rowwise import RowwiseLoss
 
 
 class Argument(NamedTuple):

@@ -9,7 +9,7 @@ from ._options import check_switch
 from .kernels.bits import disjoint, window
 from .kernels.rows import dot, largest, total
 from .kernels.scalar import exp, expm1_less_x, log, log1p
-from .loss import RowLoss
+from .rowwise import RowLoss
 
 _PROBABILITIES = (0.0, 1.0)
 _REAL = (-math.inf, math.inf)

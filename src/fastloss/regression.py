@@ -10,6 +10,7 @@ import numpy as np
 from ._arrays import Array, check_weight_shape, format_of, report_variance
 from ._evaluate import Batch
 from ._options import Numbers, check_number, check_positive, check_switch, each
+from .elementwise import ElementwiseLoss
 from .kernels.bits import disjoint
 from .kernels.flags import fastmath
 from .kernels.form import Extras, Form
@@ -17,7 +18,7 @@ from .kernels.rows import dot, largest_magnitude
 from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p
 from .kernels.survey import Limits
 from .kernels.tiles import fill
-from .loss import ElementwiseLoss, RowLoss
+from .rowwise import RowLoss
 
 _LN2 = math.log(2)
 _HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)

@@ -10,7 +10,7 @@ from .kernels.bits import disjoint, window
 from .kernels.flags import fastmath
 from .kernels.rows import CHUNK
 from .kernels.scalar import sigmoid
-from .loss import RowLoss
+from .rowwise import RowLoss
 
 # With TP = sum of t_j p_j, the false positives F = sum of p_j (1 - t_j) and the false negatives
 # M = sum of t_j (1 - p_j), the loss is N / T, where N = alpha F + beta M and T = TP + N + smooth.

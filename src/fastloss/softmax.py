@@ -9,17 +9,17 @@ import numpy as np
 
 from ._arrays import Array, Format, as_array, check_sparse_labels, format_of
 from ._evaluate import Batch, evaluate
-from ._finite_differences import random_in
-from ._options import as_mask, as_weights, check_integer, check_positive
+from ._options import as_mask, check_positive
 from .kernels import along_rows, lanes
 from .kernels.form import Extras, Form
 from .kernels.softmax import Variant
 from .kernels.survey import Limits
-from .loss import NO_CLASS_WEIGHTS, LogitLoss, RowwiseLoss
+from .loss import LogitLoss
+from .rowwise import ClassLoss
 
 
 @dataclass(frozen=True)
-class SoftmaxLoss(RowwiseLoss, LogitLoss):
+class SoftmaxLoss(ClassLoss, LogitLoss):
     """A loss of logits over classes that knows them by their softmax; its options are shared.
 
     Options:
@@ -35,8 +35,6 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
     - `temperature`: logits are divided by it.
     """
 
-    class_weight: tuple[float, ...] | None = field(default=None, kw_only=True)
-    ignore_index: int | None = field(default=None, kw_only=True)
     class_mask: tuple[bool, ...] | None = field(default=None, kw_only=True)
     softcap: float | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
@@ -50,12 +48,6 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ignore_index is not None:
-            check_integer("ignore_index", self.ignore_index)
-        # Tuples, so that the loss stays hashable and nobody changes its weights.
-        if self.class_weight is not None:
-            weights = tuple(as_weights("class_weight", self.class_weight).tolist())
-            object.__setattr__(self, "class_weight", weights)
         if self.class_mask is not None:
             mask = tuple(as_mask("class_mask", self.class_mask).astype(bool).tolist())
             object.__setattr__(self, "class_mask", mask)
@@ -82,20 +74,9 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
 
     # -----------------------------------------------------------------------------------------
 
-    @property
-    def _ignore_index(self) -> int | None:  # type: ignore[override]
-        return self.ignore_index
-
     def _by_class(self) -> dict[str, tuple[Any, ...]]:
-        """The options that have something for each class."""
-        options = {"class_weight": self.class_weight, "class_mask": self.class_mask}
-        return {name: given for name, given in options.items() if given is not None}
-
-    @cached_property
-    def _class_weight(self) -> Array:
-        if self.class_weight is None:
-            return NO_CLASS_WEIGHTS
-        return as_weights("class_weight", self.class_weight)
+        mask = {} if self.class_mask is None else {"class_mask": self.class_mask}
+        return super()._by_class() | mask
 
     @cached_property
     def _class_mask(self) -> Array | None:  # type: ignore[override]
@@ -148,13 +129,7 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
                 f"{type(self).__name__} takes one class id for each row of logits: write "
                 "labels.argmax(axis=-1) if they are one-hot"
             )
-        return Limits(
-            self.y_true_range,
-            self.y_pred_range,
-            ignoring=form.class_ids and not form.probabilities and self.ignore_index is not None,
-            class_weighted=self.class_weight is not None,
-            class_masked=self.class_mask is not None,
-        )
+        return super()._limits(form)._replace(class_masked=self.class_mask is not None)
 
     def _rows(self, width: int) -> str:
         if width <= lanes.FEW:
@@ -168,12 +143,7 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
         return along_rows.many_classes(form, self._known_variant, ignoring, form.rows == "kept")
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        for name, numbers in self._by_class().items():
-            if len(numbers) != width:
-                raise ValueError(
-                    f"{name} has {len(numbers)} numbers, but logits have {width} classes on "
-                    "their last axis: give one for each class"
-                )
+        self._check_by_class(width)
         return tuple(self._told(width).values())
 
     def _take_extras(
@@ -226,11 +196,10 @@ class SoftmaxLoss(RowwiseLoss, LogitLoss):
         return batch if extras is None else batch._replace(extras=Extras(*formats))
 
     def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        n_classes = next(map(len, self._by_class().values()), 4)
-        classes = np.arange(n_classes)
+        ids, logits = super()._examples(rng)
         if self._class_mask is not None:
-            classes = classes[self._class_mask != 0]
-        return rng.choice(classes, 100), random_in(rng, self.y_pred_range, (100, n_classes))
+            ids = rng.choice(np.flatnonzero(self._class_mask), ids.size)
+        return ids, logits
 
 
 _PLACES = {"ignore_index": 0, "weight_in_mean": 1, "class_mask": 2}

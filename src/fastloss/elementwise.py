@@ -1,0 +1,136 @@
+"""Losses of independent elements, from which users derive their own."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ._arrays import (
+    Array,
+    check_same_shape,
+    check_weight_shape,
+    format_of,
+)
+from ._evaluate import Batch
+from ._finite_differences import random_in
+from ._functions import ElementFunctions
+from ._options import numbers
+from .formula import ScalarLoss
+from .kernels import elementwise
+from .kernels.form import Extras, Form
+
+
+class ElementwiseLoss(ScalarLoss):
+    """A loss of independent elements: one scalar function, from which all else follows.
+
+    Derive from it, give the options as fields of a frozen dataclass, and write
+
+        def scalar(self, y_true, y_pred):
+            return loss, gradient              # or: return loss, gradient, hessian
+
+    for two numbers, with derivatives by `y_pred`. The function is compiled, in float32 and in
+    float64; a number written in it takes the precision of the data, as in NumPy. `self` has the
+    options that are numbers or switches, and the properties that the class names in `derived`. Call
+    `exp`, `log`, `log1p`, `sigmoid` and `softplus` from `fastloss.scalar`, which compile to SIMD
+    code; those of `math` work and are several times slower. Set `y_true_range` and `y_pred_range`
+    if only some numbers make sense. `check_gradient()` compares the derivatives with finite
+    differences.
+
+    An option may be a sequence of c numbers instead of one number: then y_pred has c columns on its
+    last axis, shape (..., c), and in `scalar` the option is the number of the column. The loss
+    keeps the sequence as a tuple, which is what a check in `__post_init__` sees. Every column has
+    the losses and derivatives, to the last bit, that a loss with its number alone would give; a
+    mean is that over all elements. As many numbers as there are not columns: ValueError.
+
+    >>> from dataclasses import dataclass
+    >>> import fastloss as fl
+    >>> from fastloss.scalar import log1p
+    >>> @dataclass(frozen=True)
+    ... class Cauchy(fl.ElementwiseLoss):
+    ...     scale: float = 1.0
+    ...
+    ...     def scalar(self, y_true, y_pred):
+    ...         r = (y_pred - y_true) / self.scale
+    ...         return log1p(r * r), 2 * r / (self.scale * (1 + r * r))
+    >>> Cauchy(scale=2.0).grad([0.0, 0.0], [2.0, -2.0])
+    array([ 0.25, -0.25])
+    """
+
+    block_size = elementwise.BLOCK
+    # Whether one truth may serve all columns, where these have options of their own.
+    _one_truth: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = numbers(option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
+        super().__post_init__()
+        if any(len(value) != self._n_columns for value in self._per_column.values()):
+            sizes = ", ".join(f"{name} has {len(v)}" for name, v in self._per_column.items())
+            raise ValueError(f"{sizes} numbers: give each one number for each column")
+
+    def _check_columns(self, y_pred: Array) -> None:
+        """Whether y_pred has the columns that the options are for."""
+        if not self._n_columns or y_pred.shape[-1:] == (self._n_columns,):
+            return
+        columns = f"{y_pred.shape[-1]} columns on the last axis" if y_pred.ndim else "no columns"
+        raise ValueError(
+            f"{next(iter(self._per_column))} has {self._n_columns} numbers, but {self.names[1]} of "
+            f"shape {y_pred.shape} has {columns}: give one number for each column"
+        )
+
+    def _batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        true = format_of(y_true, self.names[0])
+        pred = format_of(y_pred, self.names[1])
+        self._check_columns(y_pred)
+        shape = y_pred.shape
+        one_truth = self._one_truth and self._n_columns > 0 and y_true.shape == shape[:-1]
+        if not one_truth:
+            check_same_shape(y_true, y_pred, self.names)
+        if weight is not None and weight.shape != shape[:1]:
+            check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
+        return Batch(true, pred, shape, 1, 1, period=max(self._n_columns, 1), one_truth=one_truth)
+
+    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        shape = (100, self._n_columns) if self._n_columns else (500,)
+        return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
+
+    def _kernel(self, form: Form) -> Callable[..., Any]:
+        self._check_results(form)
+        surveyed = form.labelled and self._limits(form).reads(form)[0]
+        parameters = self._parameter_type_in(form)
+        n_per_column = len(self._ranked(0))
+        scalar = self._scalar_in(form)
+        return elementwise.elementwise(scalar, *parameters, form, surveyed, n_per_column)
+
+    def _scalar_in(self, form: Form) -> Callable[..., Any]:
+        """The function of an element whose results this form asks for."""
+        return type(self).scalar
+
+    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
+        return self._parameters_in(form)
+
+    def jit(self, dtype: Any = "float64") -> ElementFunctions:
+        """The loss as a function that your own `@njit` functions can call: `jit(dtype).scalar`.
+
+            scalar(y_true, y_pred) -> (loss, gradient)    or (loss, gradient, hessian)
+
+        takes and returns numbers of `dtype`, float32 or float64, and is not reduced: what the verbs
+        give for one element with `reduction="sum"`, to the last bit. Whether labels are in range is
+        not checked. It can be called from Python, too, and its options are constants of its code.
+
+        Raises TypeError for other dtypes and ValueError if options differ between columns.
+
+        >>> import fastloss as fl
+        >>> fl.Huber(delta=2.0).jit().scalar(0.0, 3.0)
+        (4.0, 2.0, 0.0)
+        """
+        for name, value in self._per_column.items():
+            raise ValueError(
+                f"{name} has {len(value)} numbers, one for each column, but a function of one "
+                "element needs one: build a loss for each column"
+            )
+        return self._functions(ElementFunctions, dtype)

@@ -1,0 +1,156 @@
+"""Losses that are one function, which is compiled, and its numeric options."""
+
+from abc import abstractmethod
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache, cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ._options import PerColumn
+from .kernels import elementwise
+from .kernels.form import Form
+from .loss import Loss
+
+
+@cache
+def parameter_type(name: str, options: tuple[str, ...]) -> type:
+    return namedtuple(name, options)
+
+
+def _rank(value: Any) -> int:
+    """The place of an option in compiled code.
+
+    First options of one number per column, then numbers that are told at each call, and last what
+    is a constant of the code: switches, 0 and 1, so that an option that is not used costs nothing.
+    """
+    return 0 if isinstance(value, PerColumn) else 2 if value in (0, 1) else 1
+
+
+class FormulaLoss(Loss):
+    """A loss that is defined by one function, which is compiled, and its numeric options."""
+
+    # Properties that the function reads besides the options: numbers that follow from them.
+    derived: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def _formula(self) -> Callable[..., Any]:
+        """The function, whose `self` is a named tuple of the options."""
+
+    @cached_property
+    def _per_column(self) -> dict[str, PerColumn]:
+        """The options that have one number for each column."""
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        return {name: value for name, value in options.items() if isinstance(value, PerColumn)}
+
+    @cached_property
+    def _n_columns(self) -> int:
+        """How many columns the options are for, or 0 if they are for any."""
+        return max(map(len, self._per_column.values()), default=0)
+
+    def _of_column(self, j: int) -> Any:
+        """The loss of one column."""
+        if not self._per_column:
+            return self
+        own: dict[str, Any] = {name: value[j] for name, value in self._per_column.items()}
+        return replace(self, **own)
+
+    def _derived(self, name: str) -> Any:
+        """A property that follows from the options: with those of columns, from each column's."""
+        if not self._per_column:
+            return getattr(self, name)
+        return PerColumn(getattr(self._of_column(j), name) for j in range(self._n_columns))
+
+    @cached_property
+    def _parameters(self) -> dict[str, Any]:
+        """The options that compiled code knows, by rank."""
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        options |= {name: self._derived(name) for name in self.derived}
+        known = (bool, int, float, PerColumn)
+        found = [item for item in options.items() if isinstance(item[1], known)]
+        return dict(sorted(found, key=lambda item: _rank(item[1])))
+
+    def _ranked(self, rank: int) -> list[Any]:
+        return [value for value in self._parameters.values() if _rank(value) == rank]
+
+    def _parameter_type_in(self, form: Form) -> tuple[type, tuple[Any, ...]]:
+        """The named tuple that stands for `self` in compiled code, and its last values.
+
+        Numbers have the precision of the arithmetic.
+        """
+        named = parameter_type(type(self).__name__, tuple(self._parameters))
+        return named, tuple(
+            value if isinstance(value, bool) else form.number(value) for value in self._ranked(2)
+        )
+
+    def _parameters_in(self, form: Form) -> tuple[Any, ...]:
+        """The values that are told at each call."""
+        told = self._values_told.get(form.arithmetic)
+        if told is None:
+            told = tuple(form.number(value) for value in self._ranked(1))
+            if columns := self._ranked(0):
+                told = elementwise.per_column(columns, form.number), *told
+            self._values_told[form.arithmetic] = told
+        return told
+
+    @cached_property
+    def _values_told(self) -> dict[str, tuple[Any, ...]]:
+        return {}
+
+    def _structure(self) -> Any:
+        constants = tuple((value, isinstance(value, bool)) for value in self._ranked(2))
+        names, n_per_column = tuple(self._parameters), len(self._ranked(0))
+        return self._formula, type(self).__name__, names, constants, n_per_column
+
+
+class ScalarLoss(FormulaLoss):
+    """A loss that is defined by a function of two numbers."""
+
+    @abstractmethod
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
+        """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
+
+    @property
+    def _formula(self) -> Callable[..., Any]:
+        return type(self).scalar
+
+    def _plain_results(self, number: Any = np.float64) -> Any:
+        """What `scalar` returns in plain Python, or the error: there 1 / 0 is one."""
+        with np.errstate(all="ignore"):
+            try:
+                return self._of_column(0).scalar(number(0.5), number(0.5))
+            except Exception as error:
+                return error
+
+    def _check_results(self, form: Form) -> None:
+        """Raise TypeError if `scalar` does not return what it should."""
+        results = self._plain_results(form.number)
+        if isinstance(results, Exception):  # compiled code may yet do without
+            return
+        name = f"{type(self).__name__}.scalar"
+        if not isinstance(results, tuple) or len(results) not in (2, 3):
+            got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
+            raise TypeError(
+                f"{name} returned {got}, but must return two or three numbers: "
+                "(loss, gradient) or (loss, gradient, hessian)"
+            )
+        if form.with_hess and len(results) == 2:
+            raise TypeError(
+                f"{name} returns (loss, gradient): for grad_hess it must return "
+                "(loss, gradient, hessian)"
+            )
+
+    def _has_hessian(self) -> bool:
+        results = self._plain_results()
+        return isinstance(results, tuple) and len(results) == 3
+
+    def _compilation_error(self, form: Form, error: Exception) -> Exception:
+        known = ", ".join(self._parameters) or "no options"
+        return TypeError(
+            f"{type(self).__name__}.scalar does not compile for {form.arithmetic} numbers. It may "
+            "use arithmetic, comparisons, functions of fastloss.scalar, math and numpy, functions "
+            f"of your own that do no more, and of self: {known}. Numba says:\n{error}"
+        )
