@@ -65,7 +65,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
     leaving_out = labelled and (form.weighted or ignoring or class_weighted)
-    keeping = keeping and with_grad
+    short, keeping = keeping, keeping and with_grad
     # Whether what is written for a class follows from what was kept of it, and the row.
     kept_is_all = by_id and not (smoothed or capped or multiplying)
     # Derivatives that are written at a time: whole rows, if short.
@@ -288,7 +288,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             total += t
         return double(gaps), double(total)
 
-    def sum_labels(o: Any, rows: Any, row: Any, largest: Any, share: Any) -> Any:
+    def sum_labels(o: Any, rows: Any, row: Any, largest: Any, share: Any, n_rows: Any) -> Any:
         """The sum of t_j (m - x_j), and T."""
         gaps = 0.0
         total = 0.0
@@ -302,6 +302,9 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 labels, weights = labels_of(rows, row, start, n), weights_of(o, start, n)
                 masks = masks_of(o, rows, row, start, n)
                 part = window(x, start, n)
+                # Of the next group. Longer rows come as fast without (and their loss 10% faster).
+                if short and not by_id:
+                    prefetch(rows.y_true, (row + n_rows) * x.size + start, n)
                 gap, t = gaps_and_masses_of(o, labels, weights, masks, part, top, share)
                 gaps += gap
                 total += t
@@ -466,7 +469,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             sums.rest[r] = number(rest)
             sums.maxima[r] = number(maxima)
             sums.shares[r] = share = share_of(o, rows, r)
-            sums.gaps[r], sums.masses[r] = sum_labels(o, rows, r, largest, share)
+            sums.gaps[r], sums.masses[r] = sum_labels(o, rows, r, largest, share, n_rows)
         if capped:
             for r in range(n_rows):
                 sums.capped[r] = top_of(o, sums.largest[r])[1]
