@@ -60,6 +60,18 @@ class Loss(ABC):
     # Which classes are in, 1 or 0 for each.
     _class_mask: ClassVar[Array | None] = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # Before `dataclass` writes one that names all options, of which a loss may have ten.
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Loss.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """The call that makes an equal loss: its options, but for those that have their default."""
+        options = ((option, getattr(self, option.name)) for option in fields(self) if option.repr)
+        given = (f"{option.name}={value!r}" for option, value in options if value != option.default)
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def __post_init__(self) -> None:
         for option in fields(self):
             object.__setattr__(self, option.name, plain(getattr(self, option.name)))
