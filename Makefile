@@ -16,8 +16,8 @@ help:
 	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
 	@echo 'make lint    check style, layout and types'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
-	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, calls, cutoff,'
-	@echo '             threads, memory or cold'
+	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
+	@echo '             cutoff, threads, memory or cold'
 	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md'
 	@echo 'make clean   remove the virtual environment and all caches of tools'
 

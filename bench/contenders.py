@@ -369,6 +369,10 @@ class Torch(Contender):
         "binary_cross_entropy": "binary_cross_entropy",
         "binary_cross_entropy_with_logits": "binary_cross_entropy_with_logits",
         "cross_entropy": "cross_entropy",
+        "huber": "huber_loss",
+        "smooth_l1": "smooth_l1_loss",
+        "poisson": "poisson_nll_loss",
+        "multi_margin": "multi_margin_loss",
     }
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
@@ -586,4 +590,6 @@ LIBRARIES: list[Contender] = [
     Jax(),
     Fastloss(),
 ]
+# Of all losses, those that PyTorch has by the same definition.
+FAMILY: list[Contender] = [Fastloss(), Torch()]
 CONTENDERS = [*LIBRARIES, NewArray(), InPlace(), OneThread()]

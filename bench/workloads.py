@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import fastloss as fl
+from fastloss.catalogue import entries, find
+
 Array = np.ndarray[Any, Any]
 
 LOSS = "loss"
@@ -85,6 +88,20 @@ ELEMENTWISE = tuple(
     for dtype in ("float32", "float64")
 )
 
+# Every public loss, as the catalogue knows it, larger than the caches.
+_PAIRS = ("GaussianNLL",)  # whose rows are a mean and a variance
+LOSSES = tuple(
+    Workload(
+        next(iter(entry.instances)),
+        _MILLIONS_32
+        if entry.kind == "elementwise"
+        else (16_000_000, 2)
+        if entry.name in _PAIRS
+        else (320_000, 100),
+    )
+    for entry in entries()
+)
+
 CALLS = (
     *(Workload("cross_entropy", (rows, 10)) for rows in (1, 32, 128, 1_024)),
     Workload("mse", (320,)),
@@ -117,6 +134,8 @@ def make_data(workload: Workload) -> Data:
         np.put_along_axis(y_true, rng.integers(0, shape[-1], (*shape[:-1], 1)), 1, axis=-1)
         y_pred = np.exp(_normal(rng, shape, dtype))
         y_pred /= y_pred.sum(axis=-1, keepdims=True)
+    elif loss not in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        y_true, y_pred = _legal_data(rng, loss, shape, dtype)
     else:
         y_true = rng.integers(0, 2, shape, dtype=np.int8).astype(dtype)
         if loss == "binary_cross_entropy":
@@ -128,6 +147,32 @@ def make_data(workload: Workload) -> Data:
             y_pred *= dtype.type(3)
     # Touched here, so that no contender pays for the first look at its pages.
     return Data(y_true, y_pred, np.ones_like(y_pred))
+
+
+def _legal_data(
+    rng: np.random.Generator, loss: str, shape: tuple[int, ...], dtype: Any
+) -> tuple[Array, Array]:
+    """What a loss takes, as the catalogue knows it."""
+    entry, build = find(loss), getattr(fl, loss)
+    assert entry is not None
+    y_pred = _between(rng, build.y_pred_range, shape, dtype)
+    if entry.y_true.takes == ("class ids",):
+        return rng.integers(0, shape[-1], shape[:-1]), y_pred
+    if entry.name in _PAIRS:
+        y_pred[..., 1] = np.abs(y_pred[..., 1]) + dtype.type(0.1)
+        return _normal(rng, shape[:-1], dtype), y_pred
+    return _between(rng, build.y_true_range, shape, dtype), y_pred
+
+
+def _between(
+    rng: np.random.Generator, limits: tuple[float, float], shape: tuple[int, ...], dtype: Any
+) -> Array:
+    low, high = limits
+    if low == -np.inf:
+        return _normal(rng, shape, dtype)
+    if high == np.inf:
+        return np.abs(_normal(rng, shape, dtype)) + dtype.type(max(low, 0.0) + 0.01)
+    return rng.uniform(low + 0.001, high - 0.001, shape).astype(dtype)
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:

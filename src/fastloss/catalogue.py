@@ -103,10 +103,10 @@ def _labels(loss: Loss) -> tuple[str, ...]:
         return (interval,)
     row = np.zeros((1, 2))
     takes = []
-    for what, y_true in (("class ids", np.zeros(1, np.int64)), (interval, row)):
+    for y_true in (np.zeros(1, np.int64), row):
         with suppress(TypeError, ValueError):
-            Call(loss, "value", y_true, row, None, None)  # all checks that need no numbers
-            takes.append(what)
+            call = Call(loss, "value", y_true, row, None, None)  # all checks that need no numbers
+            takes.append("class ids" if call.batch.class_ids else interval)
     return tuple(takes)
 
 
