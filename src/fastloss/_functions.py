@@ -54,7 +54,9 @@ class RowFunctions:
         self._loss = replace(loss, reduction="sum")
         self._row = np.zeros(n_classes, _checked(dtype))
         self._label: Any = self._row if soft_labels else np.zeros((), np.int64)
-        self._call("value")  # raises what there is to raise
+        batch = self._call("value").batch  # or raises what there is to raise
+        if not batch.class_ids:  # one number for each row, or for each element
+            self._label = self._label.astype(dtype)
 
     def _call(self, verb: Verb) -> Call:
         return Call(self._loss, verb, self._label, self._row, None, None)
@@ -82,4 +84,6 @@ class RowFunctions:
         head = BOTH, call.options, 1.0, False, 0, 1
         arguments = (*head, *_blocks.arguments(call.cut, arrays, (), results))
         kernel = jit.finished(*call.plan.kernel.make(), arguments)
-        return jit.entry(single.one_row(kernel, call.options, call.cut.shape, absent, form))
+        one_label = self._label.ndim == 0
+        function = single.one_row(kernel, call.options, call.cut.shape, absent, form, one_label)
+        return jit.entry(function)

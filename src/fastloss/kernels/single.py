@@ -37,23 +37,25 @@ def one_row(
     shape: tuple[int, int, int],
     absent: tuple[Any, ...],
     form: Form,
+    one_label: bool,
 ) -> Function:
     """The kernel called for one row, with derivatives not scaled.
 
-    `shape` is the last of `Cut`, and `absent` what stands for weights, losses and derivatives.
+    `shape` is the last of `Cut`, and `absent` what stands for weights, losses and derivatives. If
+    `one_label`, y_true is a number, not a row.
     """
     n_classes = shape[2]
     weight, losses_out, none_out = absent
-    stored, stored_true, class_ids = form.stored, form.stored_true, form.class_ids
+    stored, stored_true = form.stored, form.stored_true
     double, nan = np.float64, stored(np.nan)
 
-    def labels_of_id(y_true: Any) -> Any:
+    def labels_of_number(y_true: Any) -> Any:
         labels = scratch(stored_true, 1)
         labels[0] = y_true
         return labels
 
-    labels_of = labels_of_id if class_ids else writeable
-    n_labels = 1 if class_ids else n_classes
+    n_labels = shape[1]
+    labels_of = labels_of_number if one_label else writeable
 
     def run(y_true: Any, y_pred: Any, grad_out: Any) -> Any:
         labels = labels_of(y_true)
