@@ -21,7 +21,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = [
     {"kernels"},
     {"_arrays", "_threads", "_cpus", "_options"},
-    {"_blocks", "scalar"},
+    {"_blocks", "_small_calls", "scalar"},
     {"_evaluate", "_finite_differences", "_functions"},
     {"loss"},
     {"formula"},

@@ -25,6 +25,7 @@ from ._arrays import (
     report_range,
     report_weight,
 )
+from ._small_calls import SmallCall
 from .kernels.flags import CompilationError
 from .kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
 from .kernels.survey import (
@@ -223,6 +224,36 @@ class Call:
         self.reduces = verb.startswith("value") and not plan.form.per_sample
         self.absent = _absent(plan.pred.bits)
         self.no_losses = _absent(plan.arithmetic.dtype)
+        # Whether later calls may be small ones: no conversion, nothing but labels and predictions.
+        self.may_be_small = (
+            weight is None
+            and batch.extras is None
+            and not batch.one_truth
+            and plan.form.labelled
+            and not (plan.form.per_sample or plan.form.with_hess)
+            and (y_true.dtype, y_pred.dtype) == (plan.true.bits, plan.pred.bits)
+            and self.cut.n_blocks == 1
+        )
+        self.small: SmallCall | None = None
+
+    def prepare_small(self) -> None:
+        """Make later calls short, now that the kernel is there."""
+        code = self.plan.kernel.compiled.get(False)
+        if code is None or self.cut.work > _blocks.SERIAL:
+            return
+        plan, surveys = self.plan, self.plan.surveys
+        by_weight = surveys and self.by_weight
+        scale = math.nan if by_weight else 1.0 / self.denominator
+        self.small = SmallCall(
+            code,
+            (BOTH if surveys else COMPUTE, self.options, scale, False, 0, 1, *self.cut.shape),
+            (_NO_WEIGHTS, (), self.no_losses, self.absent),
+            self.shape,
+            plan.pred.dtype if plan.form.with_grad else None,
+            None if by_weight else self.denominator,
+            surveys,
+            self.reduces,
+        )
 
     def run(
         self,
@@ -284,6 +315,15 @@ def evaluate(
 
     Nothing that the user can see is written before the last check has passed.
     """
+    if (
+        type(y_true) is type(y_pred) is np.ndarray
+        and weight is normalizer is class_mask is vector is losses_out is hess_out is None
+    ):
+        known = loss._calls.get((verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape))
+        if known is not None and known.small is not None:
+            results = known.small(y_true, y_pred, grad_out)
+            if results is not None:
+                return results
     extras = None
     y_pred = as_array(y_pred, loss.names[1])
     if class_mask is not None or vector is not None or type(y_true) is tuple:
@@ -332,7 +372,7 @@ def evaluate(
             for extra, form in zip(extras, call.batch.extras, strict=True)
         )
 
-    weights, partials = results = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
+    weights, partials = sums = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
     streamed = _blocks.streams(grad, y_pred)
     by_weight, denominator = call.by_weight, call.denominator
     if normalizer is not None:
@@ -351,17 +391,19 @@ def evaluate(
         scale = math.nan  # the kernel finds it out
     if surveyed:
         if at_once:
-            call.run(loss, BOTH, scale, streamed, arrays, others, strided, results)
+            call.run(loss, BOTH, scale, streamed, arrays, others, strided, sums)
         else:
             parts = plan.surveyed(arrays)
             in_parts = Strided in map(type, (*parts, *others))
-            call.run(loss, SURVEY, scale, False, parts, others, in_parts, results)
+            call.run(loss, SURVEY, scale, False, parts, others, in_parts, sums)
         total_weight = _total_weight(loss, call, inputs, weights)
         if by_weight:
             denominator = total_weight
             scale = 1.0 / denominator if denominator else 0.0
     if not (surveyed and at_once):
-        call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, results)
+        call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, sums)
+    if call.may_be_small and call.small is None:
+        call.prepare_small()
     value: Any = losses_out
     if call.reduces:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()

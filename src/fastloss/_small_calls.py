@@ -1,0 +1,105 @@
+"""Small calls, most of whose time would be Python's."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._arrays import Array
+
+# NumPy's flags as bits: to ask for each by name takes longer than the arithmetic of a row.
+_PLAIN = 0x1 | 0x100  # C-contiguous and aligned
+_OWN = 0x4  # its memory is its own
+_WRITEABLE = 0x400
+# Pairs of results that are kept for later calls, at most.
+_MOST_SPARE = 8
+
+
+class SmallCall:
+    """A call of one block on one thread, of arrays that a kernel takes as they are.
+
+    All that each such call has in common is prepared. Whatever is in any way special is left to
+    the general way: then the answer is None, and nothing has been written but memory of our own, or
+    what will be written again.
+    """
+
+    def __init__(
+        self,
+        code: Callable[..., None],
+        head: tuple[Any, ...],
+        absent: tuple[Any, ...],
+        shape: tuple[int, ...],
+        grad_dtype: np.dtype[Any] | None,
+        denominator: float | None,
+        surveys: bool,
+        reduces: bool,
+    ) -> None:
+        self.code = code
+        self.head = head
+        # What stands for weights, other inputs and losses; and for gradients and Hessians.
+        self.before, self.absent = absent[:3], absent[3]
+        self.shape = shape
+        self.grad_dtype = grad_dtype
+        self.denominator = denominator  # None: the sum of the weights, which the kernel finds
+        self.surveys = surveys
+        self.reduces = reduces
+        # Two numbers for the kernel to write, from calls that have ended.
+        self.spare: list[tuple[Array, Array]] = []
+
+    def __call__(
+        self, y_true: Array, y_pred: Array, out: Array | None
+    ) -> tuple[Any, Any, None] | None:
+        flags = y_true.flags.num & y_pred.flags.num
+        if flags & _PLAIN != _PLAIN:
+            return None
+        grad = self.absent
+        if self.grad_dtype is not None:
+            if out is None:
+                out = np.empty(self.shape, self.grad_dtype)
+            elif not self._is_fit(out, y_true, y_pred, flags):
+                return None
+            grad = out.ravel()
+        try:
+            weights, partials = results = self.spare.pop()
+        except IndexError:
+            weights, partials = results = np.empty(1), np.empty(1)
+        self.code(
+            *self.head,
+            y_true.ravel(),
+            y_pred.ravel(),
+            *self.before,
+            grad,
+            self.absent,
+            weights,
+            partials,
+        )
+        denominator = self.denominator
+        if self.surveys:
+            weight = weights.item()
+            if not 0.0 <= weight < math.inf:
+                return None
+            if denominator is None:
+                denominator = weight
+        value = None
+        if self.reduces:
+            if not denominator:
+                return None
+            value = partials.item() / denominator
+        if len(self.spare) < _MOST_SPARE:
+            self.spare.append(results)
+        return value, out, None
+
+    def _is_fit(self, out: Any, y_true: Array, y_pred: Array, flags: int) -> bool:
+        """Whether the gradient can be written into `out`."""
+        if type(out) is not np.ndarray or out is y_true:
+            return False
+        own_flags = out.flags.num
+        if own_flags & _WRITEABLE == 0 or own_flags & _PLAIN != _PLAIN:
+            return False
+        if out is y_pred:
+            # If y_true has memory of its own, it is not that of y_pred.
+            return bool(y_true.flags.num & own_flags & _OWN)
+        return bool(
+            flags & own_flags & _OWN and out.shape == self.shape and out.dtype == self.grad_dtype
+        )
