@@ -1,0 +1,123 @@
+"""A small call takes a short way once it is known, and gives what the general way gives."""
+
+import numpy as np
+import pytest
+from registry import assert_same
+
+import fastloss as fl
+
+IDS = np.array([0, 2, 1, 1])
+LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+WEIGHED = fl.CrossEntropy(class_weight=[1.0, 0.5, 2.0], ignore_index=-1)
+
+
+def again(call):
+    """The result of the general way, and that of the short one."""
+    return call(), call()
+
+
+@pytest.fixture(autouse=True)
+def unknown():
+    """Losses that have seen no call."""
+    for loss in (fl.cross_entropy, fl.mse, WEIGHED):
+        loss._calls.clear()
+
+
+@pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
+def test_both_ways_give_the_same(loss):
+    first, second = again(lambda: loss.value_and_grad(IDS, LOGITS))
+    assert loss._calls, "the call is remembered"
+    assert next(iter(loss._calls.values())).small is not None
+    assert_same(second[0], first[0])
+    assert_same(second[1], first[1])
+    assert second[1] is not first[1]
+    assert_same(*again(lambda: loss(IDS, LOGITS)))
+    assert_same(*again(lambda: loss.grad(IDS, LOGITS)))
+    for _ in range(2):
+        out = np.empty_like(LOGITS)
+        assert loss.grad(IDS, LOGITS, out=out) is out
+        assert_same(out, first[1])
+        logits = LOGITS.copy()
+        assert loss.grad(IDS, logits, out=logits) is logits
+        assert_same(logits, first[1])
+
+
+def test_layouts_that_only_look_alike():
+    true = fl.cross_entropy.value_and_grad(IDS, LOGITS)
+    fortran = np.asfortranarray(LOGITS)
+    twice = np.repeat(IDS, 2)[::2]
+    unaligned = np.zeros(LOGITS.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(LOGITS.shape)
+    unaligned[...] = LOGITS
+    for ids, logits in ((IDS, fortran), (twice, LOGITS), (IDS, unaligned), (IDS, LOGITS)):
+        for _ in range(2):
+            value, grad = fl.cross_entropy.value_and_grad(ids, logits)
+            assert_same(value, true[0])
+            assert_same(grad, true[1])
+    frozen = LOGITS.copy()
+    frozen.flags.writeable = False
+    assert_same(fl.cross_entropy.grad(IDS, frozen), true[1])
+    with pytest.raises(ValueError, match="read-only"):
+        fl.cross_entropy.grad(IDS, frozen, out=frozen)
+
+
+def test_errors_are_found_and_nothing_is_written():
+    fl.cross_entropy.grad(IDS, LOGITS)
+    out = np.full_like(LOGITS, 7)
+    bad = np.array([0, 2, 3, 1])
+    with pytest.raises(ValueError, match=r"labels\[2\] is 3"):
+        fl.cross_entropy.grad(bad, LOGITS, out=out)
+    assert np.all(out == 7)
+    for wrong, message in (
+        (np.empty((3, 4), np.float32), "shape"),
+        (np.empty(LOGITS.shape), "dtype"),
+        (LOGITS.tolist(), "numpy array"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            fl.cross_entropy.grad(IDS, LOGITS, out=wrong)
+    memory = np.zeros(20, np.float32)
+    y_true, y_pred, over = memory[:8], memory[8:16], memory[4:12]
+    fl.mse.grad(y_true.copy(), y_pred.copy())
+    with pytest.raises(ValueError, match="overlaps"):
+        fl.mse.grad(y_true, y_pred, out=over)
+    with pytest.raises(ValueError, match="overlaps"):
+        fl.mse.grad(y_true, y_pred, out=y_true)
+
+
+def test_nothing_to_average_warns_each_time():
+    ids = np.full(4, -1)
+    for _ in range(3):
+        with pytest.warns(RuntimeWarning, match="mean of no samples"):
+            value, grad = WEIGHED.value_and_grad(ids, LOGITS)
+        assert np.isnan(value)
+        assert not grad.any()
+
+
+def test_what_comes_besides_takes_the_general_way():
+    fl.cross_entropy.value_and_grad(IDS, LOGITS)
+    fl.cross_entropy.value_and_grad(IDS, LOGITS)
+    plain = fl.cross_entropy(IDS, LOGITS)
+    assert fl.cross_entropy(IDS, LOGITS, normalizer=1.0) == pytest.approx(4 * plain)
+    assert fl.cross_entropy(IDS, LOGITS, sample_weight=[0, 0, 0, 1]) != plain
+    mask = np.ones(LOGITS.shape, bool)
+    assert fl.cross_entropy(IDS, LOGITS, class_mask=mask) == plain
+    assert fl.cross_entropy(IDS.tolist(), LOGITS) == plain
+
+
+def test_results_do_not_share_memory():
+    grads = [fl.mse.grad(np.zeros(5), np.full(5, float(i))) for i in range(20)]
+    for i, grad in enumerate(grads):
+        np.testing.assert_array_equal(grad, 0.4 * i)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (0, 3)])
+def test_shapes_at_the_edge(shape):
+    y_true, y_pred = np.zeros(shape), np.ones(shape)
+    results = []
+    for _ in range(2):
+        if y_pred.size:
+            results.append(fl.mse.value_and_grad(y_true, y_pred))
+        else:
+            with pytest.warns(RuntimeWarning):
+                results.append(fl.mse.value_and_grad(y_true, y_pred))
+    assert_same(results[1][0], results[0][0])
+    assert_same(results[1][1], results[0][1])
