@@ -263,7 +263,7 @@ def test_nan_makes_its_row_nan(case):
 def test_scores_that_are_infinite():
     loss = fl.MultiMargin(reduction="none")
     scores = [[0.0, -INF, 0.5], [INF, 0.0, 0.0], [0.0, INF, 0.0], [-INF, 0.0, -INF], [INF, INF, 0]]
-    losses, grad = loss.value_and_grad([0] * 5, scores)
+    losses, grad = losses_and_grad(loss, [0] * 5, scores)
     np.testing.assert_array_equal(losses, [0.5, 0.0, INF, INF, NAN])
     third = 1 / 3
     np.testing.assert_allclose(grad[0], [-third, 0, third])
