@@ -1025,12 +1025,22 @@ CASES = [
     _like(SOFTMAX_SOFT, "weighed", **_WEIGHED),
     SOFTMAX_SOFT_ALL,
 ]
+# Options alone, where they make kernels of their own: in float32. Losses as they come, and with all
+# their options together, in float64 too.
+_ALONE = {
+    *("huber_2", "smooth_l1_2", "smooth_l1_0", "quantile_1", "fair_2", "focal_0"),
+    *("binary_logits_pos_weight", "binary_logits_smooth"),
+    *("softmax_smooth", "softmax_weighed", "softmax_ignoring"),
+    *("softmax_soft_smooth", "softmax_soft_weighed"),
+}
+IN_FLOAT64 = [case for case in CASES if case.name not in _ALONE]
 ELEMENTWISE = [case for case in CASES if not case.rowwise]
 ROWWISE = [case for case in CASES if case.rowwise]
 # One of each class of losses, with default options.
 PLAIN = [SQUARED, ABSOLUTE, BINARY, LOGITS, CATEGORICAL, CATEGORICAL_SOFT, SOFTMAX, SOFTMAX_SOFT]
-# For what does not depend on the formula: those and one of each kind with all its options. Each
-# combination of a formula, dtypes, outputs and weights is a kernel to compile, for a second or two.
-MECHANICS = [*PLAIN, LOGITS_ALL, SOFTMAX_ALL, SOFTMAX_SOFT_ALL]
+# For what does not depend on the formula: one for each loop and kind of labels, and those with
+# options that count or weigh samples. Each combination of a formula, dtypes, outputs and weights is
+# a kernel to compile, for a second or two.
+MECHANICS = [SQUARED, LOGITS, CATEGORICAL, SOFTMAX, SOFTMAX_SOFT, SOFTMAX_ALL, SOFTMAX_SOFT_ALL]
 # For how samples are weighed: also losses of whole rows, with all kinds of labels.
 WEIGHED = [*MECHANICS, MULTI_MARGIN_ALL, KL, GAUSSIAN]

@@ -690,7 +690,7 @@ def test_lists_of_things_that_are_no_numbers():
 @pytest.mark.parametrize("bad", [-0.5, NAN, INF, -INF, -5e-324])
 @pytest.mark.parametrize(
     ("case", "dtype"),
-    [*itertools.product(PLAIN, [np.float64]), (SQUARED, np.float32), (SOFTMAX, np.float32)],
+    [*itertools.product(MECHANICS, [np.float64]), (SQUARED, np.float32), (SOFTMAX, np.float32)],
     ids=str,
 )
 def test_bad_sample_weights(case, bad, dtype):

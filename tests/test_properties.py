@@ -19,6 +19,7 @@ from registry import (
     DTYPES,
     ELEMENTWISE,
     FAMILY,
+    IN_FLOAT64,
     MECHANICS,
     PLAIN,
     ROWS,
@@ -307,7 +308,7 @@ def test_losses_and_gradient_in_float32(data, call):
 
 
 @budget(150)
-@given(st.data(), calls(CASES, [np.float64], False))
+@given(st.data(), calls(IN_FLOAT64, [np.float64], False))
 def test_value_and_gradient_in_float64(data, call):
     run(data.draw, call)
 
@@ -319,7 +320,7 @@ def test_value_and_gradient_in_16_bits(data, call):
 
 
 @budget(150)
-@given(st.data(), calls(CASES, [np.float32, np.float64], False))
+@given(st.data(), calls(IN_FLOAT64, [np.float32, np.float64], False))
 def test_gradient_and_hessian(data, call):
     case, loss = call.case, call.case.reduced(call.reduction)
     assume(not is_undefined(case, call.y_true, call.y_pred))
