@@ -235,7 +235,7 @@ def test_class_ids_may_be_booleans():
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [
-        *itertools.product([SQUARED], ["?", *INTEGERS, "f2", BFLOAT16, "f4", "f8"]),
+        *itertools.product([SQUARED], ["?", "i1", "u2", "i4", "u8", "f2", BFLOAT16, "f4", "f8"]),
         *itertools.product([LOGITS, SOFTMAX_SOFT], ["?", "i8", BFLOAT16, "f8"]),
     ],
     ids=str,

@@ -405,14 +405,14 @@ def test_infinite_predictions_are_the_limit_of_large_ones(case, far):
     y_true, _ = case.data()
     loss = case.reduced("none")
     losses, grad = losses_and_grad(loss, y_true, np.full_like(y_true, far))
-    large = np.full_like(y_true, math.copysign(40.0, far))
+    large = np.full_like(y_true, math.copysign(80.0, far))
     near, near_grad = losses_and_grad(loss, y_true, large)
-    near_grad[abs(near_grad) < 1e-12] = 0
+    near_grad[abs(near_grad) < 1e-7] = 0
     assert not np.isnan(losses).any()
     assert not np.isnan(grad).any()
     np.testing.assert_array_equal(np.sign(grad), np.sign(near_grad))
     if not (case.name == "gamma" and far < 0):
-        assert np.all(losses >= near - 1e-12)
+        assert np.all(losses >= near - 1e-7)
     # No slope, no loss; else it goes on for ever.
     steep = near_grad != 0
     assert np.all(np.isinf(losses[steep]) | (losses[steep] <= near[steep]))

@@ -412,7 +412,7 @@ LINKED = [
 def test_losses_of_a_cross_entropy(loss):
     ids, logits = data("ids", 9, 5)
     plain = loss == type(loss)()
-    check(loss, ids, logits, value_alone=plain)
+    check(loss, ids, logits, value_alone=loss == fl.focal)
     confident = np.array([[30.0, 0, 1, 2, 3], [0, 30, 1, 2, 3]], np.float32)
     check(loss, np.array([0, 0]), confident)
     if plain:  # in float64
@@ -469,7 +469,7 @@ def test_links_at_infinity(loss):
 
 @pytest.mark.parametrize(
     ("c", "dtype"),
-    [*((c, np.float32) for c in WIDTHS), (5, np.float64), (5, np.float16), (130, np.float16)],
+    [*((c, np.float32) for c in WIDTHS), (5, np.float64), (5, np.float16)],
 )
 def test_probabilities(c, dtype):
     _, logits = data("ids", 3, c, dtype)
