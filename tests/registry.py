@@ -1025,8 +1025,8 @@ CASES = [
     _like(SOFTMAX_SOFT, "weighed", **_WEIGHED),
     SOFTMAX_SOFT_ALL,
 ]
-# Options alone, where they make kernels of their own: in float32. Losses as they come, and with all
-# their options together, in float64 too.
+# Options alone, where they make kernels of their own: gradient and Hessian in float32. Losses as
+# they come, and with all their options together, in float64 too.
 _ALONE = {
     *("huber_2", "smooth_l1_2", "smooth_l1_0", "quantile_1", "fair_2", "focal_0"),
     *("binary_logits_pos_weight", "binary_logits_smooth"),

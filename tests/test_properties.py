@@ -341,7 +341,7 @@ def test_gradient_and_hessian(data, call):
 
 
 @budget(60)
-@given(st.data(), calls(CASES, [np.float32], False, ("none",)))
+@given(st.data(), calls(IN_FLOAT64, [np.float32], False, ("none",)))
 def test_samples_do_not_see_each_other(data, call):
     """Any selection of samples has the losses and gradients that it has in the whole."""
     loss = call.case.reduced("none")
