@@ -24,10 +24,10 @@ help:
 demo: $(VENV)/.demo
 	$(BIN)/python -m fastloss demo
 
-# On all CPUs, as nearly all of the time goes into compiling, and file by file, as the tests of a file
-# share kernels. Benchmarks do not run like that.
+# On all CPUs, as nearly all of the time goes into compiling. Whoever is done takes tests from the
+# others: what one process compiled, all find in the store. Benchmarks do not run like that.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_bench.py
+	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/test_bench.py
 	$(BIN)/python -m pytest tests/test_bench.py
 
 lint: $(VENV)/.lint

@@ -955,16 +955,19 @@ FAMILY = [
     Case("focal_all", fl.BinaryFocal(gamma=1.5, alpha=0.25), logit_data, binary_focal),
 ]
 
+MULTI_MARGIN_ALL = Case(
+    "multi_margin_all",
+    fl.MultiMargin(p=2, margin=0.5, class_weight=WEIGHTS, ignore_index=-100),
+    with_logits(ignored_ids),
+    multi_margin,
+)
+KL = Case("kl", fl.kl_divergence, with_probabilities(soft_labels), kl_divergence)
+GAUSSIAN = Case("gaussian", fl.gaussian_nll, mean_and_variance, gaussian_nll)
 # Losses of whole rows.
 ROWS = [
     Case("multi_margin", fl.multi_margin, with_logits(class_ids), multi_margin),
-    Case(
-        "multi_margin_all",
-        fl.MultiMargin(p=2, margin=0.5, class_weight=WEIGHTS, ignore_index=-100),
-        with_logits(ignored_ids),
-        multi_margin,
-    ),
-    Case("kl", fl.kl_divergence, with_probabilities(soft_labels), kl_divergence),
+    MULTI_MARGIN_ALL,
+    KL,
     Case(
         "kl_log_target",
         fl.KLDivergence(log_target=True),
@@ -982,7 +985,7 @@ ROWS = [
         tversky,
     ),
     Case("cosine", fl.cosine_distance, real_data, cosine_distance),
-    Case("gaussian", fl.gaussian_nll, mean_and_variance, gaussian_nll),
+    GAUSSIAN,
     Case(
         "gaussian_all",
         fl.GaussianNLL(full=True, log_variance=True),
@@ -990,6 +993,10 @@ ROWS = [
         gaussian_nll,
     ),
 ]
+
+LOGITS_ALL = _like(LOGITS, "all", pos_weight=0.25, label_smoothing=0.2)
+SOFTMAX_ALL = _like(SOFTMAX, "all", ignored_ids, **_ALL)
+SOFTMAX_SOFT_ALL = _like(SOFTMAX_SOFT, "all", **_ALL)
 
 CASES = [
     SQUARED,
@@ -1002,7 +1009,7 @@ CASES = [
     LOGITS,
     _like(LOGITS, "pos_weight", pos_weight=3.0),
     _like(LOGITS, "smooth", label_smoothing=0.1),
-    _like(LOGITS, "all", pos_weight=0.25, label_smoothing=0.2),
+    LOGITS_ALL,
     CATEGORICAL,
     CATEGORICAL_SOFT,
     _like(CATEGORICAL, "bare", log_floor=-math.inf),
@@ -1011,14 +1018,29 @@ CASES = [
     _like(SOFTMAX, "smooth", **_SMOOTH),
     _like(SOFTMAX, "weighed", **_WEIGHED),
     _like(SOFTMAX, "ignoring", ignored_ids, ignore_index=-100),
-    _like(SOFTMAX, "all", ignored_ids, **_ALL),
+    SOFTMAX_ALL,
     SOFTMAX_SOFT,
     dataclasses.replace(SOFTMAX, name="softmax_one_hot", make=with_logits(one_hot)),
     _like(SOFTMAX_SOFT, "smooth", **_SMOOTH),
     _like(SOFTMAX_SOFT, "weighed", **_WEIGHED),
-    _like(SOFTMAX_SOFT, "all", **_ALL),
+    SOFTMAX_SOFT_ALL,
 ]
+# Options alone, where they make kernels of their own: gradient and Hessian in float32. Losses as
+# they come, and with all their options together, in float64 too.
+_ALONE = {
+    *("huber_2", "smooth_l1_2", "smooth_l1_0", "quantile_1", "fair_2", "focal_0"),
+    *("binary_logits_pos_weight", "binary_logits_smooth"),
+    *("softmax_smooth", "softmax_weighed", "softmax_ignoring"),
+    *("softmax_soft_smooth", "softmax_soft_weighed"),
+}
+IN_FLOAT64 = [case for case in CASES if case.name not in _ALONE]
 ELEMENTWISE = [case for case in CASES if not case.rowwise]
 ROWWISE = [case for case in CASES if case.rowwise]
 # One of each class of losses, with default options.
 PLAIN = [SQUARED, ABSOLUTE, BINARY, LOGITS, CATEGORICAL, CATEGORICAL_SOFT, SOFTMAX, SOFTMAX_SOFT]
+# For what does not depend on the formula: one for each loop and kind of labels, and those with
+# options that count or weigh samples. Each combination of a formula, dtypes, outputs and weights is
+# a kernel to compile, for a second or two.
+MECHANICS = [SQUARED, LOGITS, CATEGORICAL, SOFTMAX, SOFTMAX_SOFT, SOFTMAX_ALL, SOFTMAX_SOFT_ALL]
+# For how samples are weighed: also losses of whole rows, with all kinds of labels.
+WEIGHED = [*MECHANICS, MULTI_MARGIN_ALL, KL, GAUSSIAN]

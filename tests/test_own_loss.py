@@ -122,7 +122,9 @@ def test_switches_helpers_globals_and_hessian():
         Cauchy(scale=2.0),
     ):
         loss.check_gradient()
-        loss.check_gradient(np.float32([0.0, 1.0]), np.float32([0.5, -4.0]))
+    GemanMcClure(scale=0.3, doubled=True).check_gradient(
+        np.float32([0.0, 1.0]), np.float32([0.5, -4.0])
+    )
 
 
 def test_class_in_a_function_may_use_its_variables():
@@ -254,9 +256,7 @@ def test_nan_gradient_is_wrong():
     "loss",
     [
         fl.mse,
-        fl.mae,
         fl.binary_cross_entropy,
-        fl.binary_cross_entropy_with_logits,
         fl.BinaryCrossEntropyWithLogits(pos_weight=3.0, label_smoothing=0.2),
         fl.cross_entropy,
         fl.CrossEntropy(class_weight=(1, 2, 0, 4), label_smoothing=0.2, ignore_index=1),
