@@ -353,8 +353,18 @@ def binary_cross_entropy_with_logits(lib: Arithmetic, loss: Any, y_true: Any, y_
     return _elementwise(value, b - a, hess, a + b)
 
 
+def dense(pair: tuple[Any, Any], y_pred: Any) -> Any:
+    """Soft labels of the shape of `y_pred`, from class ids and their probabilities."""
+    ids, probabilities = pair
+    labels = np.zeros(np.shape(y_pred))
+    np.add.at(labels, (np.arange(len(ids))[:, None], ids), np.asarray(probabilities, np.float64))
+    return labels
+
+
 def _targets(lib: Arithmetic, y_true: Any, y_pred: Any) -> Any:
     """Labels of the shape of `y_pred`; rows of class ids that are no class are all 0."""
+    if isinstance(y_true, tuple):
+        return lib.numbers(dense(y_true, y_pred))
     y_true = np.asarray(y_true)
     if y_true.shape == np.shape(y_pred):
         return lib.numbers(y_true)
@@ -362,7 +372,7 @@ def _targets(lib: Arithmetic, y_true: Any, y_pred: Any) -> Any:
 
 
 def _is_class_ids(y_true: Any, y_pred: Any) -> bool:
-    return np.ndim(y_true) < np.ndim(y_pred)
+    return not isinstance(y_true, tuple) and np.ndim(y_true) < np.ndim(y_pred)
 
 
 def categorical_cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
@@ -375,35 +385,109 @@ def categorical_cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: A
     return Terms(value, grad, t * inverse * inverse, abs(grad), ones, ones == 1, 0 * ones)
 
 
-def cross_entropy(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
-    x = lib.numbers(y_pred)
-    t = _targets(lib, y_true, y_pred)
+def _link(lib: Arithmetic, loss: Any, nll: Any) -> tuple[Any, Any, Any]:
+    """A loss of one class id and its derivatives by the cross-entropy."""
+    p = lib.exp(-nll)
+    q = 1 - p if lib is EXACT else -np.expm1(-nll)
+    if isinstance(loss, fl.Focal):
+        g = lib.numbers(loss.gamma)
+        easy = lib.exp(g * lib.log(q))
+        ratio = p * nll / q
+        bend = g * easy * (p / q) * (2 - nll + (g - 1) * ratio)
+        return easy * nll, easy * (1 + g * ratio), bend
+    if isinstance(loss, fl.GeneralizedCrossEntropy):
+        power = lib.exp(-loss.q * nll)
+        short = 1 - power if lib is EXACT else -np.expm1(-loss.q * nll)
+        return short / loss.q, power, -loss.q * power
+    return nll + loss.epsilon * q, 1 + loss.epsilon * p, -loss.epsilon * p
+
+
+def _at(numbers: Any, places: Any) -> Any:
+    """One number of each row."""
+    return np.take_along_axis(numbers, places[..., None], axis=-1)
+
+
+def cross_entropy(
+    lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any, class_mask: Any = None
+) -> Terms:
+    """All losses of a softmax: one option after the other, with targets of all classes."""
+    x, t = lib.numbers(y_pred), _targets(lib, y_true, y_pred)
+    numbers, c = np.asarray(y_pred).astype(np.float64), np.shape(y_pred)[-1]
     class_ids = _is_class_ids(y_true, y_pred)
-    e = lib.numbers(loss.label_smoothing)
-    c = x.shape[-1]
-    w = lib.numbers(np.ones(c) if loss.class_weight is None else np.array(loss.class_weight))
-    mass = w * ((1 - e) * t + e / c)
+    here = np.ones(np.shape(y_pred), bool)
+    for mask in (loss.class_mask, class_mask):
+        here &= True if mask is None else np.asarray(mask)
+    slope, bend = 1, 0
+    if loss.softcap is not None:
+        tanh = lib.tanh(x / loss.softcap)
+        x, slope = loss.softcap * tanh, 1 - tanh**2
+        bend = -2 * tanh * slope / loss.softcap
+    x = np.where(here, x / lib.numbers(loss.temperature), -lib.numbers(math.inf))
+
+    e, z = (lib.numbers(getattr(loss, name, 0.0)) for name in ("label_smoothing", "z_loss"))
+    w = np.ones(c) if loss.class_weight is None else np.array(loss.class_weight)
+    weight = np.where(here, w * t, 0).sum(axis=-1)
+    if getattr(loss, "alpha", None) is not None:
+        w = w * np.broadcast_to(loss.alpha, c)
+    share = e / here.sum(axis=-1, keepdims=True)
+    mass = np.where(here, lib.numbers(w) * ((1 - e) * t + share), 0)
     total = mass.sum(axis=-1, keepdims=True)
     p, not_p = lib.softmax(x)
+    away = lib.log_sum_exp_less(x)
+    value = np.where(mass == 0, 0, mass * np.where(mass == 0, 0, away)).sum(axis=-1)
     # total * p - mass, where the mass of the class itself meets p and cancels.
     grad = (total - mass) * p - mass * not_p
-    one_hot = class_ids and loss.label_smoothing == 0
-    weighted = loss.class_weight is not None
-    kept = np.ones(x.shape[:-1], bool)
+    hess = hess_size = total * p * not_p
+    # A gradient at a class id is p - 1, which has its own digits; soft labels subtract.
+    grad_size = abs(grad) if class_ids and e == 0 else total * p + mass
+    if loss.link is not None:
+        y = np.asarray(y_true)
+        linked, first, second = _link(lib, loss, _at(away, y))
+        turned = np.where(t != 0, -not_p, p)
+        value = (_at(mass, y) * linked)[..., 0]
+        grad = _at(mass, y) * first * turned
+        hess = _at(mass, y) * (second * turned**2 + first * p * not_p)
+        hess_size = _at(mass, y) * (abs(second) * turned**2 + first * p * not_p)
+        grad_size = abs(grad)
+    loss_size = abs(value)
+    named = {"exact": 1, "xgboost": 2, "lightgbm": c / max(c - 1, 1)}
+    scale = lib.numbers(named[getattr(loss, "hessian", "exact")])
+    hess, hess_size = scale * hess, scale * hess_size
+    if z:
+        top = np.argmax(np.where(here, numbers, -math.inf), axis=-1)
+        lse, lse_size = _at(away, top) + _at(x, top), abs(_at(away, top)) + abs(_at(x, top))
+        value = value + (z * total * lse**2)[..., 0]
+        loss_size = loss_size + (z * total * lse_size**2)[..., 0]
+        grad = grad + 2 * z * total * lse * p
+        grad_size = total * p + mass + 2 * z * total * lse_size * p
+        hess = hess + 2 * z * total * (scale * lse * p * not_p + p**2)
+        hess_size = hess_size + 2 * z * total * (scale * lse_size * p * not_p + p**2)
+    inverse = 1 / lib.numbers(loss.temperature)
+    hess = np.where(here, (hess * inverse * slope**2 + grad * bend) * inverse, 0)
+    hess_size = (2 * abs(hess_size) * inverse * slope**2 + grad_size * abs(bend)) * inverse
+
+    kept = np.ones(value.shape, bool)
     if class_ids and loss.ignore_index is not None:
         kept = np.asarray(y_true) != loss.ignore_index
-    numbers = np.asarray(y_pred).astype(np.float64)
+    gap = np.zeros(value.shape)
+    if numbers.size:
+        gap = numbers.max(axis=-1) - numbers.min(axis=-1)
+    if loss.link is not None:
+        gap = 8 + gap
+    if loss.softcap is not None:  # whose tanh is rounded at its own size
+        gap = np.full(value.shape, 8 + 4 * loss.softcap)
     return Terms(
-        loss=(mass * lib.log_sum_exp_less(x)).sum(axis=-1),
-        grad=grad,
-        hess=total * p * not_p,
-        # A gradient at a class id is p - 1, which has its own digits; soft labels subtract.
-        grad_size=abs(grad) if one_hot else total * p + mass,
-        weight=(w * t).sum(axis=-1) if weighted else np.ones(x.shape[:-1]),
+        loss=value,
+        grad=grad * slope * inverse,
+        hess=hess,
+        grad_size=grad_size * abs(slope) * inverse,
+        weight=np.ones(value.shape) if loss.class_weight is None else weight,
         kept=kept,
-        gap=numbers.max(axis=-1, initial=-np.inf) - numbers.min(axis=-1, initial=np.inf)
-        if numbers.size
-        else np.zeros(x.shape[:-1]),
+        gap=(gap + 8 * (loss.link is not None))
+        / loss.temperature
+        * (1 + getattr(loss, "gamma", 0)),
+        loss_size=loss_size,
+        hess_size=hess_size,
     )
 
 
@@ -1034,6 +1118,16 @@ _ALONE = {
     *("softmax_soft_smooth", "softmax_soft_weighed"),
 }
 IN_FLOAT64 = [case for case in CASES if case.name not in _ALONE]
+# Functions of a cross-entropy, with some of its options; their reference is that of it.
+LINKED = [
+    fl.focal,
+    fl.Focal(gamma=0.5, alpha=0.25),
+    fl.Focal(gamma=3, alpha=(1.0, 0.5, 2.0, 4.0, 0.25), temperature=2.0, ignore_index=3),
+    fl.generalized_cross_entropy,
+    fl.GeneralizedCrossEntropy(q=1, class_weight=(1.0, 0.5, 2.0, 4.0, 0.25)),
+    fl.poly_cross_entropy,
+    fl.PolyCrossEntropy(epsilon=-0.5, softcap=5.0),
+]
 ELEMENTWISE = [case for case in CASES if not case.rowwise]
 ROWWISE = [case for case in CASES if case.rowwise]
 # One of each class of losses, with default options.

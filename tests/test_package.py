@@ -10,8 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from registry import CASES, LINKED
 
 import fastloss as fl
+from fastloss.catalogue import entries
 
 SOURCE = Path(fl.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -192,3 +194,11 @@ def test_ready_made_instances_have_default_options():
     for instance in instances:
         default = type(instance)()
         assert instance in (default, type(instance)(reduction="sum")), instance
+
+
+def test_every_loss_is_held_against_a_formula():
+    """What the catalogue lists is what the registry of tests has references for."""
+    covered = {type(case.loss).__name__ for case in CASES} | {
+        type(loss).__name__ for loss in LINKED
+    }
+    assert {entry.name for entry in entries()} == covered

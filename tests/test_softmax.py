@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import pickle
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,123 +15,18 @@ from registry import (
     BFLOAT16,
     DOUBLE,
     EXACT,
+    LINKED,
     Case,
-    Terms,
     assert_near,
     assert_same,
+    cross_entropy,
+    dense,
     expect,
 )
 
 import fastloss as fl
 
 INF = np.inf
-
-
-def dense(y_true: Any, logits: Any) -> Any:
-    """Labels of the shape of the logits, from any kind of labels."""
-    n, c = np.shape(logits)
-    if isinstance(y_true, tuple):
-        t = np.zeros((n, c))
-        np.add.at(t, (np.arange(n)[:, None], y_true[0]), np.asarray(y_true[1], np.float64))
-        return t
-    y_true = np.asarray(y_true)
-    return y_true if y_true.ndim == 2 else (y_true[:, None] == np.arange(c)).astype(float)
-
-
-def link_of(lib: Any, loss: Any, nll: Any) -> tuple[Any, Any, Any]:
-    """A loss of one class id and its derivatives by the cross-entropy."""
-    p = lib.exp(-nll)
-    q = 1 - p if lib is EXACT else -np.expm1(-nll)
-    if isinstance(loss, fl.Focal):
-        g = lib.numbers(loss.gamma)
-        easy = lib.exp(g * lib.log(q))
-        ratio = p * nll / q
-        bend = g * easy * (p / q) * (2 - nll + (g - 1) * ratio)
-        return easy * nll, easy * (1 + g * ratio), bend
-    if isinstance(loss, fl.GeneralizedCrossEntropy):
-        power = lib.exp(-loss.q * nll)
-        short = 1 - power if lib is EXACT else -np.expm1(-loss.q * nll)
-        return short / loss.q, power, -loss.q * power
-    return nll + loss.epsilon * q, 1 + loss.epsilon * p, -loss.epsilon * p
-
-
-def softmax_terms(mask: Any = None) -> Any:
-    """The reference: the formulas of `CrossEntropy`, one option after the other."""
-
-    def terms(lib: Any, loss: Any, y_true: Any, y_pred: Any) -> Terms:
-        x, t = lib.numbers(y_pred), lib.numbers(dense(y_true, y_pred))
-        n, c = np.shape(y_pred)
-        here = np.ones((n, c), bool)
-        if loss.class_mask is not None:
-            here &= np.array(loss.class_mask)
-        if mask is not None:
-            here &= mask
-        slope, bend = 1, 0
-        if loss.softcap is not None:
-            tanh = lib.tanh(x / loss.softcap)
-            x = loss.softcap * tanh
-            slope = 1 - tanh**2
-            bend = -2 * tanh * slope / loss.softcap
-        x = np.where(here, x / lib.numbers(loss.temperature), -lib.numbers(INF))
-        e = lib.numbers(getattr(loss, "label_smoothing", 0.0))
-        w = lib.numbers(np.ones(c) if loss.class_weight is None else np.array(loss.class_weight))
-        if getattr(loss, "alpha", None) is not None:
-            w = w * lib.numbers(np.broadcast_to(loss.alpha, c))
-        mass = np.where(here, w * ((1 - e) * t + e / here.sum(axis=1, keepdims=True)), 0)
-        total = mass.sum(axis=1, keepdims=True)
-        p, not_p = lib.softmax(x)
-        away = lib.log_sum_exp_less(x)
-        nll = np.where(mass == 0, 0, mass * np.where(mass == 0, 0, away)).sum(axis=1)
-        grad = (total - mass) * p - mass * not_p
-        hess = total * p * not_p
-        size = abs(grad) if loss.link is not None else total * p + mass
-        hess_size = hess
-        if loss.link is not None:
-            y = np.asarray(y_true)[:, None]
-            w_y = np.take_along_axis(mass, y, 1)
-            value, first, second = link_of(lib, loss, np.take_along_axis(away, y, 1))
-            turned = np.where(t != 0, -not_p, p)
-            nll = (w_y * value)[:, 0]
-            grad = w_y * first * turned
-            hess = w_y * (second * turned**2 + first * p * not_p)
-            size, hess_size = abs(grad), w_y * (abs(second) * turned**2 + first * p * not_p)
-        nll_size = abs(nll)
-        scale = {"exact": 1, "xgboost": 2, "lightgbm": c / max(c - 1, 1)}
-        hess = hess * lib.numbers(scale[getattr(loss, "hessian", "exact")])
-        z = lib.numbers(getattr(loss, "z_loss", 0.0))
-        if z:
-            top = np.argmax(np.where(here, np.asarray(y_pred, np.float64), -INF), axis=1)[:, None]
-            lse = np.take_along_axis(away, top, 1) + np.take_along_axis(x, top, 1)
-            extra = 2 * z * total * lse
-            nll = nll + (z * total * lse**2)[:, 0]
-            size_of_lse = abs(np.take_along_axis(away, top, 1)) + abs(np.take_along_axis(x, top, 1))
-            nll_size = nll_size + (z * total * size_of_lse**2)[:, 0]
-            grad = grad + extra * p
-            hess_size = hess_size + 2 * z * total * (size_of_lse * p * not_p + p**2)
-            h_scale = lib.numbers(scale[getattr(loss, "hessian", "exact")])
-            hess = hess + h_scale * extra * p * not_p + 2 * z * total * p**2
-            size = size + 2 * z * total * size_of_lse * p
-        inverse = 1 / lib.numbers(loss.temperature)
-        hess = (hess * inverse * slope**2 + grad * bend) * inverse
-        hess_size = (abs(hess_size) * 2 * inverse * slope**2 + size * abs(bend)) * inverse
-        hess = np.where(here, hess, 0)
-        kept = np.ones(n, bool)
-        if loss.ignore_index is not None and not isinstance(y_true, tuple):
-            kept = np.asarray(y_true) != loss.ignore_index
-        weight = np.ones(n)
-        if loss.class_weight is not None:
-            weight = np.where(here, np.array(loss.class_weight) * dense(y_true, y_pred), 0).sum(1)
-        numbers = np.asarray(y_pred, np.float64)
-        gap = numbers.max(axis=1) - numbers.min(axis=1)
-        if loss.softcap is not None:
-            gap = np.minimum(gap, 0) + 4 * loss.softcap  # tanh is rounded at this size
-        gap = (8 + gap) / loss.temperature * (1 + getattr(loss, "gamma", 0.0))
-        return Terms(
-            nll, grad * slope * inverse, hess, size * abs(slope) * inverse, weight, kept, gap,
-            nll_size, hess_size,
-        )  # fmt: skip
-
-    return terms
 
 
 def data(kind: str, n: int, c: int, dtype: Any = np.float32, seed: int = 0) -> tuple[Any, Any]:
@@ -165,7 +61,8 @@ def check(
     value_alone: bool = False,
 ) -> None:
     """Against the reference. Each verb is a kernel to compile, for two or three seconds here."""
-    case = Case("", loss, lambda *_: None, softmax_terms(mask))  # type: ignore[arg-type]
+    reference = partial(cross_entropy, class_mask=mask)
+    case = Case("", loss, lambda *_: None, reference)  # type: ignore[arg-type]
     small = logits.size < 100
     labels = dense(y_true, logits) if isinstance(y_true, tuple) else y_true
     true = expect(case, labels, logits, lib=EXACT if small else DOUBLE)
@@ -396,16 +293,6 @@ def test_hessians_of_boosting_libraries():
 
 # ---------------------------------------------------------------------------------------------
 # Links
-
-LINKED = [
-    fl.focal,
-    fl.Focal(gamma=0.5, alpha=0.25),
-    fl.Focal(gamma=3, alpha=(1.0, 0.5, 2.0, 4.0, 0.25), temperature=2.0, ignore_index=3),
-    fl.generalized_cross_entropy,
-    fl.GeneralizedCrossEntropy(q=1, class_weight=(1.0, 0.5, 2.0, 4.0, 0.25)),
-    fl.poly_cross_entropy,
-    fl.PolyCrossEntropy(epsilon=-0.5, softcap=5.0),
-]
 
 
 @pytest.mark.parametrize("loss", LINKED, ids=repr)
