@@ -144,7 +144,7 @@ def test_wrong_ones():
         fl.cross_entropy.jit("float32")
     with pytest.raises(ValueError, match="q has 2 numbers, one for each column"):
         fl.Quantile(q=[0.1, 0.9]).jit()
-    with pytest.raises(ValueError, match="class_weight has 5 numbers, but logits have 4 classes"):
+    with pytest.raises(ValueError, match="class_weight has 5 numbers, but there are 4 classes"):
         fl.CrossEntropy(class_weight=WEIGHTS).jit(4)
     with pytest.raises(ValueError, match="zero classes"):
         fl.cross_entropy.jit(0)

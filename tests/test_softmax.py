@@ -498,7 +498,7 @@ def test_masks_of_the_wrong_kind():
         fl.mse([1.0], [2.0], class_mask=[True])
     with pytest.raises(ValueError, match="CategoricalCrossEntropy is none"):
         fl.categorical_cross_entropy([0], [[0.5, 0.5]], class_mask=[[True, True]])
-    with pytest.raises(ValueError, match="class_mask has 4 numbers, but logits have 5 classes"):
+    with pytest.raises(ValueError, match="class_mask has 4 numbers, but there are 5 classes"):
         fl.CrossEntropy(class_mask=[True] * 4)(IDS, LOGITS_5)
 
 

@@ -167,8 +167,8 @@ class ClassLoss(RowwiseLoss):
         for name, given in self._by_class().items():
             if len(given) != width:
                 raise ValueError(
-                    f"{name} has {len(given)} numbers, but {self.names[1]} has {width} classes on "
-                    "the last axis: give one for each class"
+                    f"{name} has {len(given)} numbers, but there are {width} classes on the last "
+                    f"axis of {self.names[1]}: give one for each class"
                 )
 
     def _limits(self, form: Form) -> Limits:
