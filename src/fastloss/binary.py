@@ -182,7 +182,7 @@ class BinaryFocal(_BinaryLogitLoss):
 
     gamma: Numbers = 2.0
     alpha: Numbers | None = None
-    derived = ("positive", "negative")
+    derived = ("positive", "negative", "squares")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -200,6 +200,11 @@ class BinaryFocal(_BinaryLogitLoss):
     def negative(self) -> float:
         return 1.0 if self.alpha is None else 1.0 - self.alpha
 
+    @property
+    def squares(self) -> bool:
+        """Whether powers of gamma are squares, which takes a third less time than exponentials."""
+        return self.gamma == 2
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         size = abs(y_pred)
         e = exp_of_gap(-size)
@@ -213,8 +218,12 @@ class BinaryFocal(_BinaryLogitLoss):
         b = log_sum + (size if y_pred > 0 else 0)
         weight_a, weight_b = self.positive * y_true, self.negative * (1 - y_true)
         # q and p to the power of gamma.
-        from_a = weight_a * exp(-self.gamma * b) if self.gamma != 0 else weight_a
-        from_b = weight_b * exp(-self.gamma * a) if self.gamma != 0 else weight_b
+        if self.squares:
+            from_a, from_b = weight_a * (q * q), weight_b * (p * p)
+        elif self.gamma != 0:
+            from_a, from_b = weight_a * exp(-self.gamma * b), weight_b * exp(-self.gamma * a)
+        else:
+            from_a, from_b = weight_a, weight_b
         loss = _share(from_a, a) + _share(from_b, b)
         loss = loss if y_pred == y_pred else y_pred  # NaN, even if the label weighs nothing
         turn_a = self.gamma * _share(p, a)
