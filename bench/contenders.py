@@ -376,16 +376,16 @@ class Torch(Contender):
     }
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
-        import torch
         from torch.nn import functional
 
         if loss not in self.functions:
             return None
-        torch.set_num_threads(fl.get_num_threads())
+        # On one thread where two only wait for each other: 0.5 ms instead of 30 us for 32 x 10.
+        threads = partial(_torch_threads, fl.get_num_threads() if data.y_pred.size > _SMALL else 1)
         function = self.prepared(getattr(functional, self.functions[loss]))
         y_true, y_pred = _tensor(data.y_true), _tensor(data.y_pred)
         if task == LOSS:
-            return Job(lambda: function(y_pred, y_true).item())
+            return Job(lambda: function(y_pred, y_true).item(), threads)
         y_pred.requires_grad_()
 
         def loss_gradient() -> Any:
@@ -395,10 +395,22 @@ class Torch(Contender):
             grad, y_pred.grad = y_pred.grad, None
             return value.item(), grad
 
-        return Job(loss_gradient, to_numpy=partial(_with_array, data.y_pred.dtype))
+        return Job(loss_gradient, threads, to_numpy=partial(_with_array, data.y_pred.dtype))
 
     def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
+
+
+@contextmanager
+def _torch_threads(n: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tensor(array: Array) -> Any:
