@@ -512,6 +512,7 @@ def test_pairs_of_the_wrong_kind():
     for pair, error, message in (
         ((ids, half[:, :1]), ValueError, "pair of class ids of shape"),
         ((ids[:5], half[:5]), ValueError, r"both must have the shape \(6, k\)"),
+        ((ids[:, :0], half[:, :0]), ValueError, "of no class at all"),
         ((half, half), TypeError, r"labels\[0\] has dtype float32"),
         ((ids, ids), TypeError, r"labels\[1\] has dtype int64"),
         ((ids, high), ValueError, r"labels\[1\]\[3, 1\] is 1.5"),

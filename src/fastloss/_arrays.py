@@ -193,8 +193,8 @@ def check_classes(
         )
 
 
-def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> tuple[Format, int]:
-    """Whether a row has k class ids and as many probabilities; their format, and k."""
+def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> None:
+    """Whether each row has k class ids and as many probabilities."""
     true, given = format_of(ids, "labels[0]"), format_of(probabilities, "labels[1]")
     if ids.shape != probabilities.shape or ids.shape[:-1] != y_pred.shape[:-1]:
         raise ValueError(
@@ -202,6 +202,8 @@ def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> tupl
             f"{probabilities.shape}: for logits of shape {y_pred.shape} both must have the shape "
             f"{(*y_pred.shape[:-1], 'k')}, with k classes for each row".replace("'", "")
         )
+    if ids.shape[-1] == 0:
+        raise ValueError("labels are a pair of class ids and probabilities, but of no class at all")
     if true.kind == "float":
         raise TypeError(
             f"labels[0] has dtype {true.name}, but class ids are integers: labels are the pair "
@@ -212,7 +214,6 @@ def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> tupl
             f"labels[1] has dtype {given.name}, but holds the probabilities of the class ids in "
             "labels[0]: write probabilities.astype(np.float64)"
         )
-    return true, ids.shape[-1]
 
 
 def check_weight_shape(weight: Array, expected: tuple[int, ...], what: str) -> None:

@@ -88,17 +88,13 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
 
     def _told(self, width: int) -> dict[str, Any]:
         """What kernels are told at each call, by name; which names follows from the options."""
-        told: dict[str, Any] = {
-            "ignore_index": self.ignore_index or 0,
-            "class_weight": self._class_weight,
-        }
+        factors = self._factors(width)
+        # Surveys find the weights of a mean in the second place, whatever it is called.
+        in_mean = "class_weight" if factors is None else "weight_in_mean"
+        told: dict[str, Any] = {"ignore_index": self.ignore_index or 0, in_mean: self._class_weight}
         if self._class_mask is not None:
             told["class_mask"] = self._class_mask
-        factors = self._factors(width)
         if factors is not None:
-            # Surveys find the weights of a mean in the second place, whatever it is called.
-            told["weight_in_mean"] = told.pop("class_weight")
-            told = dict(sorted(told.items(), key=lambda item: _PLACES.get(item[0], 9)))
             told["class_weight"] = factors
         if self.temperature != 1:
             told["inverse_temperature"] = 1.0 / self.temperature
@@ -167,9 +163,9 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
         if probabilities is None:
             batch = super()._batch(y_true, y_pred, weight, extras)
         else:
-            true, k = check_sparse_labels(y_true, probabilities, y_pred)
-            labels = y_true[..., 0] if k else np.empty(y_pred.shape[:-1], true.dtype)
-            batch = super()._batch(labels, y_pred, weight, extras)._replace(true_width=k)
+            check_sparse_labels(y_true, probabilities, y_pred)
+            batch = super()._batch(y_true[..., 0], y_pred, weight, extras)
+            batch = batch._replace(true_width=y_true.shape[-1])
         formats: list[Format | None] = [None, None, None]
         if probabilities is not None:
             formats[0] = format_of(probabilities, "labels[1]")
@@ -200,6 +196,3 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
         if self._class_mask is not None:
             ids = rng.choice(np.flatnonzero(self._class_mask), ids.size)
         return ids, logits
-
-
-_PLACES = {"ignore_index": 0, "weight_in_mean": 1, "class_mask": 2}
