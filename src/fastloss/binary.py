@@ -203,7 +203,7 @@ class BinaryFocal(_BinaryLogitLoss):
     @property
     def squares(self) -> bool:
         """Whether powers of gamma are squares, which takes a third less time than exponentials."""
-        return self.gamma == 2
+        return bool(self.gamma == 2)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         size = abs(y_pred)
