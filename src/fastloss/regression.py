@@ -15,7 +15,7 @@ from .kernels.bits import disjoint
 from .kernels.flags import fastmath
 from .kernels.form import Extras, Form
 from .kernels.rows import dot, largest_magnitude
-from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p
+from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p, log1p_of_share
 from .kernels.survey import Limits
 from .kernels.tiles import fill
 from .rowwise import RowLoss
@@ -171,15 +171,18 @@ class LogCosh(ElementwiseLoss):
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         size = abs(r)
-        power, rest = exp_of_minus(2 * size)
+        power, rest = exp_of_minus(size)
         e = power + rest
-        slope = ((1 - power) - rest) / (1 + e)  # tanh(|r|), and 1 - e keeps its digits
-        # Small numbers from 1 - tanh^2, and others, where that cancels, as |r| + log((1 + e) / 2).
+        missing = (1 - power) - rest  # 1 - e, which keeps its digits
+        # cosh(r) - 1 = (1 - e)^2 / (2 e) for small r; for others cosh(r) = exp(|r|) (1 + e^2) / 2.
+        # Both shares are at most 1.
         small = size < 1
-        log_term = log1p(-slope * slope if small else e)
-        loss = -log_term / 2 if small else size - _LN2 + log_term
-        sech = 2 / (1 + e)
-        return loss, slope if r > 0 else -slope, e * sech * sech
+        log_term = log1p_of_share(missing * missing / (2 * e) if small else e * e)
+        loss = log_term if small else size - _LN2 + log_term
+        inverse = 1 / (1 + e * e)
+        slope = missing * (1 + e) * inverse  # tanh(|r|)
+        sech = 2 * e * inverse
+        return loss, slope if r > 0 else -slope, sech * sech
 
 
 @dataclass(frozen=True)
