@@ -151,7 +151,7 @@ class Terms(NamedTuple):
     hess_size: Any = None
 
 
-def _elementwise(
+def _of_rows(
     loss: Any,
     grad: Any,
     hess: Any,
@@ -160,11 +160,15 @@ def _elementwise(
     loss_size: Any = None,
     hess_size: Any = None,
 ) -> Terms:
-    ones = np.ones(np.shape(grad))
+    ones = np.ones(np.shape(loss))
     grad_size = abs(grad) if grad_size is None else grad_size
     gap = np.asarray(gap).astype(np.float64) * ones
-    hess = hess + 0 * grad
     return Terms(loss, grad, hess, grad_size, ones, ones == 1, gap, loss_size, hess_size)
+
+
+def _elementwise(loss: Any, grad: Any, hess: Any, *sizes: Any, **named_sizes: Any) -> Terms:
+    """Of independent elements, whose Hessian may be one number for all."""
+    return _of_rows(loss, grad, hess + 0 * grad, *sizes, **named_sizes)
 
 
 def squared_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
@@ -172,14 +176,13 @@ def squared_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms
     return _elementwise(r * r, 2 * r, 2)
 
 
-def absolute_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
-    r = lib.numbers(y_pred) - lib.numbers(y_true)
-    sign = np.where(r > 0, 1, np.where(r < 0, -1, 0)) + 0 * r
-    return _elementwise(abs(r), sign, 0)
-
-
 def _sign(r: Any) -> Any:
     return np.where(r > 0, 1, np.where(r < 0, -1, 0)) + 0 * r
+
+
+def absolute_error(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+    r = lib.numbers(y_pred) - lib.numbers(y_true)
+    return _elementwise(abs(r), _sign(r), 0)
 
 
 def huber(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
@@ -489,21 +492,6 @@ def cross_entropy(
         loss_size=loss_size,
         hess_size=hess_size,
     )
-
-
-def _of_rows(
-    loss: Any,
-    grad: Any,
-    hess: Any,
-    grad_size: Any = None,
-    gap: Any = 0,
-    loss_size: Any = None,
-    hess_size: Any = None,
-) -> Terms:
-    ones = np.ones(np.shape(loss))
-    grad_size = abs(grad) if grad_size is None else grad_size
-    gap = np.asarray(gap).astype(np.float64) * ones
-    return Terms(loss, grad, hess, grad_size, ones, ones == 1, gap, loss_size, hess_size)
 
 
 def _spread(x: Any) -> Any:

@@ -781,3 +781,11 @@ def test_losses_of_elements_in_place(size, dtype):
     np.testing.assert_array_equal(buffer[1::2], y_pred)
     assert loss(y_true, y_pred, out=y_pred) is y_pred
     np.testing.assert_array_equal(y_pred, expected)
+
+
+def test_huber_with_a_large_limit_is_half_the_squared_error():
+    y_true, y_pred = SQUARED.data(np.float64)
+    value, grad = fl.Huber(delta=1e6).value_and_grad(y_true, y_pred)
+    half, half_grad = fl.mse.value_and_grad(y_true, y_pred)
+    assert value == pytest.approx(half / 2, rel=1e-14)
+    np.testing.assert_allclose(grad, half_grad / 2, rtol=1e-14)
