@@ -7,7 +7,7 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench readme clean
+.PHONY: help demo test lint bench readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
 	@echo '             cutoff, threads, memory or cold'
+	@echo 'make trust   run the experiments of docs/trust/ and write its pages; NAME=NAME runs one'
 	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md'
 	@echo 'make clean   remove the virtual environment and all caches of tools'
 
@@ -45,12 +46,17 @@ bench: $(VENV)/.bench
 readme: $(VENV)/.bench $(VENV)/.demo
 	$(BIN)/python -m bench.readme $(if $(STORE),--store)
 
+# Of PyTorch, a build for CPUs will do: install it into .venv first, and nothing larger is fetched.
+# Pages of stored results once more: make trust ARGS=--render
+trust: $(VENV)/.trust
+	$(BIN)/python -m trust $(NAME) $(ARGS)
+
 clean:
 	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests bench -name __pycache__ -type d -exec rm -rf {} +
+	find src tests bench trust -name __pycache__ -type d -exec rm -rf {} +
 
 # $(VENV)/.NAME stands for "the extra NAME is installed, as pyproject.toml now describes it".
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.made pyproject.toml
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.trust: $(VENV)/.%: $(VENV)/.made pyproject.toml
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@

@@ -1,0 +1,16 @@
+"""The pages of docs/trust/ are what the stored results make, and every experiment has one."""
+
+import pytest
+
+from trust import experiments, report
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_pages_are_made_of_the_stored_results(name):
+    experiment = experiments.load(name)
+    made = report.page(name, experiment, report.stored(name))
+    assert report.path(name, "md").read_text(encoding="utf-8") == made, (
+        f"make trust NAME={name} ARGS=--render"
+    )
+    if hasattr(experiment, "draw"):
+        assert report.path(name, "png").stat().st_size > 10_000

@@ -1,0 +1,15 @@
+"""The list of experiments, in the order in which they run."""
+
+import importlib
+from typing import Any
+
+NAMES: tuple[str, ...] = ()
+
+
+def names() -> tuple[str, ...]:
+    return NAMES
+
+
+def load(name: str) -> Any:
+    """Its module, which is imported only when it is wanted: some need rivals."""
+    return importlib.import_module(f"{__package__}.{name}")
