@@ -40,6 +40,7 @@ NUMBA_FILES = {
     "kernels/jit.py",
     "kernels/compilers.py",
     "kernels/intrinsics.py",
+    "kernels/spans.py",
     "kernels/blocks.py",
 }
 

@@ -91,7 +91,7 @@ def tile_function(scalar: Function, form: Form, of_element: Function = _itself) 
     def to_spare(part: Any, spare: Any) -> Any:
         for i in range(TILE):
             spare[i] = part[i if i < part.size else 0]
-        return spare
+        return window(spare, 0, TILE)
 
     def compute(
         self: Any,

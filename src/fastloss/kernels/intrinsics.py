@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from .bits import INTERLEAVED, LINE_BYTES, SQUARE_BYTES
+from .spans import Span, clipped, memory, span_of
 
 _WIDTH_TWIN: dict[Any, Any] = {
     types.float32: types.int32,
@@ -129,28 +130,20 @@ def wide_vectors(typingctx: Any) -> Any:
     return types.none(), codegen
 
 
-def _view(context: Any, builder: Any, array: Any, whole: Any, start: Any, size: Any) -> Any:
-    part = make_array(array)(context, builder)
-    populate_array(
-        part,
-        data=builder.gep(whole.data, [start]),
-        shape=[size],
-        strides=[whole.itemsize],
-        itemsize=whole.itemsize,
-        meminfo=None,
-    )
-    return part._getvalue()
-
-
 @intrinsic
 def window(typingctx: Any, array: Any, start: Any, size: Any) -> Any:
     # A slice counts a reference to the array's memory and drops it again, atomically, and compares
     # its ends with the array's: a short row pays more for that than for its exponentials.
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        whole = make_array(array)(context, builder, args[0])
-        return _view(context, builder, array, whole, args[1], args[2])
+    span = Span(array.dtype)
 
-    return array(array, types.int64, types.int64), codegen
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        whole, start, size = args
+        data, n = memory(context, builder, array, whole)
+        if config.BOUNDSCHECK:
+            size = clipped(builder, size, start, n)
+        return span_of(context, builder, span, builder.gep(data, [start]), size)
+
+    return span(array, types.int64, types.int64), codegen
 
 
 def _item_bytes(context: Any, array: Any) -> int:
@@ -183,16 +176,15 @@ def scratch(typingctx: Any, number: Any, size: Any) -> Any:
 @intrinsic
 def part_of(typingctx: Any, array: Any, number: Any, size: Any) -> Any:
     # As a function it would be compiled for each type of array, at 30 ms each.
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        whole = make_array(array)(context, builder, args[0])
-        start = builder.mul(args[1], args[2])
-        left = builder.sub(whole.nitems, start)
-        left = builder.select(builder.icmp_signed("<", left, args[2]), left, args[2])
-        none = left.type(0)
-        left = builder.select(builder.icmp_signed("<", left, none), none, left)
-        return _view(context, builder, array, whole, start, left)
+    span = Span(array.dtype)
 
-    return array(array, types.int64, types.int64), codegen
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data, n = memory(context, builder, array, args[0])
+        start = builder.mul(args[1], args[2])
+        size = clipped(builder, args[2], start, n)
+        return span_of(context, builder, span, builder.gep(data, [start]), size)
+
+    return span(array, types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -223,7 +215,7 @@ def interleaved(typingctx: Any) -> Any:
 @intrinsic
 def prefetch(typingctx: Any, array: Any, start: Any, size: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = make_array(array)(context, builder, args[0]).data
+        data, _ = memory(context, builder, array, args[0])
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         function = builder.module.declare_intrinsic(
             "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, number, number, number])
@@ -242,9 +234,9 @@ def prefetch(typingctx: Any, array: Any, start: Any, size: Any) -> Any:
 @intrinsic
 def stream(typingctx: Any, source: Any, out: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = make_array(source)(context, builder, args[0]).data
-        target = make_array(out)(context, builder, args[1])
-        integer = target.nitems.type
+        data, _ = memory(context, builder, source, args[0])
+        target, n = memory(context, builder, out, args[1])
+        integer = n.type
         item = _item_bytes(context, out)
         lanes = LINE_BYTES // item
         line = ir.VectorType(context.get_data_type(out.dtype), lanes).as_pointer()
@@ -253,23 +245,23 @@ def stream(typingctx: Any, source: Any, out: Any) -> Any:
         def copy_singly(start: Any, stop: Any) -> None:
             with cgutils.for_range_slice(builder, start, stop, integer(1)) as (i, _):
                 number = builder.load(builder.gep(data, [i]))
-                builder.store(number, builder.gep(target.data, [i]))
+                builder.store(number, builder.gep(target, [i]))
 
         # Streaming stores exist for aligned vectors only: whole lines, with loose ends around.
-        address = builder.ptrtoint(target.data, integer)
+        address = builder.ptrtoint(target, integer)
         to_line = builder.and_(builder.neg(address), integer(LINE_BYTES - 1))
         head = builder.udiv(to_line, integer(item))
-        head = builder.select(builder.icmp_unsigned("<", head, target.nitems), head, target.nitems)
-        whole = builder.and_(builder.sub(target.nitems, head), integer(-lanes))
+        head = builder.select(builder.icmp_unsigned("<", head, n), head, n)
+        whole = builder.and_(builder.sub(n, head), integer(-lanes))
         tail = builder.add(head, whole)
         copy_singly(integer(0), head)
         with cgutils.for_range_slice(builder, head, tail, integer(lanes)) as (i, _):
             place = builder.bitcast(builder.gep(data, [i]), line)
             numbers = builder.load(place, align=item)
-            place = builder.bitcast(builder.gep(target.data, [i]), line)
+            place = builder.bitcast(builder.gep(target, [i]), line)
             store = builder.store(numbers, place, align=LINE_BYTES)
             store.set_metadata("nontemporal", flag)
-        copy_singly(tail, target.nitems)
+        copy_singly(tail, n)
         return context.get_dummy_value()
 
     return types.none(source, out), codegen
@@ -320,7 +312,7 @@ def transpose(
         row = ir.VectorType(context.get_data_type(source.dtype), side).as_pointer()
 
         def places(array: Any, whole: Any, start: Any, step: Any) -> Iterator[Any]:
-            data = make_array(array)(context, builder, whole).data
+            data, _ = memory(context, builder, array, whole)
             for i in range(side):
                 offset = builder.add(start, builder.mul(step, step.type(i)))
                 yield builder.bitcast(builder.gep(data, [offset]), row)

@@ -34,7 +34,7 @@ from numba.core.errors import NumbaError
 from numba.core.serialize import dumps
 from numba.extending import overload
 
-from . import bits, cache, intrinsics
+from . import bits, cache, intrinsics, spans
 from .bits import ByPrecision
 from .blocks import over_blocks
 from .compilers import InlinedCompiler, WeakNumbersCompiler
@@ -371,7 +371,8 @@ class _StoredCode(_Cache):  # type: ignore[misc]
         versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
         switches = (numba.config.BOUNDSCHECK, numba.config.OPT, numba.config.DEBUGINFO_DEFAULT)
         machine = (platform.machine(), codegen.magic_tuple())
-        key = repr((self._mark, str(sig), versions, switches, machine))
+        elements = [fingerprint(function) for function in spans.LOWERED]
+        key = repr((self._mark, elements, str(sig), versions, switches, machine))
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:40]}"
 
     def enable(self) -> None: ...

@@ -1,0 +1,130 @@
+"""What a window of an array is in compiled code: an address and a number of elements.
+
+Numba's own arrays are seven numbers, and each element asks whether its index counts from the end.
+Kernels hand dozens of windows from function to function; as addresses and lengths they compile in
+three quarters of the time. Indices are not negative and not checked, unless Numba is told to check
+bounds: then a window also ends where its array does, as a slice would.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from numba import types
+from numba.core import cgutils, config
+from numba.core.typing.templates import (
+    AbstractTemplate,
+    AttributeTemplate,
+    infer_getattr,
+    infer_global,
+    signature,
+)
+from numba.extending import (
+    lower_builtin,
+    lower_getattr,
+    make_attribute_wrapper,
+    models,
+    register_model,
+)
+from numba.np.arrayobj import make_array
+
+
+class Span(types.Type):  # type: ignore[misc]
+    """`size` elements of one dtype, one behind the other."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Span({dtype})")
+
+
+@register_model(Span)
+class _SpanModel(models.StructModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, span: Any) -> None:
+        members = [("data", types.CPointer(span.dtype)), ("size", types.intp)]
+        super().__init__(manager, span, members)
+
+
+make_attribute_wrapper(Span, "size", "size")
+
+
+@infer_getattr
+class _Attributes(AttributeTemplate):  # type: ignore[misc]
+    key = Span
+
+    def resolve_dtype(self, span: Any) -> Any:
+        return types.DType(span.dtype)
+
+
+@lower_getattr(Span, "dtype")
+def _dtype(context: Any, builder: Any, span: Any, value: Any) -> Any:
+    return context.get_dummy_value()
+
+
+@infer_global(operator.getitem)
+class _GetItem(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        span, index = args
+        if isinstance(span, Span) and isinstance(index, types.Integer):
+            return signature(span.dtype, span, types.intp)
+        return None
+
+
+@infer_global(operator.setitem)
+class _SetItem(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        span, index, _ = args
+        if isinstance(span, Span) and isinstance(index, types.Integer):
+            return signature(types.none, span, types.intp, span.dtype)
+        return None
+
+
+def _place(context: Any, builder: Any, span: Any, value: Any, index: Any) -> Any:
+    members = cgutils.create_struct_proxy(span)(context, builder, value)
+    if config.BOUNDSCHECK:
+        cgutils.do_boundscheck(context, builder, index, members.size, 0)
+    return builder.gep(members.data, [index], inbounds=True)
+
+
+@lower_builtin(operator.getitem, Span, types.intp)
+def _getitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    span = sig.args[0]
+    return context.unpack_value(builder, span.dtype, _place(context, builder, span, *args))
+
+
+@lower_builtin(operator.setitem, Span, types.intp, types.Any)
+def _setitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    span = sig.args[0]
+    place = _place(context, builder, span, *args[:2])
+    context.pack_value(builder, span.dtype, args[2], place)
+    return context.get_dummy_value()
+
+
+# What the code of a kernel depends on though none of its functions names it.
+LOWERED = (_getitem, _setitem)
+
+# -------------------------------------------------------------------------------------------------
+# For intrinsics, which take arrays and spans alike
+
+
+def memory(context: Any, builder: Any, array: Any, value: Any) -> tuple[Any, Any]:
+    """Where the first element of a contiguous array or a span is, and how many there are."""
+    if isinstance(array, Span):
+        members = cgutils.create_struct_proxy(array)(context, builder, value)
+        return members.data, members.size
+    whole = make_array(array)(context, builder, value)
+    return whole.data, whole.nitems
+
+
+def span_of(context: Any, builder: Any, span: Any, data: Any, size: Any) -> Any:
+    members = cgutils.create_struct_proxy(span)(context, builder)
+    members.data, members.size = data, size
+    return members._getvalue()
+
+
+def clipped(builder: Any, size: Any, start: Any, whole: Any) -> Any:
+    """As many of `size` elements from `start` on as a whole has: none, if it ends before."""
+    none = size.type(0)
+    left = builder.sub(whole, start)
+    left = builder.select(builder.icmp_signed("<", left, size), left, size)
+    return builder.select(builder.icmp_signed("<", left, none), none, left)
