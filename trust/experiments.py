@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-NAMES: tuple[str, ...] = ()
+NAMES = ("memory", "determinism")
 
 
 def names() -> tuple[str, ...]:

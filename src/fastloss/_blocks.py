@@ -77,6 +77,22 @@ def cut_of(
     return Cut(n_samples, n_elements * cost, true_width, width, block, n_blocks, shape)
 
 
+# A block of more elements than this is one long sample.
+LONG = 1 << 18
+
+
+def ask_for_memory(cut: Cut, n_bytes: int, arrays: Sequence[Array | Strided]) -> None:
+    """Raise MemoryError now if the threads could not have what they need for a block.
+
+    In the middle of a call the error would come after other rows have been written. A long block
+    needs `n_bytes` for each of its elements, and copies of strided arrays. All of it is asked
+    for and given back, untouched; what short blocks need is next to nothing.
+    """
+    n_bytes += sum(a.dtype.itemsize for a in arrays if isinstance(a, Strided))
+    n_blocks = min(_threads.get_num_threads(), cut.n_blocks)
+    np.empty(n_blocks * cut.block * cut.width * n_bytes, np.uint8)
+
+
 # Of the six arrays of a kernel, the first three are read, the others written.
 _N_READ = 3
 

@@ -372,6 +372,9 @@ def evaluate(
             for extra, form in zip(extras, call.batch.extras, strict=True)
         )
 
+    if cut.block * cut.width > _blocks.LONG:
+        n_bytes = loss._scratch * plan.arithmetic.dtype.itemsize
+        _blocks.ask_for_memory(cut, n_bytes, (*arrays, *others))
     weights, partials = sums = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
     streamed = _blocks.streams(grad, y_pred)
     by_weight, denominator = call.by_weight, call.denominator

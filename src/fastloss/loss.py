@@ -55,6 +55,8 @@ class Loss(ABC):
     # How many times as long an element takes as one of squared error, about; from it follows
     # whether a call has enough to do for several threads.
     cost: ClassVar[int] = 2
+    # Numbers of memory that a kernel needs for each number of a row, however long it is.
+    _scratch: ClassVar[int] = 0
     # The class id whose rows are left out.
     _ignore_index: ClassVar[int | None] = None
     # Which classes are in, 1 or 0 for each.

@@ -102,6 +102,7 @@ class RowLoss(RowwiseLoss, FormulaLoss):
     # A label and a prediction that add nothing to a loss, with which rows are padded to whole
     # vectors: LLVM computes what is left over one by one. None: rows are not padded.
     padding: ClassVar[tuple[float, float] | None] = (0.0, 0.0)
+    _scratch = rows.SCRATCH
 
     def _batch(
         self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None

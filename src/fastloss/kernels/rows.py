@@ -22,6 +22,8 @@ STEP = 16
 CHUNK = 1 << 9
 # Derivatives are encoded and written in parts of this size.
 WRITTEN = 1 << 11
+# Rows of scratch memory, at most: labels, predictions, two to spare, and both derivatives.
+SCRATCH = 6
 
 
 # Row functions add up numbers that they have stored: a sum in the loop that computes its terms

@@ -2,7 +2,7 @@
 
 Numba's own arrays are seven numbers, and each element asks whether its index counts from the end.
 Kernels hand dozens of windows from function to function; as addresses and lengths they compile in
-three quarters of the time. Indices are not negative and not checked, unless Numba is told to check
+five sixths of the time. Indices are not negative and not checked, unless Numba is told to check
 bounds: then a window also ends where its array does, as a slice would.
 """
 
