@@ -1,7 +1,9 @@
 """The kernel system: fingerprints, backends, plain Python, and the machine code of the loops."""
 
+import gc
 import platform
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -211,6 +213,22 @@ print(hasattr(intrinsics, "half_as_float"))
 
 # ---------------------------------------------------------------------------------------------
 # Primitives that move numbers
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_is_collected_as_before_after_a_compilation(collecting):
+    @dataclass(frozen=True)
+    class Wrong(fl.ElementwiseLoss):
+        def scalar(self, y_true, y_pred):
+            return y_pred.no_such_attribute, 0.0
+
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with pytest.raises(TypeError, match="no_such_attribute"):
+            Wrong()([1.0], [2.0])
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

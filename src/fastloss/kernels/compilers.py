@@ -12,7 +12,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.ir_utils import build_definitions
-from numba.core.untyped_passes import IRProcessing
+from numba.core.typed_passes import NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes, IRProcessing, WithLifting
 
 from .bits import INTERLEAVED
 from .intrinsics import INTERLEAVED_MARK
@@ -141,11 +142,17 @@ class _Inline(FunctionPass):  # type: ignore[misc]
         return False
 
 
+# Passes that look for what functions of the package do not have: closures and comprehensions, with
+# statements, arithmetic with whole arrays. Without them a kernel takes 5% less.
+_IDLE = {InlineClosureLikes, WithLifting, NopythonRewrites}
+
+
 class InlinedCompiler(CompilerBase):  # type: ignore[misc]
     """For functions of the package that are called from kernels."""
 
     def define_pipelines(self) -> list[Any]:
         manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.passes = [each for each in manager.passes if each[0] not in _IDLE]
         manager.add_pass_after(_Inline, IRProcessing)
         manager.finalize()
         return [manager]

@@ -13,6 +13,7 @@ name, as the linker finds functions by name alone.
 """
 
 import functools
+import gc
 import hashlib
 import os
 import pickle
@@ -22,6 +23,7 @@ import threading
 import types as python_types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite
@@ -154,11 +156,26 @@ def finished(
         )(named)
         dispatcher._cache = _StoredCode(name, mark)
         try:
-            dispatcher.compile(signature)
+            with _without_collection():
+                dispatcher.compile(signature)
         except NumbaError as error:
             raise CompilationError(_essence(error)) from error
         dispatcher.disable_compile()
         return dispatcher
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Python collects no garbage meanwhile: it would look through all that a compilation makes,
+    again and again, and hardly any of it is garbage yet. That takes a tenth of the time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _type_of(argument: Any) -> Any:
