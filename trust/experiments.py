@@ -3,7 +3,13 @@
 import importlib
 from typing import Any
 
-NAMES: tuple[str, ...] = ()
+NAMES: tuple[str, ...] = (
+    "primitives",
+    "loss_errors",
+    "tiny_losses",
+    "long_sums",
+    "odd_inputs",
+)
 
 
 def names() -> tuple[str, ...]:

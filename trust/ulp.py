@@ -112,9 +112,15 @@ def mp_softplus(x: Any) -> Any:
     return mpmath.log1p(mpmath.exp(x))
 
 
+def mp_expm1_less_x(x: Any) -> Any:
+    return mpmath.expm1(x) - x
+
+
 EXACT = {
     "exp": mpmath.exp,
     "exp_of_gap": mpmath.exp,
+    "expm1": mpmath.expm1,
+    "expm1_less_x": mp_expm1_less_x,
     "log": mpmath.log,
     "log1p": mpmath.log1p,
     "log1p_of_share": mpmath.log1p,
@@ -147,6 +153,11 @@ def arguments(name: str, rng: np.random.Generator, n: int = 4000) -> list[Any]:
         return [-abs(x) for x in arguments("exp", rng)]
     if name == "log1p_of_share":
         return [rng.uniform(0, 1, n), 2.0 ** rng.uniform(-1074, 0, n), np.array([0.0, 0.5, 1.0])]
+    if name == "expm1":
+        return [x[abs(x) < 709] for x in arguments("exp", rng)]
+    if name == "expm1_less_x":
+        tiny = 2.0 ** rng.uniform(-50, 0, n)
+        return [rng.uniform(-1, 1, n), tiny, -tiny]
     breaks = (np.arange(-60, 60) + 0.5) * math.log(2)
     wide = [rng.uniform(-745, 60, n), rng.uniform(-20, 20, n), rng.uniform(-3, 3, n)]
     return [*wide, around(0, rng), breaks, np.array([1e300, -745.13, -740.0])]
@@ -160,6 +171,6 @@ def float64_error(result: float, exact: Any) -> float:
 
 def float64_errors(name: str, x: Any, results: Any) -> Any:
     """The errors of a primitive, or of another implementation of it."""
-    with mpmath.workprec(120):
+    with mpmath.workprec(250):
         exact = map(EXACT[name], map(mpmath.mpf, x.tolist()))
         return np.array(list(map(float64_error, results.tolist(), exact)))
