@@ -13,7 +13,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "scikit-learn": {"color": "#000000", "linewidth": 1, "linestyle": "--", "zorder": 6},
     "SciPy": {"color": "#009E73", "linewidth": 2.5, "zorder": 5},
     "PyTorch": {"color": "#D55E00", "linewidth": 5, "zorder": 4},
-    "NumPy": {"color": "#E69F00", "linewidth": 2, "zorder": 3},
+    "NumPy": {"color": "#E69F00", "linewidth": 2, "zorder": 5},
     "textbook formula": {"color": "#BBBBBB", "linewidth": 9, "zorder": 2},
     "one float32 sum": {"color": "#BBBBBB", "linewidth": 9, "zorder": 2},
 }

@@ -44,7 +44,12 @@ class Library:
     ) -> Answer:
         if name not in self.losses:
             raise Absent("no such loss")
-        return self._call(self.losses[name], y_true, y_pred, reduction, **options)
+        try:
+            return self._call(self.losses[name], y_true, y_pred, reduction, **options)
+        except TypeError as error:
+            if "unexpected keyword" in str(error):
+                raise Absent("no such option") from error
+            raise
 
     def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
         raise NotImplementedError
@@ -70,7 +75,7 @@ class Fastloss(Library):
         return {name: type(loss) for name, loss in vars(fl).items() if isinstance(loss, fl.Loss)}
 
     def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
-        data = {k: options.pop(k) for k in ("sample_weight", "normalizer") if k in options}
+        data = {name: options.pop(name) for name in ("sample_weight", "out") if name in options}
         made = loss(reduction=reduction, **options)
         return Answer(*made.value_and_grad(y_true, y_pred, **data))
 
@@ -125,6 +130,14 @@ class PyTorch(Library):
         def cosine(x: Any, t: Any, **options: Any) -> Any:
             return functional.cosine_embedding_loss(x, t, torch.ones(len(x)), **options)
 
+        # Of others `weight` is that of classes.
+        self._weighs_samples = (
+            functional.mse_loss,
+            functional.l1_loss,
+            functional.huber_loss,
+            functional.binary_cross_entropy,
+            functional.binary_cross_entropy_with_logits,
+        )
         return {
             "mse": functional.mse_loss,
             "mae": functional.l1_loss,
@@ -148,17 +161,14 @@ class PyTorch(Library):
 
     def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
         if "sample_weight" in options:
+            if loss not in self._weighs_samples:
+                raise Absent("no such option")
             options["weight"] = self.tensor(options.pop("sample_weight"))
         x, t = self.tensor(y_pred), self.tensor(y_true)
         if not x.is_floating_point():
             return Answer(self._array(loss(x, t, reduction=reduction, **options)))
         x.requires_grad_(True)
-        try:
-            value = loss(x, t, reduction=reduction, **options)
-        except TypeError as error:
-            if "unexpected keyword" in str(error):
-                raise Absent("no such option") from error
-            raise
+        value = loss(x, t, reduction=reduction, **options)
         value.sum().backward()
         return Answer(self._array(value), self._array(x.grad))
 
@@ -211,9 +221,7 @@ class SciPy(Library):
             "cosine_distance": cosine,
         }
 
-    def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
-        if options:
-            raise Absent("no such option")
+    def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str) -> Answer:
         losses, grad = loss(np.asanyarray(y_true), np.asanyarray(y_pred))
         return Answer(_reduced(losses, reduction), grad)
 
@@ -281,12 +289,7 @@ class Metrics(Library):
         }
 
     def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
-        try:
-            return Answer(loss(y_true, y_pred, **options))
-        except TypeError as error:
-            if "unexpected keyword" in str(error):
-                raise Absent("no such option") from error
-            raise
+        return Answer(loss(y_true, y_pred, **options))
 
 
 def installed(*libraries: type[Library]) -> list[Library]:
