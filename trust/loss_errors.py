@@ -150,8 +150,10 @@ def page(result: Any) -> str:
         "nearly cancel, the errors of rounding them are many ulp of what is left, whoever computes "
         "it. Left out is what is below the smallest normal number of the dtype or above its "
         "largest.",
-        "SciPy has few gradients, scikit-learn and SciPy few 16-bit numbers. The name of an error "
-        "is what the library answers. The gradients of PyTorch are those of autograd.",
+        "The losses of elements of scikit-learn are computed in float64 and rounded once, which "
+        "nobody can better; the logarithms of SciPy turn 16-bit numbers into wider ones. SciPy has "
+        "few gradients. The gradients of PyTorch are those of autograd. The name of an error is "
+        "what a library answers.",
     ]
     for what in QUANTITIES:
         rows = [
@@ -201,7 +203,11 @@ def draw(result: Any, path: Path) -> None:
                 (_figures(found["float32"].get(who), what), place)
                 for place, found in enumerate(result["losses"].values())
             ]
-            known = [(max(e["max"] or 1e9, 0.01), place) for e, place in figures if e]
+            known = [
+                (1e9 if errors["max"] is None else max(errors["max"], 0.01), place)
+                for errors, place in figures
+                if errors
+            ]
             panel.plot(
                 *zip(*known, strict=True),
                 marker,
@@ -212,7 +218,7 @@ def draw(result: Any, path: Path) -> None:
             )
         panel.set(xscale="log", title=f"{what}, float32", ylim=(len(names) - 0.5, -0.5))
         panel.set_yticks(range(len(names)), names, fontsize=8)
-        panel.set_xlabel("largest error in ulp (0.01: and less)")
+        panel.set_xlabel("largest error in ulp (0.01: and less; 10^9: infinite)")
         panel.grid(alpha=0.3)
     axes[1].set_yticklabels([])
     handles, labels = axes[0].get_legend_handles_labels()

@@ -4,6 +4,7 @@ The rows are in `odd_rows.py`. Each has an input and a promise; whether that is 
 calling the loss and comparing.
 """
 
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -76,8 +77,8 @@ def _text(outcome: Outcome) -> str:
     if outcome.absent:
         return outcome.absent
     if outcome.error is not None:
-        words = " ".join(str(outcome.error).split())
-        return f"{type(outcome.error).__name__}: {words[:70]}".strip(" :")
+        words = textwrap.shorten(str(outcome.error), 76, placeholder=" ...")
+        return f"{type(outcome.error).__name__}: {words}".strip(" :")
     lines = [f"loss {_numbers(outcome.answer.value)}"]
     if outcome.answer.grad is not None:
         lines.append(f"gradient {_numbers(outcome.answer.grad)}")
@@ -85,6 +86,8 @@ def _text(outcome: Outcome) -> str:
 
 
 def _numbers(result: Any) -> str:
+    if np.iscomplexobj(result):
+        return "complex numbers"
     numbers = np.asarray(result, np.float64)
     return short(numbers, 4) if numbers.size < 20 else f"of shape {numbers.shape}"
 
@@ -98,7 +101,9 @@ def page(result: Any) -> str:
         "of error, with those words in its message, and an array given as `out` is as it was. "
         "Losses are those of the samples and gradients those of their sum, unless a mean or a sum "
         "is asked for. Of scikit-learn, its public functions answer, which are means without "
-        "gradients; where it has none, the losses of its estimators, which are private.",
+        "gradients; where it has none, the losses of its estimators, which are private. Gradients "
+        "of SciPy and scikit-learn stay those of the sum. SciPy has functions, which are joined to "
+        "losses here, in a line of NumPy each.",
     ]
     for family, found in result["families"].items():
         head = ["input", "given", "promise", "kept", "fastloss", *result["libraries"]]

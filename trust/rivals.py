@@ -252,17 +252,20 @@ class ScikitLearn(Library):
         }
 
     def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
-        x, y = np.ascontiguousarray(y_pred), np.ascontiguousarray(y_true)
-        made = loss(x)
+        x, y = np.asanyarray(y_pred), np.asanyarray(y_true)
+        made, shape = loss(x), x.shape
         if made.is_multiclass:
             if y.ndim == x.ndim:
                 raise Absent("no such labels")
-            losses, grad = made.loss_gradient(y.astype(x.dtype), x, **options)
-        else:  # of one axis
-            losses, grad = made.loss_gradient(y.ravel(), x.ravel(), **options)
-            losses, grad = losses.reshape(x.shape), grad.reshape(x.shape)
-        twice = 2 if type(made).__name__ == "HalfSquaredError" else 1
-        return Answer(_reduced(twice * losses, reduction), twice * grad)
+            y = y.astype(x.dtype)
+        elif y.shape == shape:  # of one axis
+            x, y = x.ravel(), y.ravel()
+        factor = 2 if type(made).__name__ == "HalfSquaredError" else 1
+        losses, grad = map(np.asarray, made.loss_gradient(y, x, **options))
+        if reduction == "mean":
+            return Answer(factor * made(y, x, **options), factor * grad.reshape(shape))
+        losses = losses if made.is_multiclass else losses.reshape(shape)
+        return Answer(_reduced(factor * losses, reduction), factor * grad.reshape(shape))
 
 
 class Metrics(Library):
