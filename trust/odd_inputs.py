@@ -35,13 +35,14 @@ def measure(
         "missing": rivals.missing(*libraries),
         "libraries": list(dict.fromkeys(library.name for library in others)),
         "families": {
-            family: [_answers(row, others) for row in FAMILIES[family]() if which(row)]
+            family: [answers(row, others) for row in FAMILIES[family]() if which(row)]
             for family in families
         },
     }
 
 
-def _answers(row: Row, others: list[rivals.Library]) -> dict[str, Any]:
+def answers(row: Row, others: list[rivals.Library]) -> dict[str, Any]:
+    """What all answer to a row, and whether the promise is kept."""
     fastloss = rivals.Fastloss()
     ours = call(fastloss, row)
     found = {

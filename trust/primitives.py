@@ -51,8 +51,7 @@ FUNCTIONS = {
 def measure(step: int = 1, functions: tuple[str, ...] = tuple(FUNCTIONS)) -> Any:
     """Of every `step`-th float32; float64 numbers are samples."""
     return {
-        name: {"float32": _of_float32(name, step), "float64": _of_float64(name)}
-        for name in functions
+        name: {"float32": of_float32(name, step), "float64": of_float64(name)} for name in functions
     }
 
 
@@ -77,7 +76,7 @@ def _together(summaries: Iterator[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _of_float32(name: str, step: int) -> dict[str, Any]:
+def of_float32(name: str, step: int) -> dict[str, Any]:
     function = FUNCTIONS[name]
 
     def of_chunk(x: Any) -> dict[str, Any]:
@@ -104,7 +103,7 @@ def _of_float32(name: str, step: int) -> dict[str, Any]:
     return {who: _together(found[who] for found in chunks) for who in function.contenders}
 
 
-def _of_float64(name: str) -> dict[str, Any]:
+def of_float64(name: str) -> dict[str, Any]:
     x = np.concatenate(ulp.arguments(name, np.random.default_rng(7)))
     return {
         who: _summary(x, ulp.float64_errors(name, x, theirs(x)))

@@ -58,7 +58,7 @@ def _fits(actual: Any, promised: Any) -> bool:
         return True
     actual, promised = np.asarray(actual, np.float64), np.asarray(promised, object)
     return actual.shape == promised.shape and all(
-        np.isfinite(a) if p is FINITE else np.isclose(a, float(p), 1e-6, 0, equal_nan=True)
+        np.isfinite(a) if p is FINITE else np.isclose(a, float(p), 1e-12, 0, equal_nan=True)
         for a, p in zip(actual.flat, promised.flat, strict=True)
         if p is not ANY
     )

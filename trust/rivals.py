@@ -77,6 +77,8 @@ class Fastloss(Library):
     def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
         data = {name: options.pop(name) for name in ("sample_weight", "out") if name in options}
         made = loss(reduction=reduction, **options)
+        if np.size(y_pred) >= 2**31:  # as a view: a gradient would need the memory
+            return Answer(made(y_true, y_pred, **data))
         return Answer(*made.value_and_grad(y_true, y_pred, **data))
 
 

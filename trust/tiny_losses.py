@@ -23,7 +23,7 @@ CONTENDERS = (
     rivals.Textbook,
 )
 # The exponents of ten of the true losses.
-EXPONENTS = {"float32": np.linspace(0, -37.9, 200), "float64": np.linspace(0, -300, 200)}
+EXPONENTS = {"float32": np.linspace(0, -37.9, 201), "float64": np.linspace(0, -300, 201)}
 QUANTITIES = ("loss", "gradient at the label")
 
 
