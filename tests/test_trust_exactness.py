@@ -7,6 +7,7 @@ in too few digits, a sum in float32.
 import mpmath
 import numpy as np
 import pytest
+import registry
 
 import fastloss as fl
 from trust import long_sums, loss_errors, primitives, rivals, tiny_losses, ulp
@@ -120,6 +121,30 @@ def test_the_view_of_many_samples_is_what_it_stands_for():
 def test_every_loss_has_a_reference_for_the_page_of_errors():
     named = {name for name, loss in vars(fl).items() if isinstance(loss, fl.Loss)}
     assert named - set(loss_errors.cases()) == {"sse", "sum_squared_error"}
+
+
+@pytest.mark.parametrize(
+    "library",
+    [rivals.PyTorch, rivals.SciPy, rivals.ScikitLearn, rivals.Textbook],
+    ids=lambda library: library.name,
+)
+def test_what_is_compared_is_the_same_loss(library):
+    """Under our names, others have the losses and gradients of our references."""
+    if not library.installed():
+        pytest.skip(f"{library.name} is not installed")
+    theirs, compared = library(), set()
+    for name, case in loss_errors.cases().items():
+        y_true, y_pred = case.data(np.float64, (4, 5))
+        try:
+            answer = theirs.answer(name.partition(",")[0], y_true, y_pred)
+        except rivals.Absent:
+            continue
+        truth = case.reference(registry.EXACT, case.loss, y_true, y_pred)
+        for result, exact in zip(answer, (truth.loss, truth.grad), strict=True):
+            if result is not None:
+                np.testing.assert_allclose(result, exact.astype(float), 1e-6, 1e-12, err_msg=name)
+        compared.add(name)
+    assert compared >= set(theirs.losses)
 
 
 def test_errors_of_cross_entropy():
