@@ -3,7 +3,15 @@
 import importlib
 from typing import Any
 
-NAMES = ("memory", "determinism")
+NAMES = (
+    "primitives",
+    "loss_errors",
+    "tiny_losses",
+    "long_sums",
+    "odd_inputs",
+    "memory",
+    "determinism",
+)
 
 
 def names() -> tuple[str, ...]:
