@@ -123,7 +123,7 @@ def test_growth_is_found():
     verdict = scenarios.verdict_of(lambda: scenarios.steady(leak_memory, 100))
     assert verdict.startswith("fails: memory grows")
     kept.clear()
-    verdict = scenarios.verdict_of(lambda: scenarios.steady(leak_a_file, 10))
+    verdict = scenarios.verdict_of(lambda: scenarios.steady(leak_a_file, 10, patience=0.1))
     for file in kept:
         os.close(file)
     assert verdict == "fails: 5 files more after 5 cycles"

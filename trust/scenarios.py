@@ -539,12 +539,12 @@ def _cgroup_of_half_a_cpu() -> Path:
 GROWTH = 100_000
 
 
-def steady(cycle: Callable[[], object], times: int) -> None:
+def steady(cycle: Callable[[], object], times: int, patience: float = 5) -> None:
     """Go through cycles: in the second half neither threads, files nor memory may grow."""
     again(cycle, times - times // 2)()
     before = _footprint()
     again(cycle, times // 2)()
-    end = time.monotonic() + 5
+    end = time.monotonic() + patience
     while True:  # what ends by itself, such as a thread, may take its time
         grown = {name: now - before[name] for name, now in _footprint().items()}
         if max(grown["threads"], grown["files"]) <= 0 or time.monotonic() > end:

@@ -163,7 +163,7 @@ def _without_a_home(program: Program) -> dict[str, str]:
     return {"HOME": str(blocked / "home"), "XDG_CACHE_HOME": str(blocked / "cache")}
 
 
-@ordeal("the home folder cannot be written")
+@ordeal("the home folder cannot be written", brief=False)
 def unwritable_home(program: Program) -> None:
     program = replace(program, store=None).installed()
     program.run(**_without_a_home(program))
@@ -285,7 +285,7 @@ def update(program: Program) -> None:
     _finds_its_code(updated)
 
 
-@ordeal("two versions in turn, with one store")
+@ordeal("two versions in turn, with one store", brief=False)
 def versions_in_turn(program: Program) -> None:
     versions = _versions(program)
     for version in versions:
