@@ -24,7 +24,7 @@ def brief(table):
 def test_survives(name):
     who = ours(scenarios.SCENARIOS[name])
     # Far more time than it takes: this machine may have a lot else to do, and much to compile.
-    verdict = survival.cell(name, who, few=True, seconds=300)
+    verdict = survival.cell(name, who, few=True, at_least=300)
     if verdict.startswith("skipped: "):
         pytest.skip(verdict.removeprefix("skipped: "))
     assert verdict.startswith("ok"), verdict
@@ -89,8 +89,8 @@ def test_what_becomes_of_a_child_reaches_the_parent():
 )
 def test_what_becomes_of_a_process_is_its_verdict(code, verdict, monkeypatch):
     monkeypatch.setattr(survival, "_CODE", code)
-    seconds = 1 if verdict == "hangs" else 60
-    assert survival.cell("four_threads", "fastloss", seconds=seconds) == verdict
+    monkeypatch.setattr(survival, "SECONDS", 1 if verdict == "hangs" else 60)
+    assert survival.cell("four_threads", "fastloss") == verdict
 
 
 def test_an_error_in_a_thread_is_no_survival():
@@ -114,19 +114,19 @@ def test_growth_is_found():
     kept = []
 
     def leak_memory():
-        kept.append(b"x" * (scenarios.GROWTH * 4))
+        kept.append(b"x" * (scenarios.GROWTH * 50))  # more than others may have freed
 
     def leak_a_file():
         kept.append(os.open(os.devnull, os.O_RDONLY))
 
     assert scenarios.verdict_of(lambda: scenarios.steady(lambda: None, 20)) == "ok"
-    verdict = scenarios.verdict_of(lambda: scenarios.steady(leak_memory, 100))
+    verdict = scenarios.verdict_of(lambda: scenarios.steady(leak_memory, 40))
     assert verdict.startswith("fails: memory grows")
     kept.clear()
-    verdict = scenarios.verdict_of(lambda: scenarios.steady(leak_a_file, 10, patience=0.1))
+    verdict = scenarios.verdict_of(lambda: scenarios.steady(leak_a_file, 12, patience=0.1))
     for file in kept:
         os.close(file)
-    assert verdict == "fails: 5 files more after 5 cycles"
+    assert verdict == "fails: 9 files more after 9 cycles"
 
 
 def test_every_failure_of_ours_on_the_page_is_explained():

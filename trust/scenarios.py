@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -535,26 +536,42 @@ def _cgroup_of_half_a_cpu() -> Path:
 # -------------------------------------------------------------------------------------------------
 # Again and again
 
-# What memory may grow by in a cycle: allocators settle slowly, and a result has 5 MB.
+# What memory may grow by in a cycle: a result has 5 MB.
 GROWTH = 100_000
 
 
 def steady(cycle: Callable[[], object], times: int, patience: float = 5) -> None:
-    """Go through cycles: in the second half neither threads, files nor memory may grow."""
-    again(cycle, times - times // 2)()
+    """Go through cycles: neither threads nor files nor memory may grow with their number."""
+    quarter = times // 4
+    peaks = [_peak(cycle, quarter)]
     before = _footprint()
-    again(cycle, times // 2)()
+    peaks += [_peak(cycle, quarter) for _ in range(3)]
+    # Allocators take and give back as they please: what leaks grows from each quarter to the next.
+    growth = min(later - earlier for earlier, later in pairwise(peaks)) / quarter
+    if growth > GROWTH:
+        raise Verdict(f"fails: memory grows by {growth / 1e6:.1f} MB a cycle")
     end = time.monotonic() + patience
     while True:  # what ends by itself, such as a thread, may take its time
         grown = {name: now - before[name] for name, now in _footprint().items()}
-        if max(grown["threads"], grown["files"]) <= 0 or time.monotonic() > end:
+        if max(grown.values()) <= 0:
+            return
+        if time.monotonic() > end:
             break
         time.sleep(0.01)
-    if grown.pop("bytes") > GROWTH * (times // 2):
-        raise Verdict(f"fails: memory grows by more than {GROWTH:,} bytes a cycle")
-    for name, count in grown.items():
-        if count > 0:
-            raise Verdict(f"fails: {count} {name} more after {times // 2} cycles")
+    more = " and ".join(f"{count} {name}" for name, count in grown.items() if count > 0)
+    raise Verdict(f"fails: {more} more after {3 * quarter} cycles")
+
+
+def _peak(cycle: Callable[[], object], times: int) -> int:
+    """The most memory at the end of any of so many cycles."""
+    import psutil
+
+    process = psutil.Process()
+    peak = 0
+    for _ in range(times):
+        cycle()
+        peak = max(peak, process.memory_info().rss)
+    return peak
 
 
 def _footprint() -> dict[str, int]:
@@ -563,11 +580,7 @@ def _footprint() -> dict[str, int]:
     gc.collect()
     process = psutil.Process()
     files = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
-    return {
-        "threads": process.num_threads(),
-        "files": files,
-        "bytes": process.memory_info().rss,
-    }
+    return {"threads": process.num_threads(), "files": files}
 
 
 @scenario("threads that call once and end", times=200, fewer=50)

@@ -60,7 +60,7 @@ class Program:
             },
         )
         if outcome.verdict != processes.OK:
-            raise Verdict(outcome.in_short)
+            raise Verdict(outcome.in_short.replace(f"{self.place}{os.sep}", ""))
         found, result = outcome.output.split()
         if float(result) != _RIGHT * self.factor:
             raise Verdict(f"wrong numbers: {result} and not {_RIGHT * self.factor}")
