@@ -513,7 +513,8 @@ def cgroup_quota(check: Check) -> str | None:
 
 def _cgroup_of_half_a_cpu() -> Path:
     """Below the cgroup of this process, if it may make one."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    membership = Path("/proc/self/cgroup")
+    for line in membership.read_text().splitlines() if membership.exists() else []:
         _, controllers, path = line.split(":", 2)
         version_2 = not controllers
         if not version_2 and "cpu" not in controllers.split(","):

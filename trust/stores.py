@@ -52,6 +52,7 @@ class Program:
         path = filter(None, [str(self.place), os.environ.get("PYTHONPATH", "")])
         outcome = processes.run(
             first + self.keeper.program,
+            seconds=300,  # sixteen may be compiling
             **{
                 "PYTHONPATH": os.pathsep.join(path),
                 "PYTHONDONTWRITEBYTECODE": "1",
@@ -60,7 +61,10 @@ class Program:
             },
         )
         if outcome.verdict != processes.OK:
-            raise Verdict(outcome.in_short.replace(f"{self.place}{os.sep}", ""))
+            verdict = outcome.in_short
+            for folder in (self.place, self.place.parent):  # of no interest to anyone else
+                verdict = verdict.replace(f"{folder}{os.sep}", "")
+            raise Verdict(verdict)
         found, result = outcome.output.split()
         if float(result) != _RIGHT * self.factor:
             raise Verdict(f"wrong numbers: {result} and not {_RIGHT * self.factor}")

@@ -15,7 +15,7 @@ from .stores import KEEPERS, ORDEALS, Program
 
 TITLE = "What it survives"
 
-# Most scenarios take a few, and less than a tenth for each time that they repeat something: who is
+# Most scenarios take a few, and a fraction of one for each time that they repeat something: who is
 # not done by then is waiting for what never comes.
 SECONDS = 45
 SECONDS_EACH = 0.25
@@ -85,6 +85,10 @@ _CONTENDERS = """
   itself, `workqueue`. Where a row names a layer, on that.
 
 All are told to use two threads, except in the rows of fewer CPUs.
+
+Whoever hangs in a forked child waits for threads of OpenMP that the parent had and the child has
+not; PyTorch's `DataLoader` keeps its workers to one thread. `workqueue` ends the process when two
+threads call at once.
 """
 
 _STORES = """
