@@ -107,7 +107,7 @@ def _long_of_fastloss() -> Call:
     """Of rows that all lie in the same place, since a second is a gigabyte of others."""
     import fastloss as fl
 
-    n = 500 * ROWS
+    n = 250 * ROWS
     labels, logits = data()
     rows = np.broadcast_to(labels[0], n), np.broadcast_to(logits[0], (n, CLASSES))
     return lambda: (fl.cross_entropy(*rows), np.empty(0))

@@ -218,7 +218,8 @@ def within_a_parallel_loop(check: Check) -> str | None:
     return None
 
 
-@scenario("compiled into a user's `prange` (`loss.jit`)", who=("fastloss",))
+# Not brief: tests/test_own_code.py asks the same of other losses.
+@scenario("compiled into a user's `prange` (`loss.jit`)", who=("fastloss",), brief=False)
 def compiled_into_a_parallel_loop(check: Check) -> None:
     import numba
 
