@@ -235,6 +235,20 @@ class TestStore:
         cache.store("name", b"")
         assert cache.load("name") == b""
 
+    def test_a_file_that_is_cut_short_or_changed_anywhere_is_absent(self, folder):
+        cache.store("name", b"payload")
+        (file,) = files_in(folder)
+        content = file.read_bytes()
+        for place, byte in enumerate(content):
+            for damaged in (
+                content[:place],
+                content[:place] + bytes([byte ^ 1]) + content[place + 1 :],
+            ):
+                file.write_bytes(damaged)
+                assert cache.load("name") is None, place
+        file.write_bytes(content)
+        assert cache.load("name") == b"payload"
+
     def test_state_and_clear(self, folder):
         assert cache.state()[2:] == (0, 0)
         cache.store("a", b"1")

@@ -990,6 +990,33 @@ def test_a_forked_child_is_on_the_pool(how):
     assert "spawn" in out
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of a fork")
+@pytest.mark.parametrize("openmp", [False, True])
+def test_a_child_that_was_forked_before_the_import_is_on_the_pool(openmp):
+    """If OpenMP was loaded by then: its threads may be missing, and nobody could tell."""
+    if openmp:
+        pytest.importorskip("sklearn._loss")
+    if not has_layer("omp"):
+        pytest.skip("Numba has no omp layer here")
+    out = python(
+        f"""
+        import os
+        if {openmp}:
+            import sklearn._loss  # brings OpenMP
+        child = os.fork()
+        if child == 0:
+            from fastloss import _threads
+            print(_threads.get_backend(), flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+        prelude="",
+        NUMBA_THREADING_LAYER="omp",
+        FASTLOSS_BACKEND="prange",
+    )
+    assert out == ("pool" if openmp else "prange")
+
+
 def test_neither_import_nor_use_of_the_pool_imports_numba():
     python("""
         check()

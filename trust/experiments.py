@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 NAMES = (
+    "survival",
     "primitives",
     "loss_errors",
     "tiny_losses",

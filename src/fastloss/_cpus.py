@@ -31,7 +31,7 @@ def _cgroup_cpus(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgr
     controllers.
     """
     cpus = float(2**31)
-    for line in _read(membership).splitlines():
+    for line in read_text(membership).splitlines():
         _, _, controllers_and_path = line.partition(":")
         controllers, _, path = controllers_and_path.partition(":")
         if controllers == "":
@@ -50,14 +50,14 @@ def _cgroup_cpus(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgr
         ]
         for folder in folders:
             # "200000 100000", or no limit: "max 100000", and -1 in version 1
-            values = " ".join(_read(os.path.join(folder, name)) for name in names).split()
+            values = " ".join(read_text(os.path.join(folder, name)) for name in names).split()
             quota, period = map(parse_int, values) if len(values) == 2 else (0, 0)
             if quota > 0 and period > 0:
                 cpus = min(cpus, quota / period)
     return cpus
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

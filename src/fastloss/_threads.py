@@ -22,7 +22,7 @@ from importlib import import_module
 from queue import SimpleQueue
 from typing import Any
 
-from ._cpus import available_cpus, cpus_of_others, parse_int
+from ._cpus import available_cpus, cpus_of_others, parse_int, read_text
 
 _INSIDE = "inside"  # a worker sits in its seat: it may be writing to the caller's arrays
 _LEFT = "left"  # it is done with this call for good
@@ -202,11 +202,25 @@ class _Pool:
         call.left.put(None)
 
 
+def _forked_with_openmp() -> bool:
+    """Whether this process began as a fork and has OpenMP already, which the parent may have used.
+
+    Asked at the import, since nobody told us of a fork before it. Only Linux knows; elsewhere the
+    answer is False.
+    """
+    numbers = read_text("/proc/self/stat").rpartition(")")[2].split()
+    flags = parse_int(numbers[6]) if len(numbers) > 6 else 0
+    if not flags & 0x40:  # PF_FORKNOEXEC: forked, and no program started since
+        return False
+    loaded = read_text("/proc/self/maps")
+    return any(library in loaded for library in ("libgomp", "libiomp", "libomp"))
+
+
 _pool = _Pool()
 _num_threads: int | None = None  # as set by the user
 _default_num_threads: int | None = None  # found at first use
 _backend: str | None = None  # found at first use
-_in_forked_child = False
+_in_forked_child = _forked_with_openmp()
 
 
 def _after_fork_in_child() -> None:
