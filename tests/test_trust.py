@@ -1,8 +1,16 @@
 """The pages of docs/trust/ are what the stored results make, and every experiment has one."""
 
+import re
+
 import pytest
 
 from trust import experiments, report
+
+
+def test_every_page_is_listed_in_the_readme():
+    readme = (report.ROOT / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\w+)\]\(docs/trust/(\w+)\.md\) \|", readme, re.MULTILINE)
+    assert sorted(listed) == sorted((name, name) for name in experiments.names())
 
 
 @pytest.mark.parametrize("name", experiments.names())
