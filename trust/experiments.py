@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-NAMES: tuple[str, ...] = ()
+NAMES: tuple[str, ...] = ("peers",)
 
 
 def names() -> tuple[str, ...]:
