@@ -321,7 +321,8 @@ def binary_focal(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
         grad,
         from_a * hess_a + from_b * hess_b,
         from_a * (q + g * p * a) + from_b * (p + g * q * b),
-        (1 + loss.gamma) * abs(x),
+        # The exponent gamma softplus(x): a logarithm within 1.5 ulp, and a product.
+        abs(x) + 4 * loss.gamma * (abs(x) + math.log(2)),
         hess_size=from_a * size_a + from_b * size_b,
     )
 
@@ -422,8 +423,9 @@ def cross_entropy(
         here &= True if mask is None else np.asarray(mask)
     slope, bend = 1, 0
     if loss.softcap is not None:
-        tanh = lib.tanh(x / loss.softcap)
-        x, slope = loss.softcap * tanh, 1 - tanh**2
+        tanh, e = lib.tanh(x / loss.softcap), lib.exp(-2 * abs(x) / loss.softcap)
+        # 1 - tanh^2, of which float64 would lose all digits at a large logit.
+        x, slope = loss.softcap * tanh, 4 * e / (1 + e) ** 2
         bend = -2 * tanh * slope / loss.softcap
     x = np.where(here, x / lib.numbers(loss.temperature), -lib.numbers(math.inf))
 
@@ -477,8 +479,11 @@ def cross_entropy(
         gap = numbers.max(axis=-1) - numbers.min(axis=-1)
     if loss.link is not None:
         gap = 8 + gap
-    if loss.softcap is not None:  # whose tanh is rounded at its own size
-        gap = np.full(value.shape, 8 + 4 * loss.softcap)
+    if loss.softcap is not None:
+        # Its tanh is rounded at its own size. Its slope is 4 exp(-2 |x| / softcap) where it is
+        # small, and the exponent is rounded twice: when softcap is inverted and when it is used.
+        largest = abs(numbers).max(axis=-1, initial=0)
+        gap = 8 + 4 * loss.softcap + 4 * largest / loss.softcap
     return Terms(
         loss=value,
         grad=grad * slope * inverse,

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-NAMES: tuple[str, ...] = ("peers",)
+NAMES: tuple[str, ...] = ("peers", "fuzz")
 
 
 def names() -> tuple[str, ...]:
