@@ -22,7 +22,7 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         counts, results = Path(folder) / "counts.json", Path(folder) / "results.xml"
         outcome = processes.run(
-            "import sys, pytest; pytest.main(sys.argv[1:])",
+            processes.PYTEST,
             *(str(processes.ROOT / "tests" / name) for name in FILES),
             *("-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}", f"--junitxml={results}"),
             seconds=3600,

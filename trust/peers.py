@@ -79,7 +79,7 @@ def run(key: str, *selection: str, seconds: float = 1200) -> list[dict[str, Any]
         arguments = ("-c", str(Path(folder) / "none.ini"), "--rootdir", folder, "-q")
         Path(arguments[1]).touch()
         outcome = processes.run(
-            "import sys, pytest; pytest.main(sys.argv[1:])",
+            processes.PYTEST,
             *arguments,
             *("-p", "no:cacheprovider", "-p", "trust.peer_tests.recorder"),
             *("--peer", key, "--results", str(results)),

@@ -5,6 +5,7 @@ compiled by JAX, so that options are numbers when a loss is built with them.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -75,7 +76,7 @@ def in_jax(
     loss: fl.Loss, y_true: Any, y_pred: Any, rowwise: bool, slope: Any = None, mask: Any = None
 ) -> Any:
     """The loss of each sample."""
-    each = type(loss)(**{**loss.__getstate__(), "reduction": "none"})
+    each = replace(loss, reduction="none")
     verbs = [partial(each, class_mask=mask), partial(each.grad, class_mask=mask)]
     if not rowwise:
         verbs.append(lambda y_true, y_pred: each.grad_hess(y_true, y_pred)[1])

@@ -68,9 +68,9 @@ class Recorder:
             why = getattr(self.peer, "VOID", {}).get(getattr(item, "originalname", None))
             if why is not None:
                 item.add_marker(pytest.mark.skip(why))
-        if hasattr(self.peer, "replace"):
+        if hasattr(self.peer, "replace_in"):
             for module in {item.module for item in items if isinstance(item, pytest.Function)}:
-                self.peer.replace(module)
+                self.peer.replace_in(module)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:

@@ -4,6 +4,7 @@ Its Python classes keep their checks, links and constants; the compiled function
 compute all numbers, are replaced.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,21 +25,17 @@ VOID = {
 VERBS = ("loss", "gradient", "loss_gradient", "gradient_hessian")
 
 
-def per_sample(loss: fl.Loss) -> fl.Loss:
-    return type(loss)(**{**loss.__getstate__(), "reduction": "none"})
-
-
 class Compiled:
     """A compiled loss of scikit-learn, whose verbs fastloss answers.
 
-    `scale` is what the loss of fastloss is multiplied by. `constant` is what scikit-learn adds to
-    the loss of a sample that depends on its label alone.
+    `loss` may also be what fastloss lacks, in words. `scale` is what the loss of fastloss is
+    multiplied by, and `constant` what scikit-learn adds to that of a sample for its label alone.
     """
 
     def __init__(self, theirs: Any, loss: fl.Loss | str, scale: float = 1.0, constant: Any = None):
         self.theirs, self.scale, self.constant = theirs, scale, constant
         self.lacking = loss if isinstance(loss, str) else ""
-        self.ours = loss if isinstance(loss, str) else per_sample(loss)
+        self.ours = loss if isinstance(loss, str) else replace(loss, reduction="none")
 
     def __getattr__(self, name: str) -> Any:
         """A verb; or an option, which scikit-learn reads and writes."""

@@ -51,7 +51,7 @@ def log_softmax(x, axis=None):
     return _back(fl.cross_entropy.log_proba(by_row), *where)
 
 
-def replace(tests: Any) -> None:
+def replace_in(tests: Any) -> None:
     """In the imported tests, as SciPy knows by its own functions which arrays they take."""
     for name, ours in (
         ("logsumexp", logsumexp),
