@@ -3,7 +3,7 @@
 A loss is tested by being registered: a `Case` names an instance, a generator of valid data and a
 reference. A reference is the formula of the loss, written down twice for one price: with `EXACT`
 it is evaluated by mpmath in 400 decimal digits, where the textbook formula loses nothing; with
-`DOUBLE` in float64 by SciPy, for data too large for that.
+`DOUBLE` in float64, for data too large for that.
 """
 
 import dataclasses
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import mpmath
 import numpy as np
-import scipy.special
 
 import fastloss as fl
 
@@ -76,9 +75,8 @@ class Exact:
 
 
 class Double:
-    """Arrays of float64, and SciPy's functions, which neither overflow nor cancel."""
+    """Arrays of float64, and functions that neither overflow nor cancel."""
 
-    sigmoid = staticmethod(scipy.special.expit)
     exp = staticmethod(np.exp)
     tanh = staticmethod(np.tanh)
     sqrt = staticmethod(np.sqrt)
@@ -89,6 +87,11 @@ class Double:
     def log(self, p: Any) -> Any:
         with np.errstate(divide="ignore"):
             return np.log(p)
+
+    def sigmoid(self, x: Any) -> Any:
+        """SciPy's is 0 below -709, where its exponential overflows."""
+        e = np.exp(-abs(x))
+        return np.where(x < 0, e, 1.0) / (1.0 + e)
 
     def log_not(self, p: Any) -> Any:
         return self.log_plus(-p)
@@ -321,7 +324,8 @@ def binary_focal(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
         grad,
         from_a * hess_a + from_b * hess_b,
         from_a * (q + g * p * a) + from_b * (p + g * q * b),
-        (1 + loss.gamma) * abs(x),
+        # The exponent gamma softplus(x): a logarithm within 1.5 ulp, and a product.
+        abs(x) + 4 * loss.gamma * (abs(x) + math.log(2)),
         hess_size=from_a * size_a + from_b * size_b,
     )
 
@@ -422,8 +426,9 @@ def cross_entropy(
         here &= True if mask is None else np.asarray(mask)
     slope, bend = 1, 0
     if loss.softcap is not None:
-        tanh = lib.tanh(x / loss.softcap)
-        x, slope = loss.softcap * tanh, 1 - tanh**2
+        tanh, e = lib.tanh(x / loss.softcap), lib.exp(-2 * abs(x) / loss.softcap)
+        # 1 - tanh^2, of which float64 would lose all digits at a large logit.
+        x, slope = loss.softcap * tanh, 4 * e / (1 + e) ** 2
         bend = -2 * tanh * slope / loss.softcap
     x = np.where(here, x / lib.numbers(loss.temperature), -lib.numbers(math.inf))
 
@@ -477,8 +482,13 @@ def cross_entropy(
         gap = numbers.max(axis=-1) - numbers.min(axis=-1)
     if loss.link is not None:
         gap = 8 + gap
-    if loss.softcap is not None:  # whose tanh is rounded at its own size
-        gap = np.full(value.shape, 8 + 4 * loss.softcap)
+    if loss.softcap is not None:
+        # Its tanh is rounded at its own size. Its slope is 4 exp(-2 |x| / softcap) where it is
+        # small, and the exponent is rounded twice: when softcap is inverted and when it is used.
+        largest = abs(numbers).max(axis=-1, initial=0)
+        gap = 8 + 4 * loss.softcap + 4 * largest / loss.softcap
+    if loss.temperature != 1:  # rounded when it is inverted, and again when it is used
+        gap = 3 * gap
     return Terms(
         loss=value,
         grad=grad * slope * inverse,

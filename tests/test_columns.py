@@ -101,8 +101,8 @@ def test_any_number_of_columns(n_columns):
     y_true, y_pred = data((5, n_columns), np.float32)
     q = np.linspace(0.1, 0.9, n_columns)
     grad = fl.Quantile(q=q, reduction="none").grad(y_true, y_pred)
-    q = q.astype(np.float32)
-    np.testing.assert_array_equal(grad, np.where(y_pred > y_true, 1 - q, -q))
+    slopes = np.where(y_pred > y_true, 1 - q, -q).astype(np.float32)
+    np.testing.assert_array_equal(grad, slopes)
 
 
 def test_mean_and_sum_are_over_all_elements():
@@ -127,6 +127,13 @@ def test_one_truth_for_all_quantiles():
     assert value == expected[0]
     np.testing.assert_array_equal(grad, expected[1])
     assert loss(0.5, [0.0, 0.5, 1.0]) == pytest.approx(0.1 / 3)
+
+
+@pytest.mark.parametrize("q", [0.999, [0.5, 0.999]])
+def test_slopes_of_a_high_quantile_keep_their_digits(q):
+    """1 - q is that of q itself, and not of q in float32."""
+    grad = fl.Quantile(q=q, reduction="sum").grad(np.zeros((1, 2), "f4"), np.ones((1, 2), "f4"))
+    assert grad[0, 1] == np.float32(0.001)
 
 
 def test_one_kernel_serves_any_numbers():

@@ -396,6 +396,20 @@ def test_probabilities_at_the_ends():
     assert tiny == pytest.approx(-2.0750e-9, rel=1e-3)
 
 
+@pytest.mark.parametrize("c", [5, 130, 3000])
+def test_log_sum_exp_at_the_ends(c):
+    """It has a limit where probabilities have none: nothing, and several infinities."""
+    logits = np.full((6, c), -INF)
+    logits[1, :2] = INF
+    logits[2, 0] = INF
+    logits[3, -1] = np.nan
+    logits[4, :2] = INF, np.nan
+    logits[5, :2] = 0
+    lse = fl.cross_entropy.logsumexp(logits)
+    expected = [-INF, INF, INF, np.nan, np.nan, np.log(2)]
+    np.testing.assert_allclose(lse, expected, rtol=4 * float(np.finfo(np.float64).eps))
+
+
 def test_probabilities_in_place_and_into_out():
     _, logits = data("ids", 50, 7)
     p = fl.cross_entropy.proba(logits)

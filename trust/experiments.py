@@ -12,6 +12,8 @@ NAMES = (
     "odd_inputs",
     "memory",
     "determinism",
+    "peers",
+    "fuzz",
 )
 
 

@@ -215,14 +215,20 @@ class Quantile(ElementwiseLoss):
 
     cost: ClassVar[int] = 1
     _one_truth = True
+    derived = ("above",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("q", self.q, 0.0, 1.0)
 
+    @property
+    def above(self) -> Any:
+        """1 - q, before q is rounded to float32: of q = 0.999, four digits would be left."""
+        return 1 - self.q
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
-        slope = 1 - self.q if r > 0 else -self.q if r < 0 else r * 0
+        slope = self.above if r > 0 else -self.q if r < 0 else r * 0
         return r * slope if slope != 0 else 0, slope, 0
 
 

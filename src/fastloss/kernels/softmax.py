@@ -310,9 +310,12 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             largest = sums.capped[r] if capped else sums.largest[r]
             maxima = sums.maxima[r]
             gap, t = sums.gaps[r], sums.masses[r]
-            # No limit exists for a row of -inf, nor for several +inf.
-            undefined = (largest == -inf) | ((largest == inf) & (maxima > one))
-            rest = select(undefined, number(np.nan), sums.rest[r] + (maxima - one))
+            rest = sums.rest[r] + (maxima - one)
+            # For a row of -inf, and for several +inf, no limit exists but that of the log-sum-exp,
+            # which is the largest.
+            if form_output != "logsumexp":
+                undefined = (largest == -inf) | ((largest == inf) & (maxima > one))
+                rest = select(undefined, number(np.nan), rest)
             sums.rest[r] = rest
             log_sum = log1p(rest)
             if tempered:
