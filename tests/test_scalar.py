@@ -54,9 +54,11 @@ def libm_softplus(x):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_float32_against_the_float64_version(name):
     # The float64 version errs by 2**-28 float32 ulp, as is tested below, and is 10 times as fast as
-    # libm: 7 s for all numbers.
+    # libm: 7 s for all numbers. Of the two that are made of others, every 7th number, but all for
+    # the page of docs/trust/.
     primitive = getattr(scalar, name)
-    error, x = worst(errors_of(primitive, primitive), step=1)
+    step = 7 if name in ("sigmoid", "softplus") else 1
+    error, x = worst(errors_of(primitive, primitive), step)
     assert error <= 1.5, f"{name} errs by {error} ulp at {x!r}"
 
 
@@ -68,10 +70,10 @@ def test_many_float32_against_libm(name):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_every_float32_of_a_part_against_libm(name):
+def test_every_third_float32_of_a_part_against_libm(name):
     first, last = (int(np.float32(end).view(np.uint32)) for end in PARTS[name])
     reference = libm_exp if name == "exp_of_gap" else libm_log1p
-    error, x = worst(errors_of(getattr(scalar, name), reference), 1, first, last)
+    error, x = worst(errors_of(getattr(scalar, name), reference), 3, first, last)
     assert error <= 1.1, f"{name} errs by {error} ulp at {x!r}"
 
 
