@@ -482,11 +482,13 @@ def cross_entropy(
         gap = numbers.max(axis=-1) - numbers.min(axis=-1)
     if loss.link is not None:
         gap = 8 + gap
+    of_slope = 0
     if loss.softcap is not None:
         # Its tanh is rounded at its own size. Its slope is 4 exp(-2 |x| / softcap) where it is
         # small, and the exponent is rounded twice: when softcap is inverted and when it is used.
-        largest = abs(numbers).max(axis=-1, initial=0)
-        gap = 8 + 4 * loss.softcap + 4 * largest / loss.softcap
+        # No temperature divides that.
+        gap = 8 + 4 * loss.softcap
+        of_slope = 4 * abs(numbers).max(axis=-1, initial=0) / loss.softcap
     if loss.temperature != 1:  # rounded when it is inverted, and again when it is used
         gap = 3 * gap
     return Terms(
@@ -498,7 +500,8 @@ def cross_entropy(
         kept=kept,
         gap=(gap + 8 * (loss.link is not None))
         / loss.temperature
-        * (1 + getattr(loss, "gamma", 0)),
+        * (1 + getattr(loss, "gamma", 0))
+        + of_slope,
         loss_size=loss_size,
         hess_size=hess_size,
     )
