@@ -484,10 +484,11 @@ def cross_entropy(
         gap = 8 + gap
     of_slope = 0
     if loss.softcap is not None:
-        # Its tanh is rounded at its own size. Its slope is 4 exp(-2 |x| / softcap) where it is
-        # small, and the exponent is rounded twice: when softcap is inverted and when it is used.
-        # No temperature divides that.
-        gap = 8 + 4 * loss.softcap
+        # A capped logit is as large as softcap and rounded five times: the numerator of its tanh,
+        # the denominator, its inverse, and two products. Two of them make a gap. The slope is
+        # 4 exp(-2 |x| / softcap) where it is small, and the exponent is rounded twice: when softcap
+        # is inverted and when it is used. No temperature divides that.
+        gap = 8 + 10 * loss.softcap
         of_slope = 4 * abs(numbers).max(axis=-1, initial=0) / loss.softcap
     if loss.temperature != 1:  # rounded when it is inverted, and again when it is used
         gap = 3 * gap
