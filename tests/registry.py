@@ -499,9 +499,7 @@ def cross_entropy(
         grad_size=grad_size * abs(slope) * inverse,
         weight=np.ones(value.shape) if loss.class_weight is None else weight,
         kept=kept,
-        gap=(gap + 8 * (loss.link is not None))
-        / loss.temperature
-        * (1 + getattr(loss, "gamma", 0))
+        gap=(gap + 8 * (loss.link is not None)) / loss.temperature * (1 + getattr(loss, "gamma", 0))
         + of_slope,
         loss_size=loss_size,
         hess_size=hess_size,

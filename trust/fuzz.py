@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 import secrets
 import tempfile
 import xml.etree.ElementTree as ElementTree
@@ -16,23 +15,6 @@ TITLE = "What fuzzing found"
 FILES = ("test_fuzz.py", "test_properties.py")
 # Of the message of a failure, which has all that was drawn, the page has the first line.
 _LONGEST = 600
-# What a failure that has been looked into was, by a pattern of its test and one of its message.
-CAUSES = (
-    (
-        r"any_options\[.*temperature",
-        r"grad\[.* off by",
-        "Not a defect of a formula: a temperature is rounded when it is inverted and again when "
-        "logits are multiplied by that, which the bound on the error of a gradient left out. The "
-        "contract's `8 + gap` roundings, gap being that of the divided logits, are exceeded as "
-        "this says; the bound of the tests has both roundings now.",
-    ),
-    (
-        r"value_and_gradient_in_float64",
-        r"e-31\d, should be 0\.0",
-        "The reference was wrong: SciPy's `expit` is 0 below -709, where the sigmoid is a number "
-        "still, which fastloss gives. The reference has a sigmoid of its own now.",
-    ),
-)
 
 
 def measure() -> dict[str, Any]:
@@ -83,15 +65,6 @@ def _read(results: Path) -> tuple[Counter[str], list[dict[str, str]]]:
     return parameters, found
 
 
-def _cause(test: str, message: str) -> str:
-    known = [
-        cause
-        for in_test, in_message, cause in CAUSES
-        if re.search(in_test, test) and re.search(in_message, message)
-    ]
-    return known[0] if known else "not looked into"
-
-
 def page(result: dict[str, Any]) -> str:
     properties, found = result["properties"], result["found"]
     rows = [
@@ -120,10 +93,8 @@ def page(result: dict[str, Any]) -> str:
         report.table(head, rows),
     ]
     if found:
-        failures = [
-            [f"`{each['test']}`", each["message"].splitlines()[0], _cause(**each)] for each in found
-        ]
-        parts.append(report.table(["found", "what", "cause"], failures))
+        failures = [[f"`{each['test']}`", each["message"].splitlines()[0]] for each in found]
+        parts.append(report.table(["found", "what"], failures))
     else:
         parts.append("Nothing was found: all cases were as they should.")
     parts.append(
