@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from fastloss import catalogue
+from fastloss.study import report
+from fastloss.study.contender import FASTLOSS
+from fastloss.study.contenders import CONTENDERS
+from fastloss.study.report import BASIS, Result
+from fastloss.study.workloads import TASKS, WORKLOADS
 
-from . import report
-from .contenders import CONTENDERS, FASTLOSS
-from .report import BASIS, Result
-from .workloads import TASKS, WORKLOADS
+from .storage import FOLDER, LATEST
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "benchmark.png"
-STORED = report.LATEST.parent / "readme.json"
+STORED = FOLDER / "readme.json"
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 LOSSES_BEGIN, LOSSES_END = "<!-- losses:begin -->", "<!-- losses:end -->"
@@ -38,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.readme", description=__doc__)
     parser.add_argument("--store", action="store_true", help="keep the latest result first")
     if parser.parse_args(arguments).store:
-        problem = _why_not_stored(report.LATEST)
+        problem = _why_not_stored(LATEST)
         if problem:
             print(problem, file=sys.stderr)
             return 2
-        shutil.copyfile(report.LATEST, STORED)
+        shutil.copyfile(LATEST, STORED)
     if not STORED.exists():
         print("no result is kept yet: make bench, then make readme STORE=1", file=sys.stderr)
         return 2

@@ -4,11 +4,9 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import Loss, __version__, _threads, catalogue
+from ._cpus import cpu_model
 from .kernels import cache
 
 Verb = Callable[[Any, Any], Any]
@@ -109,18 +108,7 @@ def _info(options: argparse.Namespace) -> int:
 def _cpu() -> str:
     from llvmlite import binding
 
-    model = platform.processor()
-    with suppress(OSError, subprocess.SubprocessError):
-        if sys.platform == "darwin":
-            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            model = subprocess.run(
-                command, capture_output=True, text=True, check=True
-            ).stdout.strip()
-        elif sys.platform == "linux":
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-            model = names[0] if names else model
-    return f"{model or platform.machine()} (LLVM calls it {binding.get_host_cpu_name()})"
+    return f"{cpu_model()} (LLVM calls it {binding.get_host_cpu_name()})"
 
 
 def _num_threads() -> str:

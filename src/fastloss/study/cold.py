@@ -22,8 +22,8 @@ print(between - start, perf_counter() - between)
 _FIRST_CALL = """
 import sys
 from time import perf_counter
-from bench.contenders import Fastloss
-from bench.workloads import GRADIENT, Workload, make_data
+from fastloss.study.contenders import Fastloss
+from fastloss.study.workloads import GRADIENT, Workload, make_data
 
 loss, *lengths = sys.argv[1:]
 data = make_data(Workload(loss, tuple(map(int, lengths))))

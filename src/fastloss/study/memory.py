@@ -1,4 +1,4 @@
-"""How much memory a call takes: `python -m bench.memory CONTENDER TASK LENGTH...` measures one.
+"""How much memory a call takes beyond its arguments.
 
 In a process of its own, as a process that has given memory back is no measure for the next call.
 What counts is the peak of resident memory during the call, beyond what was there before it: the
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import psutil
 
-from .contenders import LIBRARIES, Careful, Fastloss, Job, Naive, Torch
+from .contender import Job
+from .contenders import LIBRARIES
 from .processes import run_python
 from .report import aligned, shape_text
 from .workloads import GRADIENT, IN_PLACE, NEW_ARRAY, Workload, make_data
 
 WORKLOAD = Workload("cross_entropy", (8_192, 32_768))
-CONTENDERS = [who for who in LIBRARIES if type(who) in (Naive, Careful, Torch, Fastloss)]
 TASKS = (GRADIENT, IN_PLACE, NEW_ARRAY)
 
 _STATUS = Path("/proc/self/status")
@@ -34,7 +34,7 @@ def cases() -> list[tuple[str, str]]:
     """The contenders that are there, with each task that they do in a way of their own."""
     return [
         (who.name, task)
-        for who in CONTENDERS
+        for who in LIBRARIES
         if who.available()
         for task in dict.fromkeys(map(who.does, TASKS))
     ]
@@ -43,13 +43,13 @@ def cases() -> list[tuple[str, str]]:
 def measure(workload: Workload, contender: str, task: str) -> dict[str, Any]:
     """In a fresh process; `bytes` is the growth, `method` how it was found."""
     result: dict[str, Any] = json.loads(
-        run_python("-m", "bench.memory", contender, task, *map(str, workload.shape))
+        run_python("-m", "fastloss.study.memory", contender, task, *map(str, workload.shape))
     )
     return {"contender": contender, "task": task, **result}
 
 
 def main(contender: str, task: str, *lengths: str) -> None:
-    who = next(who for who in CONTENDERS if who.name == contender)
+    who = next(who for who in LIBRARIES if who.name == contender)
     shape = tuple(map(int, lengths))
     # The same length of rows, and enough of them for threads to be started.
     for workload in (WORKLOAD._replace(shape=(64, shape[1])), WORKLOAD._replace(shape=shape)):
@@ -87,7 +87,8 @@ def _peak() -> int:
 def _sampled(call: Callable[[], Any]) -> int:
     """Looks every millisecond: a peak that is shorter is missed."""
     process, done = psutil.Process(), threading.Event()
-    before = highest = process.memory_info().rss
+    before: int = process.memory_info().rss
+    highest = before
 
     def watch() -> None:
         nonlocal highest

@@ -10,7 +10,8 @@ from typing import Any
 
 import fastloss as fl
 
-from .contenders import Fastloss, Job, threads
+from .contender import Job, threads
+from .contenders import Fastloss
 from .report import BASIS, ROOF, aligned, milliseconds, noise, shape_text
 from .roof import roof
 from .workloads import Data, Workload

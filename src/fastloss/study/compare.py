@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastloss import get_num_threads
 
-from .contenders import FASTLOSS, Contender, Job
-from .measure import alternate
+from .contender import FASTLOSS, Contender, Job
+from .measure import MIN_ROUNDS, SECONDS, Clock, timed
 from .reference import ROUNDED, Reference, errors, tolerance
 from .report import ROOF, Result
 from .roof import roof
@@ -17,17 +16,19 @@ from .workloads import Data, Workload
 
 
 def compare(
-    benchmark: BenchmarkFixture,
     workload: Workload,
     tasks: Sequence[str],
     contenders: Iterable[Contender],
     data: Data,
     truth: Reference,
-    **budget: Any,
+    seconds: float = SECONDS,
+    min_rounds: int = MIN_ROUNDS,
+    clock: Clock = timed,
 ) -> list[Result]:
     """A result for each task, from one run in which everyone takes turns at all of them.
 
     Results are checked before anything is timed. Who does the same for several tasks is timed once.
+    A clock that returns no times only wanted the checks.
     """
     jobs, checks = {}, {}
     for contender in contenders:
@@ -42,9 +43,9 @@ def compare(
         limit = jobs[_name(ROOF, task)] = roof(task, data, get_num_threads())
         with limit.setting():
             limit.call()  # compiled here
-    if benchmark.disabled:
+    times = clock(jobs, seconds, min_rounds)
+    if not times:
         return []
-    times = alternate(benchmark, jobs, **budget)
     results = []
     for task in tasks:
         cells = []

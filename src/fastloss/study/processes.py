@@ -5,15 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+# Where the package lies: a child finds the same one, installed or not.
+_HOME = Path(__file__).parent.parent.parent
 
 
 def run_python(*arguments: str, **environment: str) -> str:
-    """What it prints. Modules of `bench` are found, and so is all that this process finds."""
+    """What it prints; what it says of an error goes where this process's own errors go."""
+    path = [str(_HOME), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **environment},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

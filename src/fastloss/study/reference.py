@@ -77,7 +77,8 @@ def _is_rowwise(loss: str) -> bool:
 
 def _in_float64(loss: str) -> Callable[[Array, Array], tuple[Array, Array]]:
     """Our own, which tests hold against formulas in 400 digits: a check of the run, not of it."""
-    return dataclasses.replace(getattr(fl, loss), reduction="none").value_and_grad
+    ours: fl.Loss = dataclasses.replace(getattr(fl, loss), reduction="none")
+    return ours.value_and_grad
 
 
 def _squared(y: Array, p: Array) -> tuple[Array, Array]:
