@@ -125,14 +125,69 @@ def test_contender_agrees_with_the_reference(contender):
     assert n_jobs > 0
 
 
+def huber(y, p):
+    r = p - y
+    return np.where(abs(r) <= 1, r * r / 2, abs(r) - 0.5), np.clip(r, -1, 1)
+
+
+def cosine(y, p):
+    y_norm, p_norm = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (y, p))
+    cosines = (y * p).sum(axis=-1, keepdims=True) / (y_norm * p_norm)
+    return 1 - cosines[..., 0], (cosines * p / p_norm - y / y_norm) / p_norm
+
+
+# Losses that fastloss is compared at, beyond those that all tables have.
+MORE_FORMULAS = {
+    "huber": huber,
+    "log_cosh": lambda y, p: (np.log(np.cosh(p - y)), np.tanh(p - y)),
+    "kl_divergence": lambda p, q: ((p * np.log(p / q)).sum(axis=-1), -p / q),
+    "cosine_distance": cosine,
+}
+
+
+@pytest.mark.parametrize(
+    ("contender", "losses"),
+    [
+        (libraries.SciPy(), {"huber", "kl_divergence"}),
+        (libraries.NumExpr(), {"huber"}),
+        (libraries.Optax(), {"huber", "log_cosh", "cosine_distance"}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_rivals_at_more_losses(contender, losses, monkeypatch):
+    here(contender)
+    done = set()
+    for loss, formula in MORE_FORMULAS.items():
+        monkeypatch.setitem(FORMULAS, loss, formula)
+        shape = (60,) if loss in ("huber", "log_cosh") else (6, 10)
+        data = make_data(Workload(loss, shape, "float64"))
+        truth = reference(loss, data.y_true, data.y_pred)
+        for task in dict.fromkeys(map(contender.does, ALL_TASKS)):
+            job = contender.job(loss, task, data)
+            if job is not None:
+                with job.setting():
+                    result = job.to_numpy(job.call())
+                assert max(errors(result, truth)) < 1e-12, (loss, task)
+                done.add(loss)
+    assert done == losses
+
+
+def test_numexpr_stays_in_float32():
+    pytest.importorskip("numexpr")
+    for loss in libraries.NumExpr.expressions:
+        job = libraries.NumExpr().job(loss, NEW_ARRAY, make_data(tiny(loss)))
+        assert job.call()[1].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     "contender", [who for who in LIBRARIES if who.takes_out], ids=lambda contender: contender.name
 )
 def test_gradients_go_where_the_task_says(contender):
     here(contender)
-    data = make_data(tiny("cross_entropy"))
+    loss = "mse" if isinstance(contender, libraries.NumExpr) else "cross_entropy"
+    data = make_data(tiny(loss))
     for task, is_out in [(NEW_ARRAY, False), (GRADIENT, True), (IN_PLACE, True)]:
-        job = contender.job("cross_entropy", task, data)
+        job = contender.job(loss, task, data)
         with job.setting():
             _, grad = job.call()
         assert (grad is data.out) == is_out, task

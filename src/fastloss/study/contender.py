@@ -49,6 +49,8 @@ class Contender(ABC):
     # Whether it compiles anew for every shape, in its first call: when memory is measured, that
     # call is made before.
     compiles_shapes = False
+    # The environment variable of the folder where it keeps what it compiled, if it does.
+    cache_variable: str | None = None
     # Whether it writes the gradient where the caller says, over the predictions too.
     takes_out = False
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -12,6 +12,95 @@ import fastloss as fl
 
 from .contender import ALL_DTYPES, SMALL, Contender, Job, in_place
 from .workloads import GRADIENT, IN_PLACE, LOSS, Array, Data
+
+
+class SciPy(Contender):
+    """The functions of `scipy.special`, as `scipy_losses.py` puts them together."""
+
+    name = "SciPy"
+    package = "scipy"
+    takes_out = True
+
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        from .scipy_losses import FUNCTIONS
+
+        if loss not in FUNCTIONS:
+            return None
+        value, value_and_grad = FUNCTIONS[loss]
+        if task == LOSS:
+            return Job(partial(value, data.y_true, data.y_pred))
+        if task == IN_PLACE:
+            return in_place(lambda y_pred: value_and_grad(data.y_true, y_pred, y_pred), data)
+        out = data.out if task == GRADIENT else None
+        return Job(partial(value_and_grad, data.y_true, data.y_pred, out))
+
+
+class NumExpr(Contender):
+    """Losses of elements. The sums of numexpr run on one thread, so the terms go into a buffer on
+    all of them, and NumPy adds them up.
+    """
+
+    name = "numexpr"
+    package = "numexpr"
+    takes_out = True
+    # The terms of the loss and of its gradient, with s = 1 / n. Numbers are whole, or they would
+    # make float64 of float32.
+    expressions: ClassVar = {
+        "mse": ("(p - y) ** 2", "2 * s * (p - y)"),
+        "mae": ("abs(p - y)", "where(p > y, s, where(p < y, -s, 0 * s))"),
+        "binary_cross_entropy": (
+            "-(y * log(p) + (1 - y) * log1p(-p))",
+            "s * (p - y) / (p * (1 - p))",
+        ),
+        "binary_cross_entropy_with_logits": (
+            "where(p > 0, p, 0 * p) - p * y + log1p(exp(-abs(p)))",
+            "s * (1 / (1 + exp(-p)) - y)",
+        ),
+        "huber": (
+            "where(abs(p - y) <= 1, (p - y) ** 2, 2 * abs(p - y) - 1) / 2",
+            "where(p - y > 1, s, where(p - y < -1, -s, s * (p - y)))",
+        ),
+    }
+
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        import numexpr
+
+        if loss not in self.expressions:
+            return None
+        terms, gradient = self.expressions[loss]
+        buffer = np.ones_like(data.y_pred)
+        scale = data.y_pred.dtype.type(1 / data.y_pred.size)
+        n_threads = fl.get_num_threads() if data.y_pred.size > SMALL else 1
+
+        def value(y_pred: Array) -> Any:
+            arguments = {"y": data.y_true, "p": y_pred}
+            return numexpr.evaluate(terms, arguments, {}, out=buffer).mean()
+
+        def value_and_grad(y_pred: Array, out: Array | None) -> Any:
+            loss = value(y_pred)
+            arguments = {"y": data.y_true, "p": y_pred, "s": scale}
+            return loss, numexpr.evaluate(gradient, arguments, {}, out=out)
+
+        if task == LOSS:
+            job = Job(partial(value, data.y_pred))
+        elif task == IN_PLACE:
+            job = in_place(lambda y_pred: value_and_grad(y_pred, y_pred), data)
+        else:
+            out = data.out if task == GRADIENT else None
+            job = Job(partial(value_and_grad, data.y_pred, out))
+        return job._replace(setting=partial(_numexpr_threads, n_threads, job.setting))
+
+
+@contextmanager
+def _numexpr_threads(n: int, within: Callable[[], AbstractContextManager[Any]]) -> Iterator[None]:
+    import numexpr
+
+    before = numexpr.set_num_threads(n)
+    try:
+        with within():
+            yield
+    finally:
+        numexpr.set_num_threads(before)
 
 
 class ScikitLearn(Contender):
@@ -44,6 +133,31 @@ class ScikitLearn(Contender):
         if task == IN_PLACE:
             return in_place(lambda y_pred: loss_gradient(y_pred, y_pred), data)
         return Job(partial(loss_gradient, data.y_pred, data.out if task == GRADIENT else None))
+
+
+class ScikitLearnMetrics(Contender):
+    """The public losses for evaluation; they have no gradients, and check their inputs."""
+
+    name = "scikit-learn metrics"
+    package = "sklearn"
+
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        from sklearn import metrics
+
+        y_true, y_pred = data.y_true, data.y_pred
+        if task != LOSS:
+            return None
+        if loss == "mse":
+            return Job(partial(metrics.mean_squared_error, y_true, y_pred))
+        if loss == "mae":
+            return Job(partial(metrics.mean_absolute_error, y_true, y_pred))
+        if loss == "binary_cross_entropy":
+            ids, n_classes = y_true.astype(np.int64), 2
+        elif loss == "categorical_cross_entropy":
+            ids, n_classes = y_true.argmax(axis=1), y_pred.shape[1]
+        else:
+            return None
+        return Job(partial(metrics.log_loss, ids, y_pred, labels=np.arange(n_classes)))
 
 
 class Torch(Contender):
@@ -121,6 +235,8 @@ class TorchCompiled(Torch):
     """The same functions through `torch.compile`, which writes C++ for these very shapes."""
 
     name = "torch.compile"
+    cache_variable = "TORCHINDUCTOR_CACHE_DIR"
+    compiles_shapes = True
 
     def available(self) -> bool:
         return super().available() and _torch_compiles()
@@ -167,11 +283,12 @@ class Jax(Contender):
     name = "JAX"
     package = "jax"
     dtypes = ALL_DTYPES
+    compiles_shapes = True
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
         import jax
 
-        function = _jax_functions().get(loss)
+        function = self.functions().get(loss)
         if function is None:
             return None
         jax.config.update("jax_enable_x64", True)  # else float64 becomes float32
@@ -189,6 +306,9 @@ class Jax(Contender):
             return loss, grad.block_until_ready()
 
         return Job(loss_gradient, to_numpy=lambda result: tuple(map(np.asarray, result)))
+
+    def functions(self) -> dict[str, Callable[[Any, Any], Any]]:
+        return _jax_functions()
 
 
 @cache
@@ -208,5 +328,36 @@ def _jax_functions() -> dict[str, Callable[[Any, Any], Any]]:
         "mae": lambda y, p: jnp.mean(jnp.abs(p - y)),
         "binary_cross_entropy": lambda y, p: -jnp.mean(y * jnp.log(p) + (1 - y) * jnp.log1p(-p)),
         "binary_cross_entropy_with_logits": lambda y, x: jnp.mean(jax.nn.softplus(x) - x * y),
+        "cross_entropy": cross_entropy,
+    }
+
+
+class Optax(Jax):
+    """The losses of JAX's library of optimizers, under `jit`, and JAX's derivatives of them."""
+
+    name = "optax"
+    package = "optax"
+
+    def functions(self) -> dict[str, Callable[[Any, Any], Any]]:
+        return _optax_functions()
+
+
+@cache
+def _optax_functions() -> dict[str, Callable[[Any, Any], Any]]:
+    import optax
+
+    def cross_entropy(labels: Any, logits: Any) -> Any:
+        if labels.ndim == logits.ndim:
+            return optax.softmax_cross_entropy(logits, labels).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    return {
+        "mse": lambda y, p: optax.squared_error(p, y).mean(),
+        "huber": lambda y, p: optax.huber_loss(p, y).mean(),
+        "log_cosh": lambda y, p: optax.log_cosh(p, y).mean(),
+        "binary_cross_entropy_with_logits": lambda y, x: optax.sigmoid_binary_cross_entropy(
+            x, y
+        ).mean(),
+        "cosine_distance": lambda y, p: optax.cosine_distance(p, y).mean(),
         "cross_entropy": cross_entropy,
     }
