@@ -24,21 +24,29 @@ def compare(
     seconds: float = SECONDS,
     min_rounds: int = MIN_ROUNDS,
     clock: Clock = timed,
+    failures: list[str] | None = None,
 ) -> list[Result]:
     """A result for each task, from one run in which everyone takes turns at all of them.
 
     Results are checked before anything is timed. Who does the same for several tasks is timed once.
-    A clock that returns no times only wanted the checks.
+    A clock that returns no times only wanted the checks. A contender that fails, or is wrong, is
+    told in `failures` and left out; without that list it is an error.
     """
     jobs, checks = {}, {}
     for contender in contenders:
         if workload.dtype not in contender.dtypes:
             continue
         for task in dict.fromkeys(map(contender.does, tasks)):
-            job = contender.job(workload.loss, task, data)
-            if job is not None:
-                jobs[_name(contender.name, task)] = job
-                checks[_name(contender.name, task)] = check(contender, job, data, truth)
+            name = _name(contender.name, task)
+            try:
+                job = contender.job(workload.loss, task, data)
+                if job is not None:
+                    checks[name] = check(contender, job, data, truth)
+                    jobs[name] = job
+            except Exception as error:
+                if failures is None:
+                    raise
+                failures.append(f"{workload.name}, {name}: {error or type(error).__name__}")
     for task in tasks:
         limit = jobs[_name(ROOF, task)] = roof(task, data, get_num_threads())
         with limit.setting():

@@ -1,7 +1,10 @@
 """What was found: what the figures say of each other, and tables as text."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from .contender import FASTLOSS, NAIVE
 from .workloads import SOFT_LABELS
@@ -15,6 +18,9 @@ BASIS = "min"
 
 # A spread above this says that something else was going on: the cell is marked.
 NOISY = 0.10
+
+# A run with more than this share of noisy times was made on a busy machine.
+BUSY = 0.25
 
 Result = dict[str, Any]  # of a comparison: one workload and task; see `compare.py`
 
@@ -38,11 +44,23 @@ def is_noisy(cell: Result) -> bool:
     return bool(cell["spread"] > NOISY)
 
 
+def timings(result: Result) -> Iterator[Result]:
+    """All that was timed for a result: of the roof, of contenders, on numbers of threads."""
+    if "roof" in result:
+        yield result["roof"]
+    yield from (cell for cell in result.get("cells", ()) if "spread" in cell)
+    yield from (row["time"] for row in result.get("rows", ()))
+
+
+def is_ours(cell: Result) -> bool:
+    """Whether it is fastloss or a variant of it."""
+    return bool(cell["contender"].startswith(FASTLOSS))
+
+
 def beats_fastloss(result: Result, cell: Result) -> bool:
     """Whether a contender (no variant of fastloss) has the smaller minimum or median."""
     ours = find(result, FASTLOSS)
-    is_rival = not cell["contender"].startswith(FASTLOSS)
-    if not is_rival or ours is None:
+    if is_ours(cell) or ours is None:
         return False
     return bool(cell["min"] < ours["min"] or cell["median"] < ours["median"])
 
@@ -126,3 +144,9 @@ def summary(results: list[Result], missing: list[str]) -> str:
     if missing:
         lines.append(f"not installed, or not working here, left out: {', '.join(missing)}")
     return "\n".join(lines)
+
+
+def array_bytes(result: Result) -> int:
+    """Of an array of the size of the gradient."""
+    size = 2 if result["dtype"] in ("float16", "bfloat16") else np.dtype(result["dtype"]).itemsize
+    return math.prod(result["shape"]) * size
