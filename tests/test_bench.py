@@ -136,8 +136,25 @@ def cosine(y, p):
     return 1 - cosines[..., 0], (cosines * p / p_norm - y / y_norm) / p_norm
 
 
+def focal(labels, x):
+    """The gradient by the chain rule: that of -(1 - p)^2 log(p) by p, and that of p by x."""
+    probabilities = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+    at_label = np.eye(x.shape[-1])[labels]
+    p = (at_label * probabilities).sum(axis=-1, keepdims=True)
+    slope = 2 * (1 - p) * np.log(p) - (1 - p) ** 2 / p
+    return -(((1 - p) ** 2) * np.log(p))[..., 0], slope * p * (at_label - probabilities)
+
+
+def dice(t, p):
+    a = 2 * (t * p).sum(axis=-1, keepdims=True) + 1
+    b = (t + p).sum(axis=-1, keepdims=True) + 1
+    return 1 - (a / b)[..., 0], -(2 * t * b - a) / b**2
+
+
 # Losses that fastloss is compared at, beyond those that all tables have.
 MORE_FORMULAS = {
+    "focal": focal,
+    "dice": dice,
     "huber": huber,
     "log_cosh": lambda y, p: (np.log(np.cosh(p - y)), np.tanh(p - y)),
     "kl_divergence": lambda p, q: ((p * np.log(p / q)).sum(axis=-1), -p / q),
@@ -148,6 +165,8 @@ MORE_FORMULAS = {
 @pytest.mark.parametrize(
     ("contender", "losses"),
     [
+        (numpy_losses.Naive(), {"huber", "kl_divergence", "focal", "dice"}),
+        (numpy_losses.Careful(), set()),
         (libraries.SciPy(), {"huber", "kl_divergence"}),
         (libraries.NumExpr(), {"huber"}),
         (libraries.Optax(), {"huber", "log_cosh", "cosine_distance"}),

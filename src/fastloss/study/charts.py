@@ -69,8 +69,9 @@ def bars_of_workload(results: Sequence[Result]) -> Figure:
     tasks = list(dict.fromkeys(result["task"] for result in results))
     ours = {cell["contender"] for result in results for cell in result["cells"]}
     variants = sorted(name for name in ours if name.startswith(FASTLOSS))
-    foot = report.noise(results[0]["roof"])
-    return bars(results, [*rivals(results), *variants], tasks, ", ".join(foot))
+    noise = [f"of {r['task']}, {text}" for r in results for text in report.noise(r["roof"])]
+    foot = f"the roof itself: {'; '.join(noise)}" if noise else ""
+    return bars(results, [*rivals(results), *variants], tasks, foot)
 
 
 def _label(result: Result) -> str:
@@ -207,7 +208,7 @@ def _curves(
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter("{x:,g}")
+            axis.set_major_formatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}")
         first = members[0]
         axes.set_title(", ".join([first["loss"], first["task"], first["dtype"]]), fontsize=10)
         axes.set_xlabel(x_label)
@@ -219,9 +220,10 @@ def _curves(
 
 def _grid(n: int) -> tuple[Figure, Sequence[Axes]]:
     """So many panels, two in a row, and a legend above."""
-    n_rows = (n + 1) // 2
+    n_columns = min(n, 2)
+    n_rows = -(-n // n_columns)
     figure = Figure(figsize=(_WIDTH, 0.9 + 3.6 * n_rows), layout="constrained")
-    panels = list(figure.subplots(n_rows, 2, squeeze=False).flatten())
+    panels = list(figure.subplots(n_rows, n_columns, squeeze=False).flatten())
     for axes in panels[n:]:
         axes.set_axis_off()
     return figure, panels[:n]

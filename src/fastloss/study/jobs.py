@@ -13,19 +13,21 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import fastloss as fl
 
 from ..demo import numpy_losses as demo_losses
-from ..demo import training
 from . import memory
 from .contender import FASTLOSS, NAIVE
 from .numpy_losses import naive_cross_entropy
 from .processes import run_python
 from .workloads import Array
+
+if TYPE_CHECKING:  # at run time only by who trains, as it imports scikit-learn
+    from ..demo.training import Digits, LossFunction
 
 TRAINING, EVALUATION = "training", "evaluation"
 TITLES = {
@@ -50,15 +52,17 @@ def _fused_training(labels: Array, logits: Array, out: Array) -> tuple[Any, Arra
     return fl.cross_entropy.value_and_grad(labels, logits, out=out)
 
 
-LOSSES: Mapping[str, training.LossFunction] = {
+LOSSES: "Mapping[str, LossFunction]" = {
     NAIVE: _naive_training,
     CAREFUL: demo_losses.careful_value_and_grad,
     FASTLOSS: _fused_training,
 }
 
 
-def _train(data: training.Digits, epochs: int, loss: training.LossFunction) -> float:
+def _train(data: "Digits", epochs: int, loss: "LossFunction") -> float:
     """The loss of the last epoch."""
+    from ..demo import training
+
     model = training.TwoLayerNetwork(np.random.default_rng(0), data.train_images.shape[1])
     return training.train(model, data, epochs, loss, lambda history: None).losses[-1]
 
@@ -140,6 +144,8 @@ def main(settings: str) -> None:
 def _work(job: Job, contender: str) -> Callable[[], Any]:
     """Warmed up: what is to be compiled, or loaded, is there."""
     if job.name == TRAINING:
+        from ..demo import training
+
         loss, data = LOSSES[contender], training.digits()
         _train(data, 1, loss)
         return partial(_train, data, job.size, loss)

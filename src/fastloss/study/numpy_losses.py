@@ -88,6 +88,53 @@ def naive_cross_entropy_grad(labels: Array, logits: Array) -> Any:
     return loss, grad
 
 
+def naive_huber(y_true: Array, y_pred: Array) -> Any:
+    r = y_pred - y_true
+    return np.mean(np.where(np.abs(r) <= 1, r**2 / 2, np.abs(r) - 0.5))
+
+
+def naive_huber_grad(y_true: Array, y_pred: Array) -> Any:
+    r = y_pred - y_true
+    loss = np.mean(np.where(np.abs(r) <= 1, r**2 / 2, np.abs(r) - 0.5))
+    return loss, np.where(np.abs(r) <= 1, r, np.sign(r)) / y_true.size
+
+
+def naive_kl(p: Array, q: Array) -> Any:
+    return np.mean(np.sum(p * np.log(p / q), axis=1))
+
+
+def naive_kl_grad(p: Array, q: Array) -> Any:
+    return naive_kl(p, q), -p / q / len(p)
+
+
+def naive_focal(labels: Array, logits: Array) -> Any:
+    exps = np.exp(logits)
+    probabilities = exps / np.sum(exps, axis=1, keepdims=True)
+    p = np.sum(_one_hot(labels, logits) * probabilities, axis=1)
+    return np.mean(-((1 - p) ** 2) * np.log(p))
+
+
+def naive_focal_grad(labels: Array, logits: Array) -> Any:
+    one_hot = _one_hot(labels, logits)
+    exps = np.exp(logits)
+    probabilities = exps / np.sum(exps, axis=1, keepdims=True)
+    p = np.sum(one_hot * probabilities, axis=1, keepdims=True)
+    loss = np.mean(-((1 - p) ** 2) * np.log(p))
+    slope = (1 - p) ** 2 - 2 * p * (1 - p) * np.log(p)
+    return loss, slope * (probabilities - one_hot) / len(labels)
+
+
+def naive_dice(t: Array, p: Array) -> Any:
+    overlap, size = np.sum(t * p, axis=1), np.sum(t, axis=1) + np.sum(p, axis=1)
+    return np.mean(1 - (2 * overlap + 1) / (size + 1))
+
+
+def naive_dice_grad(t: Array, p: Array) -> Any:
+    above = 2 * np.sum(t * p, axis=1, keepdims=True) + 1
+    below = np.sum(t, axis=1, keepdims=True) + np.sum(p, axis=1, keepdims=True) + 1
+    return np.mean(1 - above / below), (above / below - 2 * t) / below / len(t)
+
+
 class Naive(Contender):
     name = NAIVE
     functions: ClassVar = {
@@ -97,9 +144,16 @@ class Naive(Contender):
         "binary_cross_entropy_with_logits": (naive_bce_logits, naive_bce_logits_grad),
         "categorical_cross_entropy": (naive_categorical, naive_categorical_grad),
         "cross_entropy": (naive_cross_entropy, naive_cross_entropy_grad),
+        # Of each family one more.
+        "huber": (naive_huber, naive_huber_grad),
+        "kl_divergence": (naive_kl, naive_kl_grad),
+        "focal": (naive_focal, naive_focal_grad),
+        "dice": (naive_dice, naive_dice_grad),
     }
 
-    def job(self, loss: str, task: str, data: Data) -> Job:
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        if loss not in self.functions:
+            return None
         function = self.functions[loss][task != LOSS]
         return Job(partial(function, data.y_true, data.y_pred))
 
@@ -244,7 +298,9 @@ class Careful(Contender):
         "cross_entropy": careful_cross_entropy,
     }
 
-    def job(self, loss: str, task: str, data: Data) -> Job:
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        if loss not in self.functions:
+            return None
         function, buffers = partial(self.functions[loss], data.y_true), _buffers(data.y_pred)
         if task == IN_PLACE:
             return in_place(lambda y_pred: function(y_pred, buffers, out=y_pred), data)

@@ -34,7 +34,8 @@ _EXPLAINED = (
     f"faster fastloss is. {tables.LOST} marks where another is faster than fastloss, in its best "
     "or in its median time; ~ marks times whose middle half is spread over more than "
     f"{report.NOISY:.0%}. The roof is a kernel that only reads the inputs and, for a gradient, "
-    "writes an array of its size. Gradients go into a given array where a contender can do that. "
+    "writes an array of its size. Gradients go into a given array, or over the predictions, where "
+    "a contender can do that, and else into a new one. "
     "NumPy and SciPy compute on one thread."
 )
 _TEXTS = {
@@ -177,7 +178,7 @@ def markdown(document: Document) -> str:
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; background: #fff;
-       max-width: 76rem; margin: 2rem auto; padding: 0 1.2rem; }
+       max-width: 84rem; margin: 2rem auto; padding: 0 1.2rem; }
 h1, h2 { line-height: 1.2; }
 h2 { margin-top: 2.6rem; border-bottom: 1px solid #ccc; padding-bottom: .2rem; }
 h3 { margin: 1.6rem 0 .3rem; font-size: 1.02rem; }
@@ -187,11 +188,12 @@ img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid #e2e2e2;
          white-space: nowrap; }
-th { background: #f3f3f3; vertical-align: bottom; }
+th { background: #f3f3f3; vertical-align: bottom; white-space: normal; }
 .name { text-align: left; }
 .ours { font-weight: bold; }
 .lost { color: #b00000; background: #fdeaea; font-weight: bold; }
-td small { display: block; font-weight: normal; color: #666; }
+td small { display: block; font-size: 12px; color: #555; }
+.lost small { color: #b00000; }
 .problems { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem 1rem; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .15rem 1rem; }
 dt { color: #666; } dd { margin: 0; }

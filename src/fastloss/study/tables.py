@@ -15,6 +15,7 @@ LOST = "▲"
 
 class Cell(NamedTuple):
     text: str
+    ratio: str = ""  # in brackets, or below
     is_ours: bool = False
     noisy: bool = False
     lost: bool = False  # another is faster than fastloss
@@ -37,7 +38,13 @@ def markdown(table: Table) -> str:
 
 def _markdown(cell: Cell) -> str:
     text = f"**{cell.text}**" if cell.is_ours else cell.text
-    parts = [text, "~" * cell.noisy, f"**{LOST}**" * cell.lost, cell.remark]
+    parts = [
+        text,
+        f"({cell.ratio})" if cell.ratio else "",
+        "~" * cell.noisy,
+        f"**{LOST}**" * cell.lost,
+        cell.remark,
+    ]
     return " ".join(filter(None, parts)).replace("|", "\\|")
 
 
@@ -51,10 +58,12 @@ def _html_row(tag: str, cells: Sequence[Cell], n_names: int) -> str:
     parts = []
     for i, cell in enumerate(cells):
         classes = ["name"] * (i < n_names) + ["ours"] * cell.is_ours + ["lost"] * cell.lost
-        signs = f"{' ~' * cell.noisy}{f' {LOST}' * cell.lost}"
-        remark = f"<small>{html.escape(cell.remark)}</small>" if cell.remark else ""
-        text = html.escape(cell.text).replace("`", "")
-        parts.append(f'<{tag} class="{" ".join(classes)}">{text}{signs}{remark}</{tag}>')
+        lost = f" {LOST}" * cell.lost
+        below = [cell.ratio + lost if cell.ratio else "", cell.remark]
+        lines = [cell.text + " ~" * cell.noisy + lost * (not cell.ratio), *below]
+        first, *others = (html.escape(line).replace("`", "") for line in lines)
+        small = "".join(f"<small>{line}</small>" for line in others if line)
+        parts.append(f'<{tag} class="{" ".join(classes)}">{first}{small}</{tag}>')
     return f"<tr>{''.join(parts)}</tr>"
 
 
@@ -101,7 +110,7 @@ def _row(result: Result, names: Sequence[str]) -> list[Cell | str]:
 def _rival(result: Result, ours: Result, cell: Result) -> Cell:
     time = _time(cell)
     return time._replace(
-        text=f"{time.text} ({factor(cell[BASIS] / ours[BASIS])})",
+        ratio=factor(cell[BASIS] / ours[BASIS]),
         lost=report.beats_fastloss(result, cell),
         remark=cell["remark"],
     )
@@ -135,10 +144,12 @@ def losing(results: Iterable[Result]) -> Table:
             if ours is not None and report.beats_fastloss(result, cell):
                 ratio = cell[BASIS] / ours[BASIS]
                 verdict = Cell(factor(ratio), lost=True, remark=cell["remark"])
-                times = _time(cell), _time(ours)
+                medians = (report.milliseconds(each["median"]) for each in (cell, ours))
+                times = _time(cell), _time(ours), *medians
                 row = [_what(result), _size(result), cell["contender"], *times, verdict]
                 found.append((ratio, row))
-    head = ["what", "size", "who is faster", "its ms", "fastloss ms", "times faster fastloss is"]
+    head = ["what", "size", "who is faster", "its ms", "fastloss ms", "its median"]
+    head += ["fastloss median", "times faster fastloss is"]
     return Table(head, [row for _, row in sorted(found, key=lambda pair: pair[0])], 3)
 
 
@@ -162,7 +173,7 @@ def memory(results: Iterable[Result]) -> Table:
         what = f"`{result['loss']}`, {report.shape_text(result)}"
         for cell in result["cells"]:
             arrays = f"{cell['bytes'] / report.array_bytes(result):.2f}"
-            size = Cell(mebibytes(cell["bytes"]), cell["contender"] == FASTLOSS)
+            size = Cell(mebibytes(cell["bytes"]), is_ours=cell["contender"] == FASTLOSS)
             remark = "by samples" if cell["method"] == "samples" else ""
             size = size._replace(remark=remark)
             rows.append([what, cell["contender"], cell["task"], size, arrays])
