@@ -117,8 +117,8 @@ def _legend(results: list[Result]) -> str:
     sentences = [
         "The roof is a kernel that only reads the inputs and, for a gradient, writes an array of "
         "its size; naive NumPy is the textbook formula, careful NumPy has no overflow and no large "
-        "temporaries. NumPy computes on one thread. Gradients of careful NumPy and fastloss go "
-        "into a given array. Everyone took turns in the same run."
+        "temporaries. NumPy and SciPy compute on one thread. Gradients go into a given array where "
+        "a contender can do that. Everyone took turns in the same run."
     ]
     cells = [(result, cell) for result in results for cell in result["cells"]]
     if any(report.beats_fastloss(result, cell) for result, cell in cells):
@@ -127,7 +127,7 @@ def _legend(results: list[Result]) -> str:
         sentences.append(
             f"~ marks times whose middle half is spread over more than {report.NOISY:.0%}."
         )
-    sentences.append("All figures of your machine: `make bench`.")
+    sentences.append("On your machine: `make bench`, or a whole study: `fastloss bench`.")
     return " ".join(sentences)
 
 

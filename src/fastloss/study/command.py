@@ -53,6 +53,8 @@ def measure(request: Request) -> int:
     suite = suites.select(suite, request.selection)
     if request.seconds is not None:
         suite = suite._replace(seconds=request.seconds)
+    if request.contenders:  # who is asked for by name is not left out
+        suite = suite._replace(left_out={})
     field = chosen(request.contenders, everyone(users(request.files)))
     folder = request.output or Path(f"fastloss-{suite.name}-{datetime.now():%Y%m%d-%H%M%S}")
     folder.mkdir(parents=True, exist_ok=True)
