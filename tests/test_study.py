@@ -30,6 +30,7 @@ from fastloss.study import (
     suites,
 )
 from fastloss.study.contender import FASTLOSS, NAIVE
+from fastloss.study.processes import run_python
 from fastloss.study.report import ROOF
 from fastloss.study.suites import FULL, QUICK, SECTIONS, Selection, select
 
@@ -226,7 +227,7 @@ def test_who_is_wrong_is_left_out_and_named(hurried, tmp_path, capsys):
     path.write_text(WRONG, encoding="utf-8")
     mine = ["--contender-file", str(path), "--contender", "wrong"]
     assert bench(*mine, "--output", str(tmp_path)) == 1
-    assert "failed: mse-500-float32, wrong: loss" in capsys.readouterr().out
+    assert "failed: mse-500-float32, wrong: loss: wrong: an error of" in capsys.readouterr().out
     study = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
     assert "an error of" in study["problems"][0]
     names = {cell["contender"] for result in study["results"] for cell in result["cells"]}
@@ -256,18 +257,36 @@ def test_a_step_that_fails_does_not_end_the_run(tmp_path, monkeypatch):
     suite = select(QUICK, Selection(sections=["cold", "jobs"]))
     study = command.Study(suite, [], [], tmp_path)
     monkeypatch.setattr(study, "_training", lambda: 1 / 0)
-    monkeypatch.setattr(study, "_cold", lambda workload: [{"loss": workload.loss}])
-    monkeypatch.setattr(study, "_evaluation", lambda: [{"job": jobs.EVALUATION}])
+    monkeypatch.setattr(study, "_cold", lambda workload: [{"loss": workload.loss, "cells": [1]}])
+    monkeypatch.setattr(study, "_evaluation", lambda: [{"job": jobs.EVALUATION, "cells": []}])
     assert [step.section for step, _ in study.run()] == ["cold", "jobs", "jobs"]
     assert study.document["problems"] == ["jobs, training: division by zero"]
-    assert len(study.document["results"]) == 2
+    assert study.document["results"] == [{"section": "cold", "loss": "cross_entropy", "cells": [1]}]
     assert study.document["complete"]
+
+
+def test_a_process_that_fails_costs_its_own_cell_alone(tmp_path, monkeypatch):
+    def measured(workload, contender, task, files):
+        if contender == NAIVE:
+            run_python("-c", "raise SystemExit('no room')")
+        return {"contender": contender, "task": task, "bytes": 0, "method": "samples"}
+
+    monkeypatch.setattr(memory, "measure", measured)
+    field = [contenders.Naive(), contenders.Fastloss()]
+    study = command.Study(select(QUICK, Selection(sections=["memory"])), field, [], tmp_path)
+    ((_, (result,)),) = study.run()
+    assert {cell["contender"] for cell in result["cells"]} == {FASTLOSS}
+    assert study.document["problems"] == [
+        "memory, cross_entropy-2048x8192-float32, naive NumPy: "
+        "a process ended with status 1: no room"
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--loss", "mean"], "no loss is called mean"),
+        (["--loss", "mse", "--loss", "dice", "--shape", "9"], "dice takes rows: give it a shape"),
         (["--contender", "TensorFlow"], "no contender is called TensorFlow"),
         (["--contender-file", "no/such/file.py"], "no/such/file.py"),
         (["report", "no/such/file.json"], "cannot be read"),
@@ -465,7 +484,7 @@ def test_the_page_needs_nothing_else(document):
         assert f'<h2 id="{anchor}">{title}</h2>' in html
     assert "What failed" not in html
     failed = page.page({**document, "results": [], "problems": ["a < b"]})
-    assert "What failed:<ul><li>a &lt; b</li></ul>" in failed
+    assert "What failed, or did not fit:<ul><li>a &lt; b</li></ul>" in failed
 
 
 def test_a_loss_of_which_fastloss_failed_is_shown_all_the_same(document):

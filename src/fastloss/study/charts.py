@@ -31,6 +31,7 @@ _COLORS = {
 }
 _MARKERS = "os^vD<>Pp*hX"
 _LOST = "#B00000"
+_LEFT = 0.5  # where bars begin: a logarithmic scale has no 0
 _WIDTH = 11.0  # inches
 _ROOF_LINE: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": (0, (4, 3))}
 
@@ -47,14 +48,15 @@ def bars(
     height = 1.2 + len(labels) * (0.3 + 0.18 * len(names))
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     panels = figure.subplots(1, len(tasks), sharex=True, sharey=True, squeeze=False)[0]
+    ratios = [
+        1 / report.share_of_roof(result, cell) for result in results for cell in result["cells"]
+    ]
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(_LEFT, 4 * max(1.0, *ratios))  # room for the number after a bar
     for axes, task in zip(panels, tasks, strict=True):
         _draw_panel(axes, [r for r in results if r["task"] == task], names, labels)
         axes.set_title(task)
     panels[0].set_ylim(len(labels) - 0.5, -0.5)
-    ratios = [
-        1 / report.share_of_roof(result, cell) for result in results for cell in result["cells"]
-    ]
-    panels[0].set_xlim(right=4 * max(ratios, default=1.0))  # room for the number after a bar
     _legend(figure, panels)
     figure.supxlabel(
         "time / time of the roof, shorter is better; 1 is a kernel that only reads and writes\n"
@@ -82,7 +84,6 @@ def _label(result: Result) -> str:
 def _draw_panel(
     axes: Axes, results: Sequence[Result], names: Sequence[str], labels: Sequence[str]
 ) -> None:
-    left = 0.5  # where bars begin: a logarithmic scale has no 0
     thickness = 0.8 / max(1, len(names))
     for i, name in enumerate(names):
         label = name  # one entry in the legend for each name
@@ -93,13 +94,14 @@ def _draw_panel(
                 continue
             ratio = 1 / report.share_of_roof(result, cell)
             y = place + (i - (len(names) - 1) / 2) * thickness
-            axes.barh(y, ratio - left, thickness, left=left, label=label, color=_color(name))
+            width = max(ratio - _LEFT, 0)
+            axes.barh(y, width, thickness, left=_LEFT, label=label, color=_color(name))
             label = ""
             lost = report.beats_fastloss(result, cell)
             text = f"{ratio:#.2g}" if ratio < 9.95 else f"{ratio:,.0f}"
             axes.annotate(
                 text + ("  faster than fastloss" if lost else ""),
-                (max(ratio, left), y),
+                (max(ratio, _LEFT), y),
                 (3, 0),
                 textcoords="offset points",
                 va="center",
@@ -109,9 +111,7 @@ def _draw_panel(
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
             )
     axes.set_yticks(range(len(labels)), labels, fontsize=8.5)
-    axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:,g}")
-    axes.set_xlim(left=left)
     axes.axvline(1, label=ROOF, **_ROOF_LINE)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)

@@ -49,7 +49,7 @@ def measure(request: Request) -> int:
     suite = SUITES[request.suite]
     if request.gib is not None:
         suite = suite._replace(mapped_gib=request.gib)
-    suites.check_losses(request.selection.losses)
+    suites.check(request.selection)
     suite = suites.select(suite, request.selection)
     if request.seconds is not None:
         suite = suite._replace(seconds=request.seconds)
@@ -59,8 +59,9 @@ def measure(request: Request) -> int:
     folder = request.output or Path(f"fastloss-{suite.name}-{datetime.now():%Y%m%d-%H%M%S}")
     folder.mkdir(parents=True, exist_ok=True)
     with _threads(request.threads):
-        study = Study(suite, field, request.files, folder)
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)  # brackets are brackets
+        with console.status("looking who is there"):  # torch.compile is tried
+            study = Study(suite, field, request.files, folder)
         if study.document["not_available"]:
             names = ", ".join(study.document["not_available"])
             console.print(f"not installed, or not working here, left out: {names}")
@@ -120,7 +121,7 @@ def _cpus() -> set[int] | None:
 
 def _run(study: Study, folder: Path, console: Console) -> None:
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -160,15 +161,22 @@ def _rows(result: Result) -> Iterator[Sequence[str]]:
     key = "bytes" if result["section"] == suites.MEMORY else BASIS
     show = tables.mebibytes if key == "bytes" else report.milliseconds
     cells = result.get("cells", ())
-    others = [cell for cell in cells if not report.is_ours(cell)]
-    best = min(others, key=lambda cell: float(cell[key]), default=None)
-    rival = "" if best is None else f"{best['contender']} {show(best[key])}"
     for cell in cells:
-        if cell["contender"] == FASTLOSS:
-            share = f"{report.share_of_roof(result, cell):.0%}" if "roof" in result else ""
-            name = ", ".join([FASTLOSS, *(cell[k] for k in ("what",) if k in cell)])
-            mark = f" {tables.LOST}" * (best is not None and best[key] < cell[key])
-            yield what, size, name, show(cell[key]), share, rival + mark
+        if cell["contender"] != FASTLOSS:
+            continue
+        # A memory result has cells of several tasks, and a cold start of two.
+        same = [other for other in cells if _way(other) == _way(cell)]
+        others = [other for other in same if not report.is_ours(other)]
+        best = min(others, key=lambda other: float(other[key]), default=None)
+        rival = "" if best is None else f"{best['contender']} {show(best[key])}"
+        mark = f" {tables.LOST}" * (best is not None and best[key] < cell[key])
+        share = f"{report.share_of_roof(result, cell):.0%}" if "roof" in result else ""
+        name = ", ".join(filter(None, [FASTLOSS, *_way(cell)]))
+        yield what, size, name, show(cell[key]), share, rival + mark
+
+
+def _way(cell: Result) -> tuple[str, str]:
+    return cell.get("task", ""), cell.get("what", "")
 
 
 def _ending(document: Document) -> str:

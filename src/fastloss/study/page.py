@@ -38,6 +38,7 @@ _EXPLAINED = (
     "a contender can do that, and else into a new one. "
     "NumPy and SciPy compute on one thread."
 )
+_FAILED = "What failed, or did not fit"
 _TEXTS = {
     suites.SIZES: "Milliseconds over the number of elements.",
     suites.CLASSES: "The same number of elements in longer and longer rows.",
@@ -163,7 +164,8 @@ def markdown(document: Document) -> str:
     facts = [f"- {name}: {text}" for name, text in _facts(document)]
     blocks = ["# A study of losses", "\n".join(facts)]
     if document["problems"]:
-        blocks += ["## What failed", "\n".join(f"- {text}" for text in document["problems"])]
+        items = "\n".join(f"- {text}" for text in document["problems"])
+        blocks += [f"## {_FAILED}", items]
     blocks.append(_EXPLAINED)
     for part in parts(document):
         blocks += [f"## {part.title}", part.text]
@@ -226,7 +228,7 @@ def _anchor(part: Part) -> str:
 
 def _problems(document: Document) -> str:
     items = "".join(f"<li>{html.escape(text)}</li>" for text in document["problems"])
-    return f'<div class="problems">What failed:<ul>{items}</ul></div>' if items else ""
+    return f'<div class="problems">{_FAILED}:<ul>{items}</ul></div>' if items else ""
 
 
 def _image(picture: Picture) -> str:

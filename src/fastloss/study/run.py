@@ -8,7 +8,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
@@ -26,6 +26,7 @@ from .suites import SPEED, Suite
 from .workloads import TASKS, Workload, make_data, needed_bytes
 
 Document = dict[str, Any]
+T = TypeVar("T")
 FORMAT = 1
 
 
@@ -76,14 +77,24 @@ class Study:
     def run(self) -> Iterator[tuple[Step, list[Result]]]:
         """Every step with its results, which also go into the document."""
         for step in self.steps():
-            try:
-                results = [{"section": step.section, **result} for result in step.run()]
-            except Exception as error:  # one that fails must not cost the results of hours
-                self._problem(f"{step.section}, {step.title}: {error or type(error).__name__}")
-                results = []
+            found = self._tried(f"{step.section}, {step.title}", step.run) or []
+            # Of what has no cells, all failed, as the problems tell.
+            results = [
+                {"section": step.section, **result}
+                for result in found
+                if result.get("cells", result.get("rows"))
+            ]
             self.document["results"] += results
             yield step, results
         self.document["complete"] = True
+
+    def _tried(self, what: str, call: Callable[[], T]) -> T | None:
+        """What fails is told: it must not cost the results of hours."""
+        try:
+            return call()
+        except Exception as error:
+            self._problem(f"{what}: {error or type(error).__name__}")
+            return None
 
     def _problem(self, text: str) -> None:
         self.document["problems"].append(text)
@@ -136,7 +147,10 @@ class Study:
         if not self._fits(workload, suites.MEMORY):
             return []
         cells = [
-            memory.measure(workload, who.name, task, self.files)
+            self._tried(
+                f"{suites.MEMORY}, {workload.name}, {who.name}",
+                partial(memory.measure, workload, who.name, task, self.files),
+            )
             for who in self._libraries()
             for task in memory.tasks_of(who)
         ]
@@ -145,19 +159,25 @@ class Study:
     def _cold(self, workload: Workload) -> list[Result]:
         cells = []
         for who in self._libraries():
-            rounds = [cold.starts(workload, who, self.files) for _ in range(self.suite.processes)]
-            for what in rounds[0] or ():
-                starts = [found[what] for found in rounds if found]
-                cells.append(
-                    {
-                        "contender": who.name,
-                        "what": what,
-                        "imports": rounds_of([each.imports for each in starts]),
-                        "call": rounds_of([each.call for each in starts]),
-                        **rounds_of([sum(each) for each in starts]),
-                    }
-                )
+            what = f"{suites.COLD}, {workload.name}, {who.name}"
+            cells += self._tried(what, partial(self._starts, workload, who)) or []
         return [{**_of(workload), "cells": cells}]
+
+    def _starts(self, workload: Workload, who: Contender) -> list[Result]:
+        rounds = [cold.starts(workload, who, self.files) for _ in range(self.suite.processes)]
+        cells = []
+        for what in rounds[0] or ():
+            starts = [found[what] for found in rounds if found]
+            cells.append(
+                {
+                    "contender": who.name,
+                    "what": what,
+                    "imports": rounds_of([each.imports for each in starts]),
+                    "call": rounds_of([each.call for each in starts]),
+                    **rounds_of([sum(each) for each in starts]),
+                }
+            )
+        return cells
 
     def _training(self) -> list[Result]:
         return [self._job(jobs.Job(jobs.TRAINING, self.suite.epochs))]

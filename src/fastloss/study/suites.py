@@ -204,9 +204,12 @@ def select(suite: Suite, selection: Selection) -> Suite:
     return part
 
 
-def check_losses(losses: Sequence[str]) -> None:
-    """A ValueError names a loss that does not exist."""
-    known = [name for entry in entries() for name in entry.instances]
-    for loss in losses:
+def check(selection: Selection) -> None:
+    """A ValueError names a loss that does not exist, or a shape that it cannot have."""
+    known = {name: entry for entry in entries() for name in entry.instances}
+    for loss in selection.losses:
         if loss not in known:
             raise ValueError(f"no loss is called {loss}: see fastloss losses")
+    for workload in selection.own_workloads():
+        if known[workload.loss].kind == "row-wise" and len(workload.shape) < 2:
+            raise ValueError(f"{workload.loss} takes rows: give it a shape such as 1000x10")
