@@ -346,7 +346,7 @@ def test_threads_are_the_same_for_all_and_given_back(monkeypatch):
 
 def test_all_evaluate_the_same_file(tmp_path):
     with jobs.file_of_logits(tmp_path, 5_000) as job:  # more rows than a chunk has
-        found = {name: float(jobs._work(job, name)()) for name in job.contenders}
+        found = {name: jobs._work(job, name)().loss for name in job.contenders}
         logits = np.load(Path(job.folder) / "logits.npy", mmap_mode="r")
         assert logits.shape == (5_000, 1_000)
         labels = np.load(Path(job.folder) / "labels.npy")
@@ -359,7 +359,9 @@ def test_all_evaluate_the_same_file(tmp_path):
 
 def test_all_train_the_same_network():
     job = jobs.Job(jobs.TRAINING, 2)
-    found = [jobs._work(job, name)() for name in job.contenders]
+    outcomes = [jobs._work(job, name)() for name in job.contenders]
+    assert all(outcome.loss_seconds > 0 for outcome in outcomes)
+    found = [outcome.loss for outcome in outcomes]
     assert found == pytest.approx([found[0]] * 3, rel=1e-10)
     assert 0 < found[0] < np.log(10)
 
@@ -369,6 +371,7 @@ def test_a_job_in_a_process_of_its_own(tmp_path):
         cell = jobs.measure(job, NAIVE, "bytes")
         assert job.needed_bytes(NAIVE) > 0
     assert 2 * 80e6 < cell["bytes"] < 7 * 80e6
+    assert cell["process_bytes"] > cell["bytes"] + 10e6  # Python and NumPy
     assert jobs.rows_of(2**32) == 2**32 // 4_000
 
 
@@ -408,6 +411,7 @@ def document():
     peak = {"contender": FASTLOSS, "task": GRADIENT, "bytes": 3 << 20, "method": "samples"}
     start = cell("JAX", 1.5, what="first call", imports=timing(1.0), call=timing(0.5))
     whole = {"contender": NAIVE, **timing(2.0), "bytes": 1 << 30, "loss": 0.123456789}
+    whole |= {"process_bytes": 2 << 30, "loss_seconds": 0.5}
     machine = {
         "date": "2024-02-29", "cpu": "A <CPU>", "cpus": 2, "threads": 2, "caches": {"L2": "1M"},
         "governor": None, "system": "Linux", "versions": {"numpy": "2.0"},
@@ -455,7 +459,7 @@ def test_summary_shows_every_figure_and_every_losing_cell(document):
         "| `mse`, 1,000 x 1,024 | fastloss | loss + gradient | **3.0** by samples | 0.77 |" in text
     )
     assert "| `mse`, 1,000 x 1,024 | JAX | first call | 1,000 | 500 | 1,500 |" in text
-    assert "| naive NumPy | 2,000 | 1,024.0 | 0.123456789 |" in text
+    assert "| naive NumPy | 2,000 | 500 | 1,024.0 | 2,048.0 | 0.123456789 |" in text
     assert "not installed, or not working here: numexpr" in text
     assert "Left out, as it compiles anew for every shape: torch.compile." in text
     assert "1 of 23 times are spread over more than 10%\n" in text

@@ -16,6 +16,7 @@ from .tables import rivals
 # these have, others of other lightness.
 _COLORS = {
     "naive NumPy": "#E69F00",
+    "naive NumPy, in chunks": "#F5C451",
     "careful NumPy": "#999999",
     "SciPy": "#882255",
     "numexpr": "#DDCC77",

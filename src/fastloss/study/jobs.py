@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import psutil
 
 import fastloss as fl
 
@@ -59,12 +60,27 @@ LOSSES: "Mapping[str, LossFunction]" = {
 }
 
 
-def _train(data: "Digits", epochs: int, loss: "LossFunction") -> float:
-    """The loss of the last epoch."""
+class Outcome(NamedTuple):
+    """What a job came to."""
+
+    loss: float
+    loss_seconds: float  # how much of the time went into the loss; the rest is the same for all
+
+
+def _train(data: "Digits", epochs: int, loss: "LossFunction") -> Outcome:
+    """With the loss of the last epoch."""
     from ..demo import training
 
     model = training.TwoLayerNetwork(np.random.default_rng(0), data.train_images.shape[1])
-    return training.train(model, data, epochs, loss, lambda history: None).losses[-1]
+    history = training.train(model, data, epochs, loss, lambda history: None)
+    return Outcome(history.losses[-1], history.loss_seconds)
+
+
+def _evaluate(loss: Callable[[Array, Array], Any], labels: Array, logits: Array) -> Outcome:
+    """Nothing but the loss, and reading the file."""
+    start = time.perf_counter()
+    value = float(loss(labels, logits))
+    return Outcome(value, time.perf_counter() - start)
 
 
 def _in_chunks(loss: Callable[[Array, Array], Any], labels: Array, logits: Array) -> float:
@@ -122,7 +138,11 @@ def file_of_logits(folder: Path, rows: int) -> Iterator[Job]:
 
 
 def measure(job: Job, contender: str, quantity: str) -> dict[str, Any]:
-    """In a fresh process: `quantity` is "seconds" or "bytes"; "loss" is what came out."""
+    """In a fresh process: `quantity` is "seconds" or "bytes", and the rest is an `Outcome`.
+
+    With the bytes, those of the job beyond what was there before, come those of the whole process,
+    libraries and compiler included.
+    """
     settings = json.dumps([job, contender, quantity])
     found: dict[str, Any] = json.loads(run_python("-m", "fastloss.study.jobs", settings))
     return found
@@ -130,18 +150,21 @@ def measure(job: Job, contender: str, quantity: str) -> dict[str, Any]:
 
 def main(settings: str) -> None:
     fields, contender, quantity = json.loads(settings)
-    job, result = Job(*fields), []
+    job, outcomes = Job(*fields), []
     work = _work(job, contender)
+    found: dict[str, float] = {}
     if quantity == "seconds":
         start = time.perf_counter()
-        result.append(work())
-        amount: float = time.perf_counter() - start
+        outcomes.append(work())
+        found["seconds"] = time.perf_counter() - start
     else:
-        amount = memory.sampled(lambda: result.append(work()), _own)
-    print(json.dumps({quantity: amount, "loss": float(result[0])}))
+        before = _own(psutil.Process().memory_info())
+        found["bytes"] = memory.sampled(lambda: outcomes.append(work()), _own)
+        found["process_bytes"] = before + found["bytes"]
+    print(json.dumps({**found, **outcomes[0]._asdict()}))
 
 
-def _work(job: Job, contender: str) -> Callable[[], Any]:
+def _work(job: Job, contender: str) -> Callable[[], Outcome]:
     """Warmed up: what is to be compiled, or loaded, is there."""
     if job.name == TRAINING:
         from ..demo import training
@@ -153,7 +176,7 @@ def _work(job: Job, contender: str) -> Callable[[], Any]:
     labels = np.load(Path(job.folder) / "labels.npy")
     logits = np.load(Path(job.folder) / "logits.npy", mmap_mode="r")
     evaluate(labels[:_FEW], logits[:_FEW])
-    return partial(evaluate, labels, logits)
+    return partial(_evaluate, evaluate, labels, logits)
 
 
 _FEW = 64

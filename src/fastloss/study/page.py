@@ -50,8 +50,9 @@ _TEXTS = {
     suites.COLD: "From the import of the library to its first loss and gradient, in fresh "
     "processes, after the import of NumPy. Who keeps compiled code on disk is shown without and "
     "with what an earlier process left there.",
-    suites.JOBS: "Each in a process of its own, after a warm-up. Memory without the pages of "
-    "files, which the system takes back when it needs the room.",
+    suites.JOBS: "Each in a process of its own, after a warm-up. Memory is that at the peak of "
+    "the job, beyond what was there before it, and of the whole process, libraries and compiler "
+    "included; both without the pages of files, which the system takes back if it needs the room.",
 }
 
 
@@ -213,6 +214,8 @@ def page(document: Document) -> str:
         body.append(f'<h2 id="{_anchor(part)}">{html.escape(part.title)}</h2>')
         body.append(f"<p>{html.escape(part.text)}</p>" if part.text else "")
         for each in part.content:
+            if isinstance(each, Picture) and each.title != part.title:
+                body.append(f"<h3>{html.escape(each.title)}</h3>")
             body.append(tables.as_html(each) if isinstance(each, Table) else _image(each))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -239,4 +242,4 @@ def _image(picture: Picture) -> str:
         picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     title = html.escape(picture.title)
-    return f'<h3>{title}</h3><img alt="{title}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img alt="{title}" src="data:image/svg+xml;base64,{data}">'

@@ -199,6 +199,15 @@ def jobs(result: Result) -> Table:
     rows = []
     for cell in result["cells"]:
         time = _time(cell)._replace(is_ours=cell["contender"] == FASTLOSS)
-        peak = mebibytes(cell["bytes"])
-        rows.append([cell["contender"], time, peak, f"{cell['loss']:.9f}"])
-    return Table(["loss by", "ms", "peak memory, MiB", "loss in the end"], rows)
+        peaks = [mebibytes(cell[name]) for name in ("bytes", "process_bytes")]
+        in_loss = report.milliseconds(cell["loss_seconds"])
+        rows.append([cell["contender"], time, in_loss, *peaks, f"{cell['loss']:.9f}"])
+    head = [
+        "loss by",
+        "ms",
+        "of it in the loss",
+        "MiB of the job",
+        "MiB of the process",
+        "loss in the end",
+    ]
+    return Table(head, rows)
