@@ -156,6 +156,9 @@ MORE_FORMULAS = {
     "focal": focal,
     "dice": dice,
     "huber": huber,
+    "quantile": lambda y, p: (abs(p - y) / 2, np.sign(p - y) / 2),
+    "poisson": lambda y, x: (np.exp(x) - y * x, np.exp(x) - y),
+    "gamma": lambda y, x: (x + y * np.exp(-x), 1 - y * np.exp(-x)),
     "log_cosh": lambda y, p: (np.log(np.cosh(p - y)), np.tanh(p - y)),
     "kl_divergence": lambda p, q: ((p * np.log(p / q)).sum(axis=-1), -p / q),
     "cosine_distance": cosine,
@@ -169,6 +172,8 @@ MORE_FORMULAS = {
         (numpy_losses.Careful(), set()),
         (libraries.SciPy(), {"huber", "kl_divergence"}),
         (libraries.NumExpr(), {"huber"}),
+        (libraries.ScikitLearn(), {"huber", "quantile", "poisson", "gamma"}),
+        (libraries.Torch(), {"huber", "poisson"}),
         (libraries.Optax(), {"huber", "log_cosh", "cosine_distance"}),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -178,7 +183,7 @@ def test_rivals_at_more_losses(contender, losses, monkeypatch):
     done = set()
     for loss, formula in MORE_FORMULAS.items():
         monkeypatch.setitem(FORMULAS, loss, formula)
-        shape = (60,) if loss in ("huber", "log_cosh") else (6, 10)
+        shape = (6, 10) if loss in ("focal", "dice", "kl_divergence", "cosine_distance") else (60,)
         data = make_data(Workload(loss, shape, "float64"))
         truth = reference(loss, data.y_true, data.y_pred)
         for task in dict.fromkeys(map(contender.does, ALL_TASKS)):
@@ -186,7 +191,7 @@ def test_rivals_at_more_losses(contender, losses, monkeypatch):
             if job is not None:
                 with job.setting():
                     result = job.to_numpy(job.call())
-                assert max(errors(result, truth)) < 1e-12, (loss, task)
+                assert max(errors(result, truth, contender.gradient_of_sum)) < 1e-12, (loss, task)
                 done.add(loss)
     assert done == losses
 

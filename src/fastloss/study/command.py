@@ -57,8 +57,8 @@ def measure(request: Request) -> int:
         suite = suite._replace(left_out={})
     field = chosen(request.contenders, everyone(users(request.files)))
     folder = request.output or Path(f"fastloss-{suite.name}-{datetime.now():%Y%m%d-%H%M%S}")
-    folder.mkdir(parents=True, exist_ok=True)
     with _threads(request.threads):
+        folder.mkdir(parents=True, exist_ok=True)
         console = Console(highlight=False, markup=False)  # brackets are brackets
         with console.status("looking who is there"):  # torch.compile is tried
             study = Study(suite, field, request.files, folder)

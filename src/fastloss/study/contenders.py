@@ -124,7 +124,7 @@ LIBRARIES: list[Contender] = [
     Fastloss(),
 ]
 # Of all losses, those that others have by the same definition.
-FAMILY: list[Contender] = [Fastloss(), SciPy(), NumExpr(), Torch(), Optax()]
+FAMILY: list[Contender] = [Fastloss(), SciPy(), NumExpr(), ScikitLearn(), Torch(), Optax()]
 CONTENDERS = [*LIBRARIES, NewArray(), InPlace(), OneThread(), Prange()]
 
 # The group of entry points by which an installed package brings contenders.

@@ -108,6 +108,15 @@ class ScikitLearn(Contender):
 
     name = "scikit-learn"
     package = "sklearn"
+    # Half of a deviance is the loss that others have; half of a squared error is not.
+    classes: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
+        "binary_cross_entropy_with_logits": ("HalfBinomialLoss", {}),
+        "mae": ("AbsoluteError", {}),
+        "huber": ("HuberLoss", {"delta": 1.0}),
+        "quantile": ("PinballLoss", {"quantile": 0.5}),
+        "poisson": ("HalfPoissonLoss", {}),
+        "gamma": ("HalfGammaLoss", {}),
+    }
     gradient_of_sum = True  # as those who call it want it: dividing would be another pass
     takes_out = True
 
@@ -116,8 +125,9 @@ class ScikitLearn(Contender):
 
         if loss == "cross_entropy" and data.y_true.ndim == 1:
             theirs = losses.HalfMultinomialLoss(n_classes=data.y_pred.shape[1])
-        elif loss == "binary_cross_entropy_with_logits":
-            theirs = losses.HalfBinomialLoss()
+        elif loss in self.classes and data.y_pred.ndim == 1:
+            kind, options_of_loss = self.classes[loss]
+            theirs = getattr(losses, kind)(**options_of_loss)
         else:
             return None
         y_true = data.y_true.astype(data.y_pred.dtype)

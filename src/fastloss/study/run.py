@@ -205,7 +205,7 @@ class Study:
         for name, rounds in found.items():
             cell = jobs.measure(job, name, "bytes")
             times = rounds_of([each["seconds"] for each in rounds])
-            # As of the bytes' process, which is slowed down, it would be no time.
+            # Not of the process whose memory was watched, which that slows down.
             cell["loss_seconds"] = min(each["loss_seconds"] for each in rounds)
             cells.append({"contender": name, **cell, **times})
         return {"job": job.name, "size": job.size, "cells": cells}
