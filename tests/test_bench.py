@@ -30,7 +30,7 @@ from fastloss.study import (  # noqa: E402
 from fastloss.study.compare import check, compare  # noqa: E402
 from fastloss.study.contender import FASTLOSS, NAIVE, Job, threads  # noqa: E402
 from fastloss.study.contenders import CONTENDERS, LIBRARIES  # noqa: E402
-from fastloss.study.reference import FORMULAS, errors, reference, tolerance  # noqa: E402
+from fastloss.study.reference import FORMULAS, Reference, errors, reference, tolerance  # noqa: E402
 from fastloss.study.workloads import (  # noqa: E402
     CALLS,
     CROSS_ENTROPY,
@@ -285,6 +285,16 @@ def test_wrong_results_have_errors():
     assert errors(1.001 * loss, truth).loss > tolerance(grad.dtype)
     assert errors((loss, 1.001 * grad), truth).grad > tolerance(grad.dtype)
     assert errors((loss, grad * grad.size), truth, gradient_of_sum=True).grad < 1e-6
+
+
+def test_a_row_without_a_gradient_must_have_none():
+    truth = Reference(1.0, np.array([0, 1]), np.array([[0.0, 0.0], [1.0, -1.0]]))
+    grad = np.array([[0.0, 0.0], [1.0, -1.001]])
+    assert errors((1.0, grad), truth).grad == pytest.approx(1e-3)
+    grad[0, 1] = 1e-9
+    assert errors((1.0, grad), truth).grad == np.inf
+    grad[0, 1] = np.nan
+    assert np.isnan(errors((1.0, grad), truth).grad)
 
 
 def test_careful_numpy_is_careful():
