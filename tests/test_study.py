@@ -564,6 +564,8 @@ def test_two_machines_are_compared_by_the_roof(document):
     found = changes.changes(document, after)
     assert [change.ratio for change in found.regressions()] == [pytest.approx(1.5)]
     assert "multiples of the roof" in changes.text(found)
+    after["results"][0]["roof"]["spread"] = 0.6  # of what it is compared with
+    assert not verdicts(document, after)
 
 
 def test_status_and_text_of_a_comparison(document, tmp_path, capsys):

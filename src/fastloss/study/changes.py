@@ -19,7 +19,7 @@ _FEW_BYTES = 1 << 20
 class Value(NamedTuple):
     amount: float  # seconds or bytes
     spread: float = 0.0
-    roof: float | None = None  # seconds of the roof in the same run
+    roof: "Value | None" = None  # that of the same run
 
 
 class Change(NamedTuple):
@@ -79,7 +79,7 @@ def _values(result: Result) -> Iterator[tuple[Key, Value]]:
 
 
 def _time(cell: Result, roof: Result | None = None) -> Value:
-    return Value(cell[BASIS], cell["spread"], None if roof is None else roof[BASIS])
+    return Value(cell[BASIS], cell["spread"], None if roof is None else _time(roof))
 
 
 def changes(before: Document, after: Document) -> Changes:
@@ -101,12 +101,13 @@ def _change(key: Key, before: Value, after: Value, against_roof: bool) -> Change
     if key[-1] == "memory":
         ratio = (after.amount + _FEW_BYTES) / (before.amount + _FEW_BYTES)
         return Change(key, before, after, ratio, _verdict(ratio, _BYTES, "larger", "smaller"))
-    ratio = after.amount / before.amount
-    limit = 1 + max(report.NOISY, before.spread, after.spread)
+    ratio, spreads = after.amount / before.amount, [before.spread, after.spread]
     if against_roof:
         if before.roof is None or after.roof is None:  # nothing that tells the machines apart
             return Change(key, before, after, ratio, "")
-        ratio *= before.roof / after.roof
+        ratio *= before.roof.amount / after.roof.amount
+        spreads += [before.roof.spread, after.roof.spread]
+    limit = 1 + max(report.NOISY, *spreads)
     return Change(key, before, after, ratio, _verdict(ratio, limit, "slower", "faster"))
 
 
