@@ -7,7 +7,7 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench readme trust clean
+.PHONY: help demo test lint bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -18,6 +18,8 @@ help:
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
 	@echo '             cutoff, threads, memory or cold'
+	@echo 'make study   compare with other libraries at everything, 5 minutes, and write a report;'
+	@echo '             with ARGS: see fastloss bench --help'
 	@echo 'make trust   run the experiments of docs/trust/ and write its pages; NAME=NAME runs one'
 	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md'
 	@echo 'make clean   remove the virtual environment and all caches of tools'
@@ -41,6 +43,9 @@ lint: $(VENV)/.lint
 bench: BENCH = bench/test_$(subst -,_,$(TABLE)).py
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest $(BENCH) --benchmark-only --benchmark-quiet -q $(ARGS)
+
+study: $(VENV)/.bench
+	$(BIN)/python -m fastloss bench $(ARGS)
 
 # After make bench: make readme STORE=1
 readme: $(VENV)/.bench $(VENV)/.demo

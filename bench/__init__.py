@@ -1,1 +1,1 @@
-"""The comparison: NumPy, naive and careful, other libraries, fastloss, and the speed of memory."""
+"""The comparison of `fastloss.study` on pytest-benchmark, and its figures in README.md."""

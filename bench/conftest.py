@@ -5,14 +5,24 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psutil
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
+from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
 
-from . import report
-from .compare import compare as compared
-from .contenders import Contender
-from .measure import MIN_ROUNDS, SECONDS, claim
-from .reference import Reference, reference
-from .workloads import Data, Workload, make_data, needed_bytes
+from fastloss.study import Contender, Job, Workload, report
+from fastloss.study.compare import compare as compared
+from fastloss.study.machine import machine
+from fastloss.study.measure import (
+    MIN_ROUNDS,
+    SECONDS,
+    Clock,
+    Summary,
+    Times,
+    alternate,
+    summary,
+)
+from fastloss.study.reference import Reference, reference
+from fastloss.study.workloads import Data, make_data, needed_bytes
+
+from . import storage
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,13 +60,11 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     yield run
     if not run.tables:
         return
-    config = request.config
-    info = config.hook.pytest_benchmark_generate_machine_info(config=config)
-    machine = report.machine(info["cpu"])
-    capture = config.pluginmanager.getplugin("capturemanager")
+    here = machine()
+    capture = request.config.pluginmanager.getplugin("capturemanager")
     for table, results in run.tables.items():
-        content = {"machine": machine, "not_available": run.missing.get(table, [])}
-        path = report.path(table)
+        content = {"machine": here, "not_available": run.missing.get(table, [])}
+        path = storage.path(table)
         text = json.dumps({**content, "results": results}, indent=1)
         path.write_text(text + "\n", encoding="utf-8")
         with capture.global_and_fixture_disabled():
@@ -97,19 +105,59 @@ def budget(request: pytest.FixtureRequest) -> Callable[[float], float]:
     return budget
 
 
+def keep(benchmark: BenchmarkFixture, name: str, times: Times) -> None:
+    """Hand times to pytest-benchmark, as if each contender had been a test of its own.
+
+    It times one function to its end and then the next, and has no public way to take times from
+    elsewhere. `_make_stats` is private: `tests/test_bench.py` notices if it changes.
+    """
+    record = benchmark._make_stats(times.iterations)
+    record.group = benchmark.name
+    record.name = name
+    record.fullname = f"{benchmark.fullname} {name}"
+    record.extra_info = {"contender": name}
+    for seconds in times.seconds:
+        record.update(seconds * times.iterations)
+
+
+def clock_of(benchmark: BenchmarkFixture) -> Clock:
+    """Takes times that also appear in the tables, JSON and comparisons of pytest-benchmark.
+
+    It takes none where benchmarks are switched off.
+    """
+    benchmark._mode = "alternating"  # it is used; else a check that fails first is a warning, too
+
+    def clock(
+        jobs: dict[str, Job], seconds: float = SECONDS, min_rounds: int = MIN_ROUNDS
+    ) -> dict[str, Summary]:
+        if benchmark.disabled:
+            return {}
+        with PauseInstrumentation():
+            taken = alternate(jobs, seconds, min_rounds)
+        for name, times in taken.items():
+            keep(benchmark, name, times)
+        return {name: summary(times) for name, times in taken.items()}
+
+    return clock
+
+
+@pytest.fixture
+def clock(benchmark: BenchmarkFixture) -> Clock:
+    return clock_of(benchmark)
+
+
 Compare = Callable[..., None]
 
 
 @pytest.fixture
 def compare(
-    benchmark: BenchmarkFixture,
+    clock: Clock,
     run: Run,
     table: str,
     add: Callable[[report.Result, str], None],
     budget: Callable[[float], float],
 ) -> Compare:
     """Times the contenders that are there, at a workload, and keeps and prints what was found."""
-    claim(benchmark)
 
     def compare(
         workload: Workload,
@@ -121,8 +169,8 @@ def compare(
     ) -> None:
         present = [contender for contender in contenders if contender.available()]
         run.missing[table] = [who.name for who in contenders if who not in present]
-        arguments = benchmark, workload, tasks, present, *run.data(workload)
-        for result in compared(*arguments, seconds=budget(seconds), min_rounds=min_rounds):
+        arguments = workload, tasks, present, *run.data(workload)
+        for result in compared(*arguments, budget(seconds), min_rounds, clock):
             add(result, report.table(result, unit))
 
     return compare

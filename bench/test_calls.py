@@ -2,9 +2,10 @@
 
 import pytest
 
+from fastloss.study.contenders import LIBRARIES, Careful, TorchCompiled
+from fastloss.study.workloads import CALLS, GRADIENT, LOSS, NEW_ARRAY, Workload
+
 from .conftest import Compare
-from .contenders import LIBRARIES, Careful, TorchCompiled
-from .workloads import CALLS, GRADIENT, LOSS, NEW_ARRAY, Workload
 
 # Without those that are made for large arrays, and slower here than what they improve on.
 CONTENDERS = [who for who in LIBRARIES if not isinstance(who, (Careful, TorchCompiled))]

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from . import cold
-from .measure import claim, measured
-from .report import aligned, milliseconds, noise, shape_text
-from .workloads import Workload
+from fastloss.study import Workload, cold
+from fastloss.study.measure import Times, summary
+from fastloss.study.report import aligned, milliseconds, noise, shape_text
+
+from .conftest import clock_of, keep
 
 WORKLOADS = (
     Workload("cross_entropy", (32, 10)),
@@ -34,15 +35,16 @@ def test_first_calls(workload: Workload, benchmark: BenchmarkFixture, add: Add) 
 def _measure(
     benchmark: BenchmarkFixture, add: Add, title: str, processes: Callable[[], dict[str, float]]
 ) -> None:
-    claim(benchmark)
+    clock_of(benchmark)
     if benchmark.disabled:
         return
     processes()  # reads files that may lie on the disk only
     rounds = [processes() for _ in range(PROCESSES)]
-    rows = [
-        {"what": what, **measured(benchmark, what, [seconds[what] for seconds in rounds])}
-        for what in rounds[0]
-    ]
+    rows = []
+    for what in rounds[0]:
+        times = Times([seconds[what] for seconds in rounds], 1)
+        keep(benchmark, what, times)
+        rows.append({"what": what, **summary(times)})
     cells = [
         (row["what"], milliseconds(row["median"]), milliseconds(row["min"]), ", ".join(noise(row)))
         for row in rows

@@ -2,9 +2,10 @@
 
 import pytest
 
+from fastloss.study.contenders import LIBRARIES
+from fastloss.study.workloads import CROSS_ENTROPY, GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, Workload
+
 from .conftest import Compare
-from .contenders import LIBRARIES
-from .workloads import CROSS_ENTROPY, GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, Workload
 
 
 @pytest.mark.parametrize("workload", CROSS_ENTROPY, ids=lambda workload: workload.name)

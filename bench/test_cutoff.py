@@ -4,26 +4,24 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
 import fastloss as fl
+from fastloss.study import cutoff
+from fastloss.study.measure import MIN_ROUNDS, Clock
+from fastloss.study.workloads import TASKS
 
-from . import cutoff
 from .conftest import Run
-from .measure import alternate, claim
-from .workloads import TASKS
 
 
 @pytest.mark.parametrize(("loss", "classes"), cutoff.COST_CLASSES)
 def test_cutoff(
     loss: str,
     classes: int | None,
-    benchmark: BenchmarkFixture,
+    clock: Clock,
     run: Run,
     add: Callable[[Any, str], None],
     budget: Callable[[float], float],
 ) -> None:
-    claim(benchmark)
     n_threads = fl.get_num_threads()
     if n_threads == 1:
         pytest.skip("needs two CPUs")
@@ -35,11 +33,11 @@ def test_cutoff(
         for job in jobs.values():
             with job.setting():
                 job.call()
-        if benchmark.disabled:
-            return
         names = {key: f"{size}, {key[0]}, {n_threads if key[1] else 1} threads" for key in jobs}
         named = {names[key]: job for key, job in jobs.items()}
-        times = alternate(benchmark, named, seconds=budget(2.0))
+        times = clock(named, budget(2.0), MIN_ROUNDS)
+        if not times:
+            return
         for task in TASKS:
             one, several = times[names[task, False]], times[names[task, True]]
             rows[task].append(cutoff.row(size, one, several))

@@ -2,9 +2,10 @@
 
 import pytest
 
+from fastloss.study.contenders import LIBRARIES
+from fastloss.study.workloads import ELEMENTWISE, GRADIENT, IN_PLACE, LOSS, Workload
+
 from .conftest import Compare
-from .contenders import LIBRARIES
-from .workloads import ELEMENTWISE, GRADIENT, IN_PLACE, LOSS, Workload
 
 
 @pytest.mark.parametrize("workload", ELEMENTWISE, ids=lambda workload: workload.name)

@@ -2,9 +2,10 @@
 
 import pytest
 
+from fastloss.study.contenders import FAMILY
+from fastloss.study.workloads import LOSSES, TASKS, Workload
+
 from .conftest import Compare
-from .contenders import FAMILY
-from .workloads import LOSSES, TASKS, Workload
 
 
 @pytest.mark.parametrize("workload", LOSSES, ids=lambda workload: workload.name)

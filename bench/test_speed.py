@@ -2,9 +2,10 @@
 
 import pytest
 
+from fastloss.study.contenders import CONTENDERS
+from fastloss.study.workloads import TASKS, WORKLOADS, Workload
+
 from .conftest import Compare
-from .contenders import CONTENDERS
-from .workloads import TASKS, WORKLOADS, Workload
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
 import fastloss as fl
+from fastloss.study import Workload, scaling
+from fastloss.study.measure import MIN_ROUNDS, Clock
+from fastloss.study.workloads import TASKS
 
-from . import scaling
 from .conftest import Run
-from .measure import alternate, claim
-from .workloads import TASKS, Workload
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -19,22 +18,21 @@ from .workloads import TASKS, Workload
 def test_threads(
     workload: Workload,
     task: str,
-    benchmark: BenchmarkFixture,
+    clock: Clock,
     run: Run,
     add: Callable[[Any, str], None],
     budget: Callable[[float], float],
 ) -> None:
-    claim(benchmark)
     data, _ = run.data(workload)
     jobs = scaling.jobs(workload, task, data, fl.get_num_threads())
     for job in jobs.values():
         with job.setting():
             job.call()  # compiled here
-    if benchmark.disabled:
-        return
     names = {key: f"{key[0]}, {key[1]} threads" for key in jobs}
     named = {names[key]: job for key, job in jobs.items()}
-    times = alternate(benchmark, named, seconds=budget(6.0))
+    times = clock(named, budget(6.0), MIN_ROUNDS)
+    if not times:
+        return
     result = {
         "loss": workload.loss,
         "shape": workload.shape,

@@ -8,18 +8,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pytest_benchmark.stats import Stats
 
 ROOT = Path(__file__).parent.parent
 # `bench` is no part of the package, so that it is found only next to this folder.
 sys.path.insert(0, str(ROOT))
 
 import fastloss as fl  # noqa: E402
-from bench import cold, contenders, cutoff, measure, memory, readme, report, roof, scaling  # noqa: E402
-from bench.compare import check, compare  # noqa: E402
-from bench.contenders import CONTENDERS, FASTLOSS, LIBRARIES, NAIVE, Job  # noqa: E402
-from bench.reference import FORMULAS, errors, reference, tolerance  # noqa: E402
-from bench.workloads import (  # noqa: E402
+from bench import conftest, readme, storage  # noqa: E402
+from fastloss.study import (  # noqa: E402
+    cold,
+    contenders,
+    cutoff,
+    libraries,
+    measure,
+    memory,
+    numpy_losses,
+    report,
+    roof,
+    scaling,
+)
+from fastloss.study.compare import check, compare  # noqa: E402
+from fastloss.study.contender import FASTLOSS, NAIVE, Job, threads  # noqa: E402
+from fastloss.study.contenders import CONTENDERS, LIBRARIES  # noqa: E402
+from fastloss.study.reference import FORMULAS, Reference, errors, reference, tolerance  # noqa: E402
+from fastloss.study.workloads import (  # noqa: E402
     CALLS,
     CROSS_ENTROPY,
     ELEMENTWISE,
@@ -82,7 +94,7 @@ def here(contender):
 
 
 def workloads_for(contender):
-    if isinstance(contender, contenders.TorchCompiled):  # two seconds for each job
+    if isinstance(contender, libraries.TorchCompiled):  # two seconds for each job
         return [tiny("cross_entropy")]
     cases = itertools.product(LOSSES, ["float32", "float64"], [False, True])
     soft = tiny("cross_entropy")._replace(labels=SOFT_LABELS)
@@ -113,14 +125,93 @@ def test_contender_agrees_with_the_reference(contender):
     assert n_jobs > 0
 
 
+def huber(y, p):
+    r = p - y
+    return np.where(abs(r) <= 1, r * r / 2, abs(r) - 0.5), np.clip(r, -1, 1)
+
+
+def cosine(y, p):
+    y_norm, p_norm = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (y, p))
+    cosines = (y * p).sum(axis=-1, keepdims=True) / (y_norm * p_norm)
+    return 1 - cosines[..., 0], (cosines * p / p_norm - y / y_norm) / p_norm
+
+
+def focal(labels, x):
+    """The gradient by the chain rule: that of -(1 - p)^2 log(p) by p, and that of p by x."""
+    probabilities = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+    at_label = np.eye(x.shape[-1])[labels]
+    p = (at_label * probabilities).sum(axis=-1, keepdims=True)
+    slope = 2 * (1 - p) * np.log(p) - (1 - p) ** 2 / p
+    return -(((1 - p) ** 2) * np.log(p))[..., 0], slope * p * (at_label - probabilities)
+
+
+def dice(t, p):
+    a = 2 * (t * p).sum(axis=-1, keepdims=True) + 1
+    b = (t + p).sum(axis=-1, keepdims=True) + 1
+    return 1 - (a / b)[..., 0], -(2 * t * b - a) / b**2
+
+
+# Losses that fastloss is compared at, beyond those that all tables have.
+MORE_FORMULAS = {
+    "focal": focal,
+    "dice": dice,
+    "huber": huber,
+    "quantile": lambda y, p: (abs(p - y) / 2, np.sign(p - y) / 2),
+    "poisson": lambda y, x: (np.exp(x) - y * x, np.exp(x) - y),
+    "gamma": lambda y, x: (x + y * np.exp(-x), 1 - y * np.exp(-x)),
+    "log_cosh": lambda y, p: (np.log(np.cosh(p - y)), np.tanh(p - y)),
+    "kl_divergence": lambda p, q: ((p * np.log(p / q)).sum(axis=-1), -p / q),
+    "cosine_distance": cosine,
+}
+
+
+@pytest.mark.parametrize(
+    ("contender", "losses"),
+    [
+        (numpy_losses.Naive(), {"huber", "kl_divergence", "focal", "dice"}),
+        (numpy_losses.Careful(), set()),
+        (libraries.SciPy(), {"huber", "kl_divergence"}),
+        (libraries.NumExpr(), {"huber"}),
+        (libraries.ScikitLearn(), {"huber", "quantile", "poisson", "gamma"}),
+        (libraries.Torch(), {"huber", "poisson"}),
+        (libraries.Optax(), {"huber", "log_cosh", "cosine_distance"}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_rivals_at_more_losses(contender, losses, monkeypatch):
+    here(contender)
+    done = set()
+    for loss, formula in MORE_FORMULAS.items():
+        monkeypatch.setitem(FORMULAS, loss, formula)
+        shape = (6, 10) if loss in ("focal", "dice", "kl_divergence", "cosine_distance") else (60,)
+        data = make_data(Workload(loss, shape, "float64"))
+        truth = reference(loss, data.y_true, data.y_pred)
+        for task in dict.fromkeys(map(contender.does, ALL_TASKS)):
+            job = contender.job(loss, task, data)
+            if job is not None:
+                with job.setting():
+                    result = job.to_numpy(job.call())
+                assert max(errors(result, truth, contender.gradient_of_sum)) < 1e-12, (loss, task)
+                done.add(loss)
+    assert done == losses
+
+
+def test_numexpr_stays_in_float32():
+    pytest.importorskip("numexpr")
+    for loss in libraries.NumExpr.expressions:
+        job = libraries.NumExpr().job(loss, NEW_ARRAY, make_data(tiny(loss)))
+        assert job.call()[1].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     "contender", [who for who in LIBRARIES if who.takes_out], ids=lambda contender: contender.name
 )
 def test_gradients_go_where_the_task_says(contender):
     here(contender)
-    data = make_data(tiny("cross_entropy"))
+    loss = "mse" if isinstance(contender, libraries.NumExpr) else "cross_entropy"
+    data = make_data(tiny(loss))
     for task, is_out in [(NEW_ARRAY, False), (GRADIENT, True), (IN_PLACE, True)]:
-        job = contender.job("cross_entropy", task, data)
+        job = contender.job(loss, task, data)
         with job.setting():
             _, grad = job.call()
         assert (grad is data.out) == is_out, task
@@ -135,7 +226,7 @@ def test_gradients_go_where_the_task_says(contender):
 def test_contender_in_16_bits(contender, dtype):
     pytest.importorskip("ml_dtypes")
     here(contender)
-    if isinstance(contender, contenders.TorchCompiled):
+    if isinstance(contender, libraries.TorchCompiled):
         pytest.skip("takes seconds to compile what PyTorch does as well")
     data = make_data(Workload("cross_entropy", (60, 10), dtype))
     assert data.y_pred.dtype.name == dtype
@@ -165,7 +256,7 @@ def finite_differences(call, y_pred):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("contender", [contenders.Naive(), contenders.Careful()])
+@pytest.mark.parametrize("contender", [numpy_losses.Naive(), numpy_losses.Careful()])
 def test_numpy_gradients_equal_finite_differences(contender, loss):
     data = make_data(tiny(loss, "float64"))
     _, grad = contender.job(loss, GRADIENT, data).call()
@@ -190,15 +281,25 @@ def test_reference_gradient_equals_finite_differences(loss):
 def test_wrong_results_have_errors():
     data = make_data(tiny("mse"))
     truth = reference("mse", data.y_true, data.y_pred)
-    loss, grad = contenders.naive_mse_grad(data.y_true, data.y_pred)
+    loss, grad = numpy_losses.naive_mse_grad(data.y_true, data.y_pred)
     assert errors(1.001 * loss, truth).loss > tolerance(grad.dtype)
     assert errors((loss, 1.001 * grad), truth).grad > tolerance(grad.dtype)
     assert errors((loss, grad * grad.size), truth, gradient_of_sum=True).grad < 1e-6
 
 
+def test_a_row_without_a_gradient_must_have_none():
+    truth = Reference(1.0, np.array([0, 1]), np.array([[0.0, 0.0], [1.0, -1.0]]))
+    grad = np.array([[0.0, 0.0], [1.0, -1.001]])
+    assert errors((1.0, grad), truth).grad == pytest.approx(1e-3)
+    grad[0, 1] = 1e-9
+    assert errors((1.0, grad), truth).grad == np.inf
+    grad[0, 1] = np.nan
+    assert np.isnan(errors((1.0, grad), truth).grad)
+
+
 def test_careful_numpy_is_careful():
     data = Data(np.array([0, 1]), np.array([[1000.0, 0.0], [0.0, 0.0]]), np.empty((2, 2)))
-    loss, grad = contenders.Careful().job("cross_entropy", GRADIENT, data).call()
+    loss, grad = numpy_losses.Careful().job("cross_entropy", GRADIENT, data).call()
     assert loss == pytest.approx(np.log(2) / 2)
     np.testing.assert_allclose(grad, [[0, 0], [0.25, -0.25]])
 
@@ -228,7 +329,7 @@ def test_contenders_alternate(quick):
     """Also notices when a private part of pytest-benchmark that we use has changed."""
     calls = []
     jobs = {name: Job(lambda name=name: calls.append(name)) for name in "abc"}
-    summaries = measure.alternate(quick, jobs)
+    summaries = quick(jobs)
     assert list(summaries) == ["a", "b", "c"]
     for summary in summaries.values():
         assert summary["rounds"] >= measure.MIN_ROUNDS
@@ -240,15 +341,19 @@ def test_contenders_alternate(quick):
 
 
 @pytest.fixture
-def quick(benchmark, monkeypatch):
-    """Alternates almost without pauses, and not into the records of this test run."""
+def hurried(monkeypatch):
+    """Turns are short, and without pauses."""
+    monkeypatch.setattr(measure, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(measure, "TURN_SECONDS", 0.0)
+
+
+@pytest.fixture
+def quick(benchmark, hurried, monkeypatch):
+    """The clock of the benchmarks in a hurry, and not into the records of this test run."""
     if benchmark.disabled:
         pytest.skip("benchmarks are switched off")
     monkeypatch.setattr(benchmark, "_add_stats", lambda stats: None)
-    monkeypatch.setattr(measure, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(measure, "TURN_SECONDS", 0.0)
-    measure.claim(benchmark)
-    return benchmark
+    return conftest.clock_of(benchmark)
 
 
 def is_sane(times):
@@ -259,8 +364,8 @@ def test_who_has_no_out_is_timed_once_for_all_gradients(quick):
     workload = tiny("cross_entropy")
     data = make_data(workload)
     truth = reference(workload.loss, data.y_true, data.y_pred)
-    who = [contenders.Naive(), contenders.Fastloss()]
-    results = compare(quick, workload, ALL_TASKS, who, data, truth, seconds=0.0, min_rounds=3)
+    who = [numpy_losses.Naive(), contenders.Fastloss()]
+    results = compare(workload, ALL_TASKS, who, data, truth, 0.0, 3, quick)
     assert [result["task"] for result in results] == list(ALL_TASKS)
     for result in results:
         assert is_sane(result["roof"])
@@ -274,8 +379,8 @@ def test_who_has_no_out_is_timed_once_for_all_gradients(quick):
     assert [cell["does"] for cell in ours] == list(ALL_TASKS)
 
 
-def test_wrong_results_are_not_timed(quick):
-    class Wrong(contenders.Naive):
+def test_wrong_results_are_not_timed():
+    class Wrong(numpy_losses.Naive):
         def job(self, loss, task, data):
             return Job(lambda: 0.5)
 
@@ -283,26 +388,33 @@ def test_wrong_results_are_not_timed(quick):
     data = make_data(workload)
     truth = reference(workload.loss, data.y_true, data.y_pred)
     with pytest.raises(AssertionError, match="an error of"):
-        compare(quick, workload, [LOSS], [Wrong()], data, truth)
+        compare(workload, [LOSS], [Wrong()], data, truth)
 
 
-def test_times_from_elsewhere(quick):
-    times = measure.measured(quick, "a", [3.0, 1.0, 2.0])
+def test_times_from_elsewhere():
+    times = measure.rounds_of([3.0, 1.0, 2.0])
     assert (times["min"], times["median"], times["rounds"]) == (1.0, 2.0, 3)
+
+
+def test_pytest_benchmark_has_the_same_times(benchmark, monkeypatch):
+    if benchmark.disabled:
+        pytest.skip("benchmarks are switched off")
+    records = []
+    monkeypatch.setattr(benchmark, "_add_stats", records.append)
+    conftest.clock_of(benchmark)
+    conftest.keep(benchmark, "a", measure.Times([3.0, 1.0, 2.0], 4))
+    (record,) = records
+    assert (record.name, record.iterations) == ("a", 4)
+    assert (record["min"], record["median"], record["rounds"]) == (1.0, 2.0, 3)
 
 
 def test_settings_hold_in_every_turn(monkeypatch):
     before = fl.get_num_threads()
     monkeypatch.setattr(measure, "PAUSE_SECONDS", 0.0)
     seen = []
-    job = Job(lambda: seen.append(fl.get_num_threads()), lambda: contenders.threads(1))
+    job = Job(lambda: seen.append(fl.get_num_threads()), lambda: threads(1))
 
-    def runner(loops):
-        for _ in loops:
-            job.call()
-        return 1.0
-
-    assert measure._turn(runner, job, 3) == 1.0
+    assert measure._turn(job, 3) > 0
     assert seen == [1, 1, 1]
     assert fl.get_num_threads() == before
 
@@ -391,7 +503,7 @@ def test_scaling_over_backends_and_threads(quick):
                 assert (fl.get_num_threads(), fl.get_backend()) == (n, name)
     assert (fl.get_num_threads(), fl.get_backend()) == before
     names = {f"{name} {n}": (name, n) for name, n in jobs}
-    times = measure.alternate(quick, {name: jobs[key] for name, key in names.items()}, 0.0, 2)
+    times = quick({name: jobs[key] for name, key in names.items()}, 0.0, 2)
     rows = scaling.rows({names[name]: summary for name, summary in times.items()})
     assert all(is_sane(row["time"]) for row in rows)
     assert all(row["speedup"] == 1 for row in rows if row["threads"] == 1)
@@ -454,15 +566,15 @@ def test_every_table_is_documented():
     files = sorted((ROOT / "bench").glob("test_*.py"))
     tables = [file.stem.removeprefix("test_").replace("_", "-") for file in files]
     assert len(tables) == 9
-    assert report.SPEED in tables
+    assert storage.SPEED in tables
     for table in tables:
         assert table in makefile
         assert f"| `{table}` |" in contributing
 
 
 def test_each_table_has_a_file_of_results():
-    assert report.path("speed") == report.LATEST
-    assert report.path("cross-entropy").name == "cross-entropy.json"
+    assert storage.path("speed") == storage.LATEST
+    assert storage.path("cross-entropy").name == "cross-entropy.json"
 
 
 def timing(median, spread=0.01):
@@ -545,7 +657,7 @@ def test_picture_is_drawn(content, tmp_path):
 
 def test_a_result_of_a_part_is_not_stored(content, tmp_path, monkeypatch, capsys):
     latest, stored = tmp_path / "latest.json", tmp_path / "readme.json"
-    monkeypatch.setattr(report, "LATEST", latest)
+    monkeypatch.setattr(readme, "LATEST", latest)
     monkeypatch.setattr(readme, "STORED", stored)
     assert readme.main(["--store"]) == 2
     assert "make bench first" in capsys.readouterr().err
@@ -567,9 +679,6 @@ def test_readme_lists_all_losses():
 
 
 def test_spread_is_that_of_the_middle_half():
-    stats = Stats()
-    for duration in [1.0, 1.0, 1.0, 1.0, 1.1, 1.1, 9.0]:
-        stats.update(duration)
-    record = type("Record", (), {"stats": stats, "iterations": 1})
-    assert measure._summary(record)["spread"] == pytest.approx(stats.iqr)
-    assert measure._summary(record)["spread"] <= 0.1 + 1e-12
+    times = measure.rounds_of([1.0, 1.0, 9.0, 1.0, 1.2, 1.2, 1.0])
+    assert times["median"] == 1.0
+    assert times["spread"] == pytest.approx(0.2)

@@ -32,7 +32,7 @@ FLOORS = [
     {"regression", "binary", "multiclass", "distributions", "segmentation"},
     {"__init__"},
     {"catalogue"},
-    {"cli", "demo"},
+    {"cli", "demo", "study"},
     {"__main__"},
 ]
 # Importing Numba takes longer than all else, so only what runs after the first call may do it.
@@ -42,6 +42,7 @@ NUMBA_FILES = {
     "kernels/intrinsics.py",
     "kernels/spans.py",
     "kernels/blocks.py",
+    "study/roof.py",  # a kernel of its own; only the comparison imports it
 }
 
 
@@ -116,7 +117,7 @@ def test_only_the_compiler_imports_numba(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_numpy_and_numba_are_needed_at_run_time(path):
-    if part_of(path) == "demo":
+    if part_of(path) in ("demo", "study"):  # which come with extras
         return
     for module, _ in imports_of(path):
         package = module.partition(".")[0]
@@ -133,6 +134,7 @@ def test_importing_does_not_import_numba():
     )
     modules = [line.rpartition("|")[2].strip() for line in result.stderr.splitlines()]
     assert "fastloss" in modules
+    assert not [name for name in modules if name.startswith(("fastloss.study", "fastloss.demo"))]
     assert not [name for name in modules if name.partition(".")[0] in ("numba", "llvmlite")]
 
 

@@ -98,3 +98,24 @@ def cpus_of_others() -> frozenset[int]:
         return frozenset()
     cpus = frozenset(os.sched_getaffinity(0))
     return cpus - {find_cpu()} or cpus
+
+
+def cpu_model() -> str:
+    """What the system calls its CPU.
+
+    >>> bool(cpu_model())
+    True
+    """
+    import platform  # only now, as in no other call
+    import subprocess
+    import sys
+
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        with suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            return done.stdout.strip()
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -4,11 +4,9 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -17,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from . import Loss, __version__, _threads, catalogue
+from ._cpus import cpu_model
 from .kernels import cache
 
 Verb = Callable[[Any, Any], Any]
 
 _DEMO_PACKAGES = ("matplotlib", "rich", "sklearn")
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_BENCH_PACKAGES = ("matplotlib", "ml_dtypes", "psutil", "rich", "scipy", "sklearn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--quick", action="store_true", help="a short training and a small batch")
     demo.set_defaults(run=_demo)
 
+    _add_bench(commands)
+
     text = "show versions, CPU, threads, backend and cache"
     commands.add_parser("info", help=text, description=text).set_defaults(run=_info)
 
@@ -74,6 +77,136 @@ def _parser() -> argparse.ArgumentParser:
     text = "delete all compiled code"
     actions.add_parser("clear", help=text, description=text).set_defaults(run=_cache_clear)
     return parser
+
+
+def _add_bench(commands: Any) -> None:
+    text = "compare the losses with other libraries, and write a report (5 minutes)"
+    bench = commands.add_parser("bench", help=text, description=text)
+    bench.set_defaults(run=_bench, suite="quick")
+    _add_selection(bench)
+    actions = bench.add_subparsers(title="what to do (default: quick)", metavar="ACTION")
+    for suite, text in (
+        ("quick", "measure the suite of about 5 minutes on 2 cores"),
+        ("full", "measure every loss, from 32 to 64M elements: hours, and 16 GiB of memory"),
+    ):
+        action = actions.add_parser(suite, help=text, description=text)
+        # What is not given here must not undo what stands before the name of the suite.
+        _add_selection(action, argument_default=argparse.SUPPRESS)
+        action.set_defaults(suite=suite)
+
+    text = "write the report of stored results once more"
+    report = actions.add_parser("report", help=text, description=text)
+    report.add_argument("file", type=Path, metavar="FILE", help="the study.json of a run")
+    report.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where it goes (default: beside FILE)"
+    )
+    report.set_defaults(run=_bench_report)
+
+    text = "show what became slower or larger between two runs, or on another machine"
+    compare = actions.add_parser("compare", help=text, description=text)
+    compare.add_argument("before", type=Path, metavar="A.json")
+    compare.add_argument("after", type=Path, metavar="B.json")
+    compare.set_defaults(run=_bench_compare)
+
+
+def _add_selection(parser: argparse.ArgumentParser, argument_default: Any = None) -> None:
+    """Options of a suite. Those that choose may be given several times."""
+
+    def several(name: str, metavar: str, text: str, **kind: Any) -> None:
+        one(name, metavar, text, action="append", **kind)
+
+    def one(name: str, metavar: str, text: str, **kind: Any) -> None:
+        parser.add_argument(name, metavar=metavar, help=text, default=argument_default, **kind)
+
+    several(
+        "--section",
+        "NAME",
+        "a part of the report: speed, families, dtypes, sizes, classes, calls, threads, memory, "
+        "cold or jobs",
+    )
+    several("--loss", "NAME", "as fastloss losses shows it, such as cross_entropy")
+    several(
+        "--shape",
+        "SHAPE",
+        "such as 65536x1000; with --loss, one that the suite lacks, too",
+        type=_shape,
+    )
+    several("--dtype", "NAME", f"one of {', '.join(_DTYPES)}", choices=_DTYPES)
+    several("--contender", "NAME", "who is compared with fastloss, such as 'careful NumPy'")
+    several("--contender-file", "FILE", "Python code with contenders of your own")
+    one("--threads", "N", "for everyone (default: all CPUs it may use)", type=_count)
+    one("--seconds", "S", "for each workload, all contenders together", type=float)
+    one("--gib", "G", "the size of the file of logits that is evaluated", type=float)
+    one("--output", "FOLDER", "where the report goes (default: a new folder)", type=Path)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """
+    >>> _shape("65536x1000")
+    (65536, 1000)
+    """
+    return tuple(map(_count, text.split("x")))
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+    return int(text)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    if _bench_lacks():
+        return 2
+    from .study import command
+    from .study.suites import Selection
+
+    def chosen(name: str) -> Sequence[Any]:
+        return getattr(options, name) or ()
+
+    selection = Selection(*map(chosen, ("section", "loss", "shape", "dtype")))
+    request = command.Request(
+        options.suite,
+        selection,
+        chosen("contender"),
+        chosen("contender_file"),
+        options.threads,
+        options.seconds,
+        options.gib,
+        options.output,
+    )
+    return _said(lambda: command.measure(request))
+
+
+def _bench_report(options: argparse.Namespace) -> int:
+    if _bench_lacks():
+        return 2
+    from .study import command
+
+    return _said(lambda: command.render(options.file, options.output))
+
+
+def _bench_compare(options: argparse.Namespace) -> int:
+    if _bench_lacks():
+        return 2
+    from .study import command
+
+    return _said(lambda: command.compare(options.before, options.after))
+
+
+def _bench_lacks() -> bool:
+    """Whether a package is missing, which is said."""
+    missing = [package for package in _BENCH_PACKAGES if find_spec(package) is None]
+    if missing:
+        _fail(f"the comparison needs {', '.join(missing)}: pip install 'fastloss[bench]'", 2)
+    return bool(missing)
+
+
+def _said(run: Callable[[], int]) -> int:
+    """Its exit status; what cannot be done as asked is said in a line."""
+    try:
+        return run()
+    except (ValueError, OSError) as error:
+        return _fail(str(error), 2)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -109,18 +242,7 @@ def _info(options: argparse.Namespace) -> int:
 def _cpu() -> str:
     from llvmlite import binding
 
-    model = platform.processor()
-    with suppress(OSError, subprocess.SubprocessError):
-        if sys.platform == "darwin":
-            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            model = subprocess.run(
-                command, capture_output=True, text=True, check=True
-            ).stdout.strip()
-        elif sys.platform == "linux":
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-            model = names[0] if names else model
-    return f"{model or platform.machine()} (LLVM calls it {binding.get_host_cpu_name()})"
+    return f"{cpu_model()} (LLVM calls it {binding.get_host_cpu_name()})"
 
 
 def _num_threads() -> str:

@@ -1,21 +1,14 @@
-"""What was found: tables as text, and the files of results."""
+"""What was found: what the figures say of each other, and tables as text."""
 
-import os
-import platform
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import fastloss as fl
+import numpy as np
 
-from .contenders import FASTLOSS, NAIVE
+from .contender import FASTLOSS, NAIVE
 from .workloads import SOFT_LABELS
 
-RESULTS = Path(__file__).parent / "results"
-LATEST = RESULTS / "latest.json"  # of the table that README.md shows, which is this one:
-SPEED = "speed"
 ROOF = "the roof"
 
 # The time that ratios are made of. On a quiet machine the minimum and the median of the rounds tell
@@ -26,24 +19,12 @@ BASIS = "min"
 # A spread above this says that something else was going on: the cell is marked.
 NOISY = 0.10
 
+# A run with more than this share of noisy times was made on a busy machine.
+BUSY = 0.25
+
 Result = dict[str, Any]  # of a comparison: one workload and task; see `compare.py`
 
-_PACKAGES = (
-    "fastloss",
-    "numpy",
-    "numba",
-    "llvmlite",
-    "pytest-benchmark",
-    "scikit-learn",
-    "torch",
-    "jax",
-    "jaxlib",
-)
 _UNITS = {"ms": 1e3, "us": 1e6}
-
-
-def path(table: str) -> Path:
-    return LATEST if table == SPEED else RESULTS / f"{table}.json"
 
 
 def share_of_roof(result: Result, cell: Result) -> float:
@@ -52,7 +33,7 @@ def share_of_roof(result: Result, cell: Result) -> float:
 
 def times_faster_than(result: Result, name: str, cell: Result) -> float | None:
     other = find(result, name)
-    return other and other[BASIS] / cell[BASIS]
+    return None if other is None else float(other[BASIS] / cell[BASIS])
 
 
 def find(result: Result, name: str) -> Result | None:
@@ -63,11 +44,23 @@ def is_noisy(cell: Result) -> bool:
     return bool(cell["spread"] > NOISY)
 
 
+def timings(result: Result) -> Iterator[Result]:
+    """All that was timed for a result: of the roof, of contenders, on numbers of threads."""
+    if "roof" in result:
+        yield result["roof"]
+    yield from (cell for cell in result.get("cells", ()) if "spread" in cell)
+    yield from (row["time"] for row in result.get("rows", ()))
+
+
+def is_ours(cell: Result) -> bool:
+    """Whether it is fastloss or a variant of it."""
+    return bool(cell["contender"].startswith(FASTLOSS))
+
+
 def beats_fastloss(result: Result, cell: Result) -> bool:
     """Whether a contender (no variant of fastloss) has the smaller minimum or median."""
     ours = find(result, FASTLOSS)
-    is_rival = not cell["contender"].startswith(FASTLOSS)
-    if not is_rival or ours is None:
+    if is_ours(cell) or ours is None:
         return False
     return bool(cell["min"] < ours["min"] or cell["median"] < ours["median"])
 
@@ -153,25 +146,7 @@ def summary(results: list[Result], missing: list[str]) -> str:
     return "\n".join(lines)
 
 
-def machine(cpu: dict[str, Any]) -> dict[str, Any]:
-    """What the results depend on. `cpu` is pytest-benchmark's description."""
-    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cpu": cpu.get("brand_raw", platform.machine()),
-        "cpus": os.cpu_count(),
-        "threads": fl.get_num_threads(),
-        "caches": {key: cpu[key] for key in sorted(cpu) if key.endswith("cache_size")},
-        "governor": governor.read_text().strip() if governor.exists() else None,
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), **dict(_versions())},
-    }
-
-
-def _versions() -> Iterable[tuple[str, str]]:
-    for package in _PACKAGES:
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:
-            if package == "fastloss":  # run from its sources
-                yield package, fl.__version__
+def array_bytes(result: Result) -> int:
+    """Of an array of the size of the gradient."""
+    size = 2 if result["dtype"] in ("float16", "bfloat16") else np.dtype(result["dtype"]).itemsize
+    return math.prod(result["shape"]) * size

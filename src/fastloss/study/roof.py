@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from .contenders import Job
+from .contender import Job
 from .workloads import IN_PLACE, LOSS, Array, Data
 
 # Numbers are added as integers of 8 bytes, whatever they are: that is one kernel for all dtypes,

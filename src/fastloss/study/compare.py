@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastloss import get_num_threads
 
-from .contenders import FASTLOSS, Contender, Job
-from .measure import alternate
+from .contender import FASTLOSS, Contender, Job
+from .measure import MIN_ROUNDS, SECONDS, Clock, timed
 from .reference import ROUNDED, Reference, errors, tolerance
 from .report import ROOF, Result
 from .roof import roof
@@ -17,34 +16,44 @@ from .workloads import Data, Workload
 
 
 def compare(
-    benchmark: BenchmarkFixture,
     workload: Workload,
     tasks: Sequence[str],
     contenders: Iterable[Contender],
     data: Data,
     truth: Reference,
-    **budget: Any,
+    seconds: float = SECONDS,
+    min_rounds: int = MIN_ROUNDS,
+    clock: Clock = timed,
+    failures: list[str] | None = None,
 ) -> list[Result]:
     """A result for each task, from one run in which everyone takes turns at all of them.
 
     Results are checked before anything is timed. Who does the same for several tasks is timed once.
+    A clock that returns no times only wanted the checks. A contender that fails, or is wrong, is
+    told in `failures` and left out; without that list it is an error.
     """
     jobs, checks = {}, {}
     for contender in contenders:
         if workload.dtype not in contender.dtypes:
             continue
         for task in dict.fromkeys(map(contender.does, tasks)):
-            job = contender.job(workload.loss, task, data)
-            if job is not None:
-                jobs[_name(contender.name, task)] = job
-                checks[_name(contender.name, task)] = check(contender, job, data, truth)
+            name = _name(contender.name, task)
+            try:
+                job = contender.job(workload.loss, task, data)
+                if job is not None:
+                    checks[name] = check(contender, job, data, truth)
+                    jobs[name] = job
+            except Exception as error:
+                if failures is None:
+                    raise
+                failures.append(f"{workload.name}, {name}: {error or type(error).__name__}")
     for task in tasks:
         limit = jobs[_name(ROOF, task)] = roof(task, data, get_num_threads())
         with limit.setting():
             limit.call()  # compiled here
-    if benchmark.disabled:
+    times = clock(jobs, seconds, min_rounds)
+    if not times:
         return []
-    times = alternate(benchmark, jobs, **budget)
     results = []
     for task in tasks:
         cells = []

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import fastloss as fl
-
-from .contenders import Fastloss, Job, threads
+from .contender import Job, threads
+from .contenders import Fastloss, backends
 from .report import BASIS, ROOF, aligned, milliseconds, noise, shape_text
 from .roof import roof
 from .workloads import Data, Workload
@@ -28,19 +27,6 @@ def thread_counts(most: int) -> list[int]:
     """Powers of two, the odd numbers between the first of them, and `most`."""
     powers = (2**k for k in range(most.bit_length()))
     return sorted(n for n in {*powers, 3, 5, 7, most} if n <= most)
-
-
-def backends() -> list[str]:
-    """Those that work here: "prange" needs a threading layer of Numba that is thread-safe."""
-    before, working = fl.get_backend(), []
-    for name in ("pool", "prange"):
-        try:
-            fl.set_backend(name)
-        except RuntimeError:
-            continue
-        working.append(name)
-    fl.set_backend(before)
-    return working
 
 
 def jobs(workload: Workload, task: str, data: Data, most: int) -> dict[tuple[str, int], Job]:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastloss as fl
-from fastloss.catalogue import entries, find
+
+from ..catalogue import entries, find
 
 Array = np.ndarray[Any, Any]
 
@@ -171,7 +172,8 @@ def _between(
     if low == -np.inf:
         return _normal(rng, shape, dtype)
     if high == np.inf:
-        return np.abs(_normal(rng, shape, dtype)) + dtype.type(max(low, 0.0) + 0.01)
+        y: Array = np.abs(_normal(rng, shape, dtype)) + dtype.type(max(low, 0.0) + 0.01)
+        return y
     return rng.uniform(low + 0.001, high - 0.001, shape).astype(dtype)
 
 
@@ -189,4 +191,5 @@ def _dtype(name: str) -> Any:
 
 def needed_bytes(workload: Workload) -> int:
     """Memory at the peak: the data, a copy of it, and the temporaries of naive NumPy."""
-    return 8 * workload.size * _dtype(workload.dtype).itemsize
+    itemsize: int = _dtype(workload.dtype).itemsize
+    return 8 * workload.size * itemsize

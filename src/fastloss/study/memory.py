@@ -1,4 +1,4 @@
-"""How much memory a call takes: `python -m bench.memory CONTENDER TASK LENGTH...` measures one.
+"""How much memory a call takes beyond its arguments.
 
 In a process of its own, as a process that has given memory back is no measure for the next call.
 What counts is the peak of resident memory during the call, beyond what was there before it: the
@@ -9,52 +9,63 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from .contenders import LIBRARIES, Careful, Fastloss, Job, Naive, Torch
+from .contender import Contender, Job
+from .contenders import LIBRARIES, called, users
 from .processes import run_python
 from .report import aligned, shape_text
 from .workloads import GRADIENT, IN_PLACE, NEW_ARRAY, Workload, make_data
 
 WORKLOAD = Workload("cross_entropy", (8_192, 32_768))
-CONTENDERS = [who for who in LIBRARIES if type(who) in (Naive, Careful, Torch, Fastloss)]
 TASKS = (GRADIENT, IN_PLACE, NEW_ARRAY)
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _SAMPLE_SECONDS = 1e-3
+_FEW = 64  # rows
 
 
 def cases() -> list[tuple[str, str]]:
     """The contenders that are there, with each task that they do in a way of their own."""
-    return [
-        (who.name, task)
-        for who in CONTENDERS
-        if who.available()
-        for task in dict.fromkeys(map(who.does, TASKS))
-    ]
+    return [(who.name, task) for who in LIBRARIES if who.available() for task in tasks_of(who)]
 
 
-def measure(workload: Workload, contender: str, task: str) -> dict[str, Any]:
-    """In a fresh process; `bytes` is the growth, `method` how it was found."""
-    result: dict[str, Any] = json.loads(
-        run_python("-m", "bench.memory", contender, task, *map(str, workload.shape))
-    )
-    return {"contender": contender, "task": task, **result}
+def tasks_of(who: Contender) -> list[str]:
+    return list(dict.fromkeys(map(who.does, TASKS)))
 
 
-def main(contender: str, task: str, *lengths: str) -> None:
-    who = next(who for who in CONTENDERS if who.name == contender)
-    shape = tuple(map(int, lengths))
-    # The same length of rows, and enough of them for threads to be started.
-    for workload in (WORKLOAD._replace(shape=(64, shape[1])), WORKLOAD._replace(shape=shape)):
-        job = who.job(workload.loss, task, make_data(workload))
-        assert job is not None
+def measure(
+    workload: Workload, contender: str, task: str, files: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """In a fresh process; `bytes` is the growth, `method` how it was found.
+
+    None from who does not compute this loss.
+    """
+    settings = json.dumps([workload, contender, task, list(files)])
+    found = json.loads(run_python("-m", "fastloss.study.memory", settings))
+    return found and {"contender": contender, "task": task, **found}
+
+
+def main(settings: str) -> None:
+    (loss, shape, *rest), contender, task, files = json.loads(settings)
+    workload = Workload(loss, tuple(shape), *rest)
+    who = called(contender, [*LIBRARIES, *users(files)])
+    # The same length of rows first, and enough of them for threads to be started.
+    small = workload._replace(shape=(min(_FEW, shape[0]), *shape[1:]))
+    for each in dict.fromkeys((small, workload)):
+        job = who.job(each.loss, task, make_data(each))
+        if job is None:
+            print("null")
+            return
+        if who.compiles_shapes:
+            with job.setting():
+                job.call()
         n_bytes, method = growth(job)
     print(json.dumps({"bytes": n_bytes, "method": method}))
 
@@ -85,14 +96,18 @@ def _peak() -> int:
 
 
 def _sampled(call: Callable[[], Any]) -> int:
-    """Looks every millisecond: a peak that is shorter is missed."""
+    return sampled(call, lambda info: int(info.rss))
+
+
+def sampled(call: Callable[[], Any], size: Callable[[Any], int]) -> int:
+    """Looks every millisecond at a size of this process: a peak that is shorter is missed."""
     process, done = psutil.Process(), threading.Event()
-    before = highest = process.memory_info().rss
+    before = highest = size(process.memory_info())
 
     def watch() -> None:
         nonlocal highest
         while not done.is_set():
-            highest = max(highest, process.memory_info().rss)
+            highest = max(highest, size(process.memory_info()))
             time.sleep(_SAMPLE_SECONDS)
 
     watcher = threading.Thread(target=watch)

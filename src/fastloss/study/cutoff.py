@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 import fastloss as fl
-from fastloss import _blocks
 
-from .contenders import Fastloss, Job, threads
+from .. import _blocks
+from .contender import Job, threads
+from .contenders import Fastloss
 from .report import BASIS, aligned, noise, three_digits
 from .workloads import TASKS, Data, Workload
 
@@ -74,7 +75,9 @@ def pays_from(rows: Sequence[Row]) -> int | None:
 
 
 def text(result: dict[str, Any]) -> str:
-    rows = [("elements", "1 thread us", f"{result['threads']} threads us", "ratio", "")]
+    rows: list[Sequence[str]] = [
+        ("elements", "1 thread us", f"{result['threads']} threads us", "ratio", "")
+    ]
     for row in result["rows"]:
         cells = row["one_thread"], row["all_threads"]
         times = [three_digits(cell[BASIS], "us") for cell in cells]

@@ -1,0 +1,17 @@
+"""The comparison study: NumPy, naive and careful, other libraries, fastloss, and the speed of
+memory, under one harness. `fastloss bench` runs it; a study of your own builds on it.
+"""
+
+from .contender import Contender, Job
+from .workloads import GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, Data, Workload
+
+__all__ = [
+    "GRADIENT",
+    "IN_PLACE",
+    "LOSS",
+    "NEW_ARRAY",
+    "Contender",
+    "Data",
+    "Job",
+    "Workload",
+]

@@ -1,0 +1,245 @@
+"""The report of a study: one HTML file that needs nothing else, and a summary in Markdown."""
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from . import charts, jobs, report, suites, tables
+from .report import Result
+from .run import Document
+from .tables import Table
+from .workloads import SOFT_LABELS
+
+
+class Picture(NamedTuple):
+    title: str
+    figure: Figure
+
+
+class Part(NamedTuple):
+    """A section of the report; the summary has the same without the pictures."""
+
+    title: str
+    text: str
+    content: Sequence[Picture | Table]
+
+
+_EXPLAINED = (
+    "Times are the best of several rounds in which all took turns. In brackets: how many times "
+    f"faster fastloss is. {tables.LOST} marks where another is faster than fastloss, in its best "
+    "or in its median time; ~ marks times whose middle half is spread over more than "
+    f"{report.NOISY:.0%}. The roof is a kernel that only reads the inputs and, for a gradient, "
+    "writes an array of its size. Gradients go into a given array, or over the predictions, where "
+    "a contender can do that, and else into a new one. "
+    "NumPy and SciPy compute on one thread."
+)
+_FAILED = "What failed, or did not fit"
+_TEXTS = {
+    suites.SIZES: "Milliseconds over the number of elements.",
+    suites.CLASSES: "The same number of elements in longer and longer rows.",
+    suites.CALLS: "What a call costs when there is hardly anything to compute.",
+    suites.THREADS: "fastloss on its pool and on Numba's parallel loops, beside the roof of as "
+    "many threads.",
+    suites.MEMORY: "The peak of resident memory during a call, beyond its arguments, each in a "
+    "process of its own. A new array for the gradient counts; buffers made before the call do not.",
+    suites.COLD: "From the import of the library to its first loss and gradient, in fresh "
+    "processes, after the import of NumPy. Who keeps compiled code on disk is shown without and "
+    "with what an earlier process left there.",
+    suites.JOBS: "Each in a process of its own, after a warm-up. Memory is that at the peak of "
+    "the job, beyond what was there before it, and of the whole process, libraries and compiler "
+    "included; both without the pages of files, which the system takes back if it needs the room.",
+}
+
+
+def parts(document: Document) -> Iterator[Part]:
+    results: list[Result] = document["results"]
+    compared = [result for result in results if result["section"] in suites.TASKS]
+    if compared:
+        yield Part("Where another is faster", _losses_text(compared), _losing(compared))
+    for section, title in suites.SECTIONS.items():
+        mine = [result for result in results if result["section"] == section]
+        if mine:
+            left_out = document["left_out"].get(section, ())
+            note = f" Left out, as it compiles anew for every shape: {', '.join(left_out)}."
+            text = _TEXTS.get(section, "") + note * bool(left_out)
+            yield Part(title, text.strip(), _content(section, mine))
+
+
+def _losses_text(results: Sequence[Result]) -> str:
+    cells = [(r, cell) for r in results for cell in r["cells"] if not report.is_ours(cell)]
+    lost = sum(report.beats_fastloss(*pair) for pair in cells)
+    return f"Another is faster than fastloss in {lost} of {len(cells)} cells."
+
+
+def _losing(results: Sequence[Result]) -> list[Table]:
+    table = tables.losing(results)
+    return [table] if table.rows else []
+
+
+def _content(section: str, results: Sequence[Result]) -> list[Picture | Table]:
+    if section in suites.TASKS:
+        return [*_pictures(section, results), tables.comparison(results)]
+    if section == suites.THREADS:
+        picture = Picture("Time over threads", charts.over_threads(results))
+        return [picture, tables.threads(results)]
+    if section == suites.JOBS:
+        content: list[Picture | Table] = []
+        for result in results:
+            title = _job_title(result)
+            picture = Picture(title, charts.job(result))
+            content += [picture, tables.jobs(result)._replace(title=title)]
+        return content
+    draw, table = {
+        suites.MEMORY: (charts.memory, tables.memory),
+        suites.COLD: (charts.cold, tables.cold),
+    }[section]
+    pictures = [Picture(_name(result), draw(result)) for result in results]
+    return [*pictures, table(results)]
+
+
+def _pictures(section: str, results: Sequence[Result]) -> list[Picture]:
+    """A bar chart for each workload, or curves where a section is about a length."""
+    curves = {
+        suites.SIZES: charts.over_sizes,
+        suites.CLASSES: charts.over_classes,
+        suites.CALLS: charts.over_small,
+    }
+    if section in curves:
+        return [Picture(suites.SECTIONS[section], curves[section](results))]
+    workloads: dict[str, list[Result]] = {}
+    for result in results:
+        workloads.setdefault(_name(result), []).append(result)
+    return [Picture(name, charts.bars_of_workload(them)) for name, them in workloads.items()]
+
+
+def _name(result: Result) -> str:
+    parts = [result["loss"], report.shape_text(result), result["dtype"]]
+    return ", ".join(parts + [SOFT_LABELS] * (result["labels"] == SOFT_LABELS))
+
+
+def _job_title(result: Result) -> str:
+    size = f"{result['size']:,}"
+    return f"{jobs.TITLES[result['job']]}, {size} {jobs.UNITS[result['job']]}"
+
+
+def _facts(document: Document) -> list[tuple[str, str]]:
+    """What the results depend on, and what is missing."""
+    machine = document["machine"]
+    versions = [f"{name} {version}" for name, version in machine["versions"].items()]
+    caches = [f"{name} {size}" for name, size in machine["caches"].items()]
+    facts = [
+        ("suite", document["suite"]),
+        ("date", machine["date"]),
+        ("CPU", f"{machine['cpu']}, {machine['cpus']} CPUs"),
+        ("caches", ", ".join(caches) or "unknown"),
+        ("threads", str(machine["threads"])),
+        ("governor", machine["governor"] or "unknown"),
+        ("system", machine["system"]),
+        ("versions", ", ".join(versions)),
+        ("noise", _noise(document)),
+    ]
+    if document["not_available"]:
+        facts.append(("not installed, or not working here", ", ".join(document["not_available"])))
+    if not document["complete"]:
+        facts.append(("incomplete", "the run was interrupted"))
+    return facts
+
+
+def _noise(document: Document) -> str:
+    timed = [each for result in document["results"] for each in report.timings(result)]
+    noisy = sum(map(report.is_noisy, timed))
+    text = f"{noisy} of {len(timed)} times are spread over more than {report.NOISY:.0%}"
+    return text + ": this machine was busy" * (noisy > report.BUSY * len(timed))
+
+
+# -------------------------------------------------------------------------------------------------
+# Markdown
+
+
+def markdown(document: Document) -> str:
+    facts = [f"- {name}: {text}" for name, text in _facts(document)]
+    blocks = ["# A study of losses", "\n".join(facts)]
+    if document["problems"]:
+        items = "\n".join(f"- {text}" for text in document["problems"])
+        blocks += [f"## {_FAILED}", items]
+    blocks.append(_EXPLAINED)
+    for part in parts(document):
+        blocks += [f"## {part.title}", part.text]
+        for each in part.content:
+            if isinstance(each, Table):
+                blocks += [f"### {each.title}" if each.title else "", tables.markdown(each)]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+# -------------------------------------------------------------------------------------------------
+# HTML
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; background: #fff;
+       max-width: 84rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1, h2 { line-height: 1.2; }
+h2 { margin-top: 2.6rem; border-bottom: 1px solid #ccc; padding-bottom: .2rem; }
+h3 { margin: 1.6rem 0 .3rem; font-size: 1.02rem; }
+nav a { margin-right: .9rem; white-space: nowrap; }
+img { max-width: 100%; height: auto; }
+.wide { overflow-x: auto; margin: .8rem 0; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid #e2e2e2;
+         white-space: nowrap; }
+th { background: #f3f3f3; vertical-align: bottom; white-space: normal; }
+.name { text-align: left; }
+.ours { font-weight: bold; }
+.lost { color: #b00000; background: #fdeaea; font-weight: bold; }
+td small { display: block; font-size: 12px; color: #555; }
+.lost small { color: #b00000; }
+.problems { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem 1rem; }
+dl { display: grid; grid-template-columns: max-content auto; gap: .15rem 1rem; }
+dt { color: #666; } dd { margin: 0; }
+"""
+
+
+def page(document: Document) -> str:
+    """The whole file."""
+    found = list(parts(document))
+    links = [f'<a href="#{_anchor(part)}">{html.escape(part.title)}</a>' for part in found]
+    facts = [f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in _facts(document)]
+    body = ["<h1>A study of losses</h1>", f"<dl>{''.join(facts)}</dl>", _problems(document)]
+    body += [f"<nav>{''.join(links)}</nav>", f"<p>{html.escape(_EXPLAINED)}</p>"]
+    for part in found:
+        body.append(f'<h2 id="{_anchor(part)}">{html.escape(part.title)}</h2>')
+        body.append(f"<p>{html.escape(part.text)}</p>" if part.text else "")
+        for each in part.content:
+            if isinstance(each, Picture) and each.title != part.title:
+                body.append(f"<h3>{html.escape(each.title)}</h3>")
+            body.append(tables.as_html(each) if isinstance(each, Table) else _image(each))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>fastloss: a study of losses</title><style>{_STYLE}</style></head>\n"
+        "<body>\n" + "\n".join(filter(None, body)) + "\n</body></html>\n"
+    )
+
+
+def _anchor(part: Part) -> str:
+    return part.title.lower().replace(" ", "-")
+
+
+def _problems(document: Document) -> str:
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in document["problems"])
+    return f'<div class="problems">{_FAILED}:<ul>{items}</ul></div>' if items else ""
+
+
+def _image(picture: Picture) -> str:
+    """As an image of its own: drawings of one page would share the names of their parts."""
+    buffer = io.BytesIO()
+    # The same names and no date: the same results are the same file.
+    with rc_context({"svg.hashsalt": "fastloss"}):
+        picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    title = html.escape(picture.title)
+    return f'<img alt="{title}" src="data:image/svg+xml;base64,{data}">'
