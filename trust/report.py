@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fastloss as fl
-from fastloss._cpus import available_cpus
+from fastloss._cpus import available_cpus, cpu_model
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "torch", "optax", "dask", "joblib")
@@ -60,20 +60,11 @@ def machine() -> dict[str, Any]:
     """What a result may depend on."""
     return {
         "date": date.today().isoformat(),
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "cpus": available_cpus(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": _versions(),
     }
-
-
-def _cpu() -> str:
-    description = Path("/proc/cpuinfo")
-    if description.exists():
-        for line in description.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:

@@ -207,7 +207,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     @inlined
     def mass_of(o: Any, j: Any, r: Any, numbers: Any, labels: Any, mask: Any, shares: Any) -> Any:
         label = select(labels[r] == number(j), one, zero) if by_id else labels[r]
-        here = inside(numbers[0], mask[r]) if class_masked or row_masked else True
+        of_row = mask[r] if keeping_masks else one
+        here = inside(numbers[0], of_row) if class_masked or row_masked else True
         return mass(o, label, numbers[1], here, shares[r] if smoothed else zero)
 
     def add_gaps(
