@@ -81,6 +81,17 @@ def _copied(target: Array, source: Array) -> Iterator[None]:
 
 
 @contextmanager
+def threads_of(library: Any, n: int) -> Iterator[None]:
+    """So many threads for Numba or PyTorch, which have the same pair of functions."""
+    before = library.get_num_threads()
+    library.set_num_threads(n)
+    try:
+        yield
+    finally:
+        library.set_num_threads(before)
+
+
+@contextmanager
 def threads(n: int, backend: str | None = None) -> Iterator[None]:
     """So many threads for fastloss, and this backend, both awake."""
     before = fl.get_num_threads(), fl.get_backend()

@@ -10,7 +10,7 @@ import numpy as np
 
 import fastloss as fl
 
-from .contender import ALL_DTYPES, SMALL, Contender, Job, in_place
+from .contender import ALL_DTYPES, SMALL, Contender, Job, in_place, threads_of
 from .workloads import GRADIENT, IN_PLACE, LOSS, Array, Data
 
 
@@ -187,12 +187,14 @@ class Torch(Contender):
     }
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
+        import torch
         from torch.nn import functional
 
         if loss not in self.functions:
             return None
         # On one thread where two only wait for each other: 0.5 ms instead of 30 us for 32 x 10.
-        threads = partial(_torch_threads, fl.get_num_threads() if data.y_pred.size > SMALL else 1)
+        n_threads = fl.get_num_threads() if data.y_pred.size > SMALL else 1
+        threads = partial(threads_of, torch, n_threads)
         function = self.prepared(getattr(functional, self.functions[loss]))
         y_true, y_pred = _tensor(data.y_true), _tensor(data.y_pred)
         if task == LOSS:
@@ -210,18 +212,6 @@ class Torch(Contender):
 
     def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
-
-
-@contextmanager
-def _torch_threads(n: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _tensor(array: Array) -> Any:

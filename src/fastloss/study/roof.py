@@ -5,15 +5,13 @@ memory. The share of the roof, roof / time, is how near to that a contender come
 100 % is possible where a contender makes better use of the caches than this plain loop.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
 
-from .contender import Job
+from .contender import Job, threads_of
 from .workloads import IN_PLACE, LOSS, Array, Data
 
 # Numbers are added as integers of 8 bytes, whatever they are: that is one kernel for all dtypes,
@@ -92,17 +90,7 @@ def roof(task: str, data: Data, n_threads: int) -> Job:
         call = partial(kernels[_read_and_overwrite], y_true, out, n_parts)
     else:
         call = partial(kernels[_read_and_write], y_true, y_pred, out, n_parts)
-    return Job(call, partial(_numba_threads, n_threads))
-
-
-@contextmanager
-def _numba_threads(n: int) -> Iterator[None]:
-    before = numba.get_num_threads()
-    numba.set_num_threads(n)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+    return Job(call, partial(threads_of, numba, n_threads))
 
 
 def _words(array: Array) -> Array:
