@@ -22,7 +22,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # listed by folder is a floor of its own. Files that are not listed stand on the public losses.
 FLOORS = [
     {"kernels"},
-    {"_arrays", "_threads", "_cpus", "_options"},
+    {"_arrays", "_threads", "_cpus", "_options", "_html"},
     {"_blocks", "_small_calls", "scalar"},
     {"_evaluate", "_finite_differences", "_functions"},
     {"loss"},
@@ -30,6 +30,7 @@ FLOORS = [
     {"elementwise", "rowwise"},
     {"softmax"},
     {"regression", "binary", "multiclass", "distributions", "segmentation"},
+    {"evaluation"},
     {"__init__"},
     {"catalogue"},
     {"cli", "demo", "study"},
@@ -43,6 +44,11 @@ NUMBA_FILES = {
     "kernels/spans.py",
     "kernels/blocks.py",
     "study/roof.py",  # a kernel of its own; only the comparison imports it
+}
+# What is used if it is there.
+OPTIONAL = {
+    "evaluation/files.py": {"ml_dtypes"},
+    "evaluation/progress.py": {"rich"},
 }
 
 
@@ -119,9 +125,11 @@ def test_only_the_compiler_imports_numba(path):
 def test_only_numpy_and_numba_are_needed_at_run_time(path):
     if part_of(path) in ("demo", "study"):  # which come with extras
         return
-    for module, _ in imports_of(path):
+    allowed = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
+    allowed |= OPTIONAL.get(name_of(path), set())
+    for module, at_once in imports_of(path):
         package = module.partition(".")[0]
-        allowed = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
+        assert not (at_once and package in OPTIONAL.get(name_of(path), ())), name_of(path)
         assert package in allowed, f"{name_of(path)} imports {module}"
 
 

@@ -20,7 +20,6 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -34,6 +33,8 @@ _SAFETENSORS = {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+# The second is what NumPy makes of bfloat16 when it saves it: two bytes of no known meaning.
+_PATTERNS = ("uint16", "void16")
 _LONGEST_HEADER = 100_000_000  # bytes, as in the library safetensors
 
 
@@ -78,7 +79,7 @@ def find(name: str, n_axes: int) -> list[Part]:
     path, member = _split(name)
     if Path(path).exists():
         return [_open(Path(path), member, n_axes)]
-    found = sorted(glob.glob(path, recursive=True), key=in_order)
+    found = sorted(glob.glob(path, recursive=True), key=_in_order)
     if not found:
         raise FileError(f"{name}: there is no such file, and none that fits it as a pattern")
     return [_open(Path(each), member, n_axes) for each in found]
@@ -95,13 +96,22 @@ def _split(name: str) -> tuple[str, str | None]:
     return name, None
 
 
-def in_order(name: str) -> list[Any]:
+def _in_order(name: str) -> list[Any]:
     """A key that puts 2 before 10.
 
-    >>> sorted(["a-10.npy", "a-2.npy"], key=in_order)
+    >>> sorted(["a-10.npy", "a-2.npy"], key=_in_order)
     ['a-2.npy', 'a-10.npy']
     """
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
+
+
+def out_of_order(names: Sequence[str]) -> bool:
+    """Whether 10 comes before 2, as in the list that a shell makes of a pattern.
+
+    >>> out_of_order(["a-1.npy", "a-10.npy", "a-2.npy"])
+    True
+    """
+    return list(names) == sorted(names) and list(names) != sorted(names, key=_in_order)
 
 
 def _open(path: Path, member: str | None, n_axes: int) -> Part:
@@ -290,13 +300,13 @@ def _length(number: Any) -> int:
 
 def _bfloat16(name: str) -> np.dtype[Any]:
     try:
-        dtype: np.dtype[Any] = np.dtype(import_module("ml_dtypes").bfloat16)
+        import ml_dtypes
     except ImportError:
         raise FileError(
             f"{name} holds bfloat16, which NumPy knows by the package ml_dtypes: "
             "pip install ml_dtypes"
         ) from None
-    return dtype
+    return np.dtype(ml_dtypes.bfloat16)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -408,19 +418,22 @@ def logits(names: Sequence[str], bits: str | None = None) -> Rows:
     return rows
 
 
+def holds_patterns(name: str) -> bool:
+    """Whether the logits are 16-bit patterns that do not say of which dtype."""
+    return find(name, 2)[0].dtype.name in _PATTERNS
+
+
 def _dtype_of_logits(part: Part, bits: str | None) -> np.dtype[Any]:
     dtype = part.dtype
-    # What NumPy makes of bfloat16 when it saves it: two bytes of no known meaning.
-    unknown = dtype.name == "void16"
     if bits is not None:
-        if not (unknown or dtype.name in ("uint16", "int16")):
+        if dtype.name not in (*_PATTERNS, "int16"):
             raise FileError(
                 f"{part} has dtype {dtype}, but --{bits} is for bit patterns saved as uint16: "
                 "leave it out"
             )
         wanted = _bfloat16(str(part)) if bits == "bfloat16" else np.dtype(np.float16)
         return wanted if dtype.isnative or dtype.kind == "V" else wanted.newbyteorder()
-    if unknown or dtype.name == "uint16":
+    if dtype.name in _PATTERNS:
         raise FileError(
             f"{part} has dtype {dtype}: say what its 16 bits stand for, --float16 or --bfloat16"
         )

@@ -1,0 +1,377 @@
+"""`fastloss evaluate` and `compare`: arrays in files in, results on the terminal and disk out."""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._arrays import Array
+from . import arguments, files, one_pass
+from .checkpoint import Checkpoint
+from .comparison import Comparison
+from .files import FileError, Rows
+from .one_pass import Outcome, Work
+from .row_files import Column, RowFiles
+from .scorecard import Scorecard, evaluate
+from .scores import Scores
+
+
+class Verb(NamedTuple):
+    """A command: its help, its arguments, and what it does.
+
+    `run` returns the exit status; what cannot be done is a ValueError or an OSError.
+    """
+
+    text: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+# -------------------------------------------------------------------------------------------------
+# evaluate
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    logits = _logits(options.logits, options.bits)
+    n_classes = logits.row_shape[0]
+    rows = {"logits": logits, "labels": files.labels(options.labels)} | _of_rows(options)
+    if options.groups is not None:
+        rows["groups"] = files.integers(options.groups, "a group is the number of it")
+    for each in list(rows.values())[1:]:
+        files.check_same_rows(each, logits)
+    settings = _softmax_settings(options, n_classes) | {
+        "class_weight": _of_classes(options.class_weight, n_classes),
+        "n_bins": options.bins,
+    }
+    offsets = _offsets(options.offsets, logits)
+    n_bytes = _n_bytes(options.n_bytes, offsets)
+    _check_folders(options.html, options.rows)
+    row_files = None
+    if options.rows is not None:
+        row_files = RowFiles(options.rows, _columns(options, logits))
+    about = {
+        "row results": options.row_results if options.rows else [],
+        "row top": options.row_top,
+        "offsets": offsets,
+    }
+    checkpoint = _checkpoint(options, rows, settings | about, options.html or options.rows)
+
+    def update(card: Scorecard, start: int, stop: int) -> None:
+        more: dict[str, Any] = {name: each.read(start, stop) for name, each in rows.items()}
+        if offsets is not None:
+            places = np.arange(start, stop)
+            more["sequences"] = np.searchsorted(offsets, places, side="right") - 1
+        if row_files is not None:
+            more["rows"] = row_files.buffers(stop - start)
+        card.update(more.pop("labels"), more.pop("logits"), **more)
+        if row_files is not None:
+            row_files.write(start, stop - start)
+
+    outcome = _run(rows, Scorecard, settings, update, checkpoint, row_files)
+    scores = outcome.sums.result()
+    if n_bytes is not None:
+        scores = _with_bytes(scores, n_bytes)
+    if outcome.signal is not None:
+        scores = dataclasses.replace(scores, complete=False)
+    if row_files is not None:
+        row_files.pack(outcome.n_done)
+    if options.html is not None:
+        from . import report
+
+        text = report.page(scores, _facts(rows, settings), options.top_k)
+        options.html.write_text(text, encoding="utf-8")
+    if options.json:
+        _print_json(scores.to_dict(options.top_k))
+    else:
+        print(scores)
+        for k in options.top_k:
+            if k not in (1, 5):  # which are among the others
+                print(f"top-{k} accuracy  {scores.top_k(k):.4%}")
+    return _end(outcome, logits.n_rows, checkpoint, row_files)
+
+
+# -------------------------------------------------------------------------------------------------
+# compare
+
+
+def _compare(options: argparse.Namespace) -> int:
+    first, second = (
+        _logits([name], options.bits if files.holds_patterns(name) else None)
+        for name in (options.a, options.b)
+    )
+    rows = {"logits_a": first, "logits_b": second}
+    if options.labels is not None:
+        rows["labels"] = files.labels(options.labels)
+    rows |= _of_rows(options)
+    if first.shape != second.shape:
+        raise FileError(
+            f"{first} has shape {first.shape} and {second} has shape {second.shape}: "
+            "logits to be compared have the same rows and classes"
+        )
+    for each in list(rows.values())[2:]:
+        files.check_same_rows(each, first)
+    settings = _softmax_settings(options, first.row_shape[0])
+    checkpoint = _checkpoint(options, rows, settings, None)
+
+    def update(comparison: Comparison, start: int, stop: int) -> None:
+        comparison.update(**{name: each.read(start, stop) for name, each in rows.items()})
+
+    outcome = _run(rows, Comparison, settings, update, checkpoint)
+    result = outcome.sums.result()
+    if outcome.signal is not None:
+        result = dataclasses.replace(result, complete=False)
+    if options.json:
+        _print_json(result.to_dict())
+    else:
+        print(result)
+    return _end(outcome, first.n_rows, checkpoint)
+
+
+# -------------------------------------------------------------------------------------------------
+# What is given
+
+
+def _logits(names: Sequence[str], bits: str | None) -> Rows:
+    if files.out_of_order(names):
+        print(
+            f"fastloss: the files are joined in the order in which they are given, {names[0]}, "
+            f"{names[1]} and so on, in which 10 comes before 2: if that is not the order of the "
+            "labels, put quotes around the pattern",
+            file=sys.stderr,
+        )
+    return files.logits(names, bits)
+
+
+def _of_rows(options: argparse.Namespace) -> dict[str, Rows]:
+    name = options.sample_weight
+    return {} if name is None else {"sample_weight": files.numbers(name)}
+
+
+def _softmax_settings(options: argparse.Namespace, n_classes: int) -> dict[str, Any]:
+    return {
+        "temperature": options.temperature,
+        "softcap": options.softcap,
+        "ignore_index": options.ignore_index,
+        "class_mask": _of_classes(options.class_mask, n_classes),
+    }
+
+
+def _of_classes(name: str | None, n_classes: int) -> Array | None:
+    if name is None:
+        return None
+    rows = files.numbers(name)
+    if rows.shape != (n_classes,):
+        raise FileError(f"{rows} has shape {rows.shape}, but there are {n_classes} classes")
+    return rows.read_all()
+
+
+def _offsets(name: str | None, logits: Rows) -> Array | None:
+    if name is None:
+        return None
+    rows = files.integers(name, "offsets are the numbers of rows")
+    offsets = rows.read_all()
+    n = logits.n_rows
+    if len(logits.shape) != 2 or offsets.ndim != 1 or len(offsets) < 2:
+        raise FileError(
+            f"{rows} has shape {rows.shape} and {logits} has shape {logits.shape}: offsets are one "
+            "more than there are sequences, and number rows on a single axis"
+        )
+    if offsets[0] != 0 or offsets[-1] != n or (offsets[1:] < offsets[:-1]).any():
+        raise FileError(
+            f"{rows} must begin with 0, not fall, and end with {n:,}, the number of rows: "
+            f"it goes from {offsets[0]:,} to {offsets[-1]:,}"
+        )
+    return offsets.astype(np.int64)
+
+
+def _n_bytes(name: str | None, offsets: Array | None) -> Array | None:
+    if name is None:
+        return None
+    rows = files.numbers(name)
+    if offsets is None or rows.shape != (len(offsets) - 1,):
+        n = "no --offsets" if offsets is None else f"{len(offsets) - 1:,} sequences"
+        raise FileError(f"{rows} has shape {rows.shape}, but there are {n}")
+    n_bytes = rows.read_all()
+    if not (n_bytes > 0).all():
+        raise FileError(f"{rows} holds {n_bytes.min()}, but a text has 1 byte or more")
+    return n_bytes
+
+
+def _with_bytes(scores: Scores, n_bytes: Array) -> Scores:
+    table = scores.sequences
+    assert table is not None
+    of_ids = n_bytes[table.ids]
+    bits = -table.log_probability / (math.log(2) * of_ids)
+    table = dataclasses.replace(table, n_bytes=of_ids, bits_per_byte=bits)
+    return dataclasses.replace(scores, sequences=table)
+
+
+def _columns(options: argparse.Namespace, logits: Rows) -> dict[str, Column]:
+    """What a row result is, from that of one row."""
+    names, top = list(options.row_results), options.row_top
+    for name in names:
+        if name not in arguments.ROW_RESULTS:
+            raise FileError(
+                f"no row result is called {name}: there are {', '.join(arguments.ROW_RESULTS)}"
+            )
+    if top is not None:
+        if not 0 < top <= logits.row_shape[0]:
+            raise FileError(f"--row-top is {top}, but there are {logits.row_shape[0]} classes")
+        names += ["top_classes", "top_log_probs"]
+    row = np.zeros((1, logits.row_shape[0]), logits.dtype)
+    found = evaluate(np.zeros(1, np.int64), row, rows=names, top=top).rows
+    return {name: Column(found[name].dtype, found[name].shape[1:]) for name in names}
+
+
+def _check_folders(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise FileError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+# -------------------------------------------------------------------------------------------------
+# The pass
+
+
+def _checkpoint(
+    options: argparse.Namespace,
+    rows: Mapping[str, Rows],
+    about: Mapping[str, Any],
+    beside: Path | None,
+) -> Checkpoint | None:
+    path: Path | None = options.state
+    if path is None and beside is not None:
+        path = beside.with_name(f"{beside.name}.state")
+    if path is None:
+        if options.resume:
+            raise FileError("--resume needs the state of the run before: say where, with --state")
+        return None
+    _check_folders(path)
+    if path.exists() and not options.resume:
+        raise FileError(f"{path} is of a run that did not end: go on with --resume, or delete it")
+    fingerprint = {name: _fingerprint(value) for name, value in about.items()}
+    for name, each in rows.items():
+        fingerprint[name] = [
+            [str(part), *part.stamp, part.offset, str(part.dtype), list(part.shape)]
+            for part in each.parts
+        ]
+    return Checkpoint(path, fingerprint | {"fastloss": _version(), "chunk": one_pass.CHUNK_BYTES})
+
+
+def _fingerprint(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), hashlib.sha256(value.tobytes()).hexdigest()]
+    return value
+
+
+def _run(
+    rows: Mapping[str, Rows],
+    kind: Any,
+    settings: Mapping[str, Any],
+    update: Callable[[Any, int, int], None],
+    checkpoint: Checkpoint | None,
+    row_files: RowFiles | None = None,
+) -> Outcome[Any]:
+    def begin(state: Mapping[str, Array] | None) -> Any:
+        with _located("the options"):
+            return kind(**settings) if state is None else kind.from_state(state, **settings)
+
+    def located_update(sums: Any, start: int, stop: int) -> None:
+        with _located(f"in the rows from {start:,} on, counted from there"):
+            update(sums, start, stop)
+
+    first = next(iter(rows.values()))
+    row_bytes = sum(each.row_bytes for each in rows.values())
+    work = Work(str(first), first.n_rows, row_bytes, begin, located_update, checkpoint, row_files)
+    outcome = one_pass.run(work)
+    for each in rows.values():
+        each.check_unchanged()
+    return outcome
+
+
+@contextmanager
+def _located(where: str) -> Iterator[None]:
+    """What the library says of its arguments, with the place in the files."""
+    try:
+        yield
+    except FileError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+# -------------------------------------------------------------------------------------------------
+# Results
+
+
+def _facts(rows: Mapping[str, Rows], settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was evaluated, and how."""
+    for name, each in rows.items():
+        yield name.replace("_", " "), f"{each}, {each.dtype}, {each.shape}"
+    for name, value in settings.items():
+        if value is not None:
+            text = "as given" if isinstance(value, np.ndarray) else str(value)
+            yield name.replace("_", " "), text
+    yield "fastloss", _version()
+
+
+def _version() -> str:
+    from .. import __version__  # of a floor above
+
+    return __version__
+
+
+def _print_json(result: Mapping[str, Any]) -> None:
+    """JSON has no NaN and no infinity: these are null."""
+    print(json.dumps(_finite(result), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _end(
+    outcome: Outcome[Any],
+    n_rows: int,
+    checkpoint: Checkpoint | None,
+    row_files: RowFiles | None = None,
+) -> int:
+    """The exit status; what only a later run would need is deleted if there is none."""
+    if outcome.signal is None:
+        if checkpoint is not None:
+            checkpoint.remove()
+        if row_files is not None:
+            row_files.remove()
+        return 0
+    how = "" if checkpoint is None else f"; --resume goes on from {checkpoint.path}"
+    print(
+        f"fastloss: interrupted; partial, of {outcome.n_done:,} of {n_rows:,} rows{how}",
+        file=sys.stderr,
+    )
+    return 128 + outcome.signal
+
+
+VERBS = {
+    "evaluate": Verb(
+        "evaluate logits in files of any size: loss, accuracy, ranks, calibration, by class",
+        arguments.evaluate,
+        _evaluate,
+    ),
+    "compare": Verb(
+        "compare two sets of logits: of a model and its quantised or distilled version, say",
+        arguments.compare,
+        _compare,
+    ),
+}
