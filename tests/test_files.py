@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastloss.evaluation import files
+from fastloss.evaluation.formats import FileError
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((37, 5), dtype=np.float32)
@@ -54,7 +55,7 @@ def save(path, logits=LOGITS, labels=IDS):
 
 
 def refused(message, function, *arguments):
-    with pytest.raises(files.FileError, match=message):
+    with pytest.raises(FileError, match=message):
         function(*arguments)
 
 
@@ -171,7 +172,7 @@ def test_damage_never_gives_other_than_an_error_or_numbers(here, name):
         try:
             rows = files.logits([name])
             rows.read(0, rows.n_rows)
-        except files.FileError as error:
+        except FileError as error:
             message = str(error)
         assert name in message
 

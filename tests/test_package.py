@@ -47,7 +47,7 @@ NUMBA_FILES = {
 }
 # What is used if it is there.
 OPTIONAL = {
-    "evaluation/files.py": {"ml_dtypes"},
+    "evaluation/formats.py": {"ml_dtypes"},
     "evaluation/progress.py": {"rich"},
 }
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-ROW_RESULTS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
+from .row_results import NUMBERS
 
 
 def _add_labels_and_logits(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +74,9 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--row-results",
         type=lambda text: text.split(","),
-        default=list(ROW_RESULTS[:4]),
+        default=list(NUMBERS[:4]),
         metavar="NAME,NAME",
-        help=f"which, of {', '.join(ROW_RESULTS)}",
+        help=f"which, of {', '.join(NUMBERS)}",
     )
     parser.add_argument(
         "--row-top", type=int, metavar="K", help="and the K likeliest classes of every row"
@@ -98,6 +98,7 @@ def compare(parser: argparse.ArgumentParser) -> None:
 
 def calibrate(parser: argparse.ArgumentParser) -> None:
     _add_labels_and_logits(parser)
+    _add_temperature(parser)
     _add_softmax(parser)
     parser.add_argument("--sample-weight", metavar="FILE", help="one weight for each row")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")

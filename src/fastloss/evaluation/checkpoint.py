@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Array
-from .files import FileError
+from .formats import FileError
 
 _ABOUT, _STATE = "about", "state."
 
@@ -28,10 +28,11 @@ class Checkpoint:
 
     def save(self, n_done: int, state: Mapping[str, Array]) -> None:
         about = json.dumps({"n_done": n_done, "fingerprint": self.fingerprint}).encode()
-        arrays = {_STATE + name: array for name, array in state.items()}
+        arrays: dict[str, Any] = {_STATE + name: array for name, array in state.items()}
+        arrays[_ABOUT] = np.frombuffer(about, np.uint8)
         temporary = self.path.with_name(f"{self.path.name}.new")
         with open(temporary, "wb") as file:
-            np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self.path)

@@ -1,4 +1,4 @@
-"""`fastloss evaluate` and `compare`: arrays in files in, results on the terminal and disk out."""
+"""`fastloss evaluate`, `compare` and `calibrate`: from files to the terminal and reports."""
 
 import argparse
 import dataclasses
@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,16 @@ import numpy as np
 
 from .._arrays import Array
 from . import arguments, files, one_pass
+from .calibration import find_temperature
 from .checkpoint import Checkpoint
 from .comparison import Comparison
-from .files import FileError, Rows
+from .formats import FileError, out_of_order
 from .one_pass import Outcome, Work
-from .row_files import Column, RowFiles
-from .scorecard import Scorecard, evaluate
-from .scores import Scores
+from .reading import FileRows
+from .row_output import Column, RowOutput
+from .row_results import NUMBERS, TOP, made
+from .scorecard import Scorecard
+from .scores import Scores, Sequences
 
 
 class Verb(NamedTuple):
@@ -54,9 +58,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     offsets = _offsets(options.offsets, logits)
     n_bytes = _n_bytes(options.n_bytes, offsets)
     _check_folders(options.html, options.rows)
-    row_files = None
+    row_output = None
     if options.rows is not None:
-        row_files = RowFiles(options.rows, _columns(options, logits))
+        row_output = RowOutput(options.rows, _columns(options, logits))
     about = {
         "row results": options.row_results if options.rows else [],
         "row top": options.row_top,
@@ -69,20 +73,22 @@ def _evaluate(options: argparse.Namespace) -> int:
         if offsets is not None:
             places = np.arange(start, stop)
             more["sequences"] = np.searchsorted(offsets, places, side="right") - 1
-        if row_files is not None:
-            more["rows"] = row_files.buffers(stop - start)
+        if row_output is not None:
+            more["rows"] = row_output.buffers(stop - start)
         card.update(more.pop("labels"), more.pop("logits"), **more)
-        if row_files is not None:
-            row_files.write(start, stop - start)
+        if row_output is not None:
+            row_output.write(start, stop - start)
 
-    outcome = _run(rows, Scorecard, settings, update, checkpoint, row_files)
-    scores = outcome.sums.result()
-    if n_bytes is not None:
-        scores = _with_bytes(scores, n_bytes)
+    outcome = _run(rows, Scorecard, settings, update, checkpoint, row_output)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of means over no rows, which NaN says as well
+        scores = outcome.sums.result()
+    if offsets is not None:
+        scores = _of_all_sequences(scores, len(offsets) - 1, n_bytes)
     if outcome.signal is not None:
         scores = dataclasses.replace(scores, complete=False)
-    if row_files is not None:
-        row_files.pack(outcome.n_done)
+    if row_output is not None:
+        row_output.pack(outcome.n_done)
     if options.html is not None:
         from . import report
 
@@ -95,7 +101,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         for k in options.top_k:
             if k not in (1, 5):  # which are among the others
                 print(f"top-{k} accuracy  {scores.top_k(k):.4%}")
-    return _end(outcome, logits.n_rows, checkpoint, row_files)
+    return _end(outcome, logits.n_rows, checkpoint, row_output)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -136,11 +142,46 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 # -------------------------------------------------------------------------------------------------
+# calibrate
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    logits = _logits(options.logits, options.bits)
+    rows = {"logits": logits, "labels": files.labels(options.labels)} | _of_rows(options)
+    for each in list(rows.values())[1:]:
+        files.check_same_rows(each, logits)
+    settings = _softmax_settings(options, logits.row_shape[0]) | {"by_class": False}
+
+    def update(card: Scorecard, start: int, stop: int) -> None:
+        more: dict[str, Any] = {name: each.read(start, stop) for name, each in rows.items()}
+        card.update(more.pop("labels"), more.pop("logits"), **more)
+
+    def score(temperature: float) -> Scorecard:
+        outcome = _run(rows, Scorecard, settings | {"temperature": temperature}, update, None)
+        if outcome.signal is not None:  # half a pass says nothing
+            raise KeyboardInterrupt
+        card: Scorecard = outcome.sums
+        return card
+
+    found = find_temperature(score, options.temperature)
+    if options.json:
+        _print_json(found.to_dict())
+    else:
+        before, after = found.before, found.after
+        print(f"temperature        {found.temperature:.6g}, found in {found.n_passes} passes")
+        print(f"loss               {before.loss:.6g}, then {after.loss:.6g}")
+        print(
+            f"calibration error  {before.calibration_error:.4g}, then {after.calibration_error:.4g}"
+        )
+    return 0
+
+
+# -------------------------------------------------------------------------------------------------
 # What is given
 
 
-def _logits(names: Sequence[str], bits: str | None) -> Rows:
-    if files.out_of_order(names):
+def _logits(names: Sequence[str], bits: str | None) -> FileRows:
+    if out_of_order(names):
         print(
             f"fastloss: the files are joined in the order in which they are given, {names[0]}, "
             f"{names[1]} and so on, in which 10 comes before 2: if that is not the order of the "
@@ -150,7 +191,7 @@ def _logits(names: Sequence[str], bits: str | None) -> Rows:
     return files.logits(names, bits)
 
 
-def _of_rows(options: argparse.Namespace) -> dict[str, Rows]:
+def _of_rows(options: argparse.Namespace) -> dict[str, FileRows]:
     name = options.sample_weight
     return {} if name is None else {"sample_weight": files.numbers(name)}
 
@@ -173,16 +214,15 @@ def _of_classes(name: str | None, n_classes: int) -> Array | None:
     return rows.read_all()
 
 
-def _offsets(name: str | None, logits: Rows) -> Array | None:
+def _offsets(name: str | None, logits: FileRows) -> Array | None:
     if name is None:
         return None
     rows = files.integers(name, "offsets are the numbers of rows")
     offsets = rows.read_all()
     n = logits.n_rows
-    if len(logits.shape) != 2 or offsets.ndim != 1 or len(offsets) < 2:
+    if offsets.ndim != 1 or len(offsets) < 2:
         raise FileError(
-            f"{rows} has shape {rows.shape} and {logits} has shape {logits.shape}: offsets are one "
-            "more than there are sequences, and number rows on a single axis"
+            f"{rows} has shape {rows.shape}, but offsets are one more than there are sequences"
         )
     if offsets[0] != 0 or offsets[-1] != n or (offsets[1:] < offsets[:-1]).any():
         raise FileError(
@@ -205,29 +245,33 @@ def _n_bytes(name: str | None, offsets: Array | None) -> Array | None:
     return n_bytes
 
 
-def _with_bytes(scores: Scores, n_bytes: Array) -> Scores:
-    table = scores.sequences
-    assert table is not None
-    of_ids = n_bytes[table.ids]
-    bits = -table.log_probability / (math.log(2) * of_ids)
-    table = dataclasses.replace(table, n_bytes=of_ids, bits_per_byte=bits)
+def _of_all_sequences(scores: Scores, n: int, n_bytes: Array | None) -> Scores:
+    """With those that have no rows, whose probability is 1."""
+    found = scores.sequences or Sequences(np.empty(0, np.int64), *np.empty((3, 0)))
+    sizes, log_probability = np.zeros(n, np.int64), np.zeros(n)
+    is_greedy = np.ones(n, bool)
+    for whole, part in (
+        (sizes, found.n),
+        (log_probability, found.log_probability),
+        (is_greedy, found.is_greedy),
+    ):
+        whole[found.ids] = part
+    bits = None if n_bytes is None else -log_probability / (math.log(2) * n_bytes)
+    table = Sequences(np.arange(n), sizes, log_probability, is_greedy, n_bytes, bits)
     return dataclasses.replace(scores, sequences=table)
 
 
-def _columns(options: argparse.Namespace, logits: Rows) -> dict[str, Column]:
+def _columns(options: argparse.Namespace, logits: FileRows) -> dict[str, Column]:
     """What a row result is, from that of one row."""
     names, top = list(options.row_results), options.row_top
     for name in names:
-        if name not in arguments.ROW_RESULTS:
-            raise FileError(
-                f"no row result is called {name}: there are {', '.join(arguments.ROW_RESULTS)}"
-            )
+        if name not in NUMBERS:
+            raise FileError(f"no row result is called {name}: there are {', '.join(NUMBERS)}")
     if top is not None:
         if not 0 < top <= logits.row_shape[0]:
             raise FileError(f"--row-top is {top}, but there are {logits.row_shape[0]} classes")
-        names += ["top_classes", "top_log_probs"]
-    row = np.zeros((1, logits.row_shape[0]), logits.dtype)
-    found = evaluate(np.zeros(1, np.int64), row, rows=names, top=top).rows
+        names += TOP
+    found = made(names, np.zeros(1, np.int64), np.zeros((1, logits.row_shape[0])), top or 0)
     return {name: Column(found[name].dtype, found[name].shape[1:]) for name in names}
 
 
@@ -243,7 +287,7 @@ def _check_folders(*paths: Path | None) -> None:
 
 def _checkpoint(
     options: argparse.Namespace,
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, FileRows],
     about: Mapping[str, Any],
     beside: Path | None,
 ) -> Checkpoint | None:
@@ -273,12 +317,12 @@ def _fingerprint(value: Any) -> Any:
 
 
 def _run(
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, FileRows],
     kind: Any,
     settings: Mapping[str, Any],
     update: Callable[[Any, int, int], None],
     checkpoint: Checkpoint | None,
-    row_files: RowFiles | None = None,
+    row_output: RowOutput | None = None,
 ) -> Outcome[Any]:
     def begin(state: Mapping[str, Array] | None) -> Any:
         with _located("the options"):
@@ -290,7 +334,7 @@ def _run(
 
     first = next(iter(rows.values()))
     row_bytes = sum(each.row_bytes for each in rows.values())
-    work = Work(str(first), first.n_rows, row_bytes, begin, located_update, checkpoint, row_files)
+    work = Work(str(first), first.n_rows, row_bytes, begin, located_update, checkpoint, row_output)
     outcome = one_pass.run(work)
     for each in rows.values():
         each.check_unchanged()
@@ -312,7 +356,7 @@ def _located(where: str) -> Iterator[None]:
 # Results
 
 
-def _facts(rows: Mapping[str, Rows], settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(rows: Mapping[str, FileRows], settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What was evaluated, and how."""
     for name, each in rows.items():
         yield name.replace("_", " "), f"{each}, {each.dtype}, {each.shape}"
@@ -346,14 +390,14 @@ def _end(
     outcome: Outcome[Any],
     n_rows: int,
     checkpoint: Checkpoint | None,
-    row_files: RowFiles | None = None,
+    row_output: RowOutput | None = None,
 ) -> int:
     """The exit status; what only a later run would need is deleted if there is none."""
     if outcome.signal is None:
         if checkpoint is not None:
             checkpoint.remove()
-        if row_files is not None:
-            row_files.remove()
+        if row_output is not None:
+            row_output.remove()
         return 0
     how = "" if checkpoint is None else f"; --resume goes on from {checkpoint.path}"
     print(
@@ -373,5 +417,10 @@ VERBS = {
         "compare two sets of logits: of a model and its quantised or distilled version, say",
         arguments.compare,
         _compare,
+    ),
+    "calibrate": Verb(
+        "find the temperature that minimises the loss of logits in files",
+        arguments.calibrate,
+        _calibrate,
     ),
 }

@@ -12,10 +12,10 @@ from typing import Generic, Protocol, TypeVar
 from .._arrays import Array
 from .checkpoint import Checkpoint
 from .progress import progress
-from .row_files import RowFiles
+from .row_output import RowOutput
 
 # A chunk of this size still lies in the CPU's cache when it is computed; smaller ones cost calls.
-CHUNK_BYTES = 4 * 2**20
+CHUNK_BYTES = 8 * 2**20
 SAVE_SECONDS = 5.0
 _SAVE_SHARE = 0.05  # of the time, at most: a state with millions of groups is large
 
@@ -39,7 +39,7 @@ class Work(Generic[S]):
     begin: Callable[[Mapping[str, Array] | None], S]  # new sums, or those of a state
     update: Callable[[S, int, int], None]  # with the rows from the first number to the second
     checkpoint: Checkpoint | None = None
-    row_files: RowFiles | None = None
+    row_output: RowOutput | None = None
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ def run(work: Work[S]) -> Outcome[S]:
     found = work.checkpoint.load() if work.checkpoint is not None else None
     n_done, state = found or (0, None)
     sums = work.begin(state)
-    if work.row_files is not None:
-        work.row_files.check(n_done)
+    if work.row_output is not None:
+        work.row_output.check(n_done)
 
     def save() -> None:
         if work.checkpoint is not None:
-            if work.row_files is not None:
-                work.row_files.sync()
+            if work.row_output is not None:
+                work.row_output.sync()
             work.checkpoint.save(n_done, sums.state())
 
     size = chunk_rows(work.row_bytes)

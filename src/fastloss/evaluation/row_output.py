@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array
-from .files import FileError
+from .formats import FileError
 
 
 class Column(NamedTuple):
@@ -20,7 +20,7 @@ class Column(NamedTuple):
     shape: tuple[int, ...]
 
 
-class RowFiles:
+class RowOutput:
     """A file of plain numbers for each column, in a folder beside the .npz.
 
     A row has its place, so that rows done twice, before a kill and after it, are there once.
