@@ -18,7 +18,6 @@ from .._arrays import Array
 from . import arguments, files, one_pass
 from .calibration import find_temperature
 from .checkpoint import Checkpoint
-from .comparison import Comparison
 from .formats import FileError, out_of_order
 from .one_pass import Outcome, Work
 from .reading import FileRows
@@ -69,13 +68,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     checkpoint = _checkpoint(options, rows, settings | about, options.html or options.rows)
 
     def update(card: Scorecard, start: int, stop: int) -> None:
-        more: dict[str, Any] = {name: each.read(start, stop) for name, each in rows.items()}
+        both, more = _arrays(rows, start, stop, "labels", "logits")
         if offsets is not None:
             places = np.arange(start, stop)
             more["sequences"] = np.searchsorted(offsets, places, side="right") - 1
         if row_output is not None:
             more["rows"] = row_output.buffers(stop - start)
-        card.update(more.pop("labels"), more.pop("logits"), **more)
+        card.update(*both, **more)
         if row_output is not None:
             row_output.write(start, stop - start)
 
@@ -127,8 +126,11 @@ def _compare(options: argparse.Namespace) -> int:
     settings = _softmax_settings(options, first.row_shape[0])
     checkpoint = _checkpoint(options, rows, settings, None)
 
+    from .comparison import Comparison
+
     def update(comparison: Comparison, start: int, stop: int) -> None:
-        comparison.update(**{name: each.read(start, stop) for name, each in rows.items()})
+        both, more = _arrays(rows, start, stop, "logits_a", "logits_b")
+        comparison.update(*both, **more)
 
     outcome = _run(rows, Comparison, settings, update, checkpoint)
     result = outcome.sums.result()
@@ -153,8 +155,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     settings = _softmax_settings(options, logits.row_shape[0]) | {"by_class": False}
 
     def update(card: Scorecard, start: int, stop: int) -> None:
-        more: dict[str, Any] = {name: each.read(start, stop) for name, each in rows.items()}
-        card.update(more.pop("labels"), more.pop("logits"), **more)
+        both, more = _arrays(rows, start, stop, "labels", "logits")
+        card.update(*both, **more)
 
     def score(temperature: float) -> Scorecard:
         outcome = _run(rows, Scorecard, settings | {"temperature": temperature}, update, None)
@@ -339,6 +341,14 @@ def _run(
     for each in rows.values():
         each.check_unchanged()
     return outcome
+
+
+def _arrays(
+    rows: Mapping[str, FileRows], start: int, stop: int, *first: str
+) -> tuple[list[Array], dict[str, Any]]:
+    """Some rows of each: those that are named, in this order, and the others by name."""
+    arrays: dict[str, Any] = {name: each.read(start, stop) for name, each in rows.items()}
+    return [arrays.pop(name) for name in first], arrays
 
 
 @contextmanager
