@@ -401,6 +401,19 @@ def test_the_report_is_one_page_that_needs_nothing_else(run):
     assert page.count("<svg") == 3
 
 
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_report_of_hardly_anything(run, n):
+    """No rows; and one whose loss is NaN."""
+    np.save("few.npy", LABELS[:n])
+    np.save("nothing.npy", np.full((n, C), np.nan))
+    run("evaluate", "few.npy", "nothing.npy", "--html", "r.html")
+    parser = Balanced()
+    parser.feed(Path("r.html").read_text())
+    assert parser.open == []
+    found = json.loads(run("evaluate", "few.npy", "nothing.npy", "--json"))
+    assert (found["loss"], found["n_undefined"]) == (None, n)
+
+
 def test_row_results_of_several_axes_come_back(here):
     columns = {
         "a": row_output.Column(np.dtype(np.float32), (3,)),

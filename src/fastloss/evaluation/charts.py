@@ -101,7 +101,7 @@ def ranks(weights: Sequence[float]) -> str:
     total = sum(weights) or 1.0
     bins = list(places(len(weights)))
     shares = [sum(weights[first:stop]) / total for first, stop in bins]
-    frame = _Frame(max(240, 56 * len(bins)), 300, (0, len(bins)), 1)
+    frame = _Frame(max(240, 56 * len(bins)), 300, (0, max(1, len(bins))), 1)
     frame.y_axis(5, "share of the weight")
     whole, points = 0.0, []
     for i, ((first, stop), share) in enumerate(zip(bins, shares, strict=True)):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array
-from . import arguments, files, one_pass
+from . import arguments, files, one_pass, report
 from .calibration import find_temperature
 from .checkpoint import Checkpoint
 from .formats import FileError, out_of_order
@@ -89,17 +89,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     if row_output is not None:
         row_output.pack(outcome.n_done)
     if options.html is not None:
-        from . import report
-
         text = report.page(scores, _facts(rows, settings), options.top_k)
         options.html.write_text(text, encoding="utf-8")
     if options.json:
         _print_json(scores.to_dict(options.top_k))
     else:
-        print(scores)
-        for k in options.top_k:
-            if k not in (1, 5):  # which are among the others
-                print(f"top-{k} accuracy  {scores.top_k(k):.4%}")
+        print(report.text(scores, options.top_k))
     return _end(outcome, logits.n_rows, checkpoint, row_output)
 
 

@@ -21,7 +21,7 @@ from .. import _threads
 from .._arrays import Array
 from .formats import FileError, Part
 
-_PIECE = 2**20  # bytes that a thread reads at a time
+_PIECE = 2 * 2**20  # bytes that a thread reads at a time
 _CACHE_RATE = 2e9  # bytes a second: slower is a disk
 _AHEAD = 16 * 2**20  # bytes
 _N_AHEAD = 64

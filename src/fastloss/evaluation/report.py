@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def page(scores: Scores, facts: Iterable[tuple[str, str]], top_k: Sequence[int])
         _html.facts(facts),
         _partial(scores),
         "<h2>Summary</h2>",
-        _table((), dict(_summary(scores, top_k)).items()),
+        _table((), _summary(scores, top_k).items()),
         f"<p>{_EXPLAINED}</p>",
         "<h2>Reliability</h2>",
         "<p>Rows in bins of confidence, the probability of the prediction. Blue is how often the "
@@ -54,11 +54,22 @@ def _partial(scores: Scores) -> str:
     )
 
 
-def _summary(scores: Scores, top_k: Sequence[int]) -> Iterator[tuple[str, str]]:
+def text(scores: Scores, top_k: Sequence[int]) -> str:
+    """The summary for a terminal: that of the scores, with more accuracies."""
+    lines = _summary(scores, top_k)
+    width = max(map(len, lines))
+    return "\n".join(f"{name:{width}}  {value}" for name, value in lines.items())
+
+
+def _summary(scores: Scores, top_k: Sequence[int]) -> dict[str, str]:
+    lines = {} if scores.complete else {"partial": "the evaluation was interrupted"}
     for name, value in scores.lines():
-        yield name, value
+        lines[name] = value
         if name == "accuracy":
-            yield from ((f"top-{k} accuracy", f"{scores.top_k(k):.4%}") for k in top_k if k > 1)
+            # Those of the scores come in their places, and are not repeated.
+            for k in sorted({*top_k, min(5, scores.n_classes)} - {0, 1}):
+                lines[f"top-{k} accuracy"] = f"{scores.top_k(k):.4%}"
+    return lines
 
 
 def _reliability(scores: Scores) -> str:
@@ -74,10 +85,11 @@ def _classes(scores: Scores) -> list[str]:
         return []
     counted = np.flatnonzero(table.weight > 0)
     worst = counted[_by_loss(table.loss[counted])][:_WORST].tolist()
-    whole = table.weight[counted] @ table.loss[counted]
+    with np.errstate(invalid="ignore"):
+        whole = float(table.weight[counted] @ table.loss[counted])
     head = ("class", *_HEAD, "of the whole loss")
     rows = [
-        (f"{i:,}", *_means(table, i), f"{table.weight[i] * table.loss[i] / whole:.2%}")
+        (f"{i:,}", *_means(table, i), _share(table.weight[i] * table.loss[i], whole))
         for i in worst
     ]
     text = f"<p>{len(rows)} of the {len(counted):,} classes that have rows.</p>"
@@ -92,6 +104,10 @@ def _groups(scores: Scores) -> list[str]:
     rows = [(str(ids[i]), *_means(means, i)) for i in chosen]
     text = f"<p>{len(rows)} of {len(ids):,}, the largest loss first.</p>"
     return ["<h2>Groups</h2>", text, _table(("group", *_HEAD), rows)]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.2%}" if 0 < whole < math.inf else ""
 
 
 def _means(means: Means, i: int) -> tuple[str, str, str]:
