@@ -7,24 +7,28 @@ With p and q the two softmaxes and d_j = log(p_j / q_j),
     Jensen-Shannon   = (sum of p_j log(p_j / m_j) + sum of q_j log(q_j / m_j)) / 2,  m = (p + q) / 2
     total variation  = (sum of |p_j - q_j|) / 2
 
-Where the two are nearly equal these sums cancel, to a few of millions of their terms. So nothing is
-computed but from d, and d never as the difference of two logarithms: it is
+Where the two are nearly equal these sums cancel, down to a millionth of their terms. So all is
+computed from d, and d never as the difference of two logarithms. With x and y the gaps to the
+maxima, divided by the temperature, it is (x_j - y_j) - D, where
 
-    d_j = ((a_j - b_j) - (max(a) - max(b))) / temperature - D
+    x_j - y_j = ((a_j - b_j) - (max(a) - max(b))) / temperature
 
-where the differences are exact but for one rounding, and D, the logarithm of the ratio of the two
-sums of exponentials, is log1p(sum of (exp(x_j) - exp(y_j)) / sum of exp(y_j)), x and y being the
-gaps to the maxima. As p and q add up to the same, q_j - p_j may be added to each term of KL, so that
-no term is negative. With P the larger of p_j and q_j, s = |d_j|, v = exp(-s) - 1, w = v + s and
-u = exp(-s), a class adds
+has lost nothing but its last rounding, and D, the logarithm of the ratio of the sums of
+exponentials, is log1p(sum of (exp(x_j) - exp(y_j)) / sum of exp(y_j)). As p and q add up to the
+same, q_j - p_j may be added to each term of KL(p || q). Then a class with |d| <= 1 adds, with
+t = tanh(d / 2),
 
-    P w                                           to the divergence of the larger from the smaller
-    P (1 - u - u s)                               to the one the other way
-    P ((1 + u) (log(2) - log(1 + u)) - u s) / 2   to Jensen-Shannon
-    -P v / 2                                      to the total variation
+    (p + q) (t d / 2 - (t - d / 2))    to KL(p || q), and the same with a plus to KL(q || p)
+    (p + q) / 2 times what `divergence_from_mean` is, to Jensen-Shannon
+    (p + q) |t| / 2                    to the total variation
 
-which for s < log(2), from w and z = v / 2, are P w, P (s^2 - w (1 + s)),
-P (2 z^2 - 2 (1 + z) (log1p(z) - z) - u w) / 2 and -P z: sums of terms of their own size.
+and any other, with P the larger of p_j and q_j, s = |d| and u = exp(-s),
+
+    P (u - 1 + s) to the divergence of the larger from the smaller; P (1 - u - u s) the other way
+    P ((1 + u) (log(2) - log(1 + u)) - u s) / 2 and P (1 - u) / 2.
+
+Two models that are worth comparing are close in most classes, so each part of a row is computed by
+the first if all of it is close, which takes a third of the time.
 """
 
 import math
@@ -35,7 +39,8 @@ import numpy as np
 from .bits import disjoint, prefetch, select, window
 from .flags import fastmath, inlined
 from .form import Form, Function, PairScores
-from .rows import CHUNK, STEP, largest
+from .log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
+from .rows import CHUNK, STEP, largest, largest_magnitude
 from .rowwise import GROUP, rowwise
 from .scalar import exp, exp_of_gap, expm1_less_x, log, log1p, log1p_less_x
 from .softmax import Variant, formulas
@@ -44,8 +49,9 @@ from .tiles import fill
 
 # Numbers, about, of one of the two arrays in a group of rows.
 TOGETHER = 1 << 12
-# Rows of scratch memory: exponentials of a and b, and the differences.
-SCRATCH = 3
+# Rows of scratch memory: a and b, in whose place come their exponentials, and the differences; and
+# a number for each part of a row.
+SCRATCH = 4
 _LN2 = math.log(2.0)
 
 
@@ -60,7 +66,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     n_scores = form.n_results
     number, double = form.number, np.float64
     zero, half, one, two = number(0), number(0.5), number(1), number(2)
-    inf, ln2 = number(np.inf), number(_LN2)
+    inf, nan, ln2 = number(np.inf), number(np.nan), number(_LN2)
 
     def padded(n_classes: Any) -> Any:
         return -(-n_classes // STEP) * STEP
@@ -96,10 +102,14 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
                 x_j = select(mask[j] != 0, x_j, -inf)
             x[j] = x_j
 
-    def one_hot(x: Any) -> None:
-        """Logits for the softmax of a row that holds +inf."""
+    def one_hot(x: Any) -> Any:
+        """Make logits of the same softmax of a row that holds +inf, and count them."""
+        count = 0
         for j in range(x.size):
-            x[j] = select(x[j] == inf, zero, x[j] - inf)
+            is_top = x[j] == inf
+            count += is_top
+            x[j] = select(is_top, zero, x[j] - inf)
+        return count
 
     def first_of(x: Any, start: Any, top: Any) -> Any:
         """Where the number `top` is first, from `start` on."""
@@ -109,7 +119,10 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         return 0  # only of NaN
 
     def load(o: Any, stored: Any, decode: Function, x: Any) -> Any:
-        """Put a row into x, as it counts; returns the largest, its place and whether it was +inf."""
+        """Put a row into x, as it counts; returns the largest number and its place.
+
+        The largest is NaN where the softmax has no limit: all are -inf, or several +inf.
+        """
         c = stored.size
         fill(window(x, c, x.size - c), -inf)
         top, place = -inf, 0
@@ -125,11 +138,11 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         if capped and top > -inf:
             top = cap(o, top)[0]
             cap_part(o, mask_of(o, 0, window(x, 0, c)), top, window(x, 0, c))
-        unbounded = top == inf
-        if unbounded:
-            one_hot(x)
-            top = zero
-        return top, place, unbounded
+        if top == inf:
+            top = zero if one_hot(window(x, 0, c)) == 1 else nan
+        elif top == -inf:
+            top = nan
+        return top, place
 
     # -----------------------------------------------------------------------------------------
     # The sums of both softmaxes
@@ -137,54 +150,95 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     def scaled(o: Any, gap: Any) -> Any:
         return gap * number(o.inverse_temperature) if tempered else gap
 
-    def terms_of_class(o: Any, a_j: Any, b_j: Any, tops: Any, shift: Any, lost_shift: Any) -> Any:
-        """exp(x), exp(y), x - y and exp(x) - exp(y)."""
+    def lost_by(a: Any, b: Any, rounded: Any) -> Any:
+        """How much a - b is more than its rounded value (Knuth's two-sum)."""
+        minus_b = rounded - a
+        return (a - (rounded - minus_b)) - (b + minus_b)
+
+    def difference_of(o: Any, a_j: Any, b_j: Any, shift: Any, lost_shift: Any) -> Any:
+        """x - y; nothing for a class that is masked in both rows."""
+        rounded = a_j - b_j
+        lost = lost_by(a_j, b_j, rounded)
+        lost = select(lost == lost, lost, zero)  # of an infinite difference
+        difference = scaled(o, (rounded - shift) + (lost - lost_shift))
+        return select(difference == difference, difference, zero)
+
+    def differences_of(
+        o: Any, a: Any, b: Any, shift: Any, lost_shift: Any, differences: Any
+    ) -> None:
+        disjoint()
+        for j in range(a.size):
+            differences[j] = difference_of(o, a[j], b[j], shift, lost_shift)
+
+    def close_exps(o: Any, a_j: Any, b_j: Any, difference: Any, tops: Any) -> Any:
+        """exp(x), exp(y) and exp(x) - exp(y), from exp((x + y) / 2)."""
+        mean = exp_of_gap(scaled(o, half * ((a_j - tops[0]) + (b_j - tops[1]))))
+        cosh, sinh = half_cosh_sinh(difference)
+        return mean * (cosh + sinh), mean * (cosh - sinh), two * (mean * sinh)
+
+    def any_exps(o: Any, a_j: Any, b_j: Any, difference: Any, tops: Any) -> Any:
         exp_x = exp_of_gap(scaled(o, a_j - tops[0]))
         exp_y = exp_of_gap(scaled(o, b_j - tops[1]))
-        # What the rounding of a - b lost (Knuth's two-sum), nothing if it is infinite; and classes
-        # that are masked in both rows are as they should be.
-        rounded = a_j - b_j
-        minus_b = rounded - a_j
-        lost = (a_j - (rounded - minus_b)) - (b_j + minus_b)
-        lost = select(lost == lost, lost, zero)
-        difference = scaled(o, (rounded - shift) + (lost - lost_shift))
-        difference = select(difference == difference, difference, zero)
         near = abs(difference) < one
         small = select(near, difference, zero)
-        excess = select(near, exp_y * (small + expm1_less_x(small)), exp_x - exp_y)
-        return exp_x, exp_y, difference, excess
+        close = exp_y * (small + expm1_less_x(small))
+        return exp_x, exp_y, select(near, close, exp_x - exp_y)
+
+    def excess_of(exp_x: Any, exp_y: Any, difference: Any) -> Any:
+        near = abs(difference) < one
+        tanh = half_tanh(double(difference) if near else 0.0)[0]
+        return (exp_x + exp_y) * tanh if near else exp_x - exp_y
 
     @fastmath("reassoc")
-    def sum_part(
-        o: Any, a: Any, b: Any, differences: Any, tops: Any, shift: Any, lost_shift: Any
-    ) -> Any:
-        """Put exp(x), exp(y) and x - y in the place of a, b and the differences.
-
-        Returns the sums of exp(x) < 1 and of exp(y) < 1, how many are 1, and the sum of
-        exp(x) - exp(y).
-        """
+    def sum_close(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
+        """Put exp(x) and exp(y) in the place of a and b, and add up both and their differences."""
         disjoint()
-        rest_a, maxima_a, rest_b, maxima_b, excess = zero, zero, zero, zero, zero
+        sum_a, sum_b, excess = zero, zero, zero
         for j in range(a.size):
-            a_j, b_j = a[j], b[j]
-            terms = terms_of_class(o, a_j, b_j, tops, shift, lost_shift)
-            top_a, top_b = a_j == tops[0], b_j == tops[1]
-            rest_a += select(top_a, zero, terms[0])
-            rest_b += select(top_b, zero, terms[1])
-            maxima_a += select(top_a, one, zero)
-            maxima_b += select(top_b, one, zero)
-            excess += terms[3]
-            a[j], b[j], differences[j] = terms[0], terms[1], terms[2]
-        return double(rest_a), double(maxima_a), double(rest_b), double(maxima_b), double(excess)
+            exps = close_exps(o, a[j], b[j], differences[j], tops)
+            a[j], b[j] = exps[0], exps[1]
+            sum_a += exps[0]
+            sum_b += exps[1]
+            excess += exps[2]
+        return double(sum_a), double(sum_b), double(excess)
+
+    @fastmath("reassoc")
+    def sum_any(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
+        disjoint()
+        sum_a, sum_b, excess = zero, zero, zero
+        for j in range(a.size):
+            exps = any_exps(o, a[j], b[j], differences[j], tops)
+            a[j], b[j] = exps[0], exps[1]
+            sum_a += exps[0]
+            sum_b += exps[1]
+            excess += exps[2]
+        return double(sum_a), double(sum_b), double(excess)
 
     # -----------------------------------------------------------------------------------------
     # What lies between them
 
+    @fastmath("reassoc")
+    def close_shares(
+        exps_a: Any, exps_b: Any, differences: Any, inverse_a: Any, inverse_b: Any, shift: Any
+    ) -> Any:
+        """What a part of a row adds to KL both ways, to Jensen-Shannon and to the variation."""
+        disjoint()
+        both, skew, jensen_shannon, total_variation = zero, zero, zero, zero
+        for j in range(exps_a.size):
+            mass = exps_a[j] * inverse_a + exps_b[j] * inverse_b
+            d = differences[j] - shift
+            tanh, lag = half_tanh(d)
+            both += mass * (tanh * d)
+            skew += mass * lag
+            jensen_shannon += mass * divergence_from_mean(d)
+            total_variation += mass * abs(tanh)
+        mean, tilt = 0.5 * double(both), double(skew)
+        return mean - tilt, mean + tilt, 0.5 * double(jensen_shannon), 0.5 * double(total_variation)
+
     def shares_of_class(p: Any, q: Any, d: Any) -> Any:
-        """What a class adds to KL both ways, to Jensen-Shannon and to the total variation."""
         above = d > zero
         size = abs(d)
-        larger = select(above, p, q)
+        greater = select(above, p, q)
         near = size < ln2
         small = select(near, size, zero)
         power = exp_of_gap(-size)
@@ -194,8 +248,8 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         u = select(near, one + v, power)
         # No number of times nothing is nothing.
         us = select(power == zero, zero, power * size)
-        ahead = select(larger == zero, larger, larger * w)
-        back = larger * select(near, small * small - w * (one + small), (one - u) - us)
+        ahead = select(greater == zero, greater, greater * w)
+        back = greater * select(near, small * small - w * (one + small), (one - u) - us)
         z = select(near, half * v, power)
         less = log1p_less_x(z)
         inner = select(
@@ -206,12 +260,12 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         return (
             select(above, ahead, back),
             select(above, back, ahead),
-            half * (larger * inner),
-            -half * (larger * v),
+            half * (greater * inner),
+            -half * (greater * v),
         )
 
     @fastmath("reassoc")
-    def shares_of_part(
+    def any_shares(
         exps_a: Any, exps_b: Any, differences: Any, inverse_a: Any, inverse_b: Any, shift: Any
     ) -> Any:
         disjoint()
@@ -251,9 +305,10 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         n = padded(c)
         first = r * c
         a, b = window(rows.numbers, 0, n), window(rows.numbers, n, n)
-        differences = window(rows.numbers, 2 * n, n)
-        top_a, place_a, unbounded_a = load(o, window(rows.y_pred, first, c), decode_a, a)
-        top_b, place_b, unbounded_b = load(o, window(rows.extras.vector, first, c), decode_b, b)
+        differences, widths = window(rows.numbers, 2 * n, n), window(rows.numbers, 3 * n, n)
+        top_a, place_a = load(o, window(rows.y_pred, first, c), decode_a, a)
+        top_b, place_b = load(o, window(rows.extras.vector, first, c), decode_b, b)
+        tops = top_a, top_b
         gap_a, gap_b, label = 0.0, 0.0, 0
         if labelled:
             label = decode_true(rows.y_true[r])
@@ -263,47 +318,53 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             gap_a, gap_b = gap_at(o, a, label, top_a), gap_at(o, b, label, top_b)
 
         shift = top_a - top_b
-        minus_b = shift - top_a
-        lost_shift = (top_a - (shift - minus_b)) - (top_b + minus_b)
-        tops = top_a, top_b
-        rest_a, maxima_a, rest_b, maxima_b, excess = 0.0, 0.0, 0.0, 0.0, 0.0
+        lost_shift = lost_by(top_a, top_b, shift)
         for start in range(0, n, CHUNK):
             size = min(CHUNK, n - start)
+            part = window(differences, start, size)
+            differences_of(
+                o, window(a, start, size), window(b, start, size), shift, lost_shift, part
+            )
+            widths[start // CHUNK] = largest_magnitude(part)
+        # The classes of the maxima are added apart: a sum without the 1 keeps its digits.
+        apart = place_a != place_b
+        exp_x, exp_y = exp(-gap_at(o, a, place_b, top_a)), exp(-gap_at(o, b, place_a, top_b))
+        rest_a, rest_b = exp_x if apart else 0.0, exp_y if apart else 0.0
+        excess = excess_of(1.0, exp_y, differences[place_a])
+        if apart:
+            excess += excess_of(exp_x, 1.0, differences[place_b])
+        for place in (place_a, place_b):
+            a[place], b[place] = -inf, -inf
+        for start in range(0, n, CHUNK):
+            size = min(CHUNK, n - start)
+            prefetch(rows.y_pred, first + c + start, size)  # of the next row
             part_a, part_b = window(a, start, size), window(b, start, size)
             part = window(differences, start, size)
-            sums = sum_part(o, part_a, part_b, part, tops, shift, lost_shift)
+            if widths[start // CHUNK] < one:
+                sums = sum_close(o, part_a, part_b, part, tops)
+            else:
+                sums = sum_any(o, part_a, part_b, part, tops)
             rest_a += sums[0]
-            maxima_a += sums[1]
-            rest_b += sums[2]
-            maxima_b += sums[3]
-            excess += sums[4]
-        rest_a += maxima_a - 1.0
-        rest_b += maxima_b - 1.0
-        # Of several +inf there is no limit; of -inf alone the sums are NaN already.
-        if unbounded_a and maxima_a > 1.0:
-            rest_a = np.nan
-        if unbounded_b and maxima_b > 1.0:
-            rest_b = np.nan
+            rest_b += sums[1]
+            excess += sums[2]
+        a[place_a], b[place_a] = one, number(exp_y)
+        a[place_b], b[place_b] = number(exp_x), one
         ratio = excess / (1.0 + rest_b)
         near = abs(ratio) < 0.5
         log_ratio = log1p(ratio) if near else log((1.0 + rest_a) / (1.0 + rest_b))
-        log_ratio += rest_a - rest_a + (rest_b - rest_b)  # NaN of either
 
         inverse_a, inverse_b = number(1.0 / (1.0 + rest_a)), number(1.0 / (1.0 + rest_b))
+        turn = number(log_ratio)
         kl, reverse_kl, jensen_shannon, total_variation = 0.0, 0.0, 0.0, 0.0
         for start in range(0, n, CHUNK):
             size = min(CHUNK, n - start)
-            # Of the next row.
-            prefetch(rows.y_pred, first + c + start, size)
             prefetch(rows.extras.vector, first + c + start, size)
-            shares = shares_of_part(
-                window(a, start, size),
-                window(b, start, size),
-                window(differences, start, size),
-                inverse_a,
-                inverse_b,
-                number(log_ratio),
-            )
+            part_a, part_b = window(a, start, size), window(b, start, size)
+            part = window(differences, start, size)
+            if widths[start // CHUNK] + abs(turn) < one:
+                shares = close_shares(part_a, part_b, part, inverse_a, inverse_b, turn)
+            else:
+                shares = any_shares(part_a, part_b, part, inverse_a, inverse_b, turn)
             kl += shares[0]
             reverse_kl += shares[1]
             jensen_shannon += shares[2]
