@@ -202,7 +202,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                         gap = gap * o.inverse_temperature
                     rest = (rest + maxima) * exp_of_gap(gap)
                     if scoring:
-                        move_moments(moments_in(rows.doubles), row, gap, rest, maxima)
+                        move_moments(moments_in(rows.doubles, 2 * GROUP), row, gap, rest, maxima)
                     maxima = 0.0
                     top = segment_top
             # Whole steps, the last of which reaches back over what came before it.
@@ -261,24 +261,33 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
 
     @fastmath("reassoc")
     def moments_of(
-        o: Any, masks: Any, x: Any, n_known: Any, top: Any, exps: Any, x_y: Any, before: Any
+        o: Any, masks: Any, x: Any, n_known: Any, top: Any, exps: Any, x_y: Any
     ) -> Any:
-        """What a part of a row, which lies `before` the label or behind it, adds to its moments."""
+        """What a part of a row adds to its moments, and how many numbers in it are `x_y`."""
         disjoint()
         squares = zero
         gaps = zero
         square_gaps = zero
         above = zero
+        equal = zero
         for j in range(x.size):
             x_j, is_largest = seen(o, masks, x, j, top)
             exp_j = select(is_largest | (j < n_known), zero, exps[j])
-            terms = moment_terms(exp_j, -scaled_gap(o, x_j, top[1]))
-            squares += terms[0]
-            gaps += terms[1]
-            square_gaps += terms[2]
-            higher = (x_j > x_y) | (before & (x_j == x_y))
-            above += select(higher & (j >= n_known), one, zero)
-        return double(squares), double(gaps), double(square_gaps), double(above)
+            square, gap, square_gap = moment_terms(exp_j, scaled_gap(o, x_j, top[1]))
+            squares += square
+            gaps -= gap
+            square_gaps += square_gap
+            above += select((x_j > x_y) & (j >= n_known), one, zero)
+            equal += select((x_j == x_y) & (j >= n_known), one, zero)
+        return double(squares), double(gaps), double(square_gaps), double(above), double(equal)
+
+    @fastmath("reassoc")
+    def n_equal(o: Any, masks: Any, x: Any, n_known: Any, n: Any, top: Any, x_y: Any) -> Any:
+        equal = zero
+        for j in range(n):
+            here = (seen(o, masks, x, j, top)[0] == x_y) & (j >= n_known)
+            equal += select(here, one, zero)
+        return double(equal)
 
     def add_moments(
         o: Any,
@@ -291,15 +300,14 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         exps: Any,
         n_maxima: Any,
     ) -> None:
-        moments = moments_in(rows.doubles)
+        moments = moments_in(rows.doubles, 2 * GROUP)
         masks, x = masks_of(o, rows, row, start, n), window(row_of(rows, row), start, n)
         label, x_y = at_label(o, rows, row, top)
-        before = label >= start + n
-        squares, gaps, square_gaps, above = moments_of(
-            o, masks, x, n_known, top, exps, x_y, before
-        )
-        for j in range(n_known, min(label - start, n) if not before else 0):
-            above += select(seen(o, masks, x, j, top)[0] == x_y, 1.0, 0.0)
+        terms = moments_of(o, masks, x, n_known, top, exps, x_y)
+        squares, gaps, square_gaps, above, equal = terms
+        n_before = min(label - start, n)
+        if equal > 0.0 and n_before > 0:
+            above += n_equal(o, masks, x, n_known, n_before, top, x_y) if n_before < n else equal
         moments.squares[row] += squares
         moments.gaps[row] += gaps
         moments.square_gaps[row] += square_gaps
@@ -319,12 +327,11 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         """The first number of a part of a row that is the largest of all, or how many there are."""
         first = x.size
         for j in range(x.size):
-            here = (seen(o, masks, x, j, top)[0] == top[1]) & (j < first)
-            first = select(here, j, first)
+            first = min(first, select(seen(o, masks, x, j, top)[0] == top[1], j, x.size))
         return first
 
     def predict(o: Any, rows: Any, row: Any, largest: Any) -> None:
-        predictions = moments_in(rows.doubles).predictions
+        predictions = moments_in(rows.doubles, 2 * GROUP).predictions
         x = row_of(rows, row)
         top = top_of(o, largest)
         # Where logits are capped, rounding may have made others before it as large.
@@ -578,7 +585,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         for r in range(n_rows):
             kept = window(rows.numbers, SUMS + r * step, n_kept)
             if scoring:
-                clear_moments(moments_in(rows.doubles), r)
+                clear_moments(moments_in(rows.doubles, 2 * GROUP), r)
             largest, rest, maxima = sum_row(o, rows, r, sums.largest[r], kept, n_rows)
             sums.largest[r] = largest
             sums.rest[r] = number(rest)
@@ -592,7 +599,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         if scoring:
             for r in range(n_rows):
                 predict(o, rows, r, sums.largest[r])
-            score(o, sums, moments_in(rows.doubles), rows, n_rows)
+            score(o, sums, moments_in(rows.doubles, 2 * GROUP), rows, n_rows)
         if with_grad:
             for r in range(n_rows):
                 if leaving_out and sums.factor[r] == zero:

@@ -12,7 +12,7 @@ import numpy as np
 from .bits import SQUARE_BYTES, disjoint, larger, prefetch, select, transpose, window
 from .flags import fastmath, inlined
 from .form import Form, Function
-from .rowwise import GROUP, rowwise
+from .rowwise import GROUP, N_MOMENTS, rowwise
 from .scores import moment_terms, moments_in, scorer
 from .softmax import SUMS, Variant, formulas
 from .storage import decoder
@@ -85,6 +85,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         n_lanes = n_in_lanes(n_classes)
         n_labels = GROUP if by_id else n_lanes
         n_numbers = SUMS + GROUP + n_in_rows(n_classes) + n_labels + n_kinds * n_lanes
+        if scoring:
+            n_numbers += N_MOMENTS * GROUP
         return n_numbers, 0 if as_stored else with_grad * n_in_rows(n_classes)
 
     def scratch_in(numbers: Any, doubles: Any, n_classes: Any) -> Any:
@@ -109,7 +111,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             window(numbers, bends, n_lanes),
             window(numbers, masks, n_lanes),
             window(numbers, vectors, n_lanes),
-            moments_in(doubles) if scoring else (),
+            moments_in(numbers, vectors + n_lanes * multiplying) if scoring else (),
         )
 
     @inlined
@@ -237,12 +239,12 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         disjoint()
         for r in range(GROUP):
             equal_before = (x[r] == at_label[r]) & (labels[r] > number(j))
-            ranks[r] += select((x[r] > at_label[r]) | equal_before, 1.0, 0.0)
+            ranks[r] += select((x[r] > at_label[r]) | equal_before, one, zero)
 
     def find_largest(j: Any, x: Any, largest: Any, predictions: Any) -> None:
         disjoint()
         for r in range(GROUP):
-            predictions[r] = select(x[r] == largest[r], double(j), predictions[r])
+            predictions[r] = select(x[r] == largest[r], number(j), predictions[r])
 
     def add_moments(o: Any, x: Any, largest: Any, moments: Any) -> None:
         disjoint()
@@ -250,10 +252,10 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for r in range(GROUP):
             is_largest = x[r] == largest[r]
             exp_r = exp_terms(o, x[r], largest[r], is_largest)[1]
-            terms = moment_terms(exp_r, -scaled_gap(o, x[r], largest[r]))
-            squares[r] += double(terms[0])
-            gaps[r] += double(terms[1])
-            square_gaps[r] += double(terms[2])
+            square, gap, square_gap = moment_terms(exp_r, scaled_gap(o, x[r], largest[r]))
+            squares[r] += square
+            gaps[r] -= gap
+            square_gaps[r] += square_gap
 
     @fastmath("reassoc")
     def add_exps(o: Any, x: Any, largest: Any, rest: Any, maxima: Any) -> None:
@@ -354,7 +356,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         if scoring:
             moments = scratch.moments
             for sum_ in moments:
-                fill(sum_, 0.0)
+                fill(sum_, zero)
             for j in range(c):
                 count_above(j, lane(lanes, j), scratch.labels, scratch.at_label, moments.ranks)
             for back in range(c):

@@ -22,8 +22,8 @@ BLOCK = 1 << 15
 # The most rows in a group; a block that has more rows is a multiple of it. With 32, LLVM leaves
 # maxima unvectorised; 128 are 10% faster for 10 classes, and 10% slower for 100.
 GROUP = 64
-# What scores are found from takes so much more scratch memory.
-MORE_DOUBLES = 5 * GROUP
+# How many sums the scores of a row are found from, besides those of its loss.
+N_MOMENTS = 5
 
 
 class Rows(NamedTuple):
@@ -44,7 +44,7 @@ class Rows(NamedTuple):
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches
     # Scratch, with what earlier groups left there: numbers of the arithmetic, numbers as stored,
-    # and 2 * GROUP float64, or MORE_DOUBLES more.
+    # and 2 * GROUP float64, and for scores N_MOMENTS and all scores more.
     numbers: Any
     encoded: Any
     doubles: Any
@@ -81,7 +81,7 @@ def rowwise(
     per_sample = form.per_sample and not scored
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored = form.number, np.float64, form.stored
-    n_doubles = 2 * GROUP + (MORE_DOUBLES if scored else 0)
+    n_doubles = (2 + (N_MOMENTS + n_results if scored else 0)) * GROUP
     extras_of_group = _extras_of_group if form.has_extras else _no_extras
 
     def weigh(y_true: Any, weight: Any, options: Any, weights: Any, n: Any) -> None:
