@@ -17,6 +17,7 @@ from .binary import (
 )
 from .distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
 from .elementwise import ElementwiseLoss
+from .evaluation import Comparison, compare
 from .loss import Loss
 from .multiclass import (
     CategoricalCrossEntropy,
@@ -76,6 +77,7 @@ __all__ = [
     "BinaryCrossEntropyWithLogits",
     "BinaryFocal",
     "CategoricalCrossEntropy",
+    "Comparison",
     "CosineDistance",
     "CrossEntropy",
     "Dice",
@@ -107,6 +109,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "binary_focal",
     "categorical_cross_entropy",
+    "compare",
     "cosine_distance",
     "cross_entropy",
     "dice",

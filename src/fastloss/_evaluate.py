@@ -328,10 +328,12 @@ def evaluate(
     losses_out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
+    checking: bool = False,
 ) -> tuple[Any, Any, Any]:
     """What is written for samples, and for elements, and Hessian, as far as they are asked for.
 
-    Nothing that the user can see is written before the last check has passed.
+    Nothing that the user can see is written before the last check has passed; if `checking`, nothing
+    is written after that either.
     """
     if (
         type(y_true) is type(y_pred) is np.ndarray
@@ -361,7 +363,7 @@ def evaluate(
     grad: Array | Strided = call.absent
     hess: Array | Strided = call.absent
     inputs = Inputs(y_true, y_pred, weight, extras, form.labelled)
-    if form.per_sample:
+    if form.per_sample and not checking:
         shape = call.batch.sample_shape
         if form.scored:
             shape = *shape, form.n_results
@@ -408,6 +410,7 @@ def evaluate(
     at_once = (cut.n_blocks == 1 and not strided) or (
         private and not (by_weight and form.with_grad)
     )
+    at_once = at_once and not checking
     if not (surveyed and at_once and by_weight):
         scale = 1.0 / denominator if denominator else 0.0
     else:
@@ -423,6 +426,8 @@ def evaluate(
         if by_weight:
             denominator = total_weight
             scale = 1.0 / denominator if denominator else 0.0
+    if checking:
+        return None, None, None
     if not (surveyed and at_once):
         call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, sums)
     if call.may_be_small and call.small is None:

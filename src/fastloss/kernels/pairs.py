@@ -294,7 +294,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         near = size < 1.0
         small = size if near else 0.0
         v = (expm1_less_x(-small) - small) if near else exp(-size) - 1.0
-        if larger == 0.0 and loss_a == loss_a and loss_b == loss_b:
+        if larger == 0.0:  # both losses are infinite
             return 0.0
         return larger * v if difference > 0.0 else -(larger * v)
 
@@ -369,7 +369,9 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             reverse_kl += shares[1]
             jensen_shannon += shares[2]
             total_variation += shares[3]
-        agreement = 1.0 if place_a == place_b and log_ratio == log_ratio else 0.0
+        if log_ratio != log_ratio:
+            x = np.nan
+            return PairScores(rows.weights[r], x, x, x, x, 0.0, x, x, x, x)
 
         loss_a, loss_b, difference, change = 0.0, 0.0, 0.0, 0.0
         if labelled:
@@ -385,7 +387,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             reverse_kl,
             jensen_shannon,
             total_variation,
-            agreement,
+            1.0 if place_a == place_b else 0.0,
             loss_a,
             loss_b,
             difference,
