@@ -1,4 +1,4 @@
-"""`fastloss evaluate`: the numbers of the files, whatever ends the process between."""
+"""The commands of evaluation: the numbers of the files, whatever ends the process between."""
 
 import json
 import os
@@ -50,8 +50,8 @@ def run(capsys):
 def ended_at(monkeypatch):
     """The process receives a signal while it is at the chunk of this number."""
 
-    def ended_at(chunk, number=signal.SIGINT):
-        update, calls = fl.Scorecard.update, []
+    def ended_at(chunk, number=signal.SIGINT, kind=fl.Scorecard):
+        update, calls = kind.update, []
 
         def counted(*arguments, **more):
             calls.append(1)
@@ -59,7 +59,7 @@ def ended_at(monkeypatch):
                 signal.raise_signal(number)
             return update(*arguments, **more)
 
-        monkeypatch.setattr(fl.Scorecard, "update", counted)
+        monkeypatch.setattr(kind, "update", counted)
 
     return ended_at
 
@@ -210,6 +210,42 @@ def test_a_bad_label_is_found_where_it_is(run):
         r"in the rows from (\d+) on, counted from there: labels\[(\d+)\] is 7", message
     ).groups()
     assert int(start) + int(place) == 500
+
+
+# -------------------------------------------------------------------------------------------------
+# Two sets of logits
+
+
+def test_compare_says_what_the_arrays_say(run):
+    other = LOGITS.astype(np.float16)
+    np.savez_compressed("other.npz", other)
+    np.save("bits.npy", other.view(np.uint16))
+    np.save("weights.npy", np.linspace(0, 1, N))
+    for name, *more in (["other.npz"], ["bits.npy", "--float16"]):
+        found = json.loads(run("compare", "logits.npy", name, "--json", *more))
+        assert_close(found, fl.compare(LOGITS, other).to_dict())
+    more = ["--labels", "labels.npy", "--sample-weight", "weights.npy", "--temperature", "2"]
+    expected = fl.compare(
+        LOGITS, other, LABELS, sample_weight=np.linspace(0, 1, N), temperature=2.0
+    )
+    assert_close(
+        json.loads(run("compare", "logits.npy", "other.npz", "--json", *more)), expected.to_dict()
+    )
+    np.save("less.npy", LOGITS[:, 1:])
+    message = run("compare", "logits.npy", "less.npy", status=2)
+    assert "have the same rows and classes" in message
+    assert "--float16 is for bit patterns" in run(
+        "compare", "logits.npy", "logits.npy", "--float16", status=2
+    )
+
+
+def test_compare_is_resumed(run, ended_at):
+    arguments = ["compare", "logits.npy", "logits.npy", "--labels", "labels.npy", "--json"]
+    whole = run(*arguments)
+    ended_at(5, kind=fl.Comparison)
+    partial = json.loads(run(*arguments, "--state", "s", status=130))
+    assert (partial["complete"], 0 < partial["n_rows"] < N) == (False, True)
+    assert run(*arguments, "--state", "s", "--resume") == whole
 
 
 # -------------------------------------------------------------------------------------------------

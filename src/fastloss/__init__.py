@@ -17,7 +17,15 @@ from .binary import (
 )
 from .distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
 from .elementwise import ElementwiseLoss
-from .evaluation import Calibration, Scorecard, Scores, calibrate, evaluate
+from .evaluation import (
+    Calibration,
+    Comparison,
+    Scorecard,
+    Scores,
+    calibrate,
+    compare,
+    evaluate,
+)
 from .loss import Loss
 from .multiclass import (
     CategoricalCrossEntropy,
@@ -78,6 +86,7 @@ __all__ = [
     "BinaryFocal",
     "Calibration",
     "CategoricalCrossEntropy",
+    "Comparison",
     "CosineDistance",
     "CrossEntropy",
     "Dice",
@@ -112,6 +121,7 @@ __all__ = [
     "binary_focal",
     "calibrate",
     "categorical_cross_entropy",
+    "compare",
     "cosine_distance",
     "cross_entropy",
     "dice",

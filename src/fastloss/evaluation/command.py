@@ -18,6 +18,7 @@ from .._arrays import Array
 from . import arguments, files, one_pass, report
 from .calibration import find_temperature
 from .checkpoint import Checkpoint
+from .comparison import Comparison
 from .formats import FileError, out_of_order
 from .one_pass import Outcome, Work
 from .reading import FileRows
@@ -103,9 +104,12 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    names = [options.a, options.b]
+    are_patterns = list(map(files.holds_patterns, names))
+    # Of the one that holds patterns; if none does, of both, which is an error.
     first, second = (
-        _logits([name], options.bits if files.holds_patterns(name) else None)
-        for name in (options.a, options.b)
+        _logits([name], options.bits if is_pattern or not any(are_patterns) else None)
+        for name, is_pattern in zip(names, are_patterns, strict=True)
     )
     rows = {"logits_a": first, "logits_b": second}
     if options.labels is not None:
@@ -120,8 +124,6 @@ def _compare(options: argparse.Namespace) -> int:
         files.check_same_rows(each, first)
     settings = _softmax_settings(options, first.row_shape[0])
     checkpoint = _checkpoint(options, rows, settings, None)
-
-    from .comparison import Comparison
 
     def update(comparison: Comparison, start: int, stop: int) -> None:
         both, more = _arrays(rows, start, stop, "logits_a", "logits_b")

@@ -89,8 +89,7 @@ def _classes(scores: Scores) -> list[str]:
         whole = float(table.weight[counted] @ table.loss[counted])
     head = ("class", *_HEAD, "of the whole loss")
     rows = [
-        (f"{i:,}", *_means(table, i), _share(table.weight[i] * table.loss[i], whole))
-        for i in worst
+        (f"{i:,}", *_means(table, i), _share(table.weight[i] * table.loss[i], whole)) for i in worst
     ]
     text = f"<p>{len(rows)} of the {len(counted):,} classes that have rows.</p>"
     return ["<h2>Classes of the largest mean loss</h2>", text, _table(head, rows)]
