@@ -3,6 +3,7 @@
 import math
 import pickle
 from fractions import Fraction
+from itertools import pairwise
 
 import ml_dtypes
 import numpy as np
@@ -362,7 +363,7 @@ def test_any_split_and_order_of_merges_give_the_same(cuts, random):
     edges = sorted({0, *cuts, 400})
     cards = [
         fl.Scorecard().update(labels[a:b], logits[a:b], groups=groups[a:b])
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges)
     ]
     random.shuffle(cards)
     while len(cards) > 1:
