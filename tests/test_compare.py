@@ -530,10 +530,13 @@ def test_a_quantile_that_is_none(q, error):
         fl.compare([[0.0]], [[0.0]]).kl.quantile(q)
 
 
+@pytest.mark.filterwarnings("ignore:no row counts")
 def test_no_rows():
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        fl.Comparison().result()
     for differences in (
-        fl.Comparison().result(),
         fl.compare(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, int)),
+        fl.compare(np.zeros((2, 0, 3)), np.zeros((2, 0, 3))),
         fl.compare([[1.0]], [[1.0]], sample_weight=[0.0]),
     ):
         assert (differences.n_counted, differences.weight) == (0, 0)

@@ -17,7 +17,16 @@ from .binary import (
 )
 from .distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
 from .elementwise import ElementwiseLoss
-from .evaluation import Comparison, compare
+from .evaluation import (
+    Calibration,
+    Comparison,
+    Differences,
+    Scorecard,
+    Scores,
+    calibrate,
+    compare,
+    evaluate,
+)
 from .loss import Loss
 from .multiclass import (
     CategoricalCrossEntropy,
@@ -76,11 +85,13 @@ __all__ = [
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
     "BinaryFocal",
+    "Calibration",
     "CategoricalCrossEntropy",
     "Comparison",
     "CosineDistance",
     "CrossEntropy",
     "Dice",
+    "Differences",
     "ElementwiseLoss",
     "Exponential",
     "Fair",
@@ -99,6 +110,8 @@ __all__ = [
     "PolyCrossEntropy",
     "Quantile",
     "RowwiseLoss",
+    "Scorecard",
+    "Scores",
     "SmoothL1",
     "SquaredError",
     "SquaredHinge",
@@ -108,11 +121,13 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "binary_focal",
+    "calibrate",
     "categorical_cross_entropy",
     "compare",
     "cosine_distance",
     "cross_entropy",
     "dice",
+    "evaluate",
     "exponential",
     "fair",
     "focal",

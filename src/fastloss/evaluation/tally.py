@@ -23,15 +23,17 @@ class Tally:
     def sums(self) -> Array:
         """Of shape (n_keys, width). An infinite sum has lost nothing."""
         with np.errstate(invalid="ignore"):
-            return np.where(np.isfinite(self.high), self.high + self.low, self.high)
+            exact = self.high + self.low
+        sums: Array = np.where(np.isfinite(self.high), exact, self.high)
+        return sums
 
     @property
     def total(self) -> Array:
         """The sums over all keys, of shape (width,)."""
         result = Tally(1, self.width)
         for key in range(len(self)):
-            result._add(0, self.high[key], self.low[key])
-        return result.sums[0]
+            result.add(0, self.high[key], self.low[key])
+        return result.sums.reshape(-1)
 
     @property
     def pair(self) -> tuple[Array, Array]:
@@ -45,17 +47,28 @@ class Tally:
             self.high = np.concatenate((self.high, more))
             self.low = np.concatenate((self.low, more))
 
-    def merge(self, other: "Tally", keys: Array | slice = np.s_[:]) -> None:
-        """Add the sums of another table; its keys are `keys` here, each of them once."""
-        self._add(keys, other.high, other.low)
+    def merge(self, other: "Tally") -> None:
+        self.grow(len(other))
+        self.add(np.s_[: len(other)], other.high, other.low)
 
-    def _add(self, keys: Any, high: Array, low: Array) -> None:
+    def add(self, keys: Any, high: Array, low: Array) -> None:
+        """Add sums, and what they lost, to those of some keys, each of them once."""
         with np.errstate(invalid="ignore"):
             before = self.high[keys]
             total = before + high
             part = total - before
             self.low[keys] += low + ((before - (total - part)) + (high - part))
             self.high[keys] = total
+
+    def state(self, name: str) -> dict[str, Array]:
+        return {f"{name}_high": self.high, f"{name}_low": self.low}
+
+    @classmethod
+    def from_state(cls, name: str, state: Mapping[str, Array]) -> "Tally":
+        high, low = state[f"{name}_high"], state[f"{name}_low"]
+        tally = cls(0, high.shape[1])
+        tally.high, tally.low = high.copy(), low.copy()
+        return tally
 
 
 class KeyedTally:
@@ -72,11 +85,11 @@ class KeyedTally:
         self.tally.grow(len(self.index))
         return np.array(places, np.int64)[inverse].reshape(ids.shape)
 
-    def merge(self, other: "KeyedTally") -> None:
-        ids = np.array(list(other.index), np.int64)
-        places = self.places(ids)
+    def merge(self, other: "KeyedTally", shift: int = 0) -> None:
+        """Add the sums of another table, whose ids are so much larger here."""
+        ids = np.array(list(other.index), np.int64) + shift
         n = len(ids)
-        self.tally._add(places, other.tally.high[:n], other.tally.low[:n])
+        self.tally.add(self.places(ids), other.tally.high[:n], other.tally.low[:n])
 
     def sorted(self) -> tuple[Array, Array]:
         """The ids in order, and the sums of each."""
@@ -85,16 +98,10 @@ class KeyedTally:
         return ids[order], self.tally.sums[: len(ids)][order]
 
     def state(self, name: str) -> dict[str, Array]:
-        n = len(self.index)
-        return {
-            f"{name}_ids": np.array(list(self.index), np.int64),
-            f"{name}_high": self.tally.high[:n],
-            f"{name}_low": self.tally.low[:n],
-        }
+        return {f"{name}_ids": np.array(list(self.index), np.int64), **self.tally.state(name)}
 
     @classmethod
     def from_state(cls, name: str, state: Mapping[str, Array]) -> "KeyedTally":
-        high, low = state[f"{name}_high"], state[f"{name}_low"]
-        keyed = cls(high.shape[1], state[f"{name}_ids"].tolist())
-        keyed.tally.high, keyed.tally.low = high.copy(), low.copy()
+        keyed = cls(0, state[f"{name}_ids"].tolist())
+        keyed.tally = Tally.from_state(name, state)
         return keyed

@@ -260,9 +260,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         moments.predictions[row] = -1.0
 
     @fastmath("reassoc")
-    def moments_of(
-        o: Any, masks: Any, x: Any, n_known: Any, top: Any, exps: Any, x_y: Any
-    ) -> Any:
+    def moments_of(o: Any, masks: Any, x: Any, n_known: Any, top: Any, exps: Any, x_y: Any) -> Any:
         """What a part of a row adds to its moments, and how many numbers in it are `x_y`."""
         disjoint()
         squares = zero

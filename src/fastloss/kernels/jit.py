@@ -152,9 +152,7 @@ def serial(function: Function, arguments: Sequence[Any]) -> Any:
     return code
 
 
-def _finished(
-    function: Function, name: str, arguments: Sequence[Any], prange: bool = False
-) -> Any:
+def _finished(function: Function, name: str, arguments: Sequence[Any], prange: bool = False) -> Any:
     if numba.config.DISABLE_JIT:
         return function
     signature = tuple(_type_of(argument) for argument in arguments)

@@ -11,9 +11,9 @@ p_j = e_j / S, everything follows from a few sums over the classes:
     slope        = g_y - sum of p_j g_j
     spread       = sum of p_j g_j^2 - (sum of p_j g_j)^2
 
-Slope and spread are the first two derivatives of the loss with respect to b = 1 / temperature, times
-b and b^2. The rank of y is the number of classes that stand before it when they are sorted by their
-logits, the lower class id first where those are equal.
+Slope and spread are the first two derivatives of the loss with respect to b = 1 / temperature,
+times b and b^2. The rank of y is the number of classes that stand before it when they are sorted by
+their logits, the lower class id first where those are equal.
 
 The sums leave out the largest logits, whose e is 1: so all of it keeps its digits when the model is
 confident, as the loss does.
