@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import run_python
-from trust.ulp import apply
 
 import fastloss as fl
 from fastloss.evaluation import comparison as module
-from fastloss.kernels import log_ratio, scalar
+from fastloss.kernels import scalar
 from fastloss.kernels.form import PairScores
+from fastloss.kernels.log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
 from fastloss.kernels.tally_pairs import CHANGE_BINS, KL_BINS, bin_of
+from trust.ulp import apply
 
 INF, NAN = math.inf, math.nan
 DIVERGENCES = ("kl", "reverse_kl", "jensen_shannon", "total_variation")
@@ -31,27 +32,27 @@ NAMES = (*DIVERGENCES, "agreement", *LABELLED)
 
 def exact(a, b, label=None):
     """All numbers of a row, by their formulas in mpmath; infinite logits are -inf alone."""
-    with mpmath.workprec(300):
-        exp_a, exp_b = [[mpmath.exp(mpmath.mpf(float(x))) for x in row] for row in (a, b)]
-        p, q = [e / sum(exp_a) for e in exp_a], [e / sum(exp_b) for e in exp_b]
-        m = [(p_j + q_j) / 2 for p_j, q_j in zip(p, q, strict=True)]
+    with mpmath.workprec(200):
+        a, b = ([mpmath.mpf(float(x)) for x in row] for row in (a, b))
+        sums = (mpmath.log(sum(map(mpmath.exp, row))) for row in (a, b))
+        log_p, log_q = ([x - lse for x in row] for row, lse in zip((a, b), sums, strict=True))
+        p, q = (list(map(mpmath.exp, row)) for row in (log_p, log_q))
+        log_m = [mpmath.log((p_j + q_j) / 2) for p_j, q_j in zip(p, q, strict=True)]
 
-        def kl(p, q):
-            if any(p_j and not q_j for p_j, q_j in zip(p, q, strict=True)):
-                return mpmath.inf
-            return sum(p_j * mpmath.log(p_j / q_j) for p_j, q_j in zip(p, q, strict=True) if p_j)
+        def kl(p, log_p, log_q):
+            return sum(p_j * (x - y) for p_j, x, y in zip(p, log_p, log_q, strict=True) if p_j)
 
         found = {
-            "kl": kl(p, q),
-            "reverse_kl": kl(q, p),
-            "jensen_shannon": (kl(p, m) + kl(q, m)) / 2,
+            "kl": kl(p, log_p, log_q),
+            "reverse_kl": kl(q, log_q, log_p),
+            "jensen_shannon": (kl(p, log_p, log_m) + kl(q, log_q, log_m)) / 2,
             "total_variation": sum(abs(p_j - q_j) for p_j, q_j in zip(p, q, strict=True)) / 2,
             "agreement": float(np.argmax(a) == np.argmax(b)),
         }
         if label is not None:
-            loss_a, loss_b = (-mpmath.log(r[label]) if r[label] else mpmath.inf for r in (p, q))
-            found |= {"loss_a": loss_a, "loss_b": loss_b, "probability_change": q[label] - p[label]}
-            found["loss_difference"] = loss_b - loss_a
+            found |= {"loss_a": -log_p[label], "loss_b": -log_q[label]}
+            found |= {"probability_change": q[label] - p[label]}
+            found |= {"loss_difference": log_p[label] - log_q[label]}
         return found
 
 
@@ -93,7 +94,7 @@ def flat(differences):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("noise", [8.0, 1.0, 0.1, 1e-4, 1e-6])
+@pytest.mark.parametrize("noise", [8.0, 0.5, 1e-2, 1e-6])
 @pytest.mark.parametrize("c", [1, 2, 17, 600])
 def test_rows_against_mpmath(c, noise, dtype):
     """Also of sets that are 1e-6 apart, beside an offset of 5: the digits are those of the type.
@@ -101,7 +102,7 @@ def test_rows_against_mpmath(c, noise, dtype):
     In an exponential the gap is rounded as it is, in a difference d the largest d; a term d^2 with
     an error of d is off by twice the error.
     """
-    a, b, labels = pair((4, c), noise, dtype, offset=5.0, seed=c)
+    a, b, labels = pair((2, c), noise, dtype, offset=5.0, seed=c)
     scores = scores_of(a, b, labels)
     eps = np.finfo(dtype).eps / 2
     for r in range(len(a)):
@@ -124,9 +125,9 @@ def test_rows_against_mpmath(c, noise, dtype):
 
 def test_nearly_equal_logits_keep_their_digits():
     """KL of float32 logits that are 1e-4 apart is 5e-9, and right to its last digits."""
-    a, b, _ = pair((3, 1000), 1e-4)
+    a, b, _ = pair((2, 300), 1e-4)
     scores = scores_of(a, b)
-    for r in range(3):
+    for r in range(2):
         for name, value in exact(a[r], b[r]).items():
             assert abs(getattr(scores, name)[r] / value - 1) < 1e-6, name
 
@@ -176,48 +177,50 @@ def test_it_is_what_the_losses_are():
     np.testing.assert_array_equal(scores.agreement, a.argmax(-1) == b.argmax(-1))
 
 
+def cosh(d):
+    return half_cosh_sinh(d)[0]
+
+
+def sinh(d):
+    return half_cosh_sinh(d)[1]
+
+
+def tanh(d):
+    return half_tanh(d)[0]
+
+
+def lag(d):
+    return half_tanh(d)[1]
+
+
+def divergence(d):
+    t = mpmath.tanh(d / 2)
+    return ((1 + t) * mpmath.log1p(t) + (1 - t) * mpmath.log1p(-t)) / 2
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_functions_of_a_close_ratio_against_mpmath(dtype):
     rng = np.random.default_rng(3)
-    d = np.concatenate([rng.uniform(-1, 1, 3000), 2.0 ** rng.uniform(-40, 0, 1000), [1.0, -1.0]])
+    d = np.concatenate([rng.uniform(-1, 1, 600), 2.0 ** rng.uniform(-40, 0, 200), [1.0, -1.0]])
     d = d.astype(dtype)
-    allowed = 6 * np.finfo(dtype).eps
-
-    def cosh(x):
-        return log_ratio.half_cosh_sinh(x)[0]
-
-    def sinh(x):
-        return log_ratio.half_cosh_sinh(x)[1]
-
-    def tanh(x):
-        return log_ratio.half_tanh(x)[0]
-
-    def lag(x):
-        return log_ratio.half_tanh(x)[1]
-
-    def from_mean(x):
-        t = mpmath.tanh(x / 2)
-        return ((1 + t) * mpmath.log1p(t) + (1 - t) * mpmath.log1p(-t)) / 2
-
     for function, truth in (
-        (cosh, lambda x: mpmath.cosh(x / 2)),
-        (sinh, lambda x: mpmath.sinh(x / 2)),
-        (tanh, lambda x: mpmath.tanh(x / 2)),
-        (lag, lambda x: mpmath.tanh(x / 2) - x / 2),
-        (log_ratio.divergence_from_mean, from_mean),
+        (cosh, lambda d: mpmath.cosh(d / 2)),
+        (sinh, lambda d: mpmath.sinh(d / 2)),
+        (tanh, lambda d: mpmath.tanh(d / 2)),
+        (lag, lambda d: mpmath.tanh(d / 2) - d / 2),
+        (divergence_from_mean, divergence),
     ):
-        with mpmath.workprec(400):
+        with mpmath.workprec(300):
             for x, found in zip(d.tolist(), apply(function, d).tolist(), strict=True):
                 value = truth(mpmath.mpf(x))
-                assert abs(found - value) <= allowed * abs(value), (function, x)
-    nothing = apply(log_ratio.divergence_from_mean, np.zeros(1, dtype))
-    assert nothing == 0
+                assert abs(found - value) <= 4 * np.finfo(dtype).eps * abs(value), (function, x)
+    assert apply(divergence_from_mean, np.zeros(1, dtype)) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_log1p_less_x_against_mpmath(dtype):
     rng = np.random.default_rng(7)
-    x = np.concatenate([rng.uniform(-0.25, 0.5, 5000), 2.0 ** rng.uniform(-50, -1, 2000)])
+    x = np.concatenate([rng.uniform(-0.25, 0.5, 2000), 2.0 ** rng.uniform(-50, -1, 500)])
     x = x.astype(dtype)
     with mpmath.workprec(250):
         for number, found in zip(x.tolist(), apply(scalar.log1p_less_x, x).tolist(), strict=True):
@@ -369,7 +372,7 @@ def test_layouts_give_the_same_bits(tmp_path):
     for x, y, t, w in (
         (np.asfortranarray(a), b, labels, weight),
         (reversed_, wide[:, ::2, 1::2], labels, weight),
-        (memmap, read_only, labels.astype(np.uint8), weight),
+        (memmap, read_only, labels, weight),
         (a.astype(">f4"), b, labels.astype(">i4"), np.asfortranarray(weight)),
         (a.tolist(), b, labels.tolist(), weight.tolist()),
         (a.reshape(24, 50), b.reshape(24, 50), labels.ravel(), weight.ravel()),
@@ -506,7 +509,7 @@ def test_bins_of_a_histogram(bins):
         x = np.concatenate([x, -x])
     x.sort()
     places = [int(bin_of(number, bins)) for number in x]
-    assert 0 <= min(places)
+    assert min(places) >= 0
     assert max(places) < bins.n
     assert all(first <= second for first, second in pairwise(places))
     for number, place in zip(x, places, strict=True):
@@ -527,10 +530,13 @@ def test_a_quantile_that_is_none(q, error):
         fl.compare([[0.0]], [[0.0]]).kl.quantile(q)
 
 
+@pytest.mark.filterwarnings("ignore:no row counts")
 def test_no_rows():
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        fl.Comparison().result()
     for differences in (
-        fl.Comparison().result(),
         fl.compare(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, int)),
+        fl.compare(np.zeros((2, 0, 3)), np.zeros((2, 0, 3))),
         fl.compare([[1.0]], [[1.0]], sample_weight=[0.0]),
     ):
         assert (differences.n_counted, differences.weight) == (0, 0)
@@ -705,9 +711,9 @@ def test_errors_name_the_place_in_the_whole_and_change_nothing(monkeypatch):
         comparison.update(a, b, labels)
     weight = np.ones((5, 4))
     weight[4, 1] = -1
-    for given in ({"sample_weight": weight}, {"sample_weight": weight, "labels": labels * 0}):
+    for more in ({}, {"labels": labels * 0}):
         with pytest.raises(ValueError, match=r"sample_weight\[4, 1\] is -1.0"):
-            comparison.update(a, b, **given)
+            comparison.update(a, b, sample_weight=weight, **more)
     with pytest.raises(ValueError, match=r"sample_weight has shape \(4,\)"):
         comparison.update(a, b, sample_weight=np.ones(4))
     assert_equal(comparison.state(), before)

@@ -216,35 +216,43 @@ def test_a_bad_label_is_found_where_it_is(run):
 # Two sets of logits
 
 
-def test_compare_says_what_the_arrays_say(run):
+@pytest.fixture
+def other():
+    """The logits in float16."""
     other = LOGITS.astype(np.float16)
     np.savez_compressed("other.npz", other)
     np.save("bits.npy", other.view(np.uint16))
-    np.save("weights.npy", np.linspace(0, 1, N))
-    for name, *more in (["other.npz"], ["bits.npy", "--float16"]):
-        found = json.loads(run("compare", "logits.npy", name, "--json", *more))
-        assert_close(found, fl.compare(LOGITS, other).to_dict())
-    more = ["--labels", "labels.npy", "--sample-weight", "weights.npy", "--temperature", "2"]
-    expected = fl.compare(
-        LOGITS, other, LABELS, sample_weight=np.linspace(0, 1, N), temperature=2.0
-    )
-    assert_close(
-        json.loads(run("compare", "logits.npy", "other.npz", "--json", *more)), expected.to_dict()
-    )
+    return other
+
+
+def test_compare_says_what_the_arrays_say(run, other):
+    arguments = ["compare", "logits.npy", "--labels", "labels.npy", "--json"]
+    expected = fl.compare(LOGITS, other, LABELS).to_dict()
+    assert_close(json.loads(run(*arguments, "other.npz")), expected)
+    assert_close(json.loads(run(*arguments, "bits.npy", "--float16")), expected)
+    weights = np.linspace(0, 1, N)
+    np.save("weights.npy", weights)
+    options = ["--sample-weight", "weights.npy", "--temperature", "2"]
+    expected = fl.compare(LOGITS, other, LABELS, sample_weight=weights, temperature=2.0).to_dict()
+    assert_close(json.loads(run(*arguments, "other.npz", *options)), expected)
+
+
+def test_what_cannot_be_compared_is_refused(run):
     np.save("less.npy", LOGITS[:, 1:])
-    message = run("compare", "logits.npy", "less.npy", status=2)
-    assert "have the same rows and classes" in message
-    assert "--float16 is for bit patterns" in run(
-        "compare", "logits.npy", "logits.npy", "--float16", status=2
-    )
+    for other, message in [
+        (["less.npy"], "have the same rows and classes"),
+        (["logits.npy", "--float16"], "--float16 is for bit patterns"),
+    ]:
+        assert message in run("compare", "logits.npy", *other, status=2)
 
 
-def test_compare_is_resumed(run, ended_at):
-    arguments = ["compare", "logits.npy", "logits.npy", "--labels", "labels.npy", "--json"]
+def test_compare_is_resumed(run, other, ended_at):
+    arguments = ["compare", "logits.npy", "other.npz", "--labels", "labels.npy", "--json"]
     whole = run(*arguments)
     ended_at(5, kind=fl.Comparison)
     partial = json.loads(run(*arguments, "--state", "s", status=130))
-    assert (partial["complete"], 0 < partial["n_rows"] < N) == (False, True)
+    assert partial["complete"] is False
+    assert 0 < partial["n_rows"] < N
     assert run(*arguments, "--state", "s", "--resume") == whole
 
 

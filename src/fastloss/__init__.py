@@ -20,6 +20,7 @@ from .elementwise import ElementwiseLoss
 from .evaluation import (
     Calibration,
     Comparison,
+    Differences,
     Scorecard,
     Scores,
     calibrate,
@@ -90,6 +91,7 @@ __all__ = [
     "CosineDistance",
     "CrossEntropy",
     "Dice",
+    "Differences",
     "ElementwiseLoss",
     "Exponential",
     "Fair",

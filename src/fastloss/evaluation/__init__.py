@@ -2,12 +2,14 @@
 
 from .calibration import Calibration, calibrate
 from .comparison import Comparison, compare
+from .differences import Differences
 from .scorecard import Scorecard, evaluate
 from .scores import Scores
 
 __all__ = [
     "Calibration",
     "Comparison",
+    "Differences",
     "Scorecard",
     "Scores",
     "calibrate",

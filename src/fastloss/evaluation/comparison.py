@@ -1,6 +1,7 @@
 """Two sets of logits in one pass: `compare`, and `Comparison` for parts of a whole."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,12 +18,8 @@ from ..kernels.survey import Limits
 from ..kernels.tally_pairs import CHANGE_BINS, KL_BINS, N_COUNTS, N_MEANS, N_SCORES, WIDTH
 from ..softmax import SoftmaxLoss
 from .differences import Differences, Distribution, Summary
+from .rows import SLAB, SLAB_ROWS
 from .tally import Tally
-
-# Rows that are scored before they are added up, and numbers of their logits, at most. So much is
-# done between two looks for Ctrl-C.
-SLAB_ROWS = 1 << 16
-SLAB = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -234,12 +231,17 @@ class Comparison:
             )
 
     def result(self) -> Differences:
-        """What was found so far."""
+        """What was found so far.
+
+        Warns with RuntimeWarning if there are no rows that count: means are NaN then.
+        """
         s = self._sums
         t = s.means.sums[0]
         n, n_undefined, weight, square_weight = t[:N_COUNTS].tolist()
         firsts, products, squares = t[N_COUNTS:-1].reshape(3, N_MEANS)
         empty = n == 0
+        if empty:
+            warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
         with np.errstate(divide="ignore", invalid="ignore"):
             means = firsts / weight
             variances = squares - 2 * means * products + means * means * square_weight
@@ -273,13 +275,14 @@ class Comparison:
         """All that was added up, as arrays for `np.savez`; see `from_state`."""
         s = self._sums
         labelled = -1 if self._labelled is None else int(self._labelled)
-        tables = {
-            f"{name}_{part}": getattr(getattr(s, name), part).copy()
-            for name in _TALLIES
-            for part in ("high", "low")
+        state = {
+            "rows": np.array([s.n_rows, self.n_classes, labelled], np.int64),
+            "lowest": s.lowest.copy(),
+            "highest": s.highest.copy(),
         }
-        counts = np.array([s.n_rows, self.n_classes, labelled])
-        return {"counts": counts, "lowest": s.lowest.copy(), "highest": s.highest.copy(), **tables}
+        for name in _TALLIES:
+            state |= getattr(s, name).state(name)
+        return state
 
     @classmethod
     def from_state(cls, state: Mapping[str, Array], **options: Any) -> "Comparison":
@@ -298,13 +301,12 @@ class Comparison:
                     f"{expected.shape}: it is not that of a Comparison of this version"
                 )
         given = {name: np.array(state[name], own[name].dtype) for name in own}
-        n_rows, comparison.n_classes, labelled = given["counts"].tolist()
+        n_rows, comparison.n_classes, labelled = given["rows"].tolist()
         comparison._labelled = None if labelled < 0 else bool(labelled)
         s = comparison._sums
         s.n_rows, s.lowest, s.highest = n_rows, given["lowest"], given["highest"]
         for name in _TALLIES:
-            tally = getattr(s, name)
-            tally.high, tally.low = given[f"{name}_high"], given[f"{name}_low"]
+            setattr(s, name, Tally.from_state(name, given))
         return comparison
 
     def __repr__(self) -> str:
