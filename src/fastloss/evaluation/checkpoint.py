@@ -13,6 +13,7 @@ from .._arrays import Array
 from .formats import FileError
 
 _ABOUT, _STATE = "about", "state."
+_LONG = 100  # characters, of what is shown
 
 
 class Checkpoint:
@@ -53,14 +54,21 @@ class Checkpoint:
                 f"{self.path} is no state of an evaluation, or a damaged one ({error}): "
                 "delete it and begin anew"
             ) from None
-        for name in self.fingerprint.keys() | fingerprint.keys():
-            before, now = fingerprint.get(name), self.fingerprint.get(name)
+        for name in self.fingerprint | fingerprint:
+            before, now = (each.get(name) for each in (fingerprint, self.fingerprint))
             if before != now:
                 raise FileError(
-                    f"{self.path} cannot be resumed, as {name} was {json.dumps(before)} and is "
-                    f"{json.dumps(now)} now: give the same files and options, or delete it"
+                    f"{self.path} cannot be resumed, as {_difference(name, before, now)}: give the "
+                    "same files and options, or delete it"
                 )
         return n_done, state
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    texts = json.dumps(before), json.dumps(now)
+    if max(map(len, texts)) > _LONG:
+        return f"{name} is not what it was"
+    return f"{name} was {texts[0]} and is {texts[1]} now"

@@ -303,7 +303,7 @@ def _checkpoint(
     fingerprint = {name: _fingerprint(value) for name, value in about.items()}
     for name, each in rows.items():
         fingerprint[name] = [
-            [str(part), *part.stamp, part.offset, str(part.dtype), list(part.shape)]
+            [part.path.name, part.member, *part.stamp, str(part.dtype), part.shape]
             for part in each.parts
         ]
     return Checkpoint(path, fingerprint | {"fastloss": _version(), "chunk": one_pass.CHUNK_BYTES})
