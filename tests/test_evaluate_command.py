@@ -279,6 +279,22 @@ def test_an_interrupted_calibration_says_nothing(ended_at, capsys):
 # Interrupted, killed, resumed
 
 
+def test_of_sequences_those_that_were_begun_are_there(run, ended_at):
+    np.save("offsets.npy", [0, 0, 20, 20, 500, N, N])
+    np.save("bytes.npy", np.arange(1, 7))
+    more = ["--offsets", "offsets.npy", "--n-bytes", "bytes.npy", "--json"]
+    whole = json.loads(run("evaluate", "labels.npy", "logits.npy", *more))["sequences"]
+    assert whole["n"] == [0, 20, 0, 480, 503, 0]
+    assert whole["log_probability"][0] == whole["bits_per_byte"][0] == 0
+    assert whole["is_greedy"][::2] == [True, True, False]
+    ended_at(3)
+    found = json.loads(run("evaluate", "labels.npy", "logits.npy", *more, status=130))
+    n = found["n_rows"]
+    assert 20 < n < 500
+    assert found["sequences"]["n"] == [0, 20, 0, n - 20]
+    assert found["sequences"]["log_probability"][:3] == whole["log_probability"][:3]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_a_valid_partial_result(here, run, ended_at, capsys, number):
     ended_at(9, number)
@@ -454,8 +470,8 @@ def test_a_report_of_hardly_anything(run, n):
     parser = Balanced()
     parser.feed(Path("r.html").read_text())
     assert parser.open == []
-    found = json.loads(run("evaluate", "few.npy", "nothing.npy", "--json"))
-    assert (found["loss"], found["n_undefined"]) == (None, n)
+    found = json.loads(run("evaluate", "few.npy", "nothing.npy", "--json", "--no-classes"))
+    assert (found["loss"], found["n_undefined"], found["by_class"]) == (None, n, None)
 
 
 def test_row_results_of_several_axes_come_back(here):

@@ -62,6 +62,9 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-bytes", metavar="FILE", help="with --offsets: bytes of each text")
     parser.add_argument("--bins", type=int, default=15, metavar="N", help="of confidence (15)")
     parser.add_argument(
+        "--no-classes", dest="by_class", action="store_false", help="no table of classes"
+    )
+    parser.add_argument(
         "--top-k",
         type=_integers,
         default=(1, 5),

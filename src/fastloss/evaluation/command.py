@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array
-from . import arguments, files, one_pass, report
+from . import arguments, inputs, one_pass, report
 from .calibration import find_temperature
 from .checkpoint import Checkpoint
 from .comparison import Comparison
-from .formats import FileError, out_of_order
+from .formats import FileError
 from .one_pass import Outcome, Work
 from .reading import FileRows
 from .row_output import Column, RowOutput
@@ -44,19 +44,16 @@ class Verb(NamedTuple):
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    logits = _logits(options.logits, options.bits)
+    rows = inputs.with_labels(options)
+    logits = rows["logits"]
     n_classes = logits.row_shape[0]
-    rows = {"logits": logits, "labels": files.labels(options.labels)} | _of_rows(options)
-    if options.groups is not None:
-        rows["groups"] = files.integers(options.groups, "a group is the number of it")
-    for each in list(rows.values())[1:]:
-        files.check_same_rows(each, logits)
-    settings = _softmax_settings(options, n_classes) | {
-        "class_weight": _of_classes(options.class_weight, n_classes),
+    settings = inputs.softmax_settings(options, n_classes) | {
+        "class_weight": inputs.of_classes(options.class_weight, n_classes),
         "n_bins": options.bins,
+        "by_class": options.by_class,
     }
-    offsets = _offsets(options.offsets, logits)
-    n_bytes = _n_bytes(options.n_bytes, offsets)
+    offsets = inputs.offsets(options.offsets, logits)
+    n_bytes = inputs.n_bytes(options.n_bytes, offsets)
     _check_folders(options.html, options.rows)
     row_output = None
     if options.rows is not None:
@@ -84,7 +81,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         warnings.simplefilter("ignore")  # of means over no rows, which NaN says as well
         scores = outcome.sums.result()
     if offsets is not None:
-        scores = _of_all_sequences(scores, len(offsets) - 1, n_bytes)
+        n_begun = len(offsets) - 1
+        if outcome.signal is not None:
+            n_begun = int(np.searchsorted(offsets[:-1], outcome.n_done))
+        scores = _of_all_sequences(scores, n_begun, n_bytes)
     if outcome.signal is not None:
         scores = dataclasses.replace(scores, complete=False)
     if row_output is not None:
@@ -104,25 +104,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    names = [options.a, options.b]
-    are_patterns = list(map(files.holds_patterns, names))
-    # Of the one that holds patterns; if none does, of both, which is an error.
-    first, second = (
-        _logits([name], options.bits if is_pattern or not any(are_patterns) else None)
-        for name, is_pattern in zip(names, are_patterns, strict=True)
-    )
-    rows = {"logits_a": first, "logits_b": second}
-    if options.labels is not None:
-        rows["labels"] = files.labels(options.labels)
-    rows |= _of_rows(options)
-    if first.shape != second.shape:
-        raise FileError(
-            f"{first} has shape {first.shape} and {second} has shape {second.shape}: "
-            "logits to be compared have the same rows and classes"
-        )
-    for each in list(rows.values())[2:]:
-        files.check_same_rows(each, first)
-    settings = _softmax_settings(options, first.row_shape[0])
+    rows = inputs.pair(options)
+    first = rows["logits_a"]
+    settings = inputs.softmax_settings(options, first.row_shape[0])
     checkpoint = _checkpoint(options, rows, settings, None)
 
     def update(comparison: Comparison, start: int, stop: int) -> None:
@@ -145,11 +129,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    logits = _logits(options.logits, options.bits)
-    rows = {"logits": logits, "labels": files.labels(options.labels)} | _of_rows(options)
-    for each in list(rows.values())[1:]:
-        files.check_same_rows(each, logits)
-    settings = _softmax_settings(options, logits.row_shape[0]) | {"by_class": False}
+    rows = inputs.with_labels(options)
+    settings = inputs.softmax_settings(options, rows["logits"].row_shape[0]) | {"by_class": False}
 
     def update(card: Scorecard, start: int, stop: int) -> None:
         both, more = _arrays(rows, start, stop, "labels", "logits")
@@ -176,72 +157,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 # -------------------------------------------------------------------------------------------------
-# What is given
-
-
-def _logits(names: Sequence[str], bits: str | None) -> FileRows:
-    if out_of_order(names):
-        print(
-            f"fastloss: the files are joined in the order in which they are given, {names[0]}, "
-            f"{names[1]} and so on, in which 10 comes before 2: if that is not the order of the "
-            "labels, put quotes around the pattern",
-            file=sys.stderr,
-        )
-    return files.logits(names, bits)
-
-
-def _of_rows(options: argparse.Namespace) -> dict[str, FileRows]:
-    name = options.sample_weight
-    return {} if name is None else {"sample_weight": files.numbers(name)}
-
-
-def _softmax_settings(options: argparse.Namespace, n_classes: int) -> dict[str, Any]:
-    return {
-        "temperature": options.temperature,
-        "softcap": options.softcap,
-        "ignore_index": options.ignore_index,
-        "class_mask": _of_classes(options.class_mask, n_classes),
-    }
-
-
-def _of_classes(name: str | None, n_classes: int) -> Array | None:
-    if name is None:
-        return None
-    rows = files.numbers(name)
-    if rows.shape != (n_classes,):
-        raise FileError(f"{rows} has shape {rows.shape}, but there are {n_classes} classes")
-    return rows.read_all()
-
-
-def _offsets(name: str | None, logits: FileRows) -> Array | None:
-    if name is None:
-        return None
-    rows = files.integers(name, "offsets are the numbers of rows")
-    offsets = rows.read_all()
-    n = logits.n_rows
-    if offsets.ndim != 1 or len(offsets) < 2:
-        raise FileError(
-            f"{rows} has shape {rows.shape}, but offsets are one more than there are sequences"
-        )
-    if offsets[0] != 0 or offsets[-1] != n or (offsets[1:] < offsets[:-1]).any():
-        raise FileError(
-            f"{rows} must begin with 0, not fall, and end with {n:,}, the number of rows: "
-            f"it goes from {offsets[0]:,} to {offsets[-1]:,}"
-        )
-    return offsets.astype(np.int64)
-
-
-def _n_bytes(name: str | None, offsets: Array | None) -> Array | None:
-    if name is None:
-        return None
-    rows = files.numbers(name)
-    if offsets is None or rows.shape != (len(offsets) - 1,):
-        n = "no --offsets" if offsets is None else f"{len(offsets) - 1:,} sequences"
-        raise FileError(f"{rows} has shape {rows.shape}, but there are {n}")
-    n_bytes = rows.read_all()
-    if not (n_bytes > 0).all():
-        raise FileError(f"{rows} holds {n_bytes.min()}, but a text has 1 byte or more")
-    return n_bytes
+# Tables, and results of rows
 
 
 def _of_all_sequences(scores: Scores, n: int, n_bytes: Array | None) -> Scores:
@@ -255,7 +171,10 @@ def _of_all_sequences(scores: Scores, n: int, n_bytes: Array | None) -> Scores:
         (is_greedy, found.is_greedy),
     ):
         whole[found.ids] = part
-    bits = None if n_bytes is None else -log_probability / (math.log(2) * n_bytes)
+    bits = None
+    if n_bytes is not None:
+        n_bytes = n_bytes[:n]
+        bits = -log_probability / (math.log(2) * n_bytes)
     table = Sequences(np.arange(n), sizes, log_probability, is_greedy, n_bytes, bits)
     return dataclasses.replace(scores, sequences=table)
 
@@ -381,8 +300,11 @@ def _version() -> str:
 
 
 def _print_json(result: Mapping[str, Any]) -> None:
-    """JSON has no NaN and no infinity: these are null."""
-    print(json.dumps(_finite(result), indent=1, allow_nan=False))
+    """A line for each entry. JSON has no NaN and no infinity: these are null."""
+    lines = [
+        f" {json.dumps(k)}: {json.dumps(_finite(v), allow_nan=False)}" for k, v in result.items()
+    ]
+    print("{", ",\n".join(lines), "}", sep="\n")
 
 
 def _finite(value: Any) -> Any:
