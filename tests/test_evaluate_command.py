@@ -320,7 +320,7 @@ def test_an_interrupt_leaves_a_valid_partial_result(here, run, ended_at, capsys,
 
 
 def test_what_was_killed_goes_on_to_the_same_bits(run):
-    """Killed three times, at moments that nothing is prepared for."""
+    """Killed four times, at moments that nothing is prepared for, in the middle of a save too."""
     code = """if True:
         import os, signal, sys
         import fastloss as fl
@@ -336,15 +336,23 @@ def test_what_was_killed_goes_on_to_the_same_bits(run):
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
         fl.Scorecard.update = counted
-        cli.main(sys.argv[2:])
+        replace, saves = os.replace, int(sys.argv[2])
+        def replaced(*paths):
+            global saves
+            saves -= 1
+            if saves == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(*paths)
+        os.replace = replaced
+        cli.main(sys.argv[3:])
         """
     arguments = ["evaluate", *ARGUMENTS, "--state", "state.npz", "--resume"]
     done = []
-    for chunks in ("1", "12", "5"):
-        ended = subprocess.run([sys.executable, "-c", code, chunks, *arguments], check=False)
+    for chunks, saves in [("1", "0"), ("12", "0"), ("5", "0"), ("0", "4")]:
+        ended = subprocess.run([sys.executable, "-c", code, chunks, saves, *arguments], check=False)
         assert ended.returncode == -signal.SIGKILL
         done.append(Path("state.npz").stat().st_mtime_ns if Path("state.npz").exists() else 0)
-    assert done[0] == 0 < done[1] < done[2]
+    assert done[0] == 0 < done[1] < done[2] < done[3]
     resumed = run(*arguments)
     rows = arrays_of("rows.npz")
     assert not Path("state.npz").exists()

@@ -174,7 +174,7 @@ def _of_all_sequences(scores: Scores, n: int, n_bytes: Array | None) -> Scores:
     bits = None
     if n_bytes is not None:
         n_bytes = n_bytes[:n]
-        bits = -log_probability / (math.log(2) * n_bytes)
+        bits = (0.0 - log_probability) / (math.log(2) * n_bytes)
     table = Sequences(np.arange(n), sizes, log_probability, is_greedy, n_bytes, bits)
     return dataclasses.replace(scores, sequences=table)
 
