@@ -340,8 +340,8 @@ def evaluate(
 ) -> tuple[Any, Any, Any]:
     """What is written for samples, and for elements, and Hessian, as far as they are asked for.
 
-    Nothing that the user can see is written before the last check has passed; if `checking`, nothing
-    is written after that either.
+    Nothing that the user can see is written before the last check has passed, and if `checking`,
+    nothing after it either.
     """
     if (
         type(y_true) is type(y_pred) is np.ndarray

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,15 @@ from .._evaluate import Batch, evaluate
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
 from ..kernels.survey import Limits
-from ..kernels.tally_pairs import CHANGE_BINS, KL_BINS, N_COUNTS, N_MEANS, N_SCORES, WIDTH
+from ..kernels.tally_pairs import (
+    CHANGE_BINS,
+    KL_BINS,
+    N_COUNTS,
+    N_MEANS,
+    N_SCORES,
+    WIDTH,
+    Bins,
+)
 from ..softmax import SoftmaxLoss
 from .differences import Differences, Distribution, Summary
 from .rows import SLAB, SLAB_ROWS
@@ -104,6 +112,10 @@ def _tally_pairs() -> Callable[..., None]:
     return jit.serial(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
 
 
+def _distribution(summary: Summary, bins: Bins, tally: Tally) -> Distribution:
+    return Distribution(**vars(summary), bins=bins, bin_weights=tally.sums[:, 0])
+
+
 def _slabs(shape: tuple[int, ...], most: int) -> Iterator[tuple[Any, ...]]:
     """Indices of parts of an array of such leading axes, in order, each of `most` rows or fewer."""
     if not shape:
@@ -129,7 +141,7 @@ class Comparison:
     >>> _ = comparison.update([[0.0, 3.0]], [[0.5, 0.0]], [1])
     >>> differences = comparison.result()
     >>> differences.agreement.mean, round(differences.kl.mean, 9)
-    (1.0, 0.006189797)
+    (0.5, 0.387191441)
 
     Options: `class_mask`, `temperature`, `softcap` and `ignore_index` are those of `CrossEntropy`,
     for both sets. With a softcap the arithmetic is that of float64.
@@ -236,38 +248,42 @@ class Comparison:
         Warns with RuntimeWarning if there are no rows that count: means are NaN then.
         """
         s = self._sums
-        t = s.means.sums[0]
-        n, n_undefined, weight, square_weight = t[:N_COUNTS].tolist()
-        firsts, products, squares = t[N_COUNTS:-1].reshape(3, N_MEANS)
-        empty = n == 0
-        if empty:
+        sums = s.means.sums[0]
+        n, n_undefined, weight, square_weight = sums[:N_COUNTS].tolist()
+        firsts, products, squares = sums[N_COUNTS:-1].reshape(3, N_MEANS)
+        lowest, highest = s.lowest, s.highest
+        if n == 0:
             warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
+            lowest = highest = np.full(N_MEANS, math.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             means = firsts / weight
             variances = squares - 2 * means * products + means * means * square_weight
             errors = np.sqrt(np.maximum(variances, 0.0)) / weight
-            spread = float(np.sqrt(t[-1] / weight))
-        lowest, highest = (np.full(N_MEANS, math.nan),) * 2 if empty else (s.lowest, s.highest)
-        found = {
-            # Adding 0 makes 0 of -0.
-            name: tuple(float(number) + 0.0 for number in numbers)
-            for name, *numbers in zip(
-                PairScores._fields[1:], means, errors, lowest, highest, strict=True
-            )
-        }
-        labelled = {"loss_a", "loss_b", "loss_difference", "probability_change"}
-        summaries: dict[str, Any] = {
-            name: Summary(*numbers)
-            for name, numbers in found.items()
-            if self._labelled or name not in labelled
-        }
-        summaries["kl"] = Distribution(*found["kl"], KL_BINS, s.kls.sums[:, 0])
-        if self._labelled:
-            summaries["probability_change"] = Distribution(
-                *found["probability_change"], CHANGE_BINS, s.changes.sums[:, 0]
-            )
-            summaries["root_mean_square_change"] = spread
-        return Differences(self.n_rows, int(n), int(n_undefined), self.n_classes, weight, **summaries)
+            root_mean_square = float(np.sqrt(sums[-1] / weight))
+        table = np.stack([means, errors, lowest, highest], axis=-1) + 0.0  # no -0
+        of = PairScores(None, *(Summary(*numbers) for numbers in table.tolist()))
+        differences = Differences(
+            n_rows=s.n_rows,
+            n_counted=int(n),
+            n_undefined=int(n_undefined),
+            n_classes=self.n_classes,
+            weight=weight,
+            kl=_distribution(of.kl, KL_BINS, s.kls),
+            reverse_kl=of.reverse_kl,
+            jensen_shannon=of.jensen_shannon,
+            total_variation=of.total_variation,
+            agreement=of.agreement,
+        )
+        if not self._labelled:
+            return differences
+        return replace(
+            differences,
+            loss_a=of.loss_a,
+            loss_b=of.loss_b,
+            loss_difference=of.loss_difference,
+            probability_change=_distribution(of.probability_change, CHANGE_BINS, s.changes),
+            root_mean_square_change=root_mean_square,
+        )
 
     def state(self) -> dict[str, Array]:
         """All that was added up, as arrays for `np.savez`; see `from_state`."""
@@ -279,7 +295,7 @@ class Comparison:
             "highest": s.highest.copy(),
         }
         for name in _TALLIES:
-            state |= getattr(s, name).state(name)
+            state |= {key: table.copy() for key, table in getattr(s, name).state(name).items()}
         return state
 
     @classmethod

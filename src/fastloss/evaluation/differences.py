@@ -27,8 +27,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            name: getattr(self, name)
-            for name in ("mean", "standard_error", "minimum", "maximum")
+            name: getattr(self, name) for name in ("mean", "standard_error", "minimum", "maximum")
         }
 
 
@@ -88,7 +87,15 @@ class Differences:
       pairs, which is much smaller than those of the two losses;
     - `probability_change`, q_y - p_y of the label y, and `root_mean_square_change`.
 
-    `kl` and `probability_change` have quantiles: `differences.kl.quantile(0.99)`.
+    Each is a `Summary`, with `mean`, `standard_error`, `minimum` and `maximum`, and `kl` and
+    `probability_change` are a `Distribution`, which has a `quantile` as well:
+
+    >>> import fastloss as fl
+    >>> differences = fl.compare([[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.5], [1.0, 0.0]])
+    >>> round(differences.kl.mean, 9), round(differences.kl.quantile(0.9), 3)
+    (0.015464902, 0.031)
+    >>> differences.agreement
+    Summary(mean=1.0, standard_error=0.0, minimum=1.0, maximum=1.0)
     """
 
     n_rows: int
