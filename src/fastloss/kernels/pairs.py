@@ -49,8 +49,8 @@ from .tiles import fill
 
 # Numbers, about, of one of the two arrays in a group of rows.
 TOGETHER = 1 << 12
-# Rows of scratch memory: a and b, in whose place come their exponentials, and the differences; and
-# a number for each part of a row.
+# Rows of scratch memory, at most: a and b, in whose place come their exponentials, and the
+# differences; and the largest of these in each part of a row.
 SCRATCH = 4
 _LN2 = math.log(2.0)
 
@@ -75,7 +75,8 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         return min(max(TOGETHER // n_classes, 1), GROUP)
 
     def room(n_classes: Any) -> Any:
-        return SCRATCH * padded(n_classes), 1
+        n = padded(n_classes)
+        return 3 * n + -(-n // CHUNK), 1
 
     # -----------------------------------------------------------------------------------------
     # One row of logits
@@ -305,7 +306,8 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         n = padded(c)
         first = r * c
         a, b = window(rows.numbers, 0, n), window(rows.numbers, n, n)
-        differences, widths = window(rows.numbers, 2 * n, n), window(rows.numbers, 3 * n, n)
+        differences = window(rows.numbers, 2 * n, n)
+        widths = window(rows.numbers, 3 * n, -(-n // CHUNK))
         top_a, place_a = load(o, window(rows.y_pred, first, c), decode_a, a)
         top_b, place_b = load(o, window(rows.extras.vector, first, c), decode_b, b)
         tops = top_a, top_b
