@@ -247,9 +247,10 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         v = select(near, w - small, power - one)
         w = select(near, w, v + size)
         u = select(near, one + v, power)
-        # No number of times nothing is nothing.
+        # An infinite number of times nothing is nothing. But a probability beside one that is 0 is
+        # above 0, even if it has underflowed.
         us = select(power == zero, zero, power * size)
-        ahead = select(greater == zero, greater, greater * w)
+        ahead = select(w == inf, w, greater * w)
         back = greater * select(near, small * small - w * (one + small), (one - u) - us)
         z = select(near, half * v, power)
         less = log1p_less_x(z)
@@ -349,6 +350,10 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             rest_a += sums[0]
             rest_b += sums[1]
             excess += sums[2]
+        if not rest_a + rest_b < np.inf:
+            x = np.nan
+            return PairScores(rows.weights[r], x, x, x, x, 0.0, x, x, x, x)
+
         a[place_a], b[place_a] = one, number(exp_y)
         a[place_b], b[place_b] = number(exp_x), one
         ratio = excess / (1.0 + rest_b)
@@ -371,10 +376,6 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             reverse_kl += shares[1]
             jensen_shannon += shares[2]
             total_variation += shares[3]
-        if log_ratio != log_ratio:
-            x = np.nan
-            return PairScores(rows.weights[r], x, x, x, x, 0.0, x, x, x, x)
-
         loss_a, loss_b, difference, change = 0.0, 0.0, 0.0, 0.0
         if labelled:
             loss_a, loss_b = gap_a + log1p(rest_a), gap_b + log1p(rest_b)
