@@ -14,6 +14,7 @@ from processes import run_python
 
 import fastloss as fl
 from fastloss.evaluation import comparison as module
+from fastloss.evaluation import rows as rows_module
 from fastloss.kernels import scalar
 from fastloss.kernels.form import PairScores
 from fastloss.kernels.log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
@@ -628,7 +629,7 @@ def test_threads_and_backends_give_the_same_bits(monkeypatch):
 def test_slabs_cover_all_rows_in_order(most):
     for shape in ((), (7,), (3, 5), (2, 3, 4), (0,), (3, 0), (0, 3)):
         rows = np.arange(math.prod(shape)).reshape(shape)
-        parts = [rows[index] for index in module._slabs(shape, most)]
+        parts = [rows[index] for index in rows_module._slabs(shape, most)]
         assert all(part.size <= most for part in parts)
         seen = np.concatenate([np.ravel(part) for part in parts]) if parts else np.empty(0)
         np.testing.assert_array_equal(seen, np.arange(rows.size))
@@ -638,7 +639,7 @@ def test_slabs_change_nothing(monkeypatch):
     a, b, labels = pair((4, 5, 6, 11))
     expected = fl.Comparison().update(a, b, labels, sample_weight=labels % 3).state()
     for most in (1, 8, 31):
-        monkeypatch.setattr(module, "SLAB_ROWS", most)
+        monkeypatch.setattr(rows_module, "SLAB_ROWS", most)
         found = fl.Comparison().update(a, b, labels, sample_weight=labels % 3).state()
         assert_equal(found, expected)
 
@@ -710,7 +711,7 @@ def test_data_that_makes_no_sense(arguments, error, message):
 
 
 def test_errors_name_the_place_in_the_whole_and_change_nothing(monkeypatch):
-    monkeypatch.setattr(module, "SLAB_ROWS", 2)
+    monkeypatch.setattr(rows_module, "SLAB_ROWS", 2)
     a, b, labels = pair((5, 4, 6))
     comparison = fl.Comparison().update(a, b, labels)
     before = comparison.state()
@@ -730,7 +731,7 @@ def test_errors_name_the_place_in_the_whole_and_change_nothing(monkeypatch):
 def test_ctrl_c_leaves_no_half_of_an_update(monkeypatch):
     comparison = fl.Comparison().update(A, B, LABELS)
     before = comparison.state()
-    monkeypatch.setattr(module, "SLAB_ROWS", 1)
+    monkeypatch.setattr(rows_module, "SLAB_ROWS", 1)
     score, calls = module._Pairs.score, []
 
     def interrupted(self, *arguments, **how):

@@ -1,5 +1,6 @@
 """Arrays in files: every format against what was written, and every way for a file to be wrong."""
 
+import errno
 import io
 import itertools
 import json
@@ -72,6 +73,37 @@ def test_any_chunks_in_any_order_are_what_was_saved(here, name, dtype):
         np.testing.assert_array_equal(rows.read(start, stop), logits[start:stop])
     rows.check_unchanged()
     rows.close()
+
+
+@pytest.mark.parametrize("lacking", [None, "posix_fadvise", "RWF_NOWAIT", "preadv", "its support"])
+def test_every_way_to_read_gives_the_same(here, monkeypatch, lacking):
+    """From the disk, from the page cache, and where the system has less to offer."""
+    large = RNG.integers(0, 255, (5, 2**20), np.uint8).view(np.float32)
+    np.save("large.npy", large)
+    rows = files.logits(["large.npy"])
+    if lacking == "its support":
+        preadv = os.preadv
+
+        def refusing(descriptor, buffers, place, flags=0):
+            if flags:
+                raise OSError(errno.EOPNOTSUPP, "")
+            return preadv(descriptor, buffers, place)
+
+        monkeypatch.setattr(os, "preadv", refusing)
+    elif lacking is not None:
+        monkeypatch.delattr(os, lacking, raising=False)
+    for _ in range(2):
+        with open("large.npy", "rb") as file:
+            os.fsync(file.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for start, stop in [(0, 5), (1, 3), (3, 5)]:
+            np.testing.assert_array_equal(
+                rows.read(start, stop).view(np.uint8), large[start:stop].view(np.uint8)
+            )
+    os.truncate("large.npy", 2**20)
+    with pytest.raises(FileError, match="ended early"):
+        rows.read(0, 5)
 
 
 @pytest.mark.parametrize("name", FORMATS[1:])

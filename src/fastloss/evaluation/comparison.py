@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,7 +26,7 @@ from ..kernels.tally_pairs import (
 )
 from ..softmax import SoftmaxLoss
 from .differences import Differences, Distribution, Summary
-from .rows import SLAB, SLAB_ROWS
+from .rows import slabs
 from .tally import Tally
 
 
@@ -116,22 +116,6 @@ def _distribution(summary: Summary, bins: Bins, tally: Tally) -> Distribution:
     return Distribution(**vars(summary), bins=bins, bin_weights=tally.sums[:, 0])
 
 
-def _slabs(shape: tuple[int, ...], most: int) -> Iterator[tuple[Any, ...]]:
-    """Indices of parts of an array of such leading axes, in order, each of `most` rows or fewer."""
-    if not shape:
-        yield ()
-        return
-    each = math.prod(shape[1:])
-    if each > most:
-        for i in range(shape[0]):
-            for rest in _slabs(shape[1:], most):
-                yield i, *rest
-    elif each:
-        step = most // each
-        for start in range(0, shape[0], step):
-            yield (slice(start, start + step),)
-
-
 class Comparison:
     """Adds up how far two sets of logits are apart, which come in parts.
 
@@ -195,8 +179,7 @@ class Comparison:
         self._check_alike(a.shape[-1], given is not None)
 
         sums = deepcopy(self._sums)  # so that Ctrl-C leaves no half of an update behind
-        most = max(1, min(SLAB_ROWS, SLAB // a.shape[-1]))
-        for part in _slabs(a.shape[:-1], most):
+        for part in slabs(a.shape):
             scores = self._loss.score(
                 None if given is None else given[part],
                 a[part],

@@ -9,7 +9,6 @@ import bisect
 import itertools
 import math
 import os
-import time
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -22,9 +21,10 @@ from .._arrays import Array
 from .formats import FileError, Part
 
 _PIECE = 2 * 2**20  # bytes that a thread reads at a time
-_CACHE_RATE = 2e9  # bytes a second: slower is a disk
-_AHEAD = 16 * 2**20  # bytes
-_N_AHEAD = 64
+# Where one read had to wait for a disk, so much of the file is taken to be there, and is asked for
+# so far ahead.
+_SLOW = 256 * 2**20
+_AHEAD = 16 * 2**20
 
 
 class FileRows:
@@ -109,11 +109,12 @@ class _Plain:
 
     def __init__(self, part: Part) -> None:
         self.file = part.path.open("rb", buffering=0)
-        self.n_ahead = 0  # so many chunks to go on reading ahead
+        self.can_refuse = hasattr(os, "RWF_NOWAIT")  # to wait for a disk
+        self.slow_until = 0  # up to this place the disk is asked for what comes next
+        self.asked = 0  # up to here it was
 
     def read(self, place: int, view: memoryview) -> bool:
         """Fill the view with what begins at `place`; False if the file ends before."""
-        began = time.perf_counter()
         n_pieces = -(-len(view) // _PIECE)
         whole = [False] * n_pieces
 
@@ -123,32 +124,44 @@ class _Plain:
 
         # One thread copies from the page cache more slowly than all compute.
         _threads.run(read_piece, n_pieces, parallel=hasattr(os, "preadv"))
-        rate = len(view) / max(time.perf_counter() - began, 1e-9)
-        self._read_ahead(place + len(view), rate)
+        self._read_ahead(place + len(view))
         return all(whole)
 
     def _read(self, place: int, view: memoryview) -> bool:
         while view:
-            if hasattr(os, "preadv"):
-                n = os.preadv(self.file.fileno(), [view], place)
-            else:
-                self.file.seek(place)
-                n = self.file.readinto(view)
+            n = self._some(place, view)
             if not n:
                 return False
             view, place = view[n:], place + n
         return True
 
-    def _read_ahead(self, place: int, rate: float) -> None:
-        """Have the disk fetch what comes next while this is computed.
+    def _some(self, place: int, view: memoryview) -> int:
+        """How many bytes were read, 0 at the end of the file."""
+        if not hasattr(os, "preadv"):
+            self.file.seek(place)
+            return self.file.readinto(view) or 0
+        if self.can_refuse:
+            try:
+                return os.preadv(self.file.fileno(), [view], place, os.RWF_NOWAIT)
+            except BlockingIOError:  # not in the page cache
+                self.slow_until = place + _SLOW
+            except (
+                OSError
+            ):  # a file system that does not know the flag; or an error, which comes back
+                self.can_refuse = False
+        return os.preadv(self.file.fileno(), [view], place)
+
+    def _read_ahead(self, place: int) -> None:
+        """Have a disk fetch what comes after `place` while this is computed.
 
         This makes reading from a disk up to three times as fast, and from the page cache a seventh
-        slower; so it is done for a while after a read that was too slow for the page cache.
+        slower: so it is done for a while after a read that had to wait.
         """
-        if hasattr(os, "posix_fadvise"):
-            self.n_ahead = _N_AHEAD if rate < _CACHE_RATE else self.n_ahead - 1
-            if self.n_ahead > 0:
-                os.posix_fadvise(self.file.fileno(), place, _AHEAD, os.POSIX_FADV_WILLNEED)
+        if place < self.slow_until and hasattr(os, "posix_fadvise"):
+            start, self.asked = max(self.asked, place), place + _AHEAD
+            if start < self.asked:
+                n_bytes = self.asked - start
+                os.posix_fadvise(self.file.fileno(), start, n_bytes, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         self.file.close()
