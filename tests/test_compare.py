@@ -472,10 +472,12 @@ def test_means_errors_and_extremes():
     weight[::7] = 0
     differences = fl.compare(a, b, labels, sample_weight=weight)
     scores, counted = scores_of(a, b, labels), weight > 0
+    n = counted.sum()
     for name in NAMES:
         x, summary = getattr(scores, name), getattr(differences, name)
         mean = np.average(x, weights=weight)
-        error = math.sqrt(np.sum(weight**2 * (x - mean) ** 2)) / weight.sum()
+        squares = np.sum(weight**2 * (x - mean) ** 2)
+        error = math.sqrt(n / (n - 1) * squares) / weight.sum()
         assert summary.mean == pytest.approx(mean, rel=1e-13)
         assert summary.standard_error == pytest.approx(error, rel=1e-9)
         assert (summary.minimum, summary.maximum) == (x[counted].min(), x[counted].max())

@@ -27,6 +27,7 @@ from ..kernels.tally_pairs import (
 from ..softmax import SoftmaxLoss
 from .differences import Differences, Distribution, Summary
 from .rows import slabs
+from .standard_error import standard_error
 from .tally import Tally
 
 
@@ -240,8 +241,7 @@ class Comparison:
             lowest = highest = np.full(N_MEANS, math.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             means = firsts / weight
-            variances = squares - 2 * means * products + means * means * square_weight
-            errors = np.sqrt(np.maximum(variances, 0.0)) / weight
+            errors = standard_error(np.float64(n), weight, square_weight, products, squares, means)
             root_mean_square = float(np.sqrt(sums[-1] / weight))
         table = np.stack([means, errors, lowest, highest], axis=-1) + 0.0  # no -0
         of = PairScores(None, *(Summary(*numbers) for numbers in table.tolist()))

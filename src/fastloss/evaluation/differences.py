@@ -95,7 +95,7 @@ class Differences:
     >>> round(differences.kl.mean, 9), round(differences.kl.quantile(0.9), 3)
     (0.015464902, 0.031)
     >>> differences.agreement
-    Summary(mean=1.0, standard_error=0.0, minimum=1.0, maximum=1.0)
+    Summary(mean=0.5, standard_error=0.5, minimum=0.0, maximum=1.0)
     """
 
     n_rows: int

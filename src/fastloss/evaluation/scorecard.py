@@ -342,9 +342,9 @@ def evaluate(
     >>> scores
     rows                  3
     classes               2
-    loss                  0.383197 ± 0.24
+    loss                  0.383197 ± 0.3
     perplexity            1.46697
-    accuracy              66.6667% ± 27.22%
+    accuracy              66.6667% ± 33.33%
     mean reciprocal rank  0.833333
     Brier score           0.269276
     calibration error     0.263
