@@ -273,6 +273,19 @@ class Call:
         except CompilationError as error:
             raise loss._compilation_error(self.plan.form, error) from error
 
+    def survey(
+        self,
+        loss: "Loss",
+        scale: float,
+        arrays: tuple[Array | Strided, ...],
+        extras: tuple[Array | Strided, ...],
+        results: tuple[Array, Array],
+    ) -> None:
+        """Run the survey alone."""
+        arrays = self.plan.surveyed(arrays)
+        strided = Strided in map(type, (*arrays, *extras))
+        self.run(loss, SURVEY, scale, False, arrays, extras, strided, results)
+
 
 def _call_like(
     loss: "Loss",
@@ -324,25 +337,14 @@ def evaluate(
             results = known.small(y_true, y_pred, grad_out)
             if results is not None:
                 return results
-    extras = None
-    y_pred = as_array(y_pred, loss.names[1])
-    if class_mask is not None or vector is not None or type(y_true) is tuple:
-        y_true, extras = loss._take_extras(y_true, y_pred, class_mask, vector)
-    y_true = y_pred if verb in UNLABELLED else as_array(y_true, loss.names[0])
-    if weight is not None:
-        weight = as_array(weight, "sample_weight")
-        format_of(weight, "sample_weight")
-    call = _call_like(loss, verb, y_true, y_pred, weight, extras)
+    call, inputs = prepare(loss, verb, y_true, y_pred, weight, class_mask, vector)
     plan, cut = call.plan, call.cut
     form, pred = plan.form, plan.pred
-    if call.batch.one_truth:
-        y_true = np.broadcast_to(y_true[..., None], call.shape)
 
     private = losses_out is None and grad_out is None and hess_out is None
     losses: Array | Strided = call.no_losses
     grad: Array | Strided = call.absent
     hess: Array | Strided = call.absent
-    inputs = Inputs(y_true, y_pred, weight, extras, form.labelled)
     if form.per_sample:
         shape = call.batch.sample_shape
         losses_out = _output(losses_out, "out", shape, plan.arithmetic, loss, inputs)
@@ -355,28 +357,14 @@ def evaluate(
             hess_out = _output(hess_out, "out[1]", call.shape, pred, loss, inputs, in_place=False)
             check_no_overlap(hess_out, "out[1]", grad_out, "out[0]")
             hess = canonical(hess_out, pred)
-    arrays = (
-        canonical(y_true, plan.true),
-        canonical(y_pred, pred),
-        _NO_WEIGHTS if weight is None else canonical(_spread(weight, call.batch), plan.weight),
-        losses,
-        grad,
-        hess,
-    )
-
-    others: tuple[Array | Strided, ...] = ()
-    if call.batch.extras is not None:
-        assert extras is not None
-        others = tuple(
-            _NO_EXTRA if extra is None else canonical(extra, form)
-            for extra, form in zip(extras, call.batch.extras, strict=True)
-        )
+    arrays, others = _canonical(call, inputs)
+    arrays = *arrays, losses, grad, hess
 
     if cut.block * cut.width > _blocks.LONG:
         n_bytes = loss._scratch * plan.arithmetic.dtype.itemsize
         _blocks.ask_for_memory(cut, n_bytes, (*arrays, *others))
     weights, partials = sums = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
-    streamed = _blocks.streams(grad, y_pred)
+    streamed = _blocks.streams(grad, inputs.y_pred)
     by_weight, denominator = call.by_weight, call.denominator
     if normalizer is not None:
         by_weight, denominator = False, _checked_normalizer(loss, normalizer)
@@ -396,12 +384,10 @@ def evaluate(
         if at_once:
             call.run(loss, BOTH, scale, streamed, arrays, others, strided, sums)
         else:
-            parts = plan.surveyed(arrays)
-            in_parts = Strided in map(type, (*parts, *others))
-            call.run(loss, SURVEY, scale, False, parts, others, in_parts, sums)
-        total_weight = _total_weight(loss, call, inputs, weights)
+            call.survey(loss, scale, arrays, others, sums)
+        total = _total_weight(loss, call, inputs, weights)
         if by_weight:
-            denominator = total_weight
+            denominator = total
             scale = 1.0 / denominator if denominator else 0.0
     if not (surveyed and at_once):
         call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, sums)
@@ -411,6 +397,64 @@ def evaluate(
     if call.reduces:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
     return value, grad_out, hess_out
+
+
+def prepare(
+    loss: "Loss",
+    verb: Verb,
+    y_true: Any,
+    y_pred: Any,
+    weight: Any,
+    class_mask: Any = None,
+    vector: Any = None,
+) -> tuple[Call, Inputs]:
+    """What is known of such a call, after all checks that need no look at the numbers."""
+    extras = None
+    y_pred = as_array(y_pred, loss.names[1])
+    if class_mask is not None or vector is not None or type(y_true) is tuple:
+        y_true, extras = loss._take_extras(y_true, y_pred, class_mask, vector)
+    y_true = y_pred if verb in UNLABELLED else as_array(y_true, loss.names[0])
+    if weight is not None:
+        weight = as_array(weight, "sample_weight")
+        format_of(weight, "sample_weight")
+    call = _call_like(loss, verb, y_true, y_pred, weight, extras)
+    if call.batch.one_truth:
+        y_true = np.broadcast_to(y_true[..., None], call.shape)
+    return call, Inputs(y_true, y_pred, weight, extras, call.plan.form.labelled)
+
+
+def _canonical(
+    call: Call, inputs: Inputs
+) -> tuple[tuple[Array | Strided, ...], tuple[Array | Strided, ...]]:
+    """Labels, predictions and weights as kernels take them, and the inputs that few losses know."""
+    plan, weight = call.plan, inputs.weight
+    arrays = (
+        canonical(inputs.y_true, plan.true),
+        canonical(inputs.y_pred, plan.pred),
+        _NO_WEIGHTS if weight is None else canonical(_spread(weight, call.batch), plan.weight),
+    )
+    if call.batch.extras is None:
+        return arrays, ()
+    assert inputs.extras is not None
+    return arrays, tuple(
+        _NO_EXTRA if extra is None else canonical(extra, form)
+        for extra, form in zip(inputs.extras, call.batch.extras, strict=True)
+    )
+
+
+def total_weight(loss: "Loss", verb: Verb, y_true: Any, y_pred: Any, weight: Any) -> float:
+    """The denominator of the mean, by which a call of this verb divides.
+
+    Predictions matter only where they have a range; NaN stands for all that are legal.
+    """
+    call, inputs = prepare(loss, verb, y_true, y_pred, weight)
+    if not call.by_weight:
+        return call.denominator
+    arrays, others = _canonical(call, inputs)
+    arrays = *arrays, call.no_losses, call.absent, call.absent
+    weights, partials = np.empty(call.cut.n_blocks), np.empty(call.cut.n_blocks)
+    call.survey(loss, 0.0, arrays, others, (weights, partials))
+    return _total_weight(loss, call, inputs, weights)
 
 
 def _spread(weight: Array, batch: Batch) -> Array:
