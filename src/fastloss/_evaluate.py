@@ -57,6 +57,8 @@ _NO_EXTRA.flags.writeable = False
 # Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
 _MOST_CALLS = 256
 
+NO_MEAN = "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0"
+
 # The kernels made so far in this process, by key and by whether they are for prange.
 _kernels: dict[Any, Any] = {}
 
@@ -560,9 +562,5 @@ def _checked_normalizer(loss: "Loss", normalizer: float) -> float:
 
 
 def _no_mean() -> float:
-    warnings.warn(
-        "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0",
-        RuntimeWarning,
-        stacklevel=4,  # the line that called the verb
-    )
+    warnings.warn(NO_MEAN, RuntimeWarning, stacklevel=4)  # the line that called the verb
     return math.nan
