@@ -150,14 +150,18 @@ def main() -> None:
 
     model = next_tokens()
     n, n_classes = len(model.labels), len(model.embedding)
-    print(f"\nNext tokens: {n:,} of them, {n_classes:,} classes, {len(model.n_bytes)} texts\n")
-    temperature = fl.calibrate(model.seen_labels, model.seen_hidden @ model.embedding.T).temperature
-    card = fl.Scorecard(temperature=temperature, by_class=False)
-    of_text = np.repeat(np.arange(len(model.n_bytes)), np.diff(model.offsets))
+    print(f"\nNext tokens: {n:,} that the model has not seen, {n_classes:,} classes\n")
+    best = fl.calibrate(model.seen_labels, model.seen_hidden @ model.embedding.T)
+    card = fl.Scorecard(temperature=best.temperature, by_class=False)
+    text_of_row = np.repeat(np.arange(len(model.names)), np.diff(model.offsets))
     for rows, logits in model.logits():
-        card.update(model.labels[rows], logits, sequences=of_text[rows])
+        card.update(model.labels[rows], logits, sequences=text_of_row[rows])
     scores = card.result()
     print(scores)
+    print(f"\n{'':20} {'tokens':>8} {'bits per byte':>14}")
+    bits = -scores.sequences.log_probability / np.log(2) / model.n_bytes
+    for name, n, bits_per_byte in zip(model.names, scores.sequences.n, bits, strict=True):
+        print(f"{name:20} {n:8,} {bits_per_byte:14.3f}")
 
 
 if __name__ == "__main__":

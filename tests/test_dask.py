@@ -1,6 +1,9 @@
 """On Dask arrays all is as on NumPy arrays, however they are cut, on threads and on clusters."""
 
 import math
+import os
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -128,7 +131,7 @@ def test_leading_axes():
     ("loss", "shape", "weight_shape"),
     [
         (fl.mse, (23, 4), (23, 4)),
-        (fl.Huber(delta=0.5, reduction="sum"), (23, 4), (23,)),
+        (fl.Huber(delta=0.5), (23, 4), (23,)),
         (fl.poisson, (23, 4), None),
     ],
 )
@@ -240,3 +243,191 @@ def test_a_bad_label_is_told_with_its_chunk(loss):
         fl.dask.value(loss, labels, cut(LOGITS)).compute()
     with pytest.raises(ValueError, match=message):
         fl.dask.value_and_grad(loss, labels, cut(LOGITS))[1].compute()
+
+
+# -------------------------------------------------------------------------------------------------
+# Scores
+
+
+def same(scores, expected, rtol=1e-15):
+    """Every number and table of two results."""
+    found, truth = scores.to_dict(), expected.to_dict()
+    assert found.keys() == truth.keys()
+    for name, value in found.items():
+        check_same(name, value, truth[name], rtol)
+
+
+def check_same(name, found, expected, rtol):
+    if isinstance(found, dict):
+        assert found.keys() == expected.keys()
+        for key in found:
+            check_same(f"{name}.{key}", found[key], expected[key], rtol)
+    elif found is None:
+        assert expected is None, name
+    else:
+        np.testing.assert_allclose(found, expected, rtol=rtol, err_msg=name)
+
+
+OPTIONS = {"class_weight": WEIGHTED.class_weight, "ignore_index": 1, "temperature": 2.0}
+
+
+def test_scores_are_those_of_one_machine():
+    labels, logits = cut(LABELS), cut(LOGITS)
+    same(fl.dask.evaluate(labels, logits).compute(), fl.evaluate(LABELS, LOGITS))
+    by_row = {"sample_weight": WEIGHT, "groups": LABELS % 2 - 7, "sequences": np.arange(N) // 5}
+    found = fl.dask.evaluate(labels, logits, **by_row, **OPTIONS, n_bins=4).compute()
+    same(found, fl.evaluate(LABELS, LOGITS, **by_row, **OPTIONS, n_bins=4))
+    assert found.groups.ids.tolist() == [-7, -6]
+
+
+def test_scores_by_the_formula():
+    found = fl.dask.evaluate(LABELS, cut(LOGITS)).compute()
+    log_p = log_softmax(LOGITS)
+    losses = -log_p[np.arange(N), LABELS]
+    assert found.n_rows == N
+    assert math.isclose(found.loss, losses.mean(), rel_tol=1e-14)
+    assert math.isclose(found.accuracy, (LOGITS.argmax(1) == LABELS).mean(), rel_tol=1e-15)
+    assert math.isclose(
+        found.brier, ((np.exp(log_p) - np.eye(C)[LABELS]) ** 2).sum(axis=1).mean(), rel_tol=1e-13
+    )
+
+
+def test_sequences_go_on_in_other_chunks():
+    """Of offsets too, with one that has no rows, and bits per byte."""
+    offsets, n_bytes = [0, 2, 2, 15, N], [7, 0, 40, 20]
+    options = {"offsets": offsets, "n_bytes": n_bytes}
+    found = fl.dask.evaluate(LABELS, cut(LOGITS), **options).compute()
+    same(found, fl.evaluate(LABELS, LOGITS, **options))
+    assert found.sequences.n.tolist() == [2, 0, 13, 8]
+
+
+def test_masks_of_rows_and_of_all_rows():
+    inside = RNG.random((N, C)) < 0.6
+    inside[np.arange(N), LABELS] = True
+    logits = cut(LOGITS)
+    found = fl.dask.evaluate(LABELS, logits, class_mask=cut(inside)).compute()
+    same(found, fl.evaluate(LABELS, LOGITS, class_mask=inside))
+    labels, mask = LABELS % 4, [True] * 4 + [False]
+    found = fl.dask.evaluate(labels, logits, class_mask=mask).compute()
+    same(found, fl.evaluate(labels, LOGITS, class_mask=mask))
+
+
+def test_leading_axes_of_scores():
+    logits, labels = RNG.normal(size=(4, 6, C)), RNG.integers(0, C, (4, 6))
+    chunked = da.from_array(logits, chunks=((1, 3), (4, 2), C))
+    options = {"groups": labels % 3}
+    found = fl.dask.evaluate(labels, chunked, **options).compute()
+    same(found, fl.evaluate(labels, logits, **options))
+    found = fl.dask.evaluate(labels, chunked, offsets=[0, 5, 24]).compute()
+    same(found, fl.evaluate(labels, logits, offsets=[0, 5, 24]))
+
+
+def test_the_tree_of_many_chunks_is_the_same_each_time():
+    n = 300
+    logits, labels = RNG.normal(size=(n, C)), RNG.integers(0, C, n)
+    lazy = fl.dask.evaluate(labels, da.from_array(logits, chunks=(3, C)))
+    found = [lazy.compute(num_workers=4), lazy.compute(scheduler="synchronous")]
+    same(found[0], found[1], rtol=0)
+    same(found[0], fl.evaluate(labels, logits))
+
+
+def test_errors_of_scores_come_before_anything_is_computed():
+    logits = cut(LOGITS)
+    with pytest.raises(ValueError, match=r"write logits\.rechunk\(\{-1: -1\}\)"):
+        fl.dask.evaluate(LABELS, da.from_array(LOGITS, chunks=(N, 2)))
+    with pytest.raises(ValueError, match=r"labels has shape \(22,\) and logits have shape"):
+        fl.dask.evaluate(LABELS[1:], logits)
+    with pytest.raises(TypeError, match="labels have the shape of the logits"):
+        fl.dask.evaluate(np.eye(C)[LABELS], logits)
+    with pytest.raises(ValueError, match="class_weight has 2 numbers, but there are 5 classes"):
+        fl.dask.evaluate(LABELS, logits, class_weight=[1, 2])
+    with pytest.raises(ValueError, match="offsets goes from 0 to 5, but must go from 0 to 23"):
+        fl.dask.evaluate(LABELS, logits, offsets=[0, 5])
+    with pytest.raises(ValueError, match="n_bytes is for the sequences of offsets"):
+        fl.dask.evaluate(LABELS, logits, n_bytes=[5])
+    with pytest.raises(ValueError, match="sequences or offsets, not both"):
+        fl.dask.evaluate(LABELS, logits, offsets=[0, N], sequences=LABELS)
+    with pytest.raises(TypeError, match="rows"):
+        fl.dask.evaluate(LABELS, logits, rows=["loss"])
+    with pytest.raises(ValueError, match=r"rows of logits have two axes"):
+        fl.dask.evaluate(0, da.zeros(3))
+
+
+def test_a_bad_number_is_told_with_its_chunk():
+    labels = LABELS.copy()
+    labels[11] = 7
+    with pytest.raises(ValueError, match=r"in the chunk that begins at \[8\].* labels\[3\] is 7"):
+        fl.dask.evaluate(labels, cut(LOGITS)).compute()
+    with pytest.raises(TypeError, match="groups has dtype float64"):
+        fl.dask.evaluate(LABELS, cut(LOGITS), groups=LABELS / 2).compute()
+
+
+# -------------------------------------------------------------------------------------------------
+# Processes and clusters
+
+
+def test_processes():
+    with dask.config.set(scheduler="processes", num_workers=2):
+        found = fl.dask.evaluate(cut(LABELS), cut(LOGITS)).compute()
+        value = fl.dask.value(WEIGHTED, cut(LABELS), cut(LOGITS), sample_weight=WEIGHT).compute()
+    same(found, fl.evaluate(LABELS, LOGITS))
+    expected = WEIGHTED(LABELS, LOGITS, sample_weight=WEIGHT)
+    assert math.isclose(value, expected, rel_tol=1e-15)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, each a process."""
+    distributed = pytest.importorskip(
+        "distributed", reason="needs distributed: pip install 'fastloss[dask]'"
+    )
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def test_a_cluster(client):
+    logits = cut(LOGITS.astype(np.float32))
+    lazy = fl.dask.evaluate(LABELS, logits, sample_weight=WEIGHT)
+    value_and_grad = fl.dask.value_and_grad(WEIGHTED, LABELS, logits, sample_weight=WEIGHT)
+    found, value, grad = client.gather(client.compute([lazy, *value_and_grad]))
+    same(found, lazy.compute(), rtol=0)
+    same(found, fl.evaluate(LABELS, LOGITS.astype(np.float32), sample_weight=WEIGHT))
+    value_here, grad_here = dask.compute(*value_and_grad)
+    assert value == value_here
+    np.testing.assert_array_equal(grad, grad_here)
+
+
+def slowly(block):
+    time.sleep(0.1)
+    return block
+
+
+def test_a_killed_worker_costs_a_retry_and_no_wrong_number(client):
+    n = 40
+    logits, labels = RNG.normal(size=(n, C)), RNG.integers(0, C, n)
+    chunked = da.from_array(logits, chunks=(1, C))
+    slow = chunked.map_blocks(slowly, meta=np.empty((0, 0)))
+    pids = client.run(os.getpid)
+    assert len(pids) == 2
+    future = client.compute(fl.dask.evaluate(labels, slow))
+    victim, pid = next(iter(pids.items()))
+    until_it_has_results(client, victim)
+    assert not future.done()
+    os.kill(pid, signal.SIGKILL)
+    found = future.result(timeout=60)
+    assert pid not in client.run(os.getpid).values()
+    same(found, fl.dask.evaluate(labels, chunked).compute(), rtol=0)
+    same(found, fl.evaluate(labels, logits))
+
+
+def until_it_has_results(client, worker):
+    """Wait until something would be lost with a worker."""
+    deadline = time.monotonic() + 30
+    while not client.has_what([worker])[worker]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,12 +1,13 @@
-"""Losses of Dask arrays: lazy, chunk by chunk, with means over all chunks.
+"""Losses and scores of Dask arrays: lazy, chunk by chunk, with means over all chunks.
 
 Logits stay where they are: a task computes one chunk of them. Labels and weights are chunked as the
-logits are. Sizes of chunks must be known, and a loss of rows needs each row in one chunk.
+logits are. Sizes of chunks must be known, and rows must not be cut.
 """
 
 import math
 import warnings
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -15,14 +16,19 @@ import numpy as np
 
 from ._arrays import FLOAT64, Array, as_array
 from ._evaluate import NO_MEAN, Verb, prepare, total_weight
+from .evaluation.scorecard import Scorecard, sizes_of
+from .evaluation.scores import Scores
 from .loss import Loss
 
 try:
+    import dask
     import dask.array as da
 except ImportError as error:
     raise ImportError(
         "fastloss.dask needs Dask, which is not installed: pip install 'fastloss[dask]'"
     ) from error
+
+_FAN_IN = 8  # as many scorecards are merged by a task
 
 
 def value(loss: Loss, y_true: Any, y_pred: Any, /, *, sample_weight: Any = None) -> Any:
@@ -97,6 +103,86 @@ def value_and_grad(
     return total, grad
 
 
+def evaluate(
+    labels: Any,
+    logits: Any,
+    /,
+    *,
+    sample_weight: Any = None,
+    class_mask: Any = None,
+    groups: Any = None,
+    sequences: Any = None,
+    offsets: Any = None,
+    n_bytes: Any = None,
+    **options: Any,
+) -> Any:
+    """Everything about Dask arrays of labels and logits, not yet computed: see `fl.evaluate`.
+
+    `logits`: a Dask array of shape (..., c) with its last axis in one chunk. All other arguments
+    are those of `fl.evaluate`; arrays with something for each row are Dask or other arrays, and are
+    chunked as `logits` is. There is no `rows`, which would be gathered in one place: a loss with
+    `reduction="none"` leaves what it finds of each row where it is.
+
+    Returns a Dask Delayed, whose `compute()` returns `Scores`. Each chunk has a scorecard, and
+    these are merged as a tree: numbers are those of one machine to 1e-15 relative, and chunks of
+    the same sizes give the same bits, wherever they are computed and however often.
+
+    Raises as `value` does, at once for what is wrong with options and shapes.
+
+    >>> import dask.array as da
+    >>> import fastloss as fl
+    >>> import fastloss.dask
+    >>> logits = da.from_array([[2.0, 0.0], [0.5, 0.0], [0.0, 3.0]], chunks=(2, 2))
+    >>> scores = fl.dask.evaluate([0, 1, 1], logits).compute()
+    >>> scores.n_rows, round(scores.loss, 12), round(scores.accuracy, 4)
+    (3, 0.383197451501, 0.6667)
+    """
+    _check_predictions(logits, "logits")
+    if logits.ndim < 2:
+        raise ValueError(f"logits have shape {logits.shape}, but rows of logits have two axes")
+    _check_rows(logits, logits.ndim - 1, "logits")
+    if class_mask is not None and np.ndim(class_mask) == 1:
+        options["class_mask"], class_mask = class_mask, None
+    by_row = {
+        "labels": labels,
+        "sample_weight": sample_weight,
+        "class_mask": class_mask,
+        "groups": groups,
+        "sequences": sequences,
+    }
+    by_row = {name: _arrays(given, name) for name, given in by_row.items() if given is not None}
+    for name, given in by_row.items():
+        if given.shape[:1] != logits.shape[:1]:
+            raise ValueError(
+                f"{name} has shape {given.shape} and logits have shape {logits.shape}: there is "
+                "one for each row"
+            )
+    # Rows without numbers: whatever is wrong with options, shapes and dtypes is found out here.
+    nothing = {name: _no_rows(given) for name, given in by_row.items()}
+    numbered = {}
+    if offsets is not None:
+        sizes = sizes_of(as_array(offsets, "offsets"), math.prod(logits.shape[:-1]))
+        numbered = {"offsets": np.zeros(sizes.size + 1, np.int64), "n_bytes": n_bytes}
+    elif n_bytes is not None:
+        numbered = {"n_bytes": n_bytes}
+    start = Scorecard(**options).update(
+        nothing.pop("labels"), _no_rows(logits), **nothing, **numbered
+    )
+    if offsets is not None:
+        ids = np.repeat(np.arange(sizes.size), sizes)
+        by_row["sequences"] = ids.reshape(logits.shape[:-1])
+
+    chunks = _Chunks("logits", logits, logits.ndim - 1, by_row)
+    cards = chunks.map(partial(_card, options), chunks.lead, np.dtype(object))
+    parts = cards.to_delayed().ravel().tolist()
+    while len(parts) > _FAN_IN:
+        parts = [
+            dask.delayed(_merged)(Scorecard(**options), parts[i : i + _FAN_IN])
+            for i in range(0, len(parts), _FAN_IN)
+        ]
+    return dask.delayed(_result)(start, parts)
+
+
 # -------------------------------------------------------------------------------------------------
 # What tasks do
 
@@ -138,6 +224,22 @@ def _mean(total: float, weight: float) -> float:
 def _mean_of_quotients(total: float, weight: float) -> float:
     """The sum of what each chunk has divided by the weight."""
     return total if weight else _mean(total, weight)
+
+
+def _card(options: dict[str, Any], labels: Array, logits: Array, **by_row: Any) -> Scorecard:
+    return Scorecard(**options).update(labels, logits, **by_row)
+
+
+def _merged(start: Scorecard, parts: list[Scorecard]) -> Scorecard:
+    """All of them in one, which none of the arguments is: a task may be run again."""
+    whole = deepcopy(start)
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def _result(start: Scorecard, parts: list[Scorecard]) -> Scores:
+    return _merged(start, parts).result()
 
 
 def _as_chunk(work: Callable[..., Any], n_axes: int, *arguments: Any, **options: Any) -> Array:
@@ -278,6 +380,11 @@ def _arrays(value: Any, name: str) -> Any:
         return as_array(value, name)
     _check_known(value, name)
     return value
+
+
+def _no_rows(array: Any) -> Array:
+    """An array of the same dtype and shape, but for the first axis, which is empty."""
+    return np.empty((0, *array.shape[1:]), array.dtype)
 
 
 def _stand_ins(value: Any) -> Any:
