@@ -3,7 +3,7 @@
 import pytest
 
 import fastloss as fl
-from trust.determinism import different, hashes
+from trust.determinism import _compared, different, hashes
 
 LOSSES = ("cross-entropy, 10 classes", "cross-entropy, 1,000 classes", "squared error")
 
@@ -27,3 +27,12 @@ def test_other_bits_are_found(monkeypatch):
     results = iter([(1.0, [0.0]), (1.0, [-0.0])])
     monkeypatch.setattr("trust.determinism.WAYS", {"a new array": lambda *_: next(results)})
     assert list(different(LOSSES[2:], repeats=1)) == ["squared error, a new array"]
+
+
+def test_a_repetition_with_other_bits_is_found(monkeypatch):
+    values = iter([1.0, 1.0, 2.0])
+    monkeypatch.setattr("trust.determinism.hash_of", lambda value, grad: str(next(values)))
+    name = LOSSES[2]
+    found = hashes((name,), repeats=3)
+    assert found == {name: "1.0 and 2.0"}
+    assert _compared(found, {name: "1.0"}) == [name]

@@ -87,8 +87,14 @@ def hash_of(value: float, grad: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def hashes(names: tuple[str, ...] = tuple(LOSSES), way: str = "a new array") -> Hashes:
-    return {name: hash_of(*WAYS[way](LOSSES[name][0], *data(name))) for name in names}
+def hashes(names: tuple[str, ...] = tuple(LOSSES), repeats: int = 1) -> Hashes:
+    """The hash of each loss, or all that came out if not every repetition has the same."""
+    found = {}
+    for name in names:
+        loss, y_true, y_pred = LOSSES[name][0], *data(name)
+        each = {hash_of(*loss.value_and_grad(y_true, y_pred)) for _ in range(repeats)}
+        found[name] = " and ".join(sorted(each))
+    return found
 
 
 def different(names: tuple[str, ...], repeats: int) -> Iterator[str]:
@@ -104,31 +110,139 @@ def different(names: tuple[str, ...], repeats: int) -> Iterator[str]:
 # -------------------------------------------------------------------------------------------------
 # Places to call from, as scripts that print JSON
 
-_IMPORTS = """
-import asyncio, json, multiprocessing
+_IMPORTS = (
+    f"""
+import asyncio, atexit, json, multiprocessing, os, signal, threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 import fastloss as fl
-from trust.determinism import different, hashes
+from trust.determinism import LOSSES, different, hashes
+
+steady = partial(hashes, repeats={REPEATS})
+"""
+    + """
+def same(results):
+    first, *others = results
+    assert all(other == first for other in others), others
+    return first
 
 def in_child(method):
     hashes()  # the parent's threads have run
     with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as children:
-        return children.submit(hashes).result()
+        return children.submit(steady).result()
 
-def of_four():
-    with ThreadPoolExecutor(4) as threads:
-        first, *others = threads.map(lambda _: hashes(), range(4))
-    assert all(other == first for other in others), others
-    return first
+def after_pytorch():
+    import torch
+    torch.ones(2000, 2000) @ torch.ones(2000, 2000)
+    return in_child("fork")
+
+def while_others_call():
+    stop = threading.Event()
+    def call():
+        while not stop.is_set():
+            hashes(("squared error",))
+    others = [threading.Thread(target=call) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        return in_child("fork")
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
+
+def by_joblib(backend):
+    import joblib
+    return same(joblib.Parallel(2, backend=backend)(joblib.delayed(steady)() for _ in range(2)))
+
+def by_dask(scheduler):
+    import dask
+    tasks = [dask.delayed(steady, pure=False)() for _ in range(2)]
+    return same(dask.compute(*tasks, scheduler=scheduler, num_workers=2))
+
+def from_prange():
+    import numba
+    results = []
+    def call():
+        results.append(hashes())
+    @numba.njit(parallel=True)
+    def loop(n):
+        for i in numba.prange(n):
+            with numba.objmode():
+                call()
+    loop(100)
+    assert len(results) == 100
+    return same(results)
+
+def beside_prange():
+    import numba
+    import numpy as np
+    @numba.njit(parallel=True, nogil=True)
+    def loop(x):
+        for i in numba.prange(x.size):
+            x[i] = np.sqrt(x[i] + 1)
+    stop = threading.Event()
+    def run():
+        x = np.ones(1_000_000)
+        while not stop.is_set():
+            loop(x)
+    other = threading.Thread(target=run)
+    other.start()
+    try:
+        return steady()
+    finally:
+        stop.set()
+        other.join()
+
+def by_data_loader():
+    import torch.utils.data
+    class Calls:
+        def __len__(self):
+            return steady.keywords["repeats"]
+        def __getitem__(self, index):
+            return hashes()
+    hashes()
+    return same(torch.utils.data.DataLoader(
+        Calls(), None, num_workers=2, multiprocessing_context="fork"
+    ))
+
+def after_ctrl_c():
+    threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
+    try:
+        while True:
+            hashes()
+    except KeyboardInterrupt:
+        return steady()
+
+def on_one_cpu():
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    return steady()
 """
+)
 PLACES = {
-    "the main thread": "hashes()",
-    "another thread": "ThreadPoolExecutor(1).submit(hashes).result()",
-    "four threads at once": "of_four()",
-    "`asyncio.to_thread`": "asyncio.run(asyncio.to_thread(hashes))",
+    "the main thread": "steady()",
+    "another thread": "ThreadPoolExecutor(1).submit(steady).result()",
+    "four threads at once": "same(ThreadPoolExecutor(4).map(lambda _: steady(), range(4)))",
+    "sixteen threads at once": (
+        f"same(ThreadPoolExecutor(16).map(lambda _: hashes(), range({REPEATS})))"
+    ),
+    "`asyncio.to_thread`": "asyncio.run(asyncio.to_thread(steady))",
+    "joblib, threads": "by_joblib('threading')",
+    "joblib, processes (loky)": "by_joblib('loky')",
+    "Dask, threads": "by_dask('threads')",
+    "Dask, processes": "by_dask('processes')",
+    "Python called within a user's `prange` (`objmode`)": "from_prange()",
+    "beside a user's `prange` in another thread": "beside_prange()",
     "a forked child": "in_child('fork')",
+    "a child forked from a thread": "ThreadPoolExecutor(1).submit(in_child, 'fork').result()",
+    "a child forked while other threads call": "while_others_call()",
+    "a child forked after PyTorch computed": "after_pytorch()",
+    "workers of a PyTorch `DataLoader`, forked": "by_data_loader()",
     "a spawned child": "in_child('spawn')",
     "a child of a fork server": "in_child('forkserver')",
+    "an `atexit` handler": "atexit.register(lambda: print(json.dumps(steady()))) and None",
+    "after Ctrl-C": "after_ctrl_c()",
+    "one CPU, by affinity": "on_one_cpu()",
 }
 
 
@@ -137,7 +251,7 @@ def _results(code: str, **environment: str) -> Any:
     outcome = processes.run(f"{_IMPORTS}\nprint(json.dumps({code}))", seconds=1800, **environment)
     if outcome.verdict != processes.OK:
         return outcome.in_short
-    return json.loads(outcome.output)
+    return json.loads(outcome.output.splitlines()[-1])
 
 
 def measure() -> dict[str, Any]:
@@ -205,6 +319,8 @@ In each cell every loss is computed {result["repeats"]} times in each of these w
 {report.table(("threads", *(f"backend `{backend}`" for backend in BACKENDS)), rows)}
 
 ## Places to call from
+
+Every loss {result["repeats"]} times in each:
 
 {report.table(("where", "bits"), [(k, _verdict(v)) for k, v in result["places"].items()])}
 

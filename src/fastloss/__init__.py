@@ -17,6 +17,7 @@ from .binary import (
 )
 from .distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
 from .elementwise import ElementwiseLoss
+from .evaluation import Calibration, Scorecard, Scores, calibrate, evaluate
 from .loss import Loss
 from .multiclass import (
     CategoricalCrossEntropy,
@@ -75,6 +76,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
     "BinaryFocal",
+    "Calibration",
     "CategoricalCrossEntropy",
     "CosineDistance",
     "CrossEntropy",
@@ -97,6 +99,8 @@ __all__ = [
     "PolyCrossEntropy",
     "Quantile",
     "RowwiseLoss",
+    "Scorecard",
+    "Scores",
     "SmoothL1",
     "SquaredError",
     "SquaredHinge",
@@ -106,10 +110,12 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "binary_focal",
+    "calibrate",
     "categorical_cross_entropy",
     "cosine_distance",
     "cross_entropy",
     "dice",
+    "evaluate",
     "exponential",
     "fair",
     "focal",

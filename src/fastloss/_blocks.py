@@ -36,7 +36,8 @@ class Cut(NamedTuple):
     width: int  # elements of `y_pred` in a sample
     block: int  # samples in a block
     n_blocks: int
-    shape: tuple[int, int, int]  # block, true_width and width, which a kernel is told
+    n_results: int  # numbers written for a sample, if any are
+    shape: tuple[int, int, int, int]  # block, the widths and n_results, which a kernel is told
 
     def blocks_of(self, task: int) -> int:
         """How many blocks a task of so many elements has."""
@@ -49,7 +50,7 @@ class Cut(NamedTuple):
     @property
     def widths(self) -> tuple[int, ...]:
         """Elements in a sample of y_true, y_pred, weight, losses_out, grad_out and hess_out."""
-        return self.true_width, self.width, 1, 1, self.width, self.width
+        return self.true_width, self.width, 1, self.n_results, self.width, self.width
 
     @property
     def extra_widths(self) -> tuple[int, ...]:
@@ -59,7 +60,13 @@ class Cut(NamedTuple):
 
 @lru_cache(maxsize=64)
 def cut_of(
-    n_elements: int, true_width: int, width: int, period: int, block_size: int, cost: int
+    n_elements: int,
+    true_width: int,
+    width: int,
+    n_results: int,
+    period: int,
+    block_size: int,
+    cost: int,
 ) -> Cut:
     """The cut of so many elements of `y_pred` into blocks of about `block_size` elements.
 
@@ -73,8 +80,8 @@ def cut_of(
     else:
         block -= block % GROUP if block > GROUP else 0  # whole groups of rows
     n_blocks = -(-n_samples // block)
-    shape = block, true_width, width
-    return Cut(n_samples, n_elements * cost, true_width, width, block, n_blocks, shape)
+    shape = block, true_width, width, n_results
+    return Cut(n_samples, n_elements * cost, true_width, width, block, n_blocks, n_results, shape)
 
 
 # A block of more elements than this is one long sample.

@@ -42,10 +42,19 @@ if TYPE_CHECKING:
     from .loss import Loss
 
 Verb = Literal[
-    "value", "value_and_grad", "grad", "grad_hess", "hvp", "proba", "log_proba", "logsumexp"
+    "value",
+    "value_and_grad",
+    "grad",
+    "grad_hess",
+    "hvp",
+    "proba",
+    "log_proba",
+    "logsumexp",
+    "scores",
 ]
 # Verbs that know no labels: what stands for them is y_pred.
 UNLABELLED = frozenset({"proba", "log_proba", "logsumexp"})
+_PER_SAMPLE = frozenset({"logsumexp", "scores"})
 _NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
 
 # Labels whose numbers float32 cannot hold.
@@ -165,13 +174,14 @@ class Plan:
             arithmetic=self.arithmetic.name,
             class_ids=batch.class_ids,
             **({} if batch.extras is None else _names(batch.extras)),
-            per_sample=verb == "logsumexp"
+            per_sample=verb in _PER_SAMPLE
             or (verb.startswith("value") and loss.reduction == "none"),
-            with_grad=verb not in ("value", "logsumexp"),
+            with_grad=verb != "value" and verb not in _PER_SAMPLE,
             with_hess=verb == "grad_hess",
             rows=rows,
-            output=verb if verb == "hvp" or verb in UNLABELLED else "",
+            output=verb if verb in ("hvp", "scores") or verb in UNLABELLED else "",
         )
+        self.results = FLOAT64 if form.scored else self.arithmetic
         limits = loss._limits(form) if form.labelled else _NO_LIMITS
         self.kernel = Kernel(
             (loss._structure(), form, limits), lambda: (survey(form, limits), loss._kernel(form))
@@ -210,7 +220,13 @@ class Call:
             loss._plans[key] = Plan(loss, verb, batch, dtype, rows)
         plan = self.plan = loss._plans[key]
         self.cut = _blocks.cut_of(
-            y_pred.size, batch.true_width, width, batch.period, loss.block_size, loss.cost
+            y_pred.size,
+            batch.true_width,
+            width,
+            plan.form.n_results,
+            batch.period,
+            loss.block_size,
+            loss.cost,
         )
         self.survey_work = sum(
             self.cut.n_samples * n
@@ -225,7 +241,7 @@ class Call:
         self.denominator = float(self.cut.n_samples) if averages else 1.0
         self.reduces = verb.startswith("value") and not plan.form.per_sample
         self.absent = _absent(plan.pred.bits)
-        self.no_losses = _absent(plan.arithmetic.dtype)
+        self.no_losses = _absent(plan.results.dtype)
         # Whether later calls may be small ones: no conversion, nothing but labels and predictions.
         self.may_be_small = (
             weight is None
@@ -349,8 +365,10 @@ def evaluate(
     hess: Array | Strided = call.absent
     if form.per_sample:
         shape = call.batch.sample_shape
-        losses_out = _output(losses_out, "out", shape, plan.arithmetic, loss, inputs)
-        losses = canonical(losses_out, plan.arithmetic)
+        if form.scored:
+            shape = *shape, form.n_results
+        losses_out = _output(losses_out, "out", shape, plan.results, loss, inputs)
+        losses = canonical(losses_out, plan.results)
     if form.with_grad:
         name = "out[0]" if form.with_hess else "out"
         grad_out = _output(grad_out, name, call.shape, pred, loss, inputs)

@@ -14,6 +14,7 @@ from .flags import fastmath, inlined
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
 from .scalar import exp_of_gap
+from .scores import moment_terms, moments_in, scorer
 from .softmax import SUMS, Variant, formulas
 from .storage import decoder
 from .tiles import fill, put
@@ -64,6 +65,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     linked = variant.link is not None
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
+    scoring, score = form.scored, scorer(form, variant)
     leaving_out = labelled and (form.weighted or ignoring or class_weighted)
     short, keeping = keeping, keeping and with_grad
     # Whether what is written for a class follows from what was kept of it, and the row.
@@ -149,7 +151,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     def rest_of(o: Any, masks: Any, x: Any, n_known: Any, top: Any, kept: Any) -> Any:
         """What a part of a row adds to the rest and to the number of maxima.
 
-        The first `n_known` numbers were added before. The exponentials are kept.
+        The first `n_known` numbers were added before. The exponentials are kept, if wanted.
         """
         disjoint()
         rest = zero
@@ -159,7 +161,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             exp_j, term, count = exp_terms(o, x_j, top[1], is_largest)
             rest += select(j >= n_known, term, zero)
             maxima += select(j >= n_known, count, zero)
-            if keeping:
+            if keeping or scoring:
                 kept[j] = kept_of(o, x_j, exp_j, top, is_largest)
         return double(rest), double(maxima)
 
@@ -199,6 +201,8 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                     if tempered:
                         gap = gap * o.inverse_temperature
                     rest = (rest + maxima) * exp_of_gap(gap)
+                    if scoring:
+                        move_moments(moments_in(rows.doubles, 2 * GROUP), row, gap, rest, maxima)
                     maxima = 0.0
                     top = segment_top
             # Whole steps, the last of which reaches back over what came before it.
@@ -210,20 +214,134 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 prefetch(x, first + n_rows * size + start, n)
                 place = first + start
                 masks = masks_of(o, rows, row, place, n)
-                part, kept_part = window(x, place, n), window(kept, place, n)
+                part, kept_part = window(x, place, n), window(kept, place if keeping else 0, n)
                 term, count = rest_of(o, masks, part, 0, top, kept_part)
                 rest += term
                 maxima += count
+                if scoring:
+                    add_moments(o, rows, row, place, n, 0, top, kept_part, count)
             if n_steps < size:
                 step = min(STEP, size)
                 last = first + size - step
                 n_known = n_steps + step - size
                 masks = masks_of(o, rows, row, last, step)
-                part, kept_part = window(x, last, step), window(kept, last, step)
+                part, kept_part = window(x, last, step), window(kept, last if keeping else 0, step)
                 term, count = rest_of(o, masks, part, n_known, top, kept_part)
                 rest += term
                 maxima += count
+                if scoring:
+                    add_moments(o, rows, row, last, step, n_known, top, kept_part, count)
         return top[0], rest, maxima
+
+    # -----------------------------------------------------------------------------------------
+    # Scores
+
+    @inlined
+    def at_label(o: Any, rows: Any, row: Any, top: Any) -> Any:
+        """The label of a row and its logit as it counts."""
+        x = row_of(rows, row)
+        label = decode_true(rows.y_true[row])
+        # The labels were checked, so they changed since: stay inside the arrays.
+        label = select((label >= 0) & (label < x.size), label, 0)
+        return label, seen(o, masks_of(o, rows, row, 0, x.size), x, label, top)[0]
+
+    def move_moments(moments: Any, row: Any, gap: Any, rest: Any, n_maxima: Any) -> None:
+        """To another largest logit: `gap` goes from it to the last one, which was there `n_maxima`
+        times, and `rest` is the sum of all exponentials after the move.
+        """
+        factor = exp_of_gap(gap)
+        nothing = factor == 0.0
+        first, second = moments.gaps[row] * factor, moments.square_gaps[row] * factor
+        moved = first - gap * rest
+        bent = second - gap * (first + moved)
+        moments.squares[row] = (moments.squares[row] + n_maxima) * (factor * factor)
+        moments.gaps[row] = select(nothing, 0.0, moved)
+        moments.square_gaps[row] = select(nothing, 0.0, bent)
+        moments.predictions[row] = -1.0
+
+    @fastmath("reassoc")
+    def moments_of(o: Any, masks: Any, x: Any, n_known: Any, top: Any, exps: Any, x_y: Any) -> Any:
+        """What a part of a row adds to its moments, and how many numbers in it are `x_y`."""
+        disjoint()
+        squares = zero
+        gaps = zero
+        square_gaps = zero
+        above = zero
+        equal = zero
+        for j in range(x.size):
+            x_j, is_largest = seen(o, masks, x, j, top)
+            exp_j = select(is_largest | (j < n_known), zero, exps[j])
+            square, gap, square_gap = moment_terms(exp_j, scaled_gap(o, x_j, top[1]))
+            squares += square
+            gaps -= gap
+            square_gaps += square_gap
+            above += select((x_j > x_y) & (j >= n_known), one, zero)
+            equal += select((x_j == x_y) & (j >= n_known), one, zero)
+        return double(squares), double(gaps), double(square_gaps), double(above), double(equal)
+
+    @fastmath("reassoc")
+    def n_equal(o: Any, masks: Any, x: Any, n_known: Any, n: Any, top: Any, x_y: Any) -> Any:
+        equal = zero
+        for j in range(n):
+            here = (seen(o, masks, x, j, top)[0] == x_y) & (j >= n_known)
+            equal += select(here, one, zero)
+        return double(equal)
+
+    def add_moments(
+        o: Any,
+        rows: Any,
+        row: Any,
+        start: Any,
+        n: Any,
+        n_known: Any,
+        top: Any,
+        exps: Any,
+        n_maxima: Any,
+    ) -> None:
+        moments = moments_in(rows.doubles, 2 * GROUP)
+        masks, x = masks_of(o, rows, row, start, n), window(row_of(rows, row), start, n)
+        label, x_y = at_label(o, rows, row, top)
+        terms = moments_of(o, masks, x, n_known, top, exps, x_y)
+        squares, gaps, square_gaps, above, equal = terms
+        n_before = min(label - start, n)
+        if equal > 0.0 and n_before > 0:
+            above += n_equal(o, masks, x, n_known, n_before, top, x_y) if n_before < n else equal
+        moments.squares[row] += squares
+        moments.gaps[row] += gaps
+        moments.square_gaps[row] += square_gaps
+        moments.ranks[row] += above
+        # Where the prediction is to be looked for.
+        if n_maxima > 0.0 and moments.predictions[row] < 0.0:
+            moments.predictions[row] = double(start)
+
+    def clear_moments(moments: Any, row: Any) -> None:
+        moments.squares[row] = 0.0
+        moments.gaps[row] = 0.0
+        moments.square_gaps[row] = 0.0
+        moments.ranks[row] = 0.0
+        moments.predictions[row] = -1.0
+
+    def first_largest(o: Any, masks: Any, x: Any, top: Any) -> Any:
+        """The first number of a part of a row that is the largest of all, or how many there are."""
+        first = x.size
+        for j in range(x.size):
+            first = min(first, select(seen(o, masks, x, j, top)[0] == top[1], j, x.size))
+        return first
+
+    def predict(o: Any, rows: Any, row: Any, largest: Any) -> None:
+        predictions = moments_in(rows.doubles, 2 * GROUP).predictions
+        x = row_of(rows, row)
+        top = top_of(o, largest)
+        # Where logits are capped, rounding may have made others before it as large.
+        start = 0 if capped else max(np.int64(predictions[row]), 0)
+        while start < x.size:
+            n = min(CHUNK, x.size - start)
+            masks, part = masks_of(o, rows, row, start, n), window(x, start, n)
+            found = first_largest(o, masks, part, top)
+            if found < n:
+                predictions[row] = double(start + found)
+                return
+            start += n
 
     # -----------------------------------------------------------------------------------------
     # Labels
@@ -464,6 +582,8 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             sums.largest[r] = largest_in(o, rows, r, 0)
         for r in range(n_rows):
             kept = window(rows.numbers, SUMS + r * step, n_kept)
+            if scoring:
+                clear_moments(moments_in(rows.doubles, 2 * GROUP), r)
             largest, rest, maxima = sum_row(o, rows, r, sums.largest[r], kept, n_rows)
             sums.largest[r] = largest
             sums.rest[r] = number(rest)
@@ -474,6 +594,10 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             for r in range(n_rows):
                 sums.capped[r] = top_of(o, sums.largest[r])[1]
         finish(o, sums, rows.weights, rows.scale, rows.losses, n_rows)
+        if scoring:
+            for r in range(n_rows):
+                predict(o, rows, r, sums.largest[r])
+            score(o, sums, moments_in(rows.doubles, 2 * GROUP), rows, n_rows)
         if with_grad:
             for r in range(n_rows):
                 if leaving_out and sums.factor[r] == zero:

@@ -45,6 +45,8 @@ def _extras_of_block(extras: Any, b: Any, n_true: Any, n_pred: Any) -> Any:
 def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -> Function:
     """A kernel over the blocks from `first` to `last`, each of `n` samples.
 
+    `losses_out` has `n_results` numbers for each.
+
     For each, `survey_block(block)` gives the sum of its weights, or a negative number if it holds
     anything illegal, and `sum_block(block)` the sum of its losses. A scale of NaN stands for 1 /
     the sum of the weights of the one block that there is.
@@ -61,6 +63,7 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
         n: Any,
         true_width: Any,
         width: Any,
+        n_results: Any,
         y_true: Any,
         y_pred: Any,
         weight: Any,
@@ -81,7 +84,7 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
                 part_of(y_pred, b, n * width),
                 part_of(weight, b, n),
                 extras_of_block(extras, b, n * true_width, n * width),
-                part_of(losses_out, b, n),
+                part_of(losses_out, b, n * n_results),
                 part_of(grad_out, b, n * width),
                 part_of(hess_out, b, n * width),
             )

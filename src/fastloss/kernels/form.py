@@ -24,6 +24,21 @@ class Extras(NamedTuple):
     vector: Any  # what the Hessian is multiplied by
 
 
+class Scores(NamedTuple):
+    """What is found out about a row of logits and its class id; see `kernels/scores.py`."""
+
+    loss: Any
+    log_sum_exp: Any
+    confidence: Any
+    entropy: Any
+    brier: Any
+    rank: Any
+    prediction: Any
+    slope: Any
+    spread: Any
+    weight: Any
+
+
 class Form(NamedTuple):
     """Constants of a compiled kernel; whatever is not here or in the loss is an argument."""
 
@@ -32,7 +47,7 @@ class Form(NamedTuple):
     weight: str  # "" without weights
     arithmetic: str  # "float32" or "float64"
     class_ids: bool  # y_true holds one class id for each sample, not labels of y_pred's shape
-    per_sample: bool  # write the loss of each sample
+    per_sample: bool  # write something for each sample: its loss, or what `output` says
     with_grad: bool
     with_hess: bool
     rows: str = ""  # how rows are computed, where a loss has several ways; see `softmax.py`
@@ -41,7 +56,7 @@ class Form(NamedTuple):
     mask: str = ""
     vector: str = ""
     # What is written for each class or element, if not the gradient: "proba", "log_proba" or "hvp";
-    # or for each sample, if not its loss: "logsumexp".
+    # or for each sample, if not its loss: "logsumexp" or "scores".
     output: str = ""
 
     @property
@@ -51,7 +66,17 @@ class Form(NamedTuple):
     @property
     def labelled(self) -> bool:
         """Whether there are labels; else what stands for them is y_pred."""
-        return self.output in ("", "hvp")
+        return self.output in ("", "hvp", "scores")
+
+    @property
+    def scored(self) -> bool:
+        """Whether all scores of a sample are written, not one number."""
+        return self.output == "scores"
+
+    @property
+    def n_results(self) -> int:
+        """How many numbers are written for a sample, if any are."""
+        return len(Scores._fields) if self.scored else 1
 
     @property
     def weighted(self) -> bool:

@@ -140,10 +140,22 @@ def finished(
 ) -> Any:
     """The dispatcher of a kernel, compiled for one signature."""
     function = over_blocks(survey_block, sum_block, has_extras)
+    return _finished(function, sum_block.__name__, arguments, prange)
+
+
+def serial(function: Function, arguments: Sequence[Any]) -> Any:
+    """A plain function that is no kernel, compiled for such arguments or loaded."""
+    if numba.config.DISABLE_JIT:
+        return np.errstate(all="ignore")(function)
+    dispatcher = _finished(function, function.__name__, arguments)
+    (code,) = (result.entry_point for result in dispatcher.overloads.values())
+    return code
+
+
+def _finished(function: Function, name: str, arguments: Sequence[Any], prange: bool = False) -> Any:
     if numba.config.DISABLE_JIT:
         return function
     signature = tuple(_type_of(argument) for argument in arguments)
-    name = sum_block.__name__
     with _lock:
         mark = fingerprint(function) + ("-parallel" if prange else "")
         named = _rebind(function, f"{name}_{mark[:16]}")

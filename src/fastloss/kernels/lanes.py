@@ -12,7 +12,8 @@ import numpy as np
 from .bits import SQUARE_BYTES, disjoint, larger, prefetch, select, transpose, window
 from .flags import fastmath, inlined
 from .form import Form, Function
-from .rowwise import GROUP, rowwise
+from .rowwise import GROUP, N_MOMENTS, rowwise
+from .scores import moment_terms, moments_in, scorer
 from .softmax import SUMS, Variant, formulas
 from .storage import decoder
 from .tiles import copy, fill, put
@@ -34,6 +35,7 @@ class Scratch(NamedTuple):
     bends: Any
     masks: Any  # 1 where a class is in
     vectors: Any
+    moments: Any  # () or `Moments`
 
 
 def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
@@ -54,6 +56,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     capped, linked = variant.capped, variant.link is not None
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
+    scoring, score = form.scored, scorer(form, variant)
     bending = capped and (with_hess or multiplying)
     # Whether masks are needed after logits have been masked.
     keeping_masks = row_masked and (capped or (labelled and not (by_id and not smoothed)))
@@ -82,6 +85,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         n_lanes = n_in_lanes(n_classes)
         n_labels = GROUP if by_id else n_lanes
         n_numbers = SUMS + GROUP + n_in_rows(n_classes) + n_labels + n_kinds * n_lanes
+        if scoring:
+            n_numbers += N_MOMENTS * GROUP
         return n_numbers, 0 if as_stored else with_grad * n_in_rows(n_classes)
 
     def scratch_in(numbers: Any, doubles: Any, n_classes: Any) -> Any:
@@ -106,6 +111,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             window(numbers, bends, n_lanes),
             window(numbers, masks, n_lanes),
             window(numbers, vectors, n_lanes),
+            moments_in(numbers, vectors + n_lanes * multiplying) if scoring else (),
         )
 
     @inlined
@@ -229,6 +235,28 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             gaps[r] += double(gap_term(t, x[r], largest[r], x[r] == largest[r]))
             masses[r] += double(t)
 
+    def count_above(j: Any, x: Any, labels: Any, at_label: Any, ranks: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            equal_before = (x[r] == at_label[r]) & (labels[r] > number(j))
+            ranks[r] += select((x[r] > at_label[r]) | equal_before, one, zero)
+
+    def find_largest(j: Any, x: Any, largest: Any, predictions: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            predictions[r] = select(x[r] == largest[r], number(j), predictions[r])
+
+    def add_moments(o: Any, x: Any, largest: Any, moments: Any) -> None:
+        disjoint()
+        squares, gaps, square_gaps = moments.squares, moments.gaps, moments.square_gaps
+        for r in range(GROUP):
+            is_largest = x[r] == largest[r]
+            exp_r = exp_terms(o, x[r], largest[r], is_largest)[1]
+            square, gap, square_gap = moment_terms(exp_r, scaled_gap(o, x[r], largest[r]))
+            squares[r] += square
+            gaps[r] -= gap
+            square_gaps[r] += square_gap
+
     @fastmath("reassoc")
     def add_exps(o: Any, x: Any, largest: Any, rest: Any, maxima: Any) -> None:
         disjoint()
@@ -325,6 +353,16 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         else:
             fill(sums.gaps, 0.0)
             fill(sums.masses, 1.0)
+        if scoring:
+            moments = scratch.moments
+            for sum_ in moments:
+                fill(sum_, zero)
+            for j in range(c):
+                count_above(j, lane(lanes, j), scratch.labels, scratch.at_label, moments.ranks)
+            for back in range(c):
+                j = c - 1 - back
+                find_largest(j, lane(lanes, j), sums.largest, moments.predictions)
+                add_moments(o, lane(lanes, j), sums.largest, moments)
         fill(sums.rest, zero)
         fill(sums.maxima, zero)
         for j in range(c):
@@ -386,6 +424,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         if capped:
             copy(sums.largest, sums.capped)
         finish(o, sums, rows.weights, rows.scale, rows.losses, GROUP)
+        if scoring:
+            score(o, sums, scratch.moments, rows, rows.y_pred.size // c)
         if with_grad:
             slopes, vectors = scratch.slopes, scratch.vectors
             if multiplying:

@@ -22,6 +22,8 @@ BLOCK = 1 << 15
 # The most rows in a group; a block that has more rows is a multiple of it. With 32, LLVM leaves
 # maxima unvectorised; 128 are 10% faster for 10 classes, and 10% slower for 100.
 GROUP = 64
+# How many sums the scores of a row are found from, besides those of its loss.
+N_MOMENTS = 5
 
 
 class Rows(NamedTuple):
@@ -37,11 +39,12 @@ class Rows(NamedTuple):
     extras: Any  # () or `Extras`, n rows of each
     scale: Any
     losses: Any  # float64, room for GROUP rows
+    scores: Any  # n times `Scores`, or nothing
     grad_out: Any  # n rows, or nothing
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches
     # Scratch, with what earlier groups left there: numbers of the arithmetic, numbers as stored,
-    # and 2 * GROUP float64.
+    # and 2 * GROUP float64, and for scores N_MOMENTS and all scores more.
     numbers: Any
     encoded: Any
     doubles: Any
@@ -74,9 +77,11 @@ def rowwise(
     its class id.
     """
     decode_true = form.decode_true
-    weighted, per_sample = form.weighted, form.per_sample
+    weighted, scored, n_results = form.weighted, form.scored, form.n_results
+    per_sample = form.per_sample and not scored
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored = form.number, np.float64, form.stored
+    n_doubles = (2 + (N_MOMENTS + n_results if scored else 0)) * GROUP
     extras_of_group = _extras_of_group if form.has_extras else _no_extras
 
     def weigh(y_true: Any, weight: Any, options: Any, weights: Any, n: Any) -> None:
@@ -107,7 +112,7 @@ def rowwise(
         size = group_size(n_classes)
         n_scratch, n_encoded = room(n_classes)
         numbers, encoded = scratch(number, n_scratch), scratch(stored, n_encoded)
-        doubles = scratch(double, 4 * GROUP)
+        doubles = scratch(double, 2 * GROUP + n_doubles)
         fill(doubles, 1.0)  # the weights, where there are none
         total = 0.0
         n_rows = block.y_pred.size // n_classes
@@ -130,12 +135,13 @@ def rowwise(
                 extras_of_group(block.extras, start, n, n_labels, n_classes),
                 block.scale,
                 losses,
+                window(block.losses_out, start * n_results, n * n_results if scored else 0),
                 window(block.grad_out, first, n_numbers if with_grad else 0),
                 window(block.hess_out, first, n_numbers if with_hess else 0),
                 block.streamed,
                 window(numbers, 0, n_scratch),
                 window(encoded, 0, n_encoded),
-                window(doubles, 2 * GROUP, 2 * GROUP),
+                window(doubles, 2 * GROUP, n_doubles),
             )
             group(rows)
             total += weighted_sum(losses, weights, window(block.losses_out, start, n), n)

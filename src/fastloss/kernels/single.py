@@ -34,7 +34,7 @@ def one_element(
 def one_row(
     kernel: Function,
     options: tuple[Any, ...],
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int, int],
     absent: tuple[Any, ...],
     form: Form,
     one_label: bool,

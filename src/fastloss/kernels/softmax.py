@@ -321,7 +321,7 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             if tempered:
                 gap = gap * o.inverse_temperature
             loss = gap + t * double(log_sum)
-            if form_output == "log_proba":
+            if form_output in ("log_proba", "scores"):
                 sums.log_sums[r] = log_sum
             if form_output == "logsumexp" or z_loss:
                 lse = double(largest)

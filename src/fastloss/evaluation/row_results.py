@@ -1,0 +1,158 @@
+"""What was found out about each row, written into arrays of the user."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .. import _threads
+from .._arrays import FLOAT64, Array, check_no_overlap, format_of
+from ..kernels.form import Scores
+from ..kernels.top_k import top_k
+from ..multiclass import CrossEntropy
+from .rows import Rows, Slab
+
+# One number for each row, and k of them.
+NUMBERS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
+TOP = ("top_classes", "top_log_probs")
+_INTEGERS = ("prediction", "rank", "top_classes")
+# Numbers of logits that a thread searches at a time.
+TASK = 1 << 18
+
+
+def made(names: Iterable[str], labels: Any, logits: Any, top: int) -> dict[str, Array]:
+    """Arrays for results of these names."""
+    shape = np.shape(labels)
+    if isinstance(names, str):
+        raise TypeError(f"rows is {names!r}, but must be names: write [{names!r}]")
+    width = min(top, np.shape(logits)[-1])
+    return {
+        _checked(name): np.empty(
+            (*shape, width) if name in TOP else shape,
+            np.int64 if name in _INTEGERS else np.float64,
+        )
+        for name in names
+    }
+
+
+def _checked(name: str) -> str:
+    if name not in (*NUMBERS, *TOP):
+        raise ValueError(f"rows names {name!r}, but knows {', '.join((*NUMBERS, *TOP))}")
+    return name
+
+
+class RowResults:
+    def __init__(self, arrays: Mapping[str, Array], rows: Rows, loss: CrossEntropy) -> None:
+        """Raise unless each array can take what it is to get."""
+        self.arrays = {_checked(name): array for name, array in arrays.items()}
+        self.loss = loss
+        self.k = 0
+        for name, array in self.arrays.items():
+            self._check(f"rows[{name!r}]", name, array, rows)
+
+    def _check(self, what: str, name: str, array: Any, rows: Rows) -> None:
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{what} must be a numpy array, got {type(array).__name__}")
+        if not array.flags.writeable:
+            raise ValueError(f"{what} is read-only: pass an array that can be written")
+        expected: tuple[Any, ...] = rows.shape
+        if name in TOP:
+            k = array.shape[-1] if array.ndim else 0
+            expected = (*rows.shape, self.k or k)
+            if not 1 <= k <= rows.n_classes:
+                raise ValueError(
+                    f"{what} has shape {array.shape}, but its last axis is for some of the "
+                    f"{rows.n_classes} classes of each row"
+                )
+            self.k = k
+        if array.shape != expected:
+            raise ValueError(f"{what} has shape {array.shape}, but the result has shape {expected}")
+        kinds = "i" if name in _INTEGERS else "f"
+        if array.dtype.kind not in kinds:
+            kind = "signed integers" if kinds == "i" else "floats"
+            raise TypeError(f"{what} has dtype {array.dtype}, but the result has {kind}")
+        if name in _INTEGERS and np.iinfo(array.dtype).max < rows.n_classes - 1:
+            raise TypeError(f"{what} has dtype {array.dtype}, too small for {rows.n_classes} ids")
+        check_no_overlap(array, what, rows.logits, "logits")
+        check_no_overlap(array, what, rows.labels, "labels")
+
+    def write(self, start: int, slab: Slab, scores: Array) -> None:
+        """Those of the rows from `start` on."""
+        stop = start + len(scores)
+        for name in NUMBERS:
+            if name in self.arrays:
+                column = scores[:, Scores._fields.index(name)]
+                if name in _INTEGERS:
+                    column = np.where(np.isnan(column), -1, column)
+                _put(self.arrays[name], column, start, stop)
+        if self.k:
+            places, log_probs = self._top(slab, scores[:, 1])
+            found = dict(zip(TOP, (places, log_probs), strict=True))
+            for name in TOP:
+                if name in self.arrays:
+                    _put(self.arrays[name], found[name], start, stop)
+
+    def _top(self, slab: Slab, log_sums: Array) -> tuple[Array, Array]:
+        n, c = slab.logits.shape
+        form = format_of(slab.logits, "logits")
+        pred = form if form.kind == "float" else FLOAT64
+        mask = slab.mask
+        if self.loss._class_mask is not None:
+            of_class = np.broadcast_to(self.loss._class_mask != 0, (n, c))
+            mask = of_class if mask is None else of_class & mask
+        places = np.empty((n, self.k), np.int64)
+        values = np.empty((n, self.k), np.float64 if pred.name == "float64" else np.float32)
+        search = _search(pred.name, pred.bits, values.dtype, mask is not None)
+        step = max(TASK // c, 1)
+
+        def task(index: int) -> None:
+            part = np.s_[index * step : (index + 1) * step]
+            x = np.ascontiguousarray(slab.logits[part], pred.dtype).view(pred.bits)
+            inside = np.empty(0, bool) if mask is None else np.ascontiguousarray(mask[part])
+            search(
+                x.reshape(-1),
+                inside.reshape(-1).view(np.uint8),
+                c,
+                self.k,
+                places[part].reshape(-1),
+                values[part].reshape(-1),
+            )
+
+        _threads.run(task, -(-n // step))
+        log_probs = values.astype(np.float64)
+        if self.loss.softcap is not None:
+            log_probs = self.loss.softcap * np.tanh(log_probs / self.loss.softcap)
+        with np.errstate(invalid="ignore"):
+            log_probs = log_probs / self.loss.temperature - log_sums[:, np.newaxis]
+        undefined = np.isnan(log_sums)
+        places[undefined] = -1
+        log_probs[undefined] = np.nan
+        return places, log_probs
+
+
+@cache
+def _search(name: str, bits: Any, dtype: Any, masked: bool) -> Any:
+    from ..kernels import jit
+
+    examples = (
+        np.empty(0, bits),
+        np.empty(0, np.uint8),
+        1,
+        1,
+        np.empty(0, np.int64),
+        np.empty(0, dtype),
+    )
+    return jit.serial(top_k(name, dtype.name, masked), examples)
+
+
+def _put(out: Array, values: Array, start: int, stop: int) -> None:
+    """Write rows into an array of any number of leading axes."""
+    n_last = values.ndim - 1
+    if out.ndim == 1 + n_last:
+        out[start:stop] = values
+    elif out.flags.c_contiguous:
+        out.reshape(-1, *values.shape[1:])[start:stop] = values
+    else:
+        for row, value in zip(range(start, stop), values, strict=True):
+            out[np.unravel_index(row, out.shape[: out.ndim - n_last])] = value

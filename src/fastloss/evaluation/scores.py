@@ -1,0 +1,196 @@
+"""What an evaluation found: numbers, and tables by bin, class, group and sequence."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._arrays import Array
+from ..kernels.tally import Terms
+
+
+@dataclass(frozen=True)
+class Means:
+    """Means over rows, weighed as those of the loss; each field is an array, one number a key.
+
+    A key without rows has means of NaN.
+    """
+
+    n: Array
+    weight: Array
+    loss: Array
+    loss_standard_error: Array
+    accuracy: Array
+    accuracy_standard_error: Array
+    mean_reciprocal_rank: Array
+    brier: Array
+    entropy: Array
+    confidence: Array
+
+    @classmethod
+    def of(cls, sums: Array) -> "Means":
+        """From sums of shape (..., WIDTH)."""
+        t = Terms(*np.moveaxis(sums[..., : len(Terms._fields)], -1, 0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            loss, accuracy = t.loss / t.weight, t.correct / t.weight
+            return cls(
+                t.n.astype(np.int64),
+                t.weight,
+                loss,
+                _standard_error(
+                    t.squared_loss, t.squared_weight_loss, t.squared_weight, loss, t.weight
+                ),
+                accuracy,
+                _standard_error(
+                    t.squared_weight_correct,
+                    t.squared_weight_correct,
+                    t.squared_weight,
+                    accuracy,
+                    t.weight,
+                ),
+                t.reciprocal_rank / t.weight,
+                t.brier / t.weight,
+                t.entropy / t.weight,
+                t.confidence / t.weight,
+            )
+
+    def __len__(self) -> int:
+        return len(self.n)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: value.tolist() for name, value in vars(self).items()}
+
+
+def _standard_error(squares: Array, products: Array, weights: Array, mean: Array, w: Array) -> Any:
+    """sqrt(sum of w^2 (l - mean)^2) / (sum of w)."""
+    return np.sqrt(np.maximum(squares - 2 * mean * products + mean * mean * weights, 0)) / w
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Means by group; `ids` in ascending order."""
+
+    ids: Array
+    means: Means
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"ids": self.ids.tolist(), **self.means.to_dict()}
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What is known of each sequence of rows, `ids` in ascending order.
+
+    `log_probability` is the sum of the weighed log-probabilities of its labels, `is_greedy` whether
+    each label is the prediction, `bits_per_byte` -log2 of the probability, divided by `n_bytes`.
+    """
+
+    ids: Array
+    n: Array
+    log_probability: Array
+    is_greedy: Array
+    n_bytes: Array | None = None
+    bits_per_byte: Array | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: None if v is None else v.tolist() for k, v in vars(self).items()}
+
+
+@dataclass(frozen=True, repr=False)
+class Scores:
+    """Everything about labels and logits. Means are over the weights of the rows that count.
+
+    - `n_rows`, `n_counted` of them of a weight above 0, `weight` their sum, `n_undefined` with a
+      NaN in the logits: their loss is NaN, so means are; they count as wrong;
+    - `loss`, the mean cross-entropy, with `loss_standard_error`, and `perplexity`, exp(loss);
+    - `accuracy`, with its standard error, `top_k(k)` and `mean_reciprocal_rank`, of 1 / (rank + 1);
+    - `brier`, the mean sum of squares of probabilities less one-hot labels;
+    - `calibration_error`, the mean over bins of |accuracy - confidence|, and the largest of them;
+    - `entropy` of the predicted probabilities, in nats, and `confidence`, the largest of them;
+    - `bins`: means for each bin of confidence, of those between `bin_edges`;
+    - `by_class`: means for each class of labels;
+    - `groups` and `sequences`, if they were given;
+    - `rank_weights`: the weight of the rows whose label has the rank 0, 1, ...;
+    - `rows`: what was asked for of each row;
+    - `complete`: False if the evaluation was interrupted.
+
+    >>> import fastloss as fl
+    >>> scores = fl.evaluate([0, 1], [[2.0, 0.0], [2.0, 0.0]])
+    >>> scores.accuracy, scores.top_k(2), scores.by_class.accuracy
+    (0.5, 1.0, array([1., 0.]))
+    """
+
+    n_rows: int
+    n_counted: int
+    n_undefined: int
+    n_classes: int
+    weight: float
+    loss: float
+    loss_standard_error: float
+    perplexity: float
+    accuracy: float
+    accuracy_standard_error: float
+    mean_reciprocal_rank: float
+    brier: float
+    calibration_error: float
+    maximum_calibration_error: float
+    entropy: float
+    confidence: float
+    bin_edges: Array
+    bins: Means
+    rank_weights: Array
+    by_class: Means | None = None
+    groups: Groups | None = None
+    sequences: Sequences | None = None
+    rows: dict[str, Array] = field(default_factory=dict)
+    complete: bool = True
+
+    def top_k(self, k: int) -> float:
+        """The share of the rows whose label is among the k classes of the largest logits."""
+        if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
+            raise ValueError(f"k is {k!r}, but must be an integer of at least 1")
+        return float(self.rank_weights[:k].sum() / self.weight) if self.weight else math.nan
+
+    def to_dict(self, top_k: tuple[int, ...] = (1, 5)) -> dict[str, Any]:
+        """Numbers, lists and dictionaries, as JSON has them; without `rows`."""
+        result: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        result["top_k"] = {str(k): self.top_k(k) for k in top_k}
+        result["bin_edges"] = self.bin_edges.tolist()
+        result["rank_weights"] = self.rank_weights.tolist()
+        for name in ("bins", "by_class", "groups", "sequences"):
+            table = getattr(self, name)
+            result[name] = None if table is None else table.to_dict()
+        return result | {"complete": self.complete}
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Names and values of the numbers, as text."""
+        n_left_out = self.n_rows - self.n_counted
+        yield "rows", f"{self.n_rows:,}" + (f" ({n_left_out:,} left out)" if n_left_out else "")
+        if self.n_undefined:
+            yield "rows with NaN", f"{self.n_undefined:,}"
+        yield "classes", f"{self.n_classes:,}"
+        yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}"
+        yield "perplexity", f"{self.perplexity:.6g}"
+        yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}"
+        if self.n_classes > 5:
+            yield "top-5 accuracy", f"{self.top_k(5):.4%}"
+        yield "mean reciprocal rank", f"{self.mean_reciprocal_rank:.6g}"
+        yield "Brier score", f"{self.brier:.6g}"
+        yield "calibration error", f"{self.calibration_error:.4g}"
+        yield "entropy", f"{self.entropy:.6g}"
+        yield "confidence", f"{self.confidence:.6g}"
+        for name in ("groups", "sequences"):
+            table = getattr(self, name)
+            if table is not None:
+                yield name, f"{len(table.ids):,}"
+
+    def __repr__(self) -> str:
+        lines = list(self.lines())
+        width = max(len(name) for name, _ in lines)
+        partial = "" if self.complete else "partial: the evaluation was interrupted\n"
+        return partial + "\n".join(f"{name:{width}}  {value}" for name, value in lines)
+
+
+_NUMBERS = tuple(name for name, kind in Scores.__annotations__.items() if kind in (int, float))
