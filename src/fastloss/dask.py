@@ -135,52 +135,41 @@ def evaluate(
     >>> logits = da.from_array([[2.0, 0.0], [0.5, 0.0], [0.0, 3.0]], chunks=(2, 2))
     >>> scores = fl.dask.evaluate([0, 1, 1], logits).compute()
     >>> scores.n_rows, round(scores.loss, 12), round(scores.accuracy, 4)
-    (3, 0.383197451501, 0.6667)
+    (3, 0.383197448932, 0.6667)
     """
     _check_predictions(logits, "logits")
     if logits.ndim < 2:
         raise ValueError(f"logits have shape {logits.shape}, but rows of logits have two axes")
-    _check_rows(logits, logits.ndim - 1, "logits")
+    lead = logits.ndim - 1
+    _check_rows(logits, lead, "logits")
     if class_mask is not None and np.ndim(class_mask) == 1:
         options["class_mask"], class_mask = class_mask, None
-    by_row = {
-        "labels": labels,
-        "sample_weight": sample_weight,
-        "class_mask": class_mask,
-        "groups": groups,
-        "sequences": sequences,
-    }
-    by_row = {name: _arrays(given, name) for name, given in by_row.items() if given is not None}
-    for name, given in by_row.items():
-        if given.shape[:1] != logits.shape[:1]:
-            raise ValueError(
-                f"{name} has shape {given.shape} and logits have shape {logits.shape}: there is "
-                "one for each row"
-            )
-    # Rows without numbers: whatever is wrong with options, shapes and dtypes is found out here.
-    nothing = {name: _no_rows(given) for name, given in by_row.items()}
-    numbered = {}
-    if offsets is not None:
-        sizes = sizes_of(as_array(offsets, "offsets"), math.prod(logits.shape[:-1]))
-        numbered = {"offsets": np.zeros(sizes.size + 1, np.int64), "n_bytes": n_bytes}
-    elif n_bytes is not None:
-        numbered = {"n_bytes": n_bytes}
-    start = Scorecard(**options).update(
-        nothing.pop("labels"), _no_rows(logits), **nothing, **numbered
+    by_row = _by_row(
+        logits,
+        labels=labels,
+        sample_weight=sample_weight,
+        class_mask=class_mask,
+        groups=groups,
+        sequences=sequences,
     )
+    # An update with no rows finds whatever is wrong with options and shapes, and knows the
+    # sequences that are numbered. Chunks then have their numbers for names.
+    empty: dict[str, Any] = {name: _without_rows(given) for name, given in by_row.items()}
     if offsets is not None:
-        ids = np.repeat(np.arange(sizes.size), sizes)
-        by_row["sequences"] = ids.reshape(logits.shape[:-1])
+        sizes = sizes_of(as_array(offsets, "offsets"), math.prod(logits.shape[:lead]))
+        empty["offsets"] = np.zeros(sizes.size + 1, np.int64)
+        by_row["sequences"] = np.repeat(np.arange(sizes.size), sizes).reshape(logits.shape[:lead])
+    start = Scorecard(**options)
+    start.update(empty.pop("labels"), _without_rows(logits), n_bytes=n_bytes, **empty)
 
-    chunks = _Chunks("logits", logits, logits.ndim - 1, by_row)
-    cards = chunks.map(partial(_card, options), chunks.lead, np.dtype(object))
-    parts = cards.to_delayed().ravel().tolist()
+    chunks = _Chunks("logits", logits, lead, by_row)
+    work = partial(_card, options)
+    parts = chunks.map(work, chunks.lead, np.dtype(object)).to_delayed().ravel().tolist()
+    merged = dask.delayed(_merged)
     while len(parts) > _FAN_IN:
-        parts = [
-            dask.delayed(_merged)(Scorecard(**options), parts[i : i + _FAN_IN])
-            for i in range(0, len(parts), _FAN_IN)
-        ]
-    return dask.delayed(_result)(start, parts)
+        starts = range(0, len(parts), _FAN_IN)
+        parts = [merged(Scorecard(**options), parts[i : i + _FAN_IN]) for i in starts]
+    return dask.delayed(_result)(merged(start, parts))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -238,8 +227,8 @@ def _merged(start: Scorecard, parts: list[Scorecard]) -> Scorecard:
     return whole
 
 
-def _result(start: Scorecard, parts: list[Scorecard]) -> Scores:
-    return _merged(start, parts).result()
+def _result(card: Scorecard) -> Scores:
+    return card.result()
 
 
 def _as_chunk(work: Callable[..., Any], n_axes: int, *arguments: Any, **options: Any) -> Array:
@@ -382,7 +371,19 @@ def _arrays(value: Any, name: str) -> Any:
     return value
 
 
-def _no_rows(array: Any) -> Array:
+def _by_row(logits: Any, **arrays: Any) -> dict[str, Any]:
+    """Those that are given, of which each has something for each row."""
+    given = {name: _arrays(array, name) for name, array in arrays.items() if array is not None}
+    for name, array in given.items():
+        if array.shape[:1] != logits.shape[:1]:
+            raise ValueError(
+                f"{name} has shape {array.shape} and logits have shape {logits.shape}: expected "
+                "something for each row"
+            )
+    return given
+
+
+def _without_rows(array: Any) -> Array:
     """An array of the same dtype and shape, but for the first axis, which is empty."""
     return np.empty((0, *array.shape[1:]), array.dtype)
 
@@ -415,6 +416,7 @@ def _check_rows(array: Any, lead: int, name: str) -> None:
     cut = [i for i in range(lead, array.ndim) if array.numblocks[i] > 1]
     if cut:
         raise ValueError(
-            f"{name} is cut into {array.numblocks[-1]} chunks along its last axis, but this loss "
-            f"needs whole rows: write {name}.rechunk({{-1: -1}}), or make it so"
+            f"{name} is cut into {array.numblocks[-1]} chunks along its last axis, but rows must "
+            f"be whole: write {name}.rechunk({{-1: -1}}), or, as that moves all of it, make chunks "
+            "of whole rows in the first place"
         )

@@ -58,8 +58,8 @@ def _fastloss(labels: Array, logits: Array) -> Numbers:
         "calibration error": scores.calibration_error,
         "entropy": scores.entropy,
         "confidence": scores.confidence,
-        "mean accuracy of classes": np.nanmean(by_class.accuracy),
-        "mean loss of classes": np.nanmean(by_class.loss),
+        "mean accuracy of classes": float(np.nanmean(by_class.accuracy)),
+        "mean loss of classes": float(np.nanmean(by_class.loss)),
     }
 
 
