@@ -98,7 +98,7 @@ def _of_rows(
     loss = np.bincount(labels, weights=losses, minlength=n_classes)[of_class] / n[of_class]
     return {
         "loss": np.mean(losses, dtype=np.float64),
-        "standard error": np.std(losses, ddof=1, dtype=np.float64) / np.sqrt(len(losses)),
+        "standard error": np.std(losses, dtype=np.float64) / np.sqrt(len(losses)),
         "accuracy": np.mean(hit),
         "calibration error": np.abs(gap).sum() / len(labels),
         "confidence": np.mean(confidence, dtype=np.float64),
@@ -130,7 +130,7 @@ def _torchmetrics(labels: Array, logits: Array) -> Numbers:
     by_class = multiclass_accuracy(prediction, y, average="none", **options)[present > 0]
     tensors = {
         "loss": losses.mean(),
-        "standard error": losses.std() / len(y) ** 0.5,
+        "standard error": losses.std(correction=0) / len(y) ** 0.5,
         "accuracy": multiclass_accuracy(prediction, y, average="micro", **options),
         f"top-{_TOP} accuracy": multiclass_accuracy(x, y, average="micro", top_k=_TOP, **options),
         "mean reciprocal rank": (1 / (1 + rank)).mean(),
@@ -204,11 +204,13 @@ def file_jobs(labels: Array, path: Path) -> dict[str, Job]:
     return found
 
 
-def _read(path: Path) -> None:
-    buffer = bytearray(_BUFFER)
+def _read(path: Path) -> int:
+    """The bytes of the file, one buffer at a time, as a copy of it would read them."""
+    buffer, total = bytearray(_BUFFER), 0
     with path.open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
+        while n_bytes := file.readinto(buffer):
+            total += n_bytes
+    return total
 
 
 # -------------------------------------------------------------------------------------------------
