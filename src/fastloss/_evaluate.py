@@ -113,9 +113,12 @@ _NO_EXTRAS = Extras(None, None, None)
 class Kernel:
     """A kernel that is made, or found, when it is first called."""
 
-    def __init__(self, key: Any, make: Callable[[], tuple[Function, Function]]) -> None:
+    def __init__(
+        self, key: Any, make: Callable[[], tuple[Function, Function]], on_pool: bool
+    ) -> None:
         self.key = key
         self.make = make  # writes what is done with a block, as plain functions
+        self.on_pool = on_pool  # whatever the backend is
         self.compiled: dict[bool, Any] = {}  # for prange, and for all else
 
     def __call__(
@@ -128,7 +131,7 @@ class Kernel:
         cut: _blocks.Cut,
         work: int,
     ) -> None:
-        backend = _blocks.backend_for(strided, work)
+        backend = _blocks.backend_for(strided or self.on_pool, work)
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
         if compiled is None:
@@ -184,7 +187,12 @@ class Plan:
         self.results = FLOAT64 if form.scored else self.arithmetic
         limits = loss._limits(form) if form.labelled else _NO_LIMITS
         self.kernel = Kernel(
-            (loss._structure(), form, limits), lambda: (survey(form, limits), loss._kernel(form))
+            (loss._structure(), form, limits),
+            lambda: (survey(form, limits), loss._kernel(form)),
+            # Scores are for large batches, which gain nothing by prange. And LLVM optimises a
+            # parallel loop once more when it is stored, after which the sums of some rows were
+            # rounded differently.
+            on_pool=form.scored,
         )
         self.reads = limits.reads(form)  # which of its three inputs a survey looks at
         self.surveys = True in self.reads

@@ -100,15 +100,14 @@ def find_temperature(score: Callable[[float], Scorecard], temperature: float = 1
             high = temperature
         else:
             low = temperature
-        if spread <= 0:
+        if spread <= 0 and before.result().loss == card.result().loss:
             raise ValueError(
-                "the loss has no minimum: the temperature makes no difference to it at "
-                f"{temperature:g}, as probabilities are all 0 and 1, or all equal; it is "
-                f"{card.result().loss:g} there"
+                "the loss has no minimum: the temperature makes no difference to it, as "
+                "probabilities are all equal, or all 0 and 1"
             )
-        factor = 1 - slope / spread
+        factor = 1 - slope / spread if spread > 0 else 0.1
         following = temperature / min(max(factor, 0.1), 10.0)
-        if not COLDEST < following < HOTTEST:
+        if not COLDEST < following < HOTTEST or spread <= 0:
             raise ValueError(
                 "the loss has no minimum: it falls as the temperature goes to "
                 + (

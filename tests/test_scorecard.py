@@ -1,0 +1,668 @@
+"""`fl.evaluate` and `fl.Scorecard`, held against float64 from the formulas, and scikit-learn."""
+
+import math
+import pickle
+from fractions import Fraction
+from itertools import pairwise
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
+
+import fastloss as fl
+from fastloss.evaluation.tally import Tally
+
+NUMBERS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
+# One for the lanes, one along the row, one of several segments.
+WIDTHS = (7, 200, 70_000)
+
+
+def data(n, c, dtype=np.float32, seed=0, scale=3.0):
+    rng = np.random.default_rng(seed)
+    logits = (rng.standard_normal((n, c)) * scale).astype(dtype)
+    labels = rng.integers(0, c, n)
+    logits[np.arange(n), labels] += np.asarray(2 * scale, dtype)
+    return labels, logits
+
+
+def by_formula(labels, logits, temperature=1.0, softcap=None, mask=None):
+    """The numbers of each row, in float64."""
+    x = np.asarray(logits).astype(np.float64)
+    if softcap is not None:
+        x = softcap * np.tanh(x / softcap)
+    if mask is not None:
+        x = np.where(mask, x, -np.inf)
+    x = x / temperature
+    rows = np.arange(len(labels))
+    gaps = x.max(axis=1, keepdims=True) - x
+    exps = np.exp(-gaps)
+    p = exps / exps.sum(axis=1, keepdims=True)
+    log_sums = np.log(exps.sum(axis=1))
+    one_hot = np.zeros_like(p)
+    one_hot[rows, labels] = 1
+    order = np.argsort(-x, axis=1, kind="stable")
+    with np.errstate(invalid="ignore"):
+        mean_gaps = np.where(p > 0, p * gaps, 0).sum(axis=1)
+    return {
+        "loss": gaps[rows, labels] + log_sums,
+        "log_sum_exp": x.max(axis=1) + log_sums,
+        "prediction": x.argmax(axis=1),
+        "rank": np.argmax(order == labels[:, np.newaxis], axis=1),
+        "entropy": log_sums + mean_gaps,
+        "confidence": p.max(axis=1),
+        "brier": ((p - one_hot) ** 2).sum(axis=1),
+    }
+
+
+def assert_rows(rows, expected, rtol):
+    for name in NUMBERS:
+        if name in ("prediction", "rank"):
+            np.testing.assert_array_equal(rows[name], expected[name], err_msg=name)
+        else:
+            np.testing.assert_allclose(
+                rows[name], expected[name], rtol=rtol, atol=rtol / 100, err_msg=name
+            )
+
+
+# -------------------------------------------------------------------------------------------------
+# Rows
+
+
+@pytest.mark.parametrize("c", WIDTHS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_those_of_the_formulas(c, dtype):
+    labels, logits = data(40 if c > 1000 else 150, c, dtype)
+    scores = fl.evaluate(labels, logits, rows=NUMBERS)
+    assert_rows(scores.rows, by_formula(labels, logits), 2e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_16_bits(dtype):
+    labels, logits = data(150, 7, dtype)
+    assert_rows(fl.evaluate(labels, logits, rows=NUMBERS).rows, by_formula(labels, logits), 2e-5)
+
+
+@pytest.mark.parametrize("c", WIDTHS[:2])
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 1.7}, {"softcap": 4.0}, {"class_mask": True}, {"rows masked": True}],
+    ids=lambda options: next(iter(options)),
+)
+def test_options(c, options):
+    labels, logits = data(150, c)
+    inside = np.arange(c) % 3 != 1
+    labels[~inside[labels]] = 0
+    if "rows masked" in options:
+        mask = np.random.default_rng(1).random(logits.shape) < 0.6
+        mask[np.arange(150), labels] = True
+        scores = fl.evaluate(labels, logits, class_mask=mask, rows=NUMBERS)
+        expected = by_formula(labels, logits, mask=mask)
+    elif "class_mask" in options:
+        scores = fl.evaluate(labels, logits, class_mask=inside, rows=NUMBERS)
+        expected = by_formula(labels, logits, mask=inside)
+    else:
+        scores = fl.evaluate(labels, logits, rows=NUMBERS, **options)
+        expected = by_formula(labels, logits, **options)
+    assert_rows(scores.rows, expected, 2e-5)
+
+
+@pytest.mark.parametrize("c", WIDTHS)
+def test_the_loss_has_the_bits_of_cross_entropy(c):
+    labels, logits = data(30, c)
+    rows = fl.evaluate(labels, logits, rows=["loss"]).rows
+    each = fl.CrossEntropy(reduction="none")(labels, logits)
+    np.testing.assert_array_equal(rows["loss"].astype(np.float32), each)
+
+
+@pytest.mark.parametrize("c", [7, 200, 2000])
+def test_equal_logits(c):
+    """The lower class id comes first: scikit-learn's rule, with the classes in reverse order."""
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, c, 300), rng.integers(0, 4, (300, c)).astype(np.float32)
+    scores = fl.evaluate(labels, logits, rows=NUMBERS)
+    assert_rows(scores.rows, by_formula(labels, logits), 2e-5)
+    assert scores.accuracy == accuracy_score(labels, logits.argmax(axis=1))
+    for k in (1, 2, 5):
+        expected = top_k_accuracy_score(c - 1 - labels, logits[:, ::-1], k=k, labels=range(c))
+        assert scores.top_k(k) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize(("c", "k"), [(7, 3), (200, 5), (70_000, 20)])
+def test_top_classes(c, k):
+    labels, logits = data(20, c)
+    logits[:, ::3] = logits[:, 1:2]  # equal ones
+    scores = fl.evaluate(labels, logits, rows=["top_classes", "top_log_probs"], top=k)
+    expected = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(scores.rows["top_classes"], expected)
+    log_p = fl.cross_entropy.log_proba(logits.astype(np.float64))
+    expected = np.take_along_axis(log_p, expected, axis=1)
+    np.testing.assert_allclose(scores.rows["top_log_probs"], expected, rtol=2e-6, atol=1e-6)
+
+
+def test_top_classes_of_few():
+    scores = fl.evaluate(
+        [1, 1], [[0.0, 1.0, 2.0], [np.nan, 0.0, 1.0]], class_mask=[True, True, False],
+        rows=["top_classes", "top_log_probs"], top=3,
+    )  # fmt: skip
+    np.testing.assert_array_equal(scores.rows["top_classes"], [[1, 0, -1], [-1, -1, -1]])
+    log_p = fl.cross_entropy.log_proba([1.0, 0.0])
+    np.testing.assert_allclose(scores.rows["top_log_probs"][0], [*log_p, -np.inf])
+    assert np.isnan(scores.rows["top_log_probs"][1]).all()
+
+
+@pytest.mark.parametrize("c", [3, 200])
+def test_confident_rows_keep_their_digits(c):
+    """A row of [20, 0, -5, and nothing]: what is small is computed without subtracting."""
+    logits = np.full((1, c), -np.inf, np.float32)
+    logits[0, :3] = 20, 0, -5
+    rows = fl.evaluate([0], logits, rows=NUMBERS).rows
+    small, smaller = math.exp(-20), math.exp(-25)
+    rest = small + smaller
+    assert rows["loss"][0] == pytest.approx(math.log1p(rest), rel=1e-6)
+    p = small / (1 + rest), smaller / (1 + rest)
+    assert rows["brier"][0] == pytest.approx(p[0] ** 2 + p[1] ** 2 + sum(p) ** 2, rel=1e-6)
+    entropy = math.log1p(rest) + 20 * p[0] + 25 * p[1]
+    assert rows["entropy"][0] == pytest.approx(entropy, rel=1e-6)
+
+
+@pytest.mark.parametrize("c", [3, 200])
+@pytest.mark.parametrize(
+    ("first", "loss", "rank", "prediction"),
+    [
+        ((np.nan, 1, 2), np.nan, -1, -1),
+        ((np.inf, 1, 2), 0.0, 0, 0),
+        ((1, np.inf, 2), np.inf, 2, 1),
+        ((-np.inf, 1, 2), np.inf, 2, 2),
+        ((np.inf, np.inf, 2), np.nan, -1, -1),
+    ],
+)
+def test_odd_rows(c, first, loss, rank, prediction):
+    logits = np.full((2, c), -np.inf)
+    logits[:, :3] = first, (0, 1, 0)
+    scores = fl.evaluate([0, 1], logits, rows=NUMBERS)
+    rows = scores.rows
+    np.testing.assert_equal(rows["loss"][0], loss)
+    assert (rows["rank"][0], rows["prediction"][0]) == (rank, prediction)
+    assert (rows["rank"][1], rows["prediction"][1]) == (0, 1)
+    assert scores.n_undefined == math.isnan(loss)
+    np.testing.assert_equal(scores.loss, loss if loss else rows["loss"].mean())
+    assert scores.accuracy == (1 + (rank == 0)) / 2
+    if math.isnan(loss):
+        assert math.isnan(scores.entropy)
+        assert math.isnan(scores.mean_reciprocal_rank)
+
+
+def test_a_row_of_minus_infinity_is_undefined():
+    scores = fl.evaluate([0], np.full((1, 4), -np.inf), rows=NUMBERS)
+    assert scores.n_undefined == 1
+    assert math.isnan(scores.rows["confidence"][0]) or scores.rows["confidence"][0] >= 0
+
+
+# -------------------------------------------------------------------------------------------------
+# Means
+
+
+def weighted(values, weights):
+    return float((values * weights).sum() / weights.sum())
+
+
+def test_means_are_those_of_scikit_learn():
+    labels, logits = data(500, 7, np.float64, scale=1.0)
+    weight = np.random.default_rng(1).uniform(0, 2, 500)
+    scores = fl.evaluate(labels, logits, sample_weight=weight)
+    p = fl.cross_entropy.proba(logits)
+    every = {"labels": range(7), "sample_weight": weight}
+    assert scores.loss == pytest.approx(log_loss(labels, p, **every), rel=1e-12)
+    assert scores.accuracy == pytest.approx(
+        accuracy_score(labels, p.argmax(axis=1), sample_weight=weight), rel=1e-12
+    )
+    assert scores.brier == pytest.approx(
+        brier_score_loss(labels, p, scale_by_half=False, **every), rel=1e-12
+    )
+    for k in (1, 2, 6):
+        expected = top_k_accuracy_score(labels, p, k=k, **every)
+        assert scores.top_k(k) == pytest.approx(expected, rel=1e-12)
+    assert scores.top_k(7) == scores.top_k(100) == pytest.approx(1, rel=1e-15)
+
+
+def test_means_are_those_of_the_rows():
+    labels, logits = data(300, 7)
+    rng = np.random.default_rng(1)
+    weight, of_class = rng.uniform(0, 2, 300), rng.uniform(0.5, 2, 7)
+    weight[::10] = 0
+    labels[5] = -100
+    scores = fl.evaluate(
+        labels, logits, sample_weight=weight, class_weight=of_class, ignore_index=-100, rows=NUMBERS
+    )
+    rows = scores.rows
+    w = weight * of_class[labels.clip(0)] * (labels != -100)
+    counted = w > 0
+    w, labels = w[counted], labels[counted]
+    rows = {name: row[counted] for name, row in rows.items()}
+    assert (scores.n_rows, scores.n_counted) == (300, counted.sum())
+    assert scores.weight == pytest.approx(w.sum(), rel=1e-15)
+    for name in ("loss", "entropy", "confidence", "brier"):
+        assert getattr(scores, name) == pytest.approx(weighted(rows[name], w), rel=1e-14), name
+    correct = rows["rank"] == 0
+    assert scores.accuracy == pytest.approx(weighted(correct, w), rel=1e-14)
+    assert scores.mean_reciprocal_rank == pytest.approx(
+        weighted(1 / (rows["rank"] + 1), w), rel=1e-14
+    )
+    error = np.sqrt((w**2 * (rows["loss"] - scores.loss) ** 2).sum()) / w.sum()
+    assert scores.loss_standard_error == pytest.approx(error, rel=1e-10)
+    error = np.sqrt((w**2 * (correct - scores.accuracy) ** 2).sum()) / w.sum()
+    assert scores.accuracy_standard_error == pytest.approx(error, rel=1e-10)
+    assert scores.perplexity == math.exp(scores.loss)
+    for label in range(7):
+        mine = labels == label
+        assert scores.by_class.n[label] == mine.sum()
+        expected = weighted(rows["loss"][mine], w[mine])
+        assert scores.by_class.loss[label] == pytest.approx(expected, rel=1e-14)
+        expected = weighted(correct[mine], w[mine])
+        assert scores.by_class.accuracy[label] == pytest.approx(expected, rel=1e-14)
+
+
+def test_the_mean_loss_is_that_of_cross_entropy():
+    labels, logits = data(1000, 7)
+    weight = np.random.default_rng(1).uniform(0, 2, 1000)
+    expected = fl.cross_entropy(labels, logits, sample_weight=weight)
+    assert fl.evaluate(labels, logits, sample_weight=weight).loss == pytest.approx(expected, 1e-14)
+
+
+def test_bins():
+    labels, logits = data(2000, 7, np.float64, scale=0.7)
+    scores = fl.evaluate(labels, logits, n_bins=10, rows=("confidence", "rank"))
+    confidence, correct = scores.rows["confidence"], scores.rows["rank"] == 0
+    np.testing.assert_allclose(scores.bin_edges, np.arange(11) / 10)
+    bins = np.minimum((confidence * 10).astype(int), 9)
+    error = largest = 0.0
+    for b in range(10):
+        mine = bins == b
+        assert scores.bins.n[b] == mine.sum()
+        if mine.any():
+            gap = abs(confidence[mine].mean() - correct[mine].mean())
+            error += gap * mine.mean()
+            largest = max(largest, gap)
+    assert scores.calibration_error == pytest.approx(error, rel=1e-12)
+    assert scores.maximum_calibration_error == pytest.approx(largest, rel=1e-12)
+    assert fl.evaluate([0], [[np.inf, 0.0]]).bins.n[-1] == 1  # a confidence of 1
+
+
+def test_groups():
+    labels, logits = data(200, 7)
+    groups = np.random.default_rng(1).choice([-5, 2**60, 7], 200)
+    scores = fl.evaluate(labels, logits, groups=groups)
+    np.testing.assert_array_equal(scores.groups.ids, [-5, 7, 2**60])
+    for i, group in enumerate(scores.groups.ids):
+        part = fl.evaluate(labels[groups == group], logits[groups == group])
+        for name in ("loss", "loss_standard_error", "accuracy", "brier", "entropy"):
+            assert getattr(scores.groups.means, name)[i] == pytest.approx(getattr(part, name)), name
+
+
+def test_sequences():
+    labels, logits = data(20, 7)
+    logits[3:9, :] = 0
+    logits[np.arange(3, 9), labels[3:9]] = 5
+    losses = fl.CrossEntropy(reduction="none")(labels, logits).astype(np.float64)
+    sequences = fl.evaluate(
+        labels, logits, offsets=[0, 3, 9, 9, 20], n_bytes=[10, 30, 0, 40]
+    ).sequences
+    np.testing.assert_array_equal(sequences.n, [3, 6, 0, 11])
+    sums = [losses[:3].sum(), losses[3:9].sum(), 0, losses[9:].sum()]
+    np.testing.assert_allclose(sequences.log_probability, np.negative(sums), rtol=1e-7)
+    correct = logits.argmax(axis=1) == labels
+    expected = [correct[:3].all(), True, True, correct[9:].all()]
+    np.testing.assert_array_equal(sequences.is_greedy, expected)
+    bits = np.divide(sums, math.log(2) * np.array([10, 30, np.nan, 40]))
+    np.testing.assert_allclose(sequences.bits_per_byte, bits, rtol=1e-7)
+
+
+def test_sequences_go_on():
+    labels, logits = data(20, 7)
+    whole = fl.evaluate(labels, logits, offsets=[0, 8, 20]).sequences
+    card = fl.Scorecard()
+    ids = np.repeat([0, 1], [8, 12])
+    for part in (np.s_[:5], np.s_[5:11], np.s_[11:]):
+        card.update(labels[part], logits[part], sequences=ids[part])
+    parts = card.result().sequences
+    np.testing.assert_array_equal(parts.log_probability, whole.log_probability)
+    numbered = fl.Scorecard().update(labels[:8], logits[:8], offsets=[0, 8])
+    numbered.update(labels[8:], logits[8:], offsets=[0, 12])
+    merged = fl.Scorecard().update(labels[:8], logits[:8], offsets=[0, 8])
+    merged.merge(fl.Scorecard().update(labels[8:], logits[8:], offsets=[0, 12]))
+    for card in (numbered, merged):
+        found = card.result().sequences
+        np.testing.assert_array_equal(found.ids, whole.ids)
+        np.testing.assert_array_equal(found.log_probability, whole.log_probability)
+
+
+# -------------------------------------------------------------------------------------------------
+# Parts of a whole
+
+
+def all_numbers(scores):
+    def flatten(value):
+        if isinstance(value, dict):
+            return [x for part in value.values() for x in flatten(part)]
+        if isinstance(value, list):
+            return [x for part in value for x in flatten(part)]
+        return [] if value is None else [value]
+
+    return np.array(flatten(scores.to_dict()), np.float64)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 400), max_size=6), st.randoms(use_true_random=False))
+def test_any_split_and_order_of_merges_give_the_same(cuts, random):
+    labels, logits = data(400, 7)
+    groups = labels % 3
+    whole = all_numbers(fl.evaluate(labels, logits, groups=groups))
+    edges = sorted({0, *cuts, 400})
+    cards = [
+        fl.Scorecard().update(labels[a:b], logits[a:b], groups=groups[a:b])
+        for a, b in pairwise(edges)
+    ]
+    random.shuffle(cards)
+    while len(cards) > 1:
+        i = random.randrange(len(cards) - 1)
+        cards[i : i + 2] = [cards[i].merge(cards[i + 1])]
+    # Standard errors are differences of sums, so they lose some digits.
+    np.testing.assert_allclose(all_numbers(cards[0].result()), whole, rtol=1e-12)
+    exact = fl.evaluate(labels, logits)
+    for name in ("loss", "accuracy", "mean_reciprocal_rank", "brier", "entropy", "confidence"):
+        expected = getattr(exact, name)
+        assert getattr(cards[0].result(), name) == pytest.approx(expected, rel=1e-15), name
+
+
+def test_parts_in_the_same_order_give_the_same_bits():
+    labels, logits = data(3000, 7)
+    whole = all_numbers(fl.evaluate(labels, logits))
+    card = fl.Scorecard()
+    for start in range(0, 3000, 700):
+        card.update(labels[start : start + 700], logits[start : start + 700])
+    np.testing.assert_array_equal(all_numbers(card.result()), whole)
+
+
+@pytest.fixture
+def threads():
+    yield fl.set_num_threads
+    fl.set_num_threads(None)
+    fl.set_backend("pool")
+
+
+@pytest.mark.parametrize("c", [10, 1000])
+def test_threads_and_backends_give_the_same_bits(threads, c):
+    labels, logits = data(4_000_000 // c, c)
+    results = []
+    for backend in ("pool", "prange"):
+        fl.set_backend(backend)
+        for n in (1, 2, 3, 4, 8):
+            threads(n)
+            results.append(all_numbers(fl.evaluate(labels, logits)))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_sums_are_exact():
+    """A tally against exact fractions, of terms that cancel."""
+    rng = np.random.default_rng(0)
+    terms = rng.standard_normal(2000) * 10.0 ** rng.integers(-12, 12, 2000)
+    tally = Tally(1, 1)
+    for term in terms:
+        tally.add(0, np.array([term]), np.zeros(1))
+    exact = sum(map(Fraction, terms.tolist()))
+    assert float(tally.total[0]) == pytest.approx(float(exact), rel=1e-15)
+    tally.add(0, np.array([np.inf]), np.zeros(1))
+    assert tally.total[0] == np.inf
+
+
+def test_a_scorecard_can_be_kept(tmp_path):
+    labels, logits = data(300, 7)
+    options = {"temperature": 2.0, "n_bins": 5}
+    card = fl.Scorecard(**options).update(
+        labels[:200], logits[:200], groups=labels[:200], offsets=[0, 150, 200], n_bytes=[3, 4]
+    )
+    np.savez(tmp_path / "state.npz", **card.state())
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as state:
+        loaded = fl.Scorecard.from_state(state, **options)
+    pickled = pickle.loads(pickle.dumps(card))
+    for each in (card, loaded, pickled):
+        each.update(labels[200:], logits[200:], groups=labels[200:], offsets=[0, 100], n_bytes=[9])
+    expected = all_numbers(card.result())
+    np.testing.assert_array_equal(all_numbers(loaded.result()), expected)
+    np.testing.assert_array_equal(all_numbers(pickled.result()), expected)
+    empty = fl.Scorecard.from_state(fl.Scorecard().state())
+    np.testing.assert_array_equal(
+        all_numbers(empty.update(labels, logits).result()), all_numbers(fl.evaluate(labels, logits))
+    )
+
+
+def test_merging_with_nothing():
+    labels, logits = data(50, 7)
+    expected = all_numbers(fl.evaluate(labels, logits))
+    card = fl.Scorecard().merge(fl.Scorecard().update(labels, logits)).merge(fl.Scorecard())
+    np.testing.assert_array_equal(all_numbers(card.result()), expected)
+
+
+# -------------------------------------------------------------------------------------------------
+# Layouts and shapes
+
+
+def test_layouts():
+    labels, logits = data(60, 7)
+    expected = all_numbers(fl.evaluate(labels, logits))
+    wide = np.zeros((60, 14), np.float32)
+    wide[:, ::2] = logits
+    for given_logits in (
+        np.asfortranarray(logits),
+        wide[:, ::2],
+        logits[::-1][::-1],
+        logits.astype(">f4"),
+        logits.reshape(5, 12, 7),
+        np.asfortranarray(logits.reshape(5, 12, 7)),
+        logits.reshape(3, 4, 5, 7).transpose(1, 0, 2, 3).copy().transpose(1, 0, 2, 3),
+    ):
+        shape = given_logits.shape[:-1]
+        for dtype in (np.uint8, np.int32):
+            found = fl.evaluate(labels.reshape(shape).astype(dtype), given_logits)
+            np.testing.assert_array_equal(all_numbers(found), expected)
+
+
+def test_one_row_and_none():
+    assert fl.evaluate(1, [0.0, 3.0]).n_rows == 1
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        scores = fl.evaluate(np.empty(0, int), np.empty((0, 3)))
+    assert math.isnan(scores.loss)
+    assert math.isnan(scores.top_k(1))
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        assert math.isnan(fl.evaluate([0], [[0.0, 1.0]], sample_weight=[0.0]).accuracy)
+
+
+def test_slabs(monkeypatch):
+    """Rows are scored in parts; neither results nor rows show where they are cut."""
+    labels, logits = data(64, 7)
+    groups = labels % 2
+    names = (*NUMBERS, "top_classes", "top_log_probs")
+    whole = fl.evaluate(labels, logits, groups=groups, offsets=[0, 30, 64], rows=names, top=2)
+    monkeypatch.setattr("fastloss.evaluation.rows.SLAB_ROWS", 5)
+    monkeypatch.setattr("fastloss.evaluation.rows.COPIED", 20)
+    for shaped in (np.s_[:], np.s_[::-1]):
+        rows = {name: np.empty_like(array) for name, array in whole.rows.items()}
+        cube = np.asfortranarray(logits.reshape(8, 8, 7)) if shaped == np.s_[::-1] else logits
+        ids = labels.reshape(cube.shape[:-1])
+        rows = {k: v.reshape(*ids.shape, *v.shape[1:]) for k, v in rows.items()}
+        parts = fl.evaluate(
+            ids, cube, groups=groups.reshape(ids.shape), offsets=[0, 30, 64], rows=rows
+        )
+        np.testing.assert_array_equal(all_numbers(parts), all_numbers(whole))
+        for name in names:
+            flat = rows[name].reshape(whole.rows[name].shape)
+            np.testing.assert_array_equal(flat, whole.rows[name])
+
+
+def test_rows_of_memory_mapped_arrays(tmp_path):
+    labels, logits = data(50, 7)
+    out = np.lib.format.open_memmap(tmp_path / "loss.npy", "w+", np.float32, (50,))
+    ranks = np.lib.format.open_memmap(tmp_path / "rank.npy", "w+", np.int8, (50,))
+    scores = fl.evaluate(labels, logits, rows={"loss": out, "rank": ranks})
+    expected = fl.evaluate(labels, logits, rows=["loss", "rank"]).rows
+    assert scores.rows["loss"] is out
+    np.testing.assert_array_equal(np.load(tmp_path / "loss.npy"), expected["loss"].astype("f4"))
+    np.testing.assert_array_equal(np.load(tmp_path / "rank.npy"), expected["rank"])
+
+
+def test_readable():
+    labels, logits = data(50, 7)
+    scores = fl.evaluate(labels, logits, groups=labels)
+    assert "accuracy" in repr(scores)
+    assert "groups" in repr(scores)
+    assert scores.to_dict(top_k=(3,))["top_k"] == {"3": scores.top_k(3)}
+
+
+# -------------------------------------------------------------------------------------------------
+# Errors, before anything is changed
+
+LABELS, LOGITS = [0, 1, 2], np.zeros((3, 4))
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "arguments", "options"),
+    [
+        (ValueError, r"labels\[2\] is 4, but class ids go from 0 to 3", ([0, 1, 4], LOGITS), {}),
+        (TypeError, "one class id: write labels.argmax", (LOGITS, LOGITS), {}),
+        (ValueError, r"nothing is broadcast", ([0, 1], LOGITS), {}),
+        (TypeError, "write labels.astype", ([0.0, 1.0, 2.0], LOGITS), {}),
+        (ValueError, r"sample_weight\[1\] is -1", None, {"sample_weight": [1.0, -1.0, 1.0]}),
+        (ValueError, "sample_weight has shape", None, {"sample_weight": [1.0]}),
+        (ValueError, "class_weight has 2 numbers, but there are 4", None, {"class_weight": [1, 2]}),
+        (
+            ValueError,
+            r"labels\[1\] is 1, a class that class_mask rules out",
+            None,
+            {"class_mask": [True, False, True, True]},
+        ),
+        (TypeError, "groups has dtype float64", None, {"groups": [0.0, 1.0, 2.0]}),
+        (ValueError, "groups has shape", None, {"groups": [0, 1]}),
+        (ValueError, "do not fit into int64", None, {"groups": np.array([0, 1, 2**63], "u8")}),
+        (ValueError, "not both", None, {"sequences": [0, 0, 1], "offsets": [0, 3]}),
+        (ValueError, "n_bytes is for the sequences of offsets", None, {"n_bytes": [1]}),
+        (ValueError, "must go from 0 to 3", None, {"offsets": [0, 2]}),
+        (ValueError, r"offsets\[2\] is less", None, {"offsets": [0, 2, 1, 3]}),
+        (TypeError, "integers of shape", None, {"offsets": [0.0, 3.0]}),
+        (ValueError, "n_bytes has shape", None, {"offsets": [0, 3], "n_bytes": [1, 2]}),
+        (ValueError, r"n_bytes\[0\] is -1", None, {"offsets": [0, 3], "n_bytes": [-1]}),
+        (ValueError, "rows names 'los', but knows loss", None, {"rows": ["los"]}),
+        (TypeError, "rows is 'loss', but must be names", None, {"rows": "loss"}),
+        (ValueError, r"rows\['loss'\] has shape", None, {"rows": {"loss": np.empty(2)}}),
+        (TypeError, "has floats", None, {"rows": {"loss": np.empty(3, int)}}),
+        (TypeError, "has signed integers", None, {"rows": {"rank": np.empty(3)}}),
+        (
+            ValueError,
+            "some of the 4 classes",
+            None,
+            {"rows": {"top_classes": np.empty((3, 5), int)}},
+        ),
+        (ValueError, "n_bins is 0", None, {"n_bins": 0}),
+        (TypeError, "by_class must be True or False", None, {"by_class": 1}),
+        (ValueError, "temperature is 0", None, {"temperature": 0}),
+    ],
+)
+def test_errors(error, text, arguments, options):
+    with pytest.raises(error, match=text):
+        fl.evaluate(*(arguments or (LABELS, LOGITS)), **options)
+
+
+def test_errors_change_nothing():
+    labels, logits = data(100, 7)
+    card = fl.Scorecard().update(labels, logits)
+    before = all_numbers(card.result())
+    rows = {"loss": np.full(100, 7.0)}
+    wrong = labels.copy()
+    wrong[-1] = 7
+    for arguments, options in (
+        ((wrong, logits), {"rows": rows}),
+        ((labels, logits), {"rows": rows, "offsets": [0, 5]}),
+        ((labels, logits[:, :5]), {"rows": rows}),
+    ):
+        with pytest.raises(ValueError):
+            card.update(*arguments, **options)
+    assert (rows["loss"] == 7).all()
+    np.testing.assert_array_equal(all_numbers(card.result()), before)
+    with pytest.raises(ValueError, match="other options"):
+        card.merge(fl.Scorecard(temperature=2.0))
+    with pytest.raises(ValueError, match="5 classes"):
+        card.merge(fl.Scorecard().update([0], np.zeros((1, 5))))
+    with pytest.raises(ValueError, match="read-only"):
+        card.update(labels, logits, rows={"loss": np.broadcast_to(0.0, 100)})
+    with pytest.raises(ValueError, match="overlaps"):
+        card.update(labels, logits, rows={"loss": logits[:, 0]})
+    np.testing.assert_array_equal(all_numbers(card.result()), before)
+
+
+# -------------------------------------------------------------------------------------------------
+# Temperature
+
+
+def drawn(temperature, n=4000, c=6):
+    """Labels that are drawn from the probabilities of logits at a temperature."""
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((n, c)) * 3
+    p = fl.CrossEntropy(temperature=temperature).proba(logits)
+    return (p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(max=c - 1), logits
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
+def test_the_temperature_is_that_of_the_least_loss(scale):
+    labels, logits = drawn(2.5)
+    calibration = fl.calibrate(labels, logits * scale)
+    t = calibration.temperature
+    assert t / scale == pytest.approx(2.5, rel=0.1)
+    least = fl.CrossEntropy(temperature=t)(labels, logits * scale)
+    assert calibration.after.loss == pytest.approx(least, rel=1e-14)
+    for other in (t * 0.999, t * 1.001):
+        assert fl.CrossEntropy(temperature=other)(labels, logits * scale) > least
+    assert calibration.before.loss >= calibration.after.loss
+    assert calibration.n_passes < 12
+
+
+def test_calibration_makes_confidence_honest():
+    labels, logits = drawn(3.0)
+    weight = np.random.default_rng(1).integers(0, 3, len(labels)).astype(float)
+    calibration = fl.calibrate(labels, logits, sample_weight=weight)
+    assert calibration.after.calibration_error < calibration.before.calibration_error / 3
+    twice = np.repeat(np.arange(len(labels)), weight.astype(int))
+    expected = fl.calibrate(labels[twice], logits[twice]).temperature
+    assert calibration.temperature == pytest.approx(expected, rel=1e-9)
+    assert calibration.to_dict()["after"]["loss"] == calibration.after.loss
+
+
+@pytest.mark.parametrize(
+    ("labels", "logits", "text"),
+    [
+        ([0, 1], [[2.0, 0.0], [0.0, 1.0]], "goes to 0, as each label has the largest"),
+        ([1, 0], [[2.0, 0.0], [0.0, 1.0]], "goes to infinity"),
+        ([1, 0], [[0.0, 0.0], [1.0, 1.0]], "makes no difference"),
+        ([1, 0], [[0.0, np.nan], [1.0, 1.0]], "the loss is nan at temperature 1"),
+        ([1, 0], [[0.0, -np.inf], [1.0, 1.0]], "the loss is inf at temperature 1"),
+    ],
+)
+def test_there_may_be_no_least_loss(labels, logits, text):
+    with pytest.raises(ValueError, match=text):
+        fl.calibrate(labels, logits)
+
+
+def test_derivatives_by_the_temperature():
+    labels, logits = data(50, 7, np.float64)
+
+    def total(b):
+        return fl.CrossEntropy(temperature=1 / b, reduction="sum")(labels, logits)
+
+    card = fl.Scorecard(temperature=1 / 1.3).update(labels, logits)
+    slope, spread = card.derivatives
+    h = 1e-4
+    assert slope == pytest.approx(1.3 * (total(1.3 + h) - total(1.3 - h)) / (2 * h), rel=1e-6)
+    second = (total(1.3 + h) - 2 * total(1.3) + total(1.3 - h)) / h**2
+    assert spread == pytest.approx(1.3**2 * second, rel=1e-4)
