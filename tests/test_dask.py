@@ -1,8 +1,10 @@
 """On Dask arrays all is as on NumPy arrays, however they are cut, on threads and on clusters."""
 
+import importlib
 import math
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 
@@ -212,6 +214,13 @@ def test_logits_are_computed_once():
 # Errors
 
 
+def test_without_dask_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    monkeypatch.delitem(sys.modules, "fastloss.dask")
+    with pytest.raises(ImportError, match=r"pip install 'fastloss\[dask\]'"):
+        importlib.import_module("fastloss.dask")
+
+
 def test_errors_come_before_anything_is_computed():
     chunked = cut(LOGITS)
     with pytest.raises(TypeError, match="logits must be a Dask array, got ndarray"):
@@ -337,6 +346,10 @@ def test_errors_of_scores_come_before_anything_is_computed():
         fl.dask.evaluate(LABELS, da.from_array(LOGITS, chunks=(N, 2)))
     with pytest.raises(ValueError, match=r"labels has shape \(22,\) and logits have shape"):
         fl.dask.evaluate(LABELS[1:], logits)
+    with pytest.raises(
+        ValueError, match=r"groups has shape \(2, 1\) and logits have shape \(2, 3, 5"
+    ):
+        fl.dask.evaluate(np.zeros((2, 3), int), da.zeros((2, 3, 5)), groups=np.zeros((2, 1), int))
     with pytest.raises(TypeError, match="labels have the shape of the logits"):
         fl.dask.evaluate(np.eye(C)[LABELS], logits)
     with pytest.raises(ValueError, match="class_weight has 2 numbers, but there are 5 classes"):

@@ -375,7 +375,7 @@ def _by_row(logits: Any, **arrays: Any) -> dict[str, Any]:
     """Those that are given, of which each has something for each row."""
     given = {name: _arrays(array, name) for name, array in arrays.items() if array is not None}
     for name, array in given.items():
-        if array.shape[:1] != logits.shape[:1]:
+        if array.shape[: logits.ndim - 1] != logits.shape[:-1]:
             raise ValueError(
                 f"{name} has shape {array.shape} and logits have shape {logits.shape}: expected "
                 "something for each row"
