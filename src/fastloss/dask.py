@@ -6,7 +6,7 @@ logits are. Sizes of chunks must be known, and rows must not be cut.
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import partial
 from operator import itemgetter
@@ -21,7 +21,6 @@ from .evaluation.scores import Scores
 from .loss import Loss
 
 try:
-    import dask
     import dask.array as da
 except ImportError as error:
     raise ImportError(
@@ -29,6 +28,7 @@ except ImportError as error:
     ) from error
 
 _FAN_IN = 8  # as many scorecards are merged by a task
+_OBJECT = np.dtype(object)
 
 
 def value(loss: Loss, y_true: Any, y_pred: Any, /, *, sample_weight: Any = None) -> Any:
@@ -91,7 +91,7 @@ def value_and_grad(
     call = _Call(loss, "value_and_grad", y_true, y_pred, sample_weight)
     weight = call.total_weight() if loss.reduction == "mean" else None
     work, axes = partial(_value_and_grad, loss), range(y_pred.ndim)
-    pairs = call.chunks.map(work, axes, np.dtype(object), normalizer=weight)
+    pairs = call.chunks.map(work, axes, _OBJECT, normalizer=weight)
     grad = _blockwise(itemgetter(1), axes, call.y_pred_dtype, pairs, axes)
     if loss.reduction == "none":
         return _blockwise(_first, call.sample_axes, call.arithmetic, pairs, axes), grad
@@ -163,13 +163,17 @@ def evaluate(
     start.update(empty.pop("labels"), _without_rows(logits), n_bytes=n_bytes, **empty)
 
     chunks = _Chunks("logits", logits, lead, by_row)
-    work = partial(_card, options)
-    parts = chunks.map(work, chunks.lead, np.dtype(object)).to_delayed().ravel().tolist()
-    merged = dask.delayed(_merged)
-    while len(parts) > _FAN_IN:
-        starts = range(0, len(parts), _FAN_IN)
-        parts = [merged(Scorecard(**options), parts[i : i + _FAN_IN]) for i in starts]
-    return dask.delayed(_result)(merged(start, parts))
+    scores = da.reduction(
+        chunks.map(partial(_card, options), chunks.lead, _OBJECT),
+        _same,
+        partial(_result, start),
+        combine=partial(_merged, Scorecard(**options)),
+        concatenate=False,
+        dtype=_OBJECT,
+        meta=np.empty((), _OBJECT),
+        split_every=_FAN_IN,
+    )
+    return scores.to_delayed().item()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -219,16 +223,29 @@ def _card(options: dict[str, Any], labels: Array, logits: Array, **by_row: Any) 
     return Scorecard(**options).update(labels, logits, **by_row)
 
 
-def _merged(start: Scorecard, parts: list[Scorecard]) -> Scorecard:
-    """All of them in one, which none of the arguments is: a task may be run again."""
+def _same(card: Scorecard, **axes: Any) -> Scorecard:
+    return card
+
+
+def _merged(start: Scorecard, parts: Any, **axes: Any) -> Scorecard:
+    """All in one, which none of the arguments is: a task may be run again."""
     whole = deepcopy(start)
-    for part in parts:
+    for part in _flat(parts):
         whole.merge(part)
     return whole
 
 
-def _result(card: Scorecard) -> Scores:
-    return card.result()
+def _result(start: Scorecard, parts: Any, **axes: Any) -> Scores:
+    return _merged(start, parts).result()
+
+
+def _flat(parts: Any) -> Iterator[Any]:
+    """What lists of lists hold, one for each axis that is cut."""
+    if not isinstance(parts, list):
+        yield parts
+        return
+    for part in parts:
+        yield from _flat(part)
 
 
 def _as_chunk(work: Callable[..., Any], n_axes: int, *arguments: Any, **options: Any) -> Array:
@@ -255,9 +272,8 @@ def _on_chunk(
 
 def _whole(block: Any) -> Any:
     """The one chunk along axes that are not cut, which comes in a list for each of them."""
-    while isinstance(block, list):
-        (block,) = block
-    return block
+    (whole,) = _flat(block)
+    return whole
 
 
 # -------------------------------------------------------------------------------------------------
