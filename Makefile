@@ -7,17 +7,18 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench study readme trust clean
+.PHONY: help demo example test lint bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    train on real data, race naive NumPy, and draw what came of it'
+	@echo 'make example tell all about the logits of real models on real data'
 	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
 	@echo 'make lint    check style, layout and types'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
-	@echo '             cutoff, threads, memory or cold'
+	@echo '             cutoff, threads, scorecard, memory or cold'
 	@echo 'make study   compare with other libraries at everything, 5 minutes, and write a report;'
 	@echo '             with ARGS: see fastloss bench --help'
 	@echo 'make trust   run the experiments of docs/trust/ and write its pages; NAME=NAME runs one'
@@ -26,6 +27,9 @@ help:
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m fastloss demo
+
+example: $(VENV)/.example
+	$(BIN)/python examples/real_logits.py
 
 # On all CPUs, as nearly all of the time goes into compiling. Whoever is done takes tests from the
 # others: what one process compiled, all find in the store. Benchmarks do not run like that.
@@ -61,7 +65,7 @@ clean:
 	find src tests bench trust -name __pycache__ -type d -exec rm -rf {} +
 
 # $(VENV)/.NAME stands for "the extra NAME is installed, as pyproject.toml now describes it".
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.trust: $(VENV)/.%: $(VENV)/.made pyproject.toml
+$(VENV)/.demo $(VENV)/.example $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.trust: $(VENV)/.%: $(VENV)/.made pyproject.toml
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@

@@ -26,6 +26,7 @@ from fastloss.study import (  # noqa: E402
     report,
     roof,
     scaling,
+    scorecard,
 )
 from fastloss.study.compare import check, compare  # noqa: E402
 from fastloss.study.contender import FASTLOSS, NAIVE, Job, threads  # noqa: E402
@@ -512,6 +513,42 @@ def test_scaling_over_backends_and_threads(quick):
     assert text.count("\n") == 1 + len(rows)
 
 
+@pytest.mark.parametrize("n_classes", [7, 300])
+def test_all_come_by_the_same_scores(n_classes, quick):
+    """Of all that are there; `jobs` compares their numbers."""
+    workload = Workload("cross_entropy", (200, n_classes))
+    data = make_data(workload)
+    jobs = scorecard.jobs(data)
+    assert {scorecard.ALONE, scorecard.SCORECARD, scorecard.SCIKIT_LEARN, report.ROOF} <= set(jobs)
+    assert jobs.keys().isdisjoint(scorecard.missing())
+    result = scorecard.result(workload, quick(jobs, 0.0, 2), "in memory")
+    assert all(is_sane(cell) for cell in report.timings(result))
+    lines = scorecard.text(result).splitlines()
+    assert len(lines) == 2 + len(jobs)
+    alone = next(line for line in lines if scorecard.ALONE in line)
+    assert "1.00" in alone
+
+
+def test_other_scores_are_not_timed():
+    numbers = {"loss": 1.0, "accuracy": 0.5}
+    scorecard.check("someone", numbers, numbers)
+    with pytest.raises(AssertionError, match="someone: accuracy is 0.51, and here 0.5"):
+        scorecard.check("someone", {**numbers, "accuracy": 0.51}, numbers)
+
+
+def test_scores_of_a_file(quick, tmp_path):
+    workload = Workload("cross_entropy", (200, 300))
+    data = make_data(workload)
+    np.save(tmp_path / "logits.npy", data.y_pred)
+    jobs = scorecard.file_jobs(data.y_true, tmp_path / "logits.npy")
+    assert jobs[scorecard.READ].call() == (tmp_path / "logits.npy").stat().st_size
+    scores = fl.evaluate(data.y_true, data.y_pred)
+    found = jobs[scorecard.SCORECARD].call()
+    assert json.dumps(found.to_dict()) == json.dumps(scores.to_dict())
+    result = scorecard.result(workload, quick(jobs, 0.0, 2), "a memory-mapped file")
+    assert scorecard.text(result).count("\n") == 1 + len(jobs)
+
+
 def test_growth_of_memory_is_the_peak_of_the_call():
     def call():
         np.ones(1 << 23)  # 64 MiB, and given back
@@ -565,7 +602,7 @@ def test_every_table_is_documented():
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     files = sorted((ROOT / "bench").glob("test_*.py"))
     tables = [file.stem.removeprefix("test_").replace("_", "-") for file in files]
-    assert len(tables) == 9
+    assert len(tables) == 10
     assert storage.SPEED in tables
     for table in tables:
         assert table in makefile

@@ -68,6 +68,8 @@ _NO_EXTRA.flags.writeable = False
 # Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
 _MOST_CALLS = 256
 
+NO_MEAN = "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0"
+
 # The kernels made so far in this process, by key and by whether they are for prange.
 _kernels: dict[Any, Any] = {}
 
@@ -299,6 +301,19 @@ class Call:
         except CompilationError as error:
             raise loss._compilation_error(self.plan.form, error) from error
 
+    def survey(
+        self,
+        loss: "Loss",
+        scale: float,
+        arrays: tuple[Array | Strided, ...],
+        extras: tuple[Array | Strided, ...],
+        results: tuple[Array, Array],
+    ) -> None:
+        """Run the survey alone."""
+        arrays = self.plan.surveyed(arrays)
+        strided = Strided in map(type, (*arrays, *extras))
+        self.run(loss, SURVEY, scale, False, arrays, extras, strided, results)
+
 
 def _call_like(
     loss: "Loss",
@@ -336,12 +351,10 @@ def evaluate(
     losses_out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
-    checking: bool = False,
 ) -> tuple[Any, Any, Any]:
     """What is written for samples, and for elements, and Hessian, as far as they are asked for.
 
-    Nothing that the user can see is written before the last check has passed, and if `checking`,
-    nothing after it either.
+    Nothing that the user can see is written before the last check has passed.
     """
     if (
         type(y_true) is type(y_pred) is np.ndarray
@@ -352,26 +365,15 @@ def evaluate(
             results = known.small(y_true, y_pred, grad_out)
             if results is not None:
                 return results
-    extras = None
-    y_pred = as_array(y_pred, loss.names[1])
-    if class_mask is not None or vector is not None or type(y_true) is tuple:
-        y_true, extras = loss._take_extras(y_true, y_pred, class_mask, vector)
-    y_true = y_pred if verb in UNLABELLED else as_array(y_true, loss.names[0])
-    if weight is not None:
-        weight = as_array(weight, "sample_weight")
-        format_of(weight, "sample_weight")
-    call = _call_like(loss, verb, y_true, y_pred, weight, extras)
+    call, inputs = prepare(loss, verb, y_true, y_pred, weight, class_mask, vector)
     plan, cut = call.plan, call.cut
     form, pred = plan.form, plan.pred
-    if call.batch.one_truth:
-        y_true = np.broadcast_to(y_true[..., None], call.shape)
 
     private = losses_out is None and grad_out is None and hess_out is None
     losses: Array | Strided = call.no_losses
     grad: Array | Strided = call.absent
     hess: Array | Strided = call.absent
-    inputs = Inputs(y_true, y_pred, weight, extras, form.labelled)
-    if form.per_sample and not checking:
+    if form.per_sample:
         shape = call.batch.sample_shape
         if form.scored:
             shape = *shape, form.n_results
@@ -385,28 +387,14 @@ def evaluate(
             hess_out = _output(hess_out, "out[1]", call.shape, pred, loss, inputs, in_place=False)
             check_no_overlap(hess_out, "out[1]", grad_out, "out[0]")
             hess = canonical(hess_out, pred)
-    arrays = (
-        canonical(y_true, plan.true),
-        canonical(y_pred, pred),
-        _NO_WEIGHTS if weight is None else canonical(_spread(weight, call.batch), plan.weight),
-        losses,
-        grad,
-        hess,
-    )
-
-    others: tuple[Array | Strided, ...] = ()
-    if call.batch.extras is not None:
-        assert extras is not None
-        others = tuple(
-            _NO_EXTRA if extra is None else canonical(extra, form)
-            for extra, form in zip(extras, call.batch.extras, strict=True)
-        )
+    arrays, others = _canonical(call, inputs)
+    arrays = *arrays, losses, grad, hess
 
     if cut.block * cut.width > _blocks.LONG:
         n_bytes = loss._scratch * plan.arithmetic.dtype.itemsize
         _blocks.ask_for_memory(cut, n_bytes, (*arrays, *others))
     weights, partials = sums = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
-    streamed = _blocks.streams(grad, y_pred)
+    streamed = _blocks.streams(grad, inputs.y_pred)
     by_weight, denominator = call.by_weight, call.denominator
     if normalizer is not None:
         by_weight, denominator = False, _checked_normalizer(loss, normalizer)
@@ -418,7 +406,6 @@ def evaluate(
     at_once = (cut.n_blocks == 1 and not strided) or (
         private and not (by_weight and form.with_grad)
     )
-    at_once = at_once and not checking
     if not (surveyed and at_once and by_weight):
         scale = 1.0 / denominator if denominator else 0.0
     else:
@@ -427,15 +414,11 @@ def evaluate(
         if at_once:
             call.run(loss, BOTH, scale, streamed, arrays, others, strided, sums)
         else:
-            parts = plan.surveyed(arrays)
-            in_parts = Strided in map(type, (*parts, *others))
-            call.run(loss, SURVEY, scale, False, parts, others, in_parts, sums)
-        total_weight = _total_weight(loss, call, inputs, weights)
+            call.survey(loss, scale, arrays, others, sums)
+        total = _total_weight(loss, call, inputs, weights)
         if by_weight:
-            denominator = total_weight
+            denominator = total
             scale = 1.0 / denominator if denominator else 0.0
-    if checking:
-        return None, None, None
     if not (surveyed and at_once):
         call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, sums)
     if call.may_be_small and call.small is None:
@@ -444,6 +427,82 @@ def evaluate(
     if call.reduces:
         value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
     return value, grad_out, hess_out
+
+
+def prepare(
+    loss: "Loss",
+    verb: Verb,
+    y_true: Any,
+    y_pred: Any,
+    weight: Any,
+    class_mask: Any = None,
+    vector: Any = None,
+) -> tuple[Call, Inputs]:
+    """What is known of such a call, after all checks that need no look at the numbers."""
+    extras = None
+    y_pred = as_array(y_pred, loss.names[1])
+    if class_mask is not None or vector is not None or type(y_true) is tuple:
+        y_true, extras = loss._take_extras(y_true, y_pred, class_mask, vector)
+    y_true = y_pred if verb in UNLABELLED else as_array(y_true, loss.names[0])
+    if weight is not None:
+        weight = as_array(weight, "sample_weight")
+        format_of(weight, "sample_weight")
+    call = _call_like(loss, verb, y_true, y_pred, weight, extras)
+    if call.batch.one_truth:
+        y_true = np.broadcast_to(y_true[..., None], call.shape)
+    return call, Inputs(y_true, y_pred, weight, extras, call.plan.form.labelled)
+
+
+def _canonical(
+    call: Call, inputs: Inputs
+) -> tuple[tuple[Array | Strided, ...], tuple[Array | Strided, ...]]:
+    """Labels, predictions and weights as kernels take them, and the inputs that few losses know."""
+    plan, weight = call.plan, inputs.weight
+    arrays = (
+        canonical(inputs.y_true, plan.true),
+        canonical(inputs.y_pred, plan.pred),
+        _NO_WEIGHTS if weight is None else canonical(_spread(weight, call.batch), plan.weight),
+    )
+    if call.batch.extras is None:
+        return arrays, ()
+    assert inputs.extras is not None
+    return arrays, tuple(
+        _NO_EXTRA if extra is None else canonical(extra, form)
+        for extra, form in zip(inputs.extras, call.batch.extras, strict=True)
+    )
+
+
+def total_weight(loss: "Loss", verb: Verb, y_true: Any, y_pred: Any, weight: Any) -> float:
+    """The denominator of the mean, by which a call of this verb divides.
+
+    Predictions matter only where they have a range; NaN stands for all that are legal.
+    """
+    call, inputs = prepare(loss, verb, y_true, y_pred, weight)
+    return _survey(loss, call, inputs) if call.by_weight else call.denominator
+
+
+def check(
+    loss: "Loss",
+    verb: Verb,
+    y_true: Any,
+    y_pred: Any,
+    weight: Any,
+    class_mask: Any = None,
+    vector: Any = None,
+) -> None:
+    """Raise what a call of this verb raises before it computes anything."""
+    call, inputs = prepare(loss, verb, y_true, y_pred, weight, class_mask, vector)
+    if call.plan.surveys:
+        _survey(loss, call, inputs)
+
+
+def _survey(loss: "Loss", call: Call, inputs: Inputs) -> float:
+    """The sum of the weights of the samples that count, unless there is an error."""
+    arrays, others = _canonical(call, inputs)
+    arrays = *arrays, call.no_losses, call.absent, call.absent
+    weights, partials = np.empty(call.cut.n_blocks), np.empty(call.cut.n_blocks)
+    call.survey(loss, 0.0, arrays, others, (weights, partials))
+    return _total_weight(loss, call, inputs, weights)
 
 
 def _spread(weight: Array, batch: Batch) -> Array:
@@ -549,9 +608,5 @@ def _checked_normalizer(loss: "Loss", normalizer: float) -> float:
 
 
 def _no_mean() -> float:
-    warnings.warn(
-        "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0",
-        RuntimeWarning,
-        stacklevel=4,  # the line that called the verb
-    )
+    warnings.warn(NO_MEAN, RuntimeWarning, stacklevel=4)  # the line that called the verb
     return math.nan

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import WIDE, Array, as_array
-from .._evaluate import Batch, evaluate
+from .._evaluate import Batch, Verb, check, evaluate
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
 from ..kernels.survey import Limits
@@ -31,6 +31,10 @@ from .standard_error import standard_error
 from .tally import Tally
 
 
+def _verb(labels: Array | None) -> Verb:
+    return "unlabelled_pair_scores" if labels is None else "pair_scores"
+
+
 @dataclass(frozen=True)
 class _Pairs(SoftmaxLoss):
     """What two sets of logits have of a loss: its options, and a kernel."""
@@ -40,12 +44,13 @@ class _Pairs(SoftmaxLoss):
     cost = 8
     _scratch = pairs.SCRATCH
 
-    def score(
-        self, labels: Array | None, a: Array, b: Array, weight: Array | None, **how: Any
-    ) -> Any:
+    def check(self, labels: Array | None, a: Array, b: Array, weight: Array | None) -> None:
+        """Raise what `score` would raise."""
+        check(self, _verb(labels), labels, a, weight, vector=b)
+
+    def score(self, labels: Array | None, a: Array, b: Array, weight: Array | None) -> Any:
         """`PairScores` of each row, of shape (..., N_SCORES)."""
-        verb: Any = "unlabelled_pair_scores" if labels is None else "pair_scores"
-        return evaluate(self, verb, labels, a, weight, None, vector=b, **how)[0]
+        return evaluate(self, _verb(labels), labels, a, weight, None, vector=b)[0]
 
     def _widens(self, batch: Batch) -> bool:
         # A cap is rounded, and what is rounded in float32 cannot be told from what differs.
@@ -176,7 +181,7 @@ class Comparison:
         a, b = as_array(logits_a, "logits_a"), as_array(logits_b, "logits_b")
         given = None if labels is None else as_array(labels, "labels")
         weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
-        self._loss.score(given, a, b, weight, checking=True)
+        self._loss.check(given, a, b, weight)
         self._check_alike(a.shape[-1], given is not None)
 
         sums = deepcopy(self._sums)  # so that Ctrl-C leaves no half of an update behind

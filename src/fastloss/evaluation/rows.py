@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array, as_array
-from .._evaluate import evaluate
+from .._evaluate import check, evaluate
 from ..multiclass import CrossEntropy
 
 # Rows that are scored before they are added up, and numbers of their logits, at most. A slab is
@@ -74,7 +74,7 @@ class Rows:
         mask = None if mask is None else as_array(mask, "class_mask")
         self.whole = Slab((), slice(None), labels, logits, weight, mask)
         self.loss = loss
-        self._evaluate(self.whole, weight, checking=True)
+        check(loss, "scores", labels, logits, weight, mask)
         self.shape, self.n_rows, self.n_classes = labels.shape, labels.size, logits.shape[-1]
         weighing._check_by_class(self.n_classes)
         self.class_weight = weighing._class_weight
@@ -101,17 +101,7 @@ class Rows:
             inside = (slab.labels >= 0) & (slab.labels < self.n_classes)
             of_class = self.class_weight[np.where(inside, slab.labels, 0).astype(np.int64)]
             weight = of_class if weight is None else of_class * weight
-        scores: Array = self._evaluate(slab, weight)
+        labels, logits, mask = slab.labels, slab.logits, slab.mask
+        scores: Array
+        scores, *_ = evaluate(self.loss, "scores", labels, logits, weight, None, class_mask=mask)
         return scores.reshape(-1, scores.shape[-1])
-
-    def _evaluate(self, slab: Slab, weight: Array | None, checking: bool = False) -> Any:
-        return evaluate(
-            self.loss,
-            "scores",
-            slab.labels,
-            slab.logits,
-            weight,
-            None,
-            class_mask=slab.mask,
-            checking=checking,
-        )[0]

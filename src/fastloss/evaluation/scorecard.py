@@ -270,7 +270,7 @@ class Scorecard:
                 "offsets numbers sequences, but those that came before had ids of their own: keep "
                 "to one of the two"
             )
-        sizes = _sizes(as_array(offsets, "offsets"), batch.n_rows)
+        sizes = sizes_of(as_array(offsets, "offsets"), batch.n_rows)
         ids = np.arange(self._next_sequence, self._next_sequence + sizes.size)
         self._sequences.places(ids)  # those of no rows, too
         return np.repeat(ids, sizes), {} if n_bytes is None else dict(
@@ -403,7 +403,7 @@ def _ids(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     return given.reshape(-1).astype(np.int64)
 
 
-def _sizes(offsets: Array, n_rows: int) -> Array:
+def sizes_of(offsets: Array, n_rows: int) -> Array:
     """The number of rows in each sequence."""
     if offsets.dtype.kind not in "iu" or offsets.ndim != 1 or not offsets.size:
         raise TypeError(

@@ -1,0 +1,438 @@
+"""Losses and scores of Dask arrays: lazy, chunk by chunk, with means over all chunks.
+
+Logits stay where they are: a task computes one chunk of them. Labels and weights are chunked as the
+logits are. Sizes of chunks must be known, and rows must not be cut.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from ._arrays import FLOAT64, Array, as_array
+from ._evaluate import NO_MEAN, Verb, prepare, total_weight
+from .evaluation.scorecard import Scorecard, sizes_of
+from .evaluation.scores import Scores
+from .loss import Loss
+
+try:
+    import dask.array as da
+except ImportError as error:
+    raise ImportError(
+        "fastloss.dask needs Dask, which is not installed: pip install 'fastloss[dask]'"
+    ) from error
+
+_FAN_IN = 8  # as many scorecards are merged by a task
+_OBJECT = np.dtype(object)
+
+
+def value(loss: Loss, y_true: Any, y_pred: Any, /, *, sample_weight: Any = None) -> Any:
+    """The loss of Dask arrays, not yet computed: what `loss(y_true, y_pred)` is of NumPy arrays.
+
+    `y_pred`, or logits: a Dask array, for a loss of rows with its last axis in one chunk. `y_true`,
+    also the pair `(ids, probabilities)` of cross-entropy, and `sample_weight`: Dask or other arrays
+    of the shapes that the loss takes; they are chunked as `y_pred` is.
+
+    Returns a Dask array: of float64 and shape (), a mean being that over all samples of all chunks,
+    however these differ in size and weight; or with `reduction="none"` the loss of each sample,
+    chunked as `y_pred` is. `y_pred` is read once.
+
+    Raises TypeError if `y_pred` is no Dask array and ValueError for unknown chunk sizes or chunks
+    that cut rows; and what the loss raises: for shapes and dtypes at once, for numbers when they
+    are computed, with the place of their chunk.
+
+    >>> import dask.array as da
+    >>> import fastloss as fl
+    >>> import fastloss.dask
+    >>> logits = da.from_array([[2.0, 0.0], [0.0, 1.0], [3.0, 3.0]], chunks=(2, 2))
+    >>> loss = fl.dask.value(fl.cross_entropy, [0, 1, 1], logits)
+    >>> round(float(loss), 12), round(fl.cross_entropy([0, 1, 1], logits.compute()), 12)
+    (0.377778959707, 0.377778959707)
+    """
+    call = _Call(loss, "value", y_true, y_pred, sample_weight)
+    work = partial(_value, loss)
+    if loss.reduction == "none":
+        return call.chunks.map(work, call.sample_axes, call.arithmetic)
+    if loss.reduction == "sum":
+        return call.chunks.numbers(work).sum()
+    # Divided at the end, so that no logits wait for the weights of other chunks.
+    total = call.chunks.numbers(work, normalizer=1.0).sum()
+    return _blockwise(_mean, (), FLOAT64.dtype, total, (), weight=call.total_weight())
+
+
+def value_and_grad(
+    loss: Loss, y_true: Any, y_pred: Any, /, *, sample_weight: Any = None
+) -> tuple[Any, Any]:
+    """The loss of Dask arrays and its gradient with respect to `y_pred`, not yet computed.
+
+    Arguments, errors and the first result are those of `value`. The gradient is a Dask array of the
+    shape, the chunks and the floating dtype of `y_pred`. Compute both at once,
+    `dask.compute(loss, grad)`: one after the other, they take twice the work. A mean over samples
+    that weigh differently or may be ignored needs all labels and weights before the first chunk of
+    `y_pred`.
+
+    >>> import dask
+    >>> import dask.array as da
+    >>> import fastloss as fl
+    >>> import fastloss.dask
+    >>> logits = da.zeros((3, 2), chunks=(2, 2))
+    >>> results = fl.dask.value_and_grad(fl.CrossEntropy(ignore_index=-1), [0, -1, 1], logits)
+    >>> loss, grad = dask.compute(*results)
+    >>> round(float(loss), 12), grad
+    (0.69314718056, array([[-0.25,  0.25],
+           [ 0.  ,  0.  ],
+           [ 0.25, -0.25]]))
+    """
+    call = _Call(loss, "value_and_grad", y_true, y_pred, sample_weight)
+    weight = call.total_weight() if loss.reduction == "mean" else None
+    work, axes = partial(_value_and_grad, loss), range(y_pred.ndim)
+    pairs = call.chunks.map(work, axes, _OBJECT, normalizer=weight)
+    grad = _blockwise(itemgetter(1), axes, call.y_pred_dtype, pairs, axes)
+    if loss.reduction == "none":
+        return _blockwise(_first, call.sample_axes, call.arithmetic, pairs, axes), grad
+    lead = call.chunks.lead
+    first = partial(_as_chunk, _first, len(lead))
+    total = _blockwise(first, lead, FLOAT64.dtype, pairs, axes, one_each=True).sum()
+    if weight is not None:
+        total = _blockwise(_mean_of_quotients, (), FLOAT64.dtype, total, (), weight=weight)
+    return total, grad
+
+
+def evaluate(
+    labels: Any,
+    logits: Any,
+    /,
+    *,
+    sample_weight: Any = None,
+    class_mask: Any = None,
+    groups: Any = None,
+    sequences: Any = None,
+    offsets: Any = None,
+    n_bytes: Any = None,
+    **options: Any,
+) -> Any:
+    """Everything about Dask arrays of labels and logits, not yet computed: see `fl.evaluate`.
+
+    `logits`: a Dask array of shape (..., c) with its last axis in one chunk. All other arguments
+    are those of `fl.evaluate`; arrays with something for each row are Dask or other arrays, and are
+    chunked as `logits` is. There is no `rows`, which would be gathered in one place: a loss with
+    `reduction="none"` leaves what it finds of each row where it is.
+
+    Returns a Dask Delayed, whose `compute()` returns `Scores`. Each chunk has a scorecard, and
+    these are merged as a tree: numbers are those of one machine to 1e-15 relative, and chunks of
+    the same sizes give the same bits, wherever they are computed and however often.
+
+    Raises as `value` does, at once for what is wrong with options and shapes.
+
+    >>> import dask.array as da
+    >>> import fastloss as fl
+    >>> import fastloss.dask
+    >>> logits = da.from_array([[2.0, 0.0], [0.5, 0.0], [0.0, 3.0]], chunks=(2, 2))
+    >>> scores = fl.dask.evaluate([0, 1, 1], logits).compute()
+    >>> scores.n_rows, round(scores.loss, 12), round(scores.accuracy, 4)
+    (3, 0.383197448932, 0.6667)
+    """
+    _check_predictions(logits, "logits")
+    if logits.ndim < 2:
+        raise ValueError(f"logits have shape {logits.shape}, but rows of logits have two axes")
+    lead = logits.ndim - 1
+    _check_rows(logits, lead, "logits")
+    if class_mask is not None and np.ndim(class_mask) == 1:
+        options["class_mask"], class_mask = class_mask, None
+    by_row = _by_row(
+        logits,
+        labels=labels,
+        sample_weight=sample_weight,
+        class_mask=class_mask,
+        groups=groups,
+        sequences=sequences,
+    )
+    # An update with no rows finds whatever is wrong with options and shapes, and knows the
+    # sequences that are numbered. Chunks then have their numbers for names.
+    empty: dict[str, Any] = {name: _without_rows(given) for name, given in by_row.items()}
+    if offsets is not None:
+        sizes = sizes_of(as_array(offsets, "offsets"), math.prod(logits.shape[:lead]))
+        empty["offsets"] = np.zeros(sizes.size + 1, np.int64)
+        by_row["sequences"] = np.repeat(np.arange(sizes.size), sizes).reshape(logits.shape[:lead])
+    start = Scorecard(**options)
+    start.update(empty.pop("labels"), _without_rows(logits), n_bytes=n_bytes, **empty)
+
+    chunks = _Chunks("logits", logits, lead, by_row)
+    scores = da.reduction(
+        chunks.map(partial(_card, options), chunks.lead, _OBJECT),
+        _same,
+        partial(_result, start),
+        combine=partial(_merged, Scorecard(**options)),
+        concatenate=False,
+        dtype=_OBJECT,
+        meta=np.empty((), _OBJECT),
+        split_every=_FAN_IN,
+    )
+    return scores.to_delayed().item()
+
+
+# -------------------------------------------------------------------------------------------------
+# What tasks do
+
+
+def _value(loss: Loss, y_true: Any, y_pred: Array, **options: Any) -> Any:
+    return loss(y_true, y_pred, **options)
+
+
+def _value_and_grad(
+    loss: Loss, y_true: Any, y_pred: Array, normalizer: float | None, **options: Any
+) -> tuple[Any, Array]:
+    if normalizer == 0:  # nothing counts: loss and gradient are 0, whatever they are divided by
+        normalizer = 1.0
+    return loss.value_and_grad(y_true, y_pred, normalizer=normalizer, **options)
+
+
+def _weight(
+    loss: Loss, y_true: Any, verb: Verb, row: tuple[Any, ...], lead: int, sample_weight: Any = None
+) -> float:
+    """The sum of the weights. Predictions need not be known: `row` is their dtype and shape."""
+    labels = y_true[0] if type(y_true) is tuple else y_true
+    dtype, shape = row
+    # NaN is in the range of every loss.
+    y_pred = np.broadcast_to(np.full((), math.nan, dtype), labels.shape[:lead] + shape)
+    return total_weight(loss, verb, y_true, y_pred, sample_weight)
+
+
+def _first(pair: Any) -> Any:
+    return _whole(pair)[0]
+
+
+def _mean(total: float, weight: float) -> float:
+    if weight == 0:
+        warnings.warn(NO_MEAN, RuntimeWarning, stacklevel=2)
+        return math.nan
+    return total / weight
+
+
+def _mean_of_quotients(total: float, weight: float) -> float:
+    """The sum of what each chunk has divided by the weight."""
+    return total if weight else _mean(total, weight)
+
+
+def _card(options: dict[str, Any], labels: Array, logits: Array, **by_row: Any) -> Scorecard:
+    return Scorecard(**options).update(labels, logits, **by_row)
+
+
+def _same(card: Scorecard, **axes: Any) -> Scorecard:
+    return card
+
+
+def _merged(start: Scorecard, parts: Any, **axes: Any) -> Scorecard:
+    """All in one, which none of the arguments is: a task may be run again."""
+    whole = deepcopy(start)
+    for part in _flat(parts):
+        whole.merge(part)
+    return whole
+
+
+def _result(start: Scorecard, parts: Any, **axes: Any) -> Scores:
+    return _merged(start, parts).result()
+
+
+def _flat(parts: Any) -> Iterator[Any]:
+    """What lists of lists hold, one for each axis that is cut."""
+    if not isinstance(parts, list):
+        yield parts
+        return
+    for part in parts:
+        yield from _flat(part)
+
+
+def _as_chunk(work: Callable[..., Any], n_axes: int, *arguments: Any, **options: Any) -> Array:
+    """What `work` returns, a number, as a chunk of one element."""
+    return np.full((1,) * n_axes, work(*arguments, **options))
+
+
+def _on_chunk(
+    work: Callable[..., Any], names: tuple[str, ...], *blocks: Any, **options: Any
+) -> Any:
+    """Call `work` with the chunks by their names; two of one name are a pair. Others say where."""
+    given: dict[str, Any] = {}
+    for name, block in zip(names, map(_whole, blocks), strict=False):
+        given[name] = (given[name], block) if name in given else block
+    start = [int(first[0]) for first in blocks[len(names) :]]
+    try:
+        return work(**given, **options)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"in the chunk that begins at {start}, from which places count: {error}"
+        ) from error
+
+
+def _whole(block: Any) -> Any:
+    """The one chunk along axes that are not cut, which comes in a list for each of them."""
+    (whole,) = _flat(block)
+    return whole
+
+
+# -------------------------------------------------------------------------------------------------
+# Chunks
+
+
+class _Call:
+    """A call of a verb on chunks, after all checks that need no look at the numbers."""
+
+    def __init__(self, loss: Loss, verb: Verb, y_true: Any, y_pred: Any, weight: Any) -> None:
+        name, pred_name = loss.names
+        _check_predictions(y_pred, pred_name)
+        labels = _arrays(y_true, name)
+        weights = None if weight is None else _arrays(weight, "sample_weight")
+        self.loss, self.verb = loss, verb
+        self.call, _ = prepare(loss, verb, *map(_stand_ins, (labels, y_pred, weights)))
+        batch, plan = self.call.batch, self.call.plan
+        self.arithmetic, self.y_pred_dtype = plan.arithmetic.dtype, plan.pred.dtype
+        self.sample_axes = range(len(batch.sample_shape))
+        # Rows are not cut: of classes, or of columns that have options of their own.
+        columns = batch.period > 1 or batch.one_truth
+        lead = y_pred.ndim - 1 if columns else len(batch.sample_shape)
+        _check_rows(y_pred, lead, pred_name)
+        others = {"y_true": labels, "sample_weight": weights}
+        self.chunks = _Chunks("y_pred", y_pred, lead, others)
+
+    def total_weight(self) -> Any:
+        """The denominator of a mean: a number, or not yet computed if it depends on numbers."""
+        if not self.call.by_weight:
+            return self.call.denominator
+        lead = len(self.chunks.lead)
+        row = self.y_pred_dtype, self.chunks.first.shape[lead:]
+        work = partial(_weight, self.loss, verb=self.verb, row=row, lead=lead)
+        return self.chunks.numbers(work, without="y_pred").sum()
+
+
+class _Chunks:
+    """Arrays that are cut alike, along the first axes of one of them."""
+
+    def __init__(self, name: str, first: Any, lead: int, others: dict[str, Any]) -> None:
+        """`others` are arrays, pairs of them, or None."""
+        self.first, self.lead = first, range(lead)
+        # Other axes have numbers of their own: that of soft labels need not be one of y_pred.
+        self.arrays = [(name, first, tuple(range(first.ndim)))]
+        for other_name, given in others.items():
+            for array in given if type(given) is tuple else (given,):
+                if array is not None:
+                    axes = tuple(i if i < lead else first.ndim + i for i in range(array.ndim))
+                    self.arrays.append((other_name, self._cut(array), axes))
+
+    def _cut(self, array: Any) -> Any:
+        chunks = {i: self.first.chunks[i] if i in self.lead else -1 for i in range(array.ndim)}
+        if isinstance(array, da.Array):
+            return array.rechunk(chunks)
+        return da.from_array(array, tuple(chunks.values()))
+
+    def map(
+        self,
+        work: Callable[..., Any],
+        axes: Iterable[int],
+        dtype: np.dtype[Any],
+        *,
+        without: str = "",
+        one_each: bool = False,
+        **options: Any,
+    ) -> Any:
+        """What `work` returns for the chunks, given by name, as a Dask array with these axes."""
+        used = [item for item in self.arrays if item[0] != without]
+        arguments = [part for _, *pair in used for part in pair]
+        for i in self.lead:
+            starts = np.cumsum([0, *self.first.chunks[i][:-1]])
+            arguments += [da.from_array(starts, 1), (i,)]
+        task = partial(_on_chunk, work, tuple(name for name, *_ in used))
+        return _blockwise(task, axes, dtype, *arguments, one_each=one_each, **options)
+
+    def numbers(self, work: Callable[..., float], **options: Any) -> Any:
+        """The numbers that `work` returns for the chunks, as a Dask array of float64."""
+        number = partial(_as_chunk, work, len(self.lead))
+        return self.map(number, self.lead, FLOAT64.dtype, one_each=True, **options)
+
+
+def _blockwise(
+    work: Callable[..., Any],
+    axes: Iterable[int],
+    dtype: np.dtype[Any],
+    *arguments: Any,
+    one_each: bool = False,
+    **options: Any,
+) -> Any:
+    """`dask.array.blockwise` of arrays that are cut alike already."""
+    axes = tuple(axes)
+    return da.blockwise(
+        work,
+        axes,
+        *arguments,
+        dtype=dtype,
+        meta=np.empty((0,) * len(axes), dtype),
+        align_arrays=False,
+        adjust_chunks=dict.fromkeys(axes, 1) if one_each else None,
+        **options,
+    )
+
+
+def _arrays(value: Any, name: str) -> Any:
+    """An array, or the pair of them that is given."""
+    if type(value) is tuple and len(value) == 2:
+        return _arrays(value[0], f"{name}[0]"), _arrays(value[1], f"{name}[1]")
+    if not isinstance(value, da.Array):
+        return as_array(value, name)
+    _check_known(value, name)
+    return value
+
+
+def _by_row(logits: Any, **arrays: Any) -> dict[str, Any]:
+    """Those that are given, of which each has something for each row."""
+    given = {name: _arrays(array, name) for name, array in arrays.items() if array is not None}
+    for name, array in given.items():
+        if array.shape[: logits.ndim - 1] != logits.shape[:-1]:
+            raise ValueError(
+                f"{name} has shape {array.shape} and logits have shape {logits.shape}: expected "
+                "something for each row"
+            )
+    return given
+
+
+def _without_rows(array: Any) -> Array:
+    """An array of the same dtype and shape, but for the first axis, which is empty."""
+    return np.empty((0, *array.shape[1:]), array.dtype)
+
+
+def _stand_ins(value: Any) -> Any:
+    """Arrays of the same shapes and dtypes, without memory."""
+    if type(value) is tuple:
+        return tuple(map(_stand_ins, value))
+    return None if value is None else np.broadcast_to(np.empty((), value.dtype), value.shape)
+
+
+def _check_predictions(array: Any, name: str) -> None:
+    if not isinstance(array, da.Array):
+        raise TypeError(
+            f"{name} must be a Dask array, got {type(array).__name__}: call the loss itself with "
+            f"other arrays, or write dask.array.from_array({name}, chunks=...)"
+        )
+    _check_known(array, name)
+
+
+def _check_known(array: Any, name: str) -> None:
+    if any(math.isnan(size) for size in array.shape):
+        raise ValueError(
+            f"{name} has chunks of unknown size: write {name}.compute_chunk_sizes(), which reads "
+            "what they are made of"
+        )
+
+
+def _check_rows(array: Any, lead: int, name: str) -> None:
+    cut = [i for i in range(lead, array.ndim) if array.numblocks[i] > 1]
+    if cut:
+        raise ValueError(
+            f"{name} is cut into {array.numblocks[-1]} chunks along its last axis, but rows must "
+            f"be whole: write {name}.rechunk({{-1: -1}}), or, as that moves all of it, make chunks "
+            "of whole rows in the first place"
+        )
