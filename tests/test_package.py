@@ -47,6 +47,7 @@ NUMBA_FILES = {
 }
 # What is used if it is there.
 OPTIONAL = {
+    "dask.py": {"dask"},
     "evaluation/formats.py": {"ml_dtypes"},
     "evaluation/progress.py": {"rich"},
 }
