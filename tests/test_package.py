@@ -22,7 +22,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # listed by folder is a floor of its own. Files that are not listed stand on the public losses.
 FLOORS = [
     {"kernels"},
-    {"_arrays", "_threads", "_cpus", "_options"},
+    {"_arrays", "_threads", "_cpus", "_options", "_html"},
     {"_blocks", "_small_calls", "scalar"},
     {"_evaluate", "_finite_differences", "_functions"},
     {"loss"},
@@ -44,6 +44,12 @@ NUMBA_FILES = {
     "kernels/spans.py",
     "kernels/blocks.py",
     "study/roof.py",  # a kernel of its own; only the comparison imports it
+}
+# What is used if it is there.
+OPTIONAL = {
+    "evaluation/formats.py": {"ml_dtypes"},
+    "evaluation/progress.py": {"rich"},
+    "dask.py": {"dask"},
 }
 
 
@@ -120,11 +126,12 @@ def test_only_the_compiler_imports_numba(path):
 def test_only_numpy_and_numba_are_needed_at_run_time(path):
     if part_of(path) in ("demo", "study"):  # which come with extras
         return
-    for module, _ in imports_of(path):
+    allowed = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
+    allowed |= OPTIONAL.get(name_of(path), set())
+    for module, at_once in imports_of(path):
         package = module.partition(".")[0]
-        allowed = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
-        if part_of(path) == "dask":
-            allowed.add("dask")
+        late = OPTIONAL.get(name_of(path), set()) - {part_of(path)}  # `dask.py` is asked for itself
+        assert not (at_once and package in late), name_of(path)
         assert package in allowed, f"{name_of(path)} imports {module}"
 
 

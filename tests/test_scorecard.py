@@ -251,9 +251,10 @@ def test_means_are_those_of_the_rows():
     assert scores.mean_reciprocal_rank == pytest.approx(
         weighted(1 / (rows["rank"] + 1), w), rel=1e-14
     )
-    error = np.sqrt((w**2 * (rows["loss"] - scores.loss) ** 2).sum()) / w.sum()
+    bessel = len(w) / (len(w) - 1)
+    error = np.sqrt(bessel * (w**2 * (rows["loss"] - scores.loss) ** 2).sum()) / w.sum()
     assert scores.loss_standard_error == pytest.approx(error, rel=1e-10)
-    error = np.sqrt((w**2 * (correct - scores.accuracy) ** 2).sum()) / w.sum()
+    error = np.sqrt(bessel * (w**2 * (correct - scores.accuracy) ** 2).sum()) / w.sum()
     assert scores.accuracy_standard_error == pytest.approx(error, rel=1e-10)
     assert scores.perplexity == math.exp(scores.loss)
     for label in range(7):
@@ -263,6 +264,14 @@ def test_means_are_those_of_the_rows():
         assert scores.by_class.loss[label] == pytest.approx(expected, rel=1e-14)
         expected = weighted(correct[mine], w[mine])
         assert scores.by_class.accuracy[label] == pytest.approx(expected, rel=1e-14)
+
+
+def test_standard_errors_are_those_of_textbooks():
+    labels, logits = data(50, 7)
+    scores = fl.evaluate(labels, logits, rows=["loss"])
+    expected = scores.rows["loss"].std(ddof=1) / math.sqrt(50)
+    assert scores.loss_standard_error == pytest.approx(expected, rel=1e-12)
+    assert math.isnan(fl.evaluate(labels[:1], logits[:1]).loss_standard_error)
 
 
 def test_the_mean_loss_is_that_of_cross_entropy():
@@ -488,7 +497,6 @@ def test_slabs(monkeypatch):
     names = (*NUMBERS, "top_classes", "top_log_probs")
     whole = fl.evaluate(labels, logits, groups=groups, offsets=[0, 30, 64], rows=names, top=2)
     monkeypatch.setattr("fastloss.evaluation.rows.SLAB_ROWS", 5)
-    monkeypatch.setattr("fastloss.evaluation.rows.COPIED", 20)
     for shaped in (np.s_[:], np.s_[::-1]):
         rows = {name: np.empty_like(array) for name, array in whole.rows.items()}
         cube = np.asfortranarray(logits.reshape(8, 8, 7)) if shaped == np.s_[::-1] else logits

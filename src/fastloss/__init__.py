@@ -17,7 +17,16 @@ from .binary import (
 )
 from .distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
 from .elementwise import ElementwiseLoss
-from .evaluation import Calibration, Scorecard, Scores, calibrate, evaluate
+from .evaluation import (
+    Calibration,
+    Comparison,
+    Differences,
+    Scorecard,
+    Scores,
+    calibrate,
+    compare,
+    evaluate,
+)
 from .loss import Loss
 from .multiclass import (
     CategoricalCrossEntropy,
@@ -78,9 +87,11 @@ __all__ = [
     "BinaryFocal",
     "Calibration",
     "CategoricalCrossEntropy",
+    "Comparison",
     "CosineDistance",
     "CrossEntropy",
     "Dice",
+    "Differences",
     "ElementwiseLoss",
     "Exponential",
     "Fair",
@@ -112,6 +123,7 @@ __all__ = [
     "binary_focal",
     "calibrate",
     "categorical_cross_entropy",
+    "compare",
     "cosine_distance",
     "cross_entropy",
     "dice",

@@ -29,6 +29,9 @@ FLOAT32 = Format("float32", "float", np.dtype(np.float32), np.dtype(np.float32))
 FLOAT64 = Format("float64", "float", np.dtype(np.float64), np.dtype(np.float64))
 INT64 = Format("int64", "int", np.dtype(np.int64), np.dtype(np.int64))
 
+# The formats whose numbers float32 cannot hold.
+WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
+
 _formats: dict[np.dtype[Any], Format] = {form.dtype: form for form in (FLOAT32, FLOAT64, INT64)}
 
 

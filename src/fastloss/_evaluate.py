@@ -51,14 +51,16 @@ Verb = Literal[
     "log_proba",
     "logsumexp",
     "scores",
+    "pair_scores",
+    "unlabelled_pair_scores",
 ]
 # Verbs that know no labels: what stands for them is y_pred.
-UNLABELLED = frozenset({"proba", "log_proba", "logsumexp"})
-_PER_SAMPLE = frozenset({"logsumexp", "scores"})
+UNLABELLED = frozenset({"proba", "log_proba", "logsumexp", "unlabelled_pair_scores"})
+_PER_SAMPLE = frozenset({"logsumexp", "scores", "pair_scores", "unlabelled_pair_scores"})
+# Verbs of the loss and its derivatives, which are what a kernel writes unless it is told otherwise.
+_PLAIN = frozenset({"value", "value_and_grad", "grad", "grad_hess"})
 _NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
 
-# Labels whose numbers float32 cannot hold.
-_WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
 _NO_WEIGHTS = np.empty(0)
 _NO_WEIGHTS.flags.writeable = False
 _NO_EXTRA = np.empty(0, np.uint8)
@@ -165,7 +167,7 @@ class Plan:
 
     def __init__(self, loss: "Loss", verb: Verb, batch: Batch, weight: Any, rows: str) -> None:
         pred = batch.pred if batch.pred.kind == "float" else FLOAT64
-        wide = pred.name == "float64" or (loss.y_true_widens and batch.true.name in _WIDE)
+        wide = pred.name == "float64" or loss._widens(batch)
         self.true, self.pred = batch.true, pred
         self.arithmetic = FLOAT64 if wide else FLOAT32
         self.weight = FLOAT32 if weight == FLOAT32.dtype else FLOAT64
@@ -182,7 +184,7 @@ class Plan:
             with_grad=verb != "value" and verb not in _PER_SAMPLE,
             with_hess=verb == "grad_hess",
             rows=rows,
-            output=verb if verb in ("hvp", "scores") or verb in UNLABELLED else "",
+            output="" if verb in _PLAIN else verb,
         )
         self.results = FLOAT64 if form.scored else self.arithmetic
         limits = loss._limits(form) if form.labelled else _NO_LIMITS
@@ -349,10 +351,12 @@ def evaluate(
     losses_out: Array | None = None,
     grad_out: Array | None = None,
     hess_out: Array | None = None,
+    checking: bool = False,
 ) -> tuple[Any, Any, Any]:
     """What is written for samples, and for elements, and Hessian, as far as they are asked for.
 
-    Nothing that the user can see is written before the last check has passed.
+    Nothing that the user can see is written before the last check has passed, and if `checking`,
+    nothing after it either.
     """
     if (
         type(y_true) is type(y_pred) is np.ndarray
@@ -371,7 +375,7 @@ def evaluate(
     losses: Array | Strided = call.no_losses
     grad: Array | Strided = call.absent
     hess: Array | Strided = call.absent
-    if form.per_sample:
+    if form.per_sample and not checking:
         shape = call.batch.sample_shape
         if form.scored:
             shape = *shape, form.n_results
@@ -404,6 +408,7 @@ def evaluate(
     at_once = (cut.n_blocks == 1 and not strided) or (
         private and not (by_weight and form.with_grad)
     )
+    at_once = at_once and not checking
     if not (surveyed and at_once and by_weight):
         scale = 1.0 / denominator if denominator else 0.0
     else:
@@ -417,6 +422,8 @@ def evaluate(
         if by_weight:
             denominator = total
             scale = 1.0 / denominator if denominator else 0.0
+    if checking:
+        return None, None, None
     if not (surveyed and at_once):
         call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, sums)
     if call.may_be_small and call.small is None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import Loss, __version__, _threads, catalogue
 from ._cpus import cpu_model
+from .evaluation import command as evaluation
 from .kernels import cache
 
 Verb = Callable[[Any, Any], Any]
@@ -56,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     _add_bench(commands)
+
+    for name, verb in evaluation.VERBS.items():
+        command = commands.add_parser(name, help=verb.text, description=verb.text)
+        verb.add_arguments(command)
+        command.set_defaults(run=lambda options, run=verb.run: _said(lambda: run(options)))
 
     text = "show versions, CPU, threads, backend and cache"
     commands.add_parser("info", help=text, description=text).set_defaults(run=_info)

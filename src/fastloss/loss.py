@@ -14,11 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ._arrays import (
-    Array,
-    as_array,
-    report_range,
-)
+from ._arrays import WIDE, Array, as_array, report_range
 from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives
 from ._options import plain
@@ -247,6 +243,10 @@ class Loss(ABC):
     def _limits(self, form: Form) -> Limits:
         """What is looked at before anything is written."""
         return Limits(self.y_true_range, self.y_pred_range)
+
+    def _widens(self, batch: Batch) -> bool:
+        """Whether the arithmetic is that of float64 though `y_pred` is narrower."""
+        return self.y_true_widens and batch.true.name in WIDE
 
     def _take_extras(
         self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any

@@ -41,8 +41,8 @@ class RowwiseLoss(Loss):
     def _batch(
         self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
     ) -> Batch:
-        true = format_of(y_true, self.names[0])
         pred = format_of(y_pred, self.names[1])
+        true = format_of(y_true, self.names[0])
         check_classes(y_true, true, y_pred, pred, self.names)
         sample_shape = y_pred.shape[:-1]
         class_ids = y_true.ndim < y_pred.ndim

@@ -41,6 +41,8 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
 
     names = ("labels", "logits")
     cost = 1
+    # What messages call the array that goes with the logits, if there is one.
+    vector_name: ClassVar[str] = "vector"
     # From the cross-entropy of a class id to the loss, with its first two derivatives, in float64:
     # `link(self, loss)`, where self has the options named next. Such a loss takes class ids alone.
     link: ClassVar[Callable[..., Any] | None] = None
@@ -151,7 +153,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
             if ids.ndim == y_pred.ndim or given.ndim == y_pred.ndim:
                 y_true, probabilities = ids, given
         mask = None if class_mask is None else as_array(class_mask, "class_mask")
-        vector = None if vector is None else as_array(vector, "vector")
+        vector = None if vector is None else as_array(vector, self.vector_name)
         if probabilities is mask is vector is None:
             return y_true, None
         return y_true, Extras(probabilities, mask, vector)
@@ -177,12 +179,12 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
                     "write class_mask.astype(bool)"
                 )
         if vector is not None:
-            formats[2] = format_of(vector, "vector")
-        for name, array in (("class_mask", mask), ("vector", vector)):
+            formats[2] = format_of(vector, self.vector_name)
+        for name, array in (("class_mask", mask), (self.vector_name, vector)):
             if array is not None and array.shape != y_pred.shape:
                 raise ValueError(
-                    f"{name} has shape {array.shape} and logits have shape {y_pred.shape}: they "
-                    "must be equal, nothing is broadcast"
+                    f"{name} has shape {array.shape} and {self.names[1]} have shape "
+                    f"{y_pred.shape}: they must be equal, nothing is broadcast"
                     + (
                         f"; a mask for all rows is an option: {type(self).__name__}(class_mask=...)"
                         if array is mask

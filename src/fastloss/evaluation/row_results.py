@@ -74,30 +74,32 @@ class RowResults:
             raise TypeError(f"{what} has dtype {array.dtype}, but the result has {kind}")
         if name in _INTEGERS and np.iinfo(array.dtype).max < rows.n_classes - 1:
             raise TypeError(f"{what} has dtype {array.dtype}, too small for {rows.n_classes} ids")
-        check_no_overlap(array, what, rows.logits, "logits")
-        check_no_overlap(array, what, rows.labels, "labels")
+        check_no_overlap(array, what, rows.whole.logits, "logits")
+        check_no_overlap(array, what, rows.whole.labels, "labels")
 
-    def write(self, start: int, slab: Slab, scores: Array) -> None:
-        """Those of the rows from `start` on."""
-        stop = start + len(scores)
+    def write(self, slab: Slab, scores: Array) -> None:
+        """Those of some rows."""
         for name in NUMBERS:
             if name in self.arrays:
                 column = scores[:, Scores._fields.index(name)]
                 if name in _INTEGERS:
                     column = np.where(np.isnan(column), -1, column)
-                _put(self.arrays[name], column, start, stop)
+                self._put(name, slab, column)
         if self.k:
-            places, log_probs = self._top(slab, scores[:, 1])
-            found = dict(zip(TOP, (places, log_probs), strict=True))
-            for name in TOP:
+            for name, found in zip(TOP, self._top(slab, scores[:, 1]), strict=True):
                 if name in self.arrays:
-                    _put(self.arrays[name], found[name], start, stop)
+                    self._put(name, slab, found)
+
+    def _put(self, name: str, slab: Slab, values: Array) -> None:
+        self.arrays[name][slab.part] = values.reshape(*slab.labels.shape, *values.shape[1:])
 
     def _top(self, slab: Slab, log_sums: Array) -> tuple[Array, Array]:
-        n, c = slab.logits.shape
+        c = slab.logits.shape[-1]
+        logits = slab.logits.reshape(-1, c)
+        n = len(logits)
         form = format_of(slab.logits, "logits")
         pred = form if form.kind == "float" else FLOAT64
-        mask = slab.mask
+        mask = None if slab.mask is None else slab.mask.reshape(-1, c)
         if self.loss._class_mask is not None:
             of_class = np.broadcast_to(self.loss._class_mask != 0, (n, c))
             mask = of_class if mask is None else of_class & mask
@@ -108,7 +110,7 @@ class RowResults:
 
         def task(index: int) -> None:
             part = np.s_[index * step : (index + 1) * step]
-            x = np.ascontiguousarray(slab.logits[part], pred.dtype).view(pred.bits)
+            x = np.ascontiguousarray(logits[part], pred.dtype).view(pred.bits)
             inside = np.empty(0, bool) if mask is None else np.ascontiguousarray(mask[part])
             search(
                 x.reshape(-1),
@@ -144,15 +146,3 @@ def _search(name: str, bits: Any, dtype: Any, masked: bool) -> Any:
         np.empty(0, dtype),
     )
     return jit.serial(top_k(name, dtype.name, masked), examples)
-
-
-def _put(out: Array, values: Array, start: int, stop: int) -> None:
-    """Write rows into an array of any number of leading axes."""
-    n_last = values.ndim - 1
-    if out.ndim == 1 + n_last:
-        out[start:stop] = values
-    elif out.flags.c_contiguous:
-        out.reshape(-1, *values.shape[1:])[start:stop] = values
-    else:
-        for row, value in zip(range(start, stop), values, strict=True):
-            out[np.unravel_index(row, out.shape[: out.ndim - n_last])] = value

@@ -12,7 +12,6 @@ import numpy as np
 from .._arrays import Array, as_array
 from .._options import check_integer, check_switch
 from ..kernels import tally as kernel
-from ..kernels.form import Scores as RowScores
 from ..kernels.tally import Terms
 from ..multiclass import CrossEntropy
 from .row_results import RowResults, made
@@ -127,14 +126,13 @@ class Scorecard:
         sequence_places = _places(self._sequences, sequence_ids)
         self._bytes |= n_bytes
         self._numbered |= offsets is not None
-        scores = np.empty((min(batch.n_rows, batch.slab), len(RowScores._fields)))
-        for start in range(0, batch.n_rows, batch.slab):
-            stop = min(start + batch.slab, batch.n_rows)
-            part = batch.part(start, stop)
-            found = part.score(self._loss, scores[: stop - start])
-            results.write(start, part, found)
-            self._tally(part.labels, found, group_places[start:stop], sequence_places[start:stop])
-            self.n_rows += stop - start
+        for slab in batch.slabs():
+            scores = batch.score(slab)
+            results.write(slab, scores)
+            self._tally(
+                slab.labels, scores, group_places[slab.places], sequence_places[slab.places]
+            )
+            self.n_rows += len(scores)
         return self
 
     def merge(self, other: "Scorecard") -> "Scorecard":
@@ -280,10 +278,9 @@ class Scorecard:
         )
 
     def _tally(self, labels: Array, scores: Array, groups: Array, sequences: Array) -> None:
-        ids = labels.astype(np.int64, copy=False)
         _tally_rows()(
             scores.reshape(-1),
-            np.ascontiguousarray(ids),
+            labels.reshape(-1).astype(np.int64),
             groups,
             sequences,
             self._n_bins,
@@ -345,9 +342,9 @@ def evaluate(
     >>> scores
     rows                  3
     classes               2
-    loss                  0.383197 ± 0.24
+    loss                  0.383197 ± 0.3
     perplexity            1.46697
-    accuracy              66.6667% ± 27.22%
+    accuracy              66.6667% ± 33.33%
     mean reciprocal rank  0.833333
     Brier score           0.269276
     calibration error     0.263

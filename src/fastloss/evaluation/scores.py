@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arrays import Array
 from ..kernels.tally import Terms
+from .standard_error import standard_error
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,17 @@ class Means:
                 t.n.astype(np.int64),
                 t.weight,
                 loss,
-                _standard_error(
-                    t.squared_loss, t.squared_weight_loss, t.squared_weight, loss, t.weight
+                standard_error(
+                    t.n, t.weight, t.squared_weight, t.squared_weight_loss, t.squared_loss, loss
                 ),
                 accuracy,
-                _standard_error(
-                    t.squared_weight_correct,
-                    t.squared_weight_correct,
-                    t.squared_weight,
-                    accuracy,
+                standard_error(
+                    t.n,
                     t.weight,
+                    t.squared_weight,
+                    t.squared_weight_correct,
+                    t.squared_weight_correct,
+                    accuracy,
                 ),
                 t.reciprocal_rank / t.weight,
                 t.brier / t.weight,
@@ -61,11 +63,6 @@ class Means:
 
     def to_dict(self) -> dict[str, Any]:
         return {name: value.tolist() for name, value in vars(self).items()}
-
-
-def _standard_error(squares: Array, products: Array, weights: Array, mean: Array, w: Array) -> Any:
-    """sqrt(sum of w^2 (l - mean)^2) / (sum of w)."""
-    return np.sqrt(np.maximum(squares - 2 * mean * products + mean * mean * weights, 0)) / w
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Tally:
             self.high[keys] = total
 
     def state(self, name: str) -> dict[str, Array]:
-        return {f"{name}_high": self.high, f"{name}_low": self.low}
+        return {f"{name}_high": self.high.copy(), f"{name}_low": self.low.copy()}
 
     @classmethod
     def from_state(cls, name: str, state: Mapping[str, Array]) -> "Tally":

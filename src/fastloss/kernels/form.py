@@ -21,7 +21,7 @@ class Extras(NamedTuple):
 
     probabilities: Any  # of the class ids in y_true, of which a row then has several
     mask: Any  # which classes are in, row by row
-    vector: Any  # what the Hessian is multiplied by
+    vector: Any  # what the Hessian is multiplied by, or the second of two sets of logits
 
 
 class Scores(NamedTuple):
@@ -37,6 +37,30 @@ class Scores(NamedTuple):
     slope: Any
     spread: Any
     weight: Any
+
+
+class PairScores(NamedTuple):
+    """What is found out about two rows of logits and their class id; see `kernels/pairs.py`."""
+
+    weight: Any
+    kl: Any
+    reverse_kl: Any
+    jensen_shannon: Any
+    total_variation: Any
+    agreement: Any
+    # 0 where there are no class ids.
+    loss_a: Any
+    loss_b: Any
+    loss_difference: Any
+    probability_change: Any
+
+
+# What is written for a row of logits, or two, if it is more than one number.
+_SCORES: dict[str, Any] = {
+    "scores": Scores,
+    "pair_scores": PairScores,
+    "unlabelled_pair_scores": PairScores,
+}
 
 
 class Form(NamedTuple):
@@ -56,7 +80,7 @@ class Form(NamedTuple):
     mask: str = ""
     vector: str = ""
     # What is written for each class or element, if not the gradient: "proba", "log_proba" or "hvp";
-    # or for each sample, if not its loss: "logsumexp" or "scores".
+    # or for each sample, if not its loss: "logsumexp" or what `_SCORES` lists.
     output: str = ""
 
     @property
@@ -66,17 +90,17 @@ class Form(NamedTuple):
     @property
     def labelled(self) -> bool:
         """Whether there are labels; else what stands for them is y_pred."""
-        return self.output in ("", "hvp", "scores")
+        return self.output in ("", "hvp", "scores", "pair_scores")
 
     @property
     def scored(self) -> bool:
         """Whether all scores of a sample are written, not one number."""
-        return self.output == "scores"
+        return self.output in _SCORES
 
     @property
     def n_results(self) -> int:
         """How many numbers are written for a sample, if any are."""
-        return len(Scores._fields) if self.scored else 1
+        return len(_SCORES[self.output]._fields) if self.scored else 1
 
     @property
     def weighted(self) -> bool:

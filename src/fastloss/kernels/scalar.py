@@ -342,6 +342,17 @@ def _less_log1p(x: Any) -> Any:
     return near if small else far
 
 
+def _log1p_less_x(x: Any) -> Any:
+    """log(1 + x) - x for -1/4 <= x <= 1/2, without the loss of digits where the two are close.
+
+    At most 4.1 ulp in float32 and in float64. For small x it is -x**2 / 2. NaN stays NaN.
+
+    >>> round(float(log1p_less_x(1e-12)) * 1e25, 9)
+    -5.0
+    """
+    return _log1p_excess(x)
+
+
 def _log1p_of_share(x: Any) -> Any:
     """log(1 + x) for 0 <= x <= 1, where one halving does what `log1p` needs the exponent for.
 
@@ -414,6 +425,7 @@ expm1_less_x = ByPrecision("expm1_less_x", _expm1_less_x, _expm1_less_x)
 log = ByPrecision("log", _log, _log)
 log1p = ByPrecision("log1p", _log1p, _log1p)
 less_log1p = ByPrecision("less_log1p", _less_log1p, _less_log1p)
+log1p_less_x = ByPrecision("log1p_less_x", _log1p_less_x, _log1p_less_x)
 log1p_of_share = ByPrecision("log1p_of_share", _log1p_of_share, _log1p_of_share)
 sigmoid = ByPrecision("sigmoid", _sigmoid, _sigmoid)
 softplus = ByPrecision("softplus", _softplus, _softplus)

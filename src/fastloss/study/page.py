@@ -9,6 +9,7 @@ from typing import NamedTuple
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from .. import _html
 from . import charts, jobs, report, suites, tables
 from .report import Result
 from .run import Document
@@ -179,36 +180,12 @@ def markdown(document: Document) -> str:
 # -------------------------------------------------------------------------------------------------
 # HTML
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; background: #fff;
-       max-width: 84rem; margin: 2rem auto; padding: 0 1.2rem; }
-h1, h2 { line-height: 1.2; }
-h2 { margin-top: 2.6rem; border-bottom: 1px solid #ccc; padding-bottom: .2rem; }
-h3 { margin: 1.6rem 0 .3rem; font-size: 1.02rem; }
-nav a { margin-right: .9rem; white-space: nowrap; }
-img { max-width: 100%; height: auto; }
-.wide { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid #e2e2e2;
-         white-space: nowrap; }
-th { background: #f3f3f3; vertical-align: bottom; white-space: normal; }
-.name { text-align: left; }
-.ours { font-weight: bold; }
-.lost { color: #b00000; background: #fdeaea; font-weight: bold; }
-td small { display: block; font-size: 12px; color: #555; }
-.lost small { color: #b00000; }
-.problems { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem 1rem; }
-dl { display: grid; grid-template-columns: max-content auto; gap: .15rem 1rem; }
-dt { color: #666; } dd { margin: 0; }
-"""
-
 
 def page(document: Document) -> str:
     """The whole file."""
     found = list(parts(document))
     links = [f'<a href="#{_anchor(part)}">{html.escape(part.title)}</a>' for part in found]
-    facts = [f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in _facts(document)]
-    body = ["<h1>A study of losses</h1>", f"<dl>{''.join(facts)}</dl>", _problems(document)]
+    body = ["<h1>A study of losses</h1>", _html.facts(_facts(document)), _problems(document)]
     body += [f"<nav>{''.join(links)}</nav>", f"<p>{html.escape(_EXPLAINED)}</p>"]
     for part in found:
         body.append(f'<h2 id="{_anchor(part)}">{html.escape(part.title)}</h2>')
@@ -217,12 +194,7 @@ def page(document: Document) -> str:
             if isinstance(each, Picture) and each.title != part.title:
                 body.append(f"<h3>{html.escape(each.title)}</h3>")
             body.append(tables.as_html(each) if isinstance(each, Table) else _image(each))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>fastloss: a study of losses</title><style>{_STYLE}</style></head>\n"
-        "<body>\n" + "\n".join(filter(None, body)) + "\n</body></html>\n"
-    )
+    return _html.document("fastloss: a study of losses", body)
 
 
 def _anchor(part: Part) -> str:

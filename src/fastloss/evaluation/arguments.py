@@ -1,0 +1,128 @@
+"""The arguments of `fastloss evaluate`, `compare` and `calibrate`."""
+
+import argparse
+from pathlib import Path
+
+from .row_results import NUMBERS
+
+
+def _add_labels_and_logits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "labels", metavar="LABELS", help="class ids: a file, or a pattern in quotes"
+    )
+    parser.add_argument(
+        "logits",
+        nargs="+",
+        metavar="LOGITS",
+        help="rows of classes, the last axis: .npy, .npz or .safetensors; FILE:NAME is one of "
+        "several arrays; several files, or a pattern in quotes, are joined along rows",
+    )
+    _add_bits(parser)
+
+
+def _add_bits(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_mutually_exclusive_group()
+    for name in ("float16", "bfloat16"):
+        kinds.add_argument(
+            f"--{name}",
+            dest="bits",
+            action="store_const",
+            const=name,
+            help=f"logits saved as uint16 are the bit patterns of {name}",
+        )
+
+
+def _add_softmax(parser: argparse.ArgumentParser) -> None:
+    """Options of the loss."""
+    parser.add_argument("--softcap", type=float, metavar="C", help="logits are C tanh(logit / C)")
+    parser.add_argument(
+        "--ignore-index", type=int, metavar="I", help="rows with this label are out"
+    )
+    parser.add_argument(
+        "--class-mask", metavar="FILE", help="one boolean for each class: is it in?"
+    )
+
+
+def _add_temperature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="divides logits"
+    )
+
+
+def evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_labels_and_logits(parser)
+    _add_temperature(parser)
+    _add_softmax(parser)
+    parser.add_argument("--class-weight", metavar="FILE", help="one weight for each class")
+    parser.add_argument("--sample-weight", metavar="FILE", help="one weight for each row")
+    parser.add_argument("--groups", metavar="FILE", help="one integer for each row: its group")
+    parser.add_argument(
+        "--offsets", metavar="FILE", help="where sequences of rows begin, and where the last ends"
+    )
+    parser.add_argument("--n-bytes", metavar="FILE", help="with --offsets: bytes of each text")
+    parser.add_argument("--bins", type=int, default=15, metavar="N", help="of confidence (15)")
+    parser.add_argument(
+        "--no-classes", dest="by_class", action="store_false", help="no table of classes"
+    )
+    parser.add_argument(
+        "--top-k",
+        type=_integers,
+        default=(1, 5),
+        metavar="K,K",
+        help="accuracies of the top k that are shown (1,5)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report with pictures")
+    parser.add_argument("--rows", type=Path, metavar="FILE.npz", help="write results of every row")
+    parser.add_argument(
+        "--row-results",
+        type=lambda text: text.split(","),
+        default=list(NUMBERS[:4]),
+        metavar="NAME,NAME",
+        help=f"which, of {', '.join(NUMBERS)}",
+    )
+    parser.add_argument(
+        "--row-top", type=int, metavar="K", help="and the K likeliest classes of every row"
+    )
+    _add_state(parser)
+
+
+def compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A", help="rows of logits: a file, or a pattern in quotes")
+    parser.add_argument("b", metavar="B", help="as many, of the same classes")
+    parser.add_argument("--labels", metavar="FILE", help="class ids")
+    parser.add_argument("--sample-weight", metavar="FILE", help="one weight for each row")
+    _add_bits(parser)
+    _add_temperature(parser)
+    _add_softmax(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    _add_state(parser)
+
+
+def calibrate(parser: argparse.ArgumentParser) -> None:
+    _add_labels_and_logits(parser)
+    _add_temperature(parser)
+    _add_softmax(parser)
+    parser.add_argument("--sample-weight", metavar="FILE", help="one weight for each row")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def _add_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="where to keep what --resume needs (default: beside the first file that is written)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where a run before ended")
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    """
+    >>> _integers("1,5")
+    (1, 5)
+    """
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,5,10")
+    return tuple(map(int, parts))

@@ -1,0 +1,143 @@
+"""The two charts of a report, drawn as SVG that stands in the page as it is."""
+
+import html
+from collections.abc import Iterable, Sequence
+
+_BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#777"
+_LEFT, _TOP, _BOTTOM = 56, 16, 44  # room for what is written around the axes
+
+
+class _Frame:
+    """An area with axes; marks are placed by their numbers on these, y from 0 up to `top`."""
+
+    def __init__(self, width: int, height: int, x_range: tuple[float, float], top: float) -> None:
+        self.width, self.height = width, height
+        self.x_range, self.top = x_range, top
+        self.parts: list[str] = []
+
+    def x(self, value: float) -> float:
+        first, last = self.x_range
+        return round(_LEFT + (value - first) / (last - first) * self.width, 2)
+
+    def y(self, value: float) -> float:
+        return round(_TOP + (1 - value / self.top) * self.height, 2)
+
+    def bar(self, x: tuple[float, float], y: tuple[float, float], style: str, tip: str) -> None:
+        left, right = map(self.x, x)
+        low, high = sorted(map(self.y, y))
+        self.parts.append(
+            f'<rect x="{left}" y="{low}" width="{right - left:.2f}" height="{high - low:.2f}" '
+            f"{style}><title>{html.escape(tip)}</title></rect>"
+        )
+
+    def line(self, points: Iterable[tuple[float, float]], style: str) -> None:
+        path = " ".join(f"{self.x(x)},{self.y(y)}" for x, y in points)
+        self.parts.append(f'<polyline points="{path}" fill="none" {style}/>')
+
+    def write(self, x: float, y: float, text: str, style: str = 'text-anchor="middle"') -> None:
+        """At a place in the picture, in pixels."""
+        self.parts.append(f'<text x="{x}" y="{y}" {style}>{html.escape(text)}</text>')
+
+    def y_axis(self, n_steps: int, label: str) -> None:
+        for i in range(n_steps + 1):
+            value = self.top * i / n_steps
+            self.line([(self.x_range[0], value), (self.x_range[1], value)], 'stroke="#ddd"')
+            self.write(_LEFT - 6, self.y(value) + 4, f"{value:.0%}", 'text-anchor="end"')
+        middle = _TOP + self.height / 2
+        turned = f'text-anchor="middle" transform="rotate(-90 12 {middle})"'
+        self.write(12, middle, label, turned)
+
+    def x_axis(self, places: Iterable[tuple[float, str]], label: str) -> None:
+        for value, text in places:
+            self.write(self.x(value), _TOP + self.height + 16, text)
+        self.write(_LEFT + self.width / 2, _TOP + self.height + 36, label)
+
+    def svg(self, name: str) -> str:
+        width, height = _LEFT + self.width + 16, _TOP + self.height + _BOTTOM
+        return (
+            f'<svg role="img" aria-label="{html.escape(name)}" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" font-size="12" fill="#222">'
+            f"{''.join(self.parts)}</svg>"
+        )
+
+
+def reliability(
+    edges: Sequence[float],
+    shares: Sequence[float],
+    confidence: Sequence[float],
+    accuracy: Sequence[float],
+) -> str:
+    """How often predictions are right over how sure they are, and how many are so sure."""
+    bins = [
+        ((edges[i], edges[i + 1]), share, confidence[i], accuracy[i])
+        for i, share in enumerate(shares)
+        if share > 0
+    ]
+    frame = _Frame(400, 400, (0, 1), 1)
+    frame.y_axis(5, "accuracy")
+    tenths = [(i / 5, f"{i / 5:.0%}") for i in range(6)]
+    for x, share, sure, right in bins:
+        tip = f"{share:.2%} of the weight: confidence {sure:.2%}, accuracy {right:.2%}"
+        frame.bar(x, (0, right), f'fill="{_BLUE}" fill-opacity=".7" stroke="#fff"', tip)
+        frame.line([(x[0], sure), (x[1], sure)], f'stroke="{_RED}" stroke-width="4"')
+    frame.line([(0, 0), (1, 1)], 'stroke="#222" stroke-dasharray="5 4"')
+    frame.x_axis(tenths, "confidence")
+
+    most = max((share for _, share, _, _ in bins), default=1.0)
+    below = _Frame(400, 90, (0, 1), most)
+    below.y_axis(2, "share")
+    for x, share, _, _ in bins:
+        tip = f"{share:.2%} of the weight"
+        below.bar(x, (0, share), f'fill="{_GREY}" stroke="#fff"', tip)
+    below.x_axis(tenths, "confidence")
+    return frame.svg("reliability diagram") + "<br>" + below.svg("share of each confidence")
+
+
+def ranks(weights: Sequence[float]) -> str:
+    """Where the label stands among the classes, sorted by logit: 1, 2, 3-4, 5-8 and so on.
+
+    The line is the share that stands there or before: the accuracy of the top k.
+    """
+    total = sum(weights) or 1.0
+    bins = list(places(len(weights)))
+    shares = [sum(weights[first:stop]) / total for first, stop in bins]
+    frame = _Frame(max(240, 56 * len(bins)), 300, (0, max(1, len(bins))), 1)
+    frame.y_axis(5, "share of the weight")
+    whole, points = 0.0, []
+    for i, ((first, stop), share) in enumerate(zip(bins, shares, strict=True)):
+        whole += share
+        points.append((i + 0.5, min(whole, 1.0)))
+        tip = f"place {_place(first, stop)}: {share:.3%}; top {stop:,}: {whole:.3%}"
+        frame.bar((i + 0.12, i + 0.88), (0, share), f'fill="{_BLUE}"', tip)
+    frame.line(points, f'stroke="{_RED}" stroke-width="2"')
+    for (x, y), (_, stop) in zip(points, bins, strict=True):
+        tip = f"top {stop:,}: {y:.3%}"
+        frame.bar((x - 0.05, x + 0.05), (y - 0.008, y + 0.008), f'fill="{_RED}"', tip)
+    labels = [(i + 0.5, _place(*edges)) for i, edges in enumerate(bins)]
+    frame.x_axis(labels, "place of the label")
+    return frame.svg("place of the label")
+
+
+def places(n_classes: int) -> Iterable[tuple[int, int]]:
+    """
+    >>> list(places(10))
+    [(0, 1), (1, 2), (2, 4), (4, 8), (8, 10)]
+    """
+    first, stop = 0, 1
+    while first < n_classes:
+        yield first, min(stop, n_classes)
+        first, stop = stop, 2 * stop
+
+
+def _place(first: int, stop: int) -> str:
+    """Counted from 1.
+
+    >>> _place(0, 1), _place(4, 8), _place(1024, 2048)
+    ('1', '5-8', '1k-2k')
+    """
+    last = _short(stop)
+    return last if stop == first + 1 else f"{_short(first + 1)}-{last}"
+
+
+def _short(number: int) -> str:
+    return f"{number / 1024:.0f}k" if number >= 1024 else str(number)

@@ -1,0 +1,295 @@
+"""Which arrays a file has, and where in it: .npy, .npz, .safetensors. Only headers are read."""
+
+import glob
+import json
+import math
+import os
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+_SUFFIXES = (".npy", ".npz", ".safetensors")
+_SAFETENSORS = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+_LONGEST_HEADER = 100_000_000  # bytes, as in the library safetensors
+
+
+class FileError(ValueError):
+    """A file that cannot be used: its name, what is wrong, and a remedy."""
+
+
+class Part(NamedTuple):
+    """An array in one file, in C order, as the header describes it."""
+
+    path: Path
+    member: str | None  # its name among the arrays of the file
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int  # of its first number in the file; if compressed, in the stream
+    compressed: bool
+    stamp: tuple[int, int]  # size and time of the last change of the file
+
+    def __str__(self) -> str:
+        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+
+    @property
+    def n_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+# What a file has under each name. One that cannot be used is an error only if it is asked for.
+Arrays = Mapping[str | None, Part | FileError]
+
+
+# -------------------------------------------------------------------------------------------------
+# Names
+
+
+def find(name: str, n_axes: int) -> list[Part]:
+    """The arrays that `name` stands for, in order.
+
+    `name` is a file, or a pattern such as "logits-*.npy", whose files come in the order of the
+    numbers in their names; "data.npz:logits" is one of several arrays of a file. Without a name it
+    is the only one, or the only one that has `n_axes` axes.
+    """
+    path, member = _split(name)
+    if Path(path).exists():
+        return [_open(Path(path), member, n_axes)]
+    found = sorted(glob.glob(path, recursive=True), key=_in_order)
+    if not found:
+        raise FileError(f"{name}: there is no such file, and none that fits it as a pattern")
+    return [_open(Path(each), member, n_axes) for each in found]
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """
+    >>> _split("data.npz:logits")
+    ('data.npz', 'logits')
+    """
+    path, colon, member = name.rpartition(":")
+    if colon and path.endswith(_SUFFIXES[1:]) and not Path(name).exists():
+        return path, member
+    return name, None
+
+
+def _in_order(name: str) -> list[Any]:
+    """A key that puts 2 before 10.
+
+    >>> sorted(["a-10.npy", "a-2.npy"], key=_in_order)
+    ['a-2.npy', 'a-10.npy']
+    """
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
+
+
+def out_of_order(names: Sequence[str]) -> bool:
+    """Whether 10 comes before 2, as in the list that a shell makes of a pattern.
+
+    >>> out_of_order(["a-1.npy", "a-10.npy", "a-2.npy"])
+    True
+    """
+    return list(names) == sorted(names) and list(names) != sorted(names, key=_in_order)
+
+
+def _open(path: Path, member: str | None, n_axes: int) -> Part:
+    readers: Mapping[str, Callable[[IO[bytes], Path], Arrays]] = {
+        ".npy": _npy,
+        ".npz": _npz,
+        ".safetensors": _safetensors,
+    }
+    if path.suffix not in readers:
+        raise FileError(f"{path} is of no known format: they are {', '.join(_SUFFIXES)}")
+    try:
+        with open(path, "rb") as file:
+            arrays = readers[path.suffix](file, path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}") from None
+    chosen = _chosen(arrays, path, member, n_axes)
+    if isinstance(chosen, FileError):
+        raise chosen
+    return chosen
+
+
+def _chosen(arrays: Arrays, path: Path, member: str | None, n_axes: int) -> Part | FileError:
+    if member is not None:
+        return arrays.get(member) or FileError(
+            f"{path} has no array named {member}: it has {_listed(arrays)}"
+        )
+    fitting = [
+        part
+        for part in arrays.values()
+        if len(arrays) == 1 or (isinstance(part, Part) and len(part.shape) == n_axes)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not arrays:
+        return FileError(f"{path} holds no array")
+    return FileError(f"{path} has {_listed(arrays)}: say which, as in {path}:{next(iter(arrays))}")
+
+
+def _listed(arrays: Arrays) -> str:
+    shown = [
+        f"{name} of shape {part.shape}" if isinstance(part, Part) else str(name)
+        for name, part in list(arrays.items())[:10]
+    ]
+    return ", ".join(shown + ["..."] * (len(arrays) > 10)) or "none"
+
+
+# -------------------------------------------------------------------------------------------------
+# Headers
+
+
+def _stamp(file: IO[bytes]) -> tuple[int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_size, state.st_mtime_ns
+
+
+def _npy(file: IO[bytes], path: Path) -> Arrays:
+    dtype, shape = _npy_header(file, str(path))
+    part = Part(path, None, dtype, shape, file.tell(), False, _stamp(file))
+    _check_size(part, part.stamp[0] - part.offset)
+    return {None: part}
+
+
+def _npy_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The dtype and shape; `file` is then where the numbers begin."""
+    versions = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in versions:
+            raise ValueError(f"its format has the version {version}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote, or that look like it
+            shape, fortran, dtype = versions[version](file)
+    except Exception as error:  # the parser fails in a dozen ways
+        reason = str(error).partition("\n")[0]
+        raise FileError(f"{name} is no .npy file, or a damaged one: {reason}") from None
+    if dtype.hasobject:
+        raise FileError(
+            f"{name} has dtype {dtype}: it holds pickles, which are programs and are not read; "
+            "save it with a dtype of numbers"
+        )
+    if dtype.names is not None or dtype.subdtype is not None:
+        raise FileError(f"{name} has the structured dtype {dtype}: save one field of it")
+    if fortran and len(shape) > 1:
+        raise FileError(
+            f"{name} is in Fortran order, in which rows do not lie together: save it with "
+            "np.save(path, np.ascontiguousarray(array))"
+        )
+    if any(length < 0 for length in shape):
+        raise FileError(f"{name} is damaged: its header has the shape {shape}")
+    return dtype, shape
+
+
+def _check_size(part: Part, present: int) -> None:
+    what = f"an array of shape {part.shape} and dtype {part.dtype} has {part.n_bytes:,} bytes"
+    if present < part.n_bytes:
+        raise FileError(f"{part} is truncated: {what}, and {max(present, 0):,} are there")
+    if present > part.n_bytes:
+        raise FileError(f"{part} has {present:,} bytes, but {what}: save it again, and alone")
+
+
+def _npz(file: IO[bytes], path: Path) -> Arrays:
+    arrays: dict[str | None, Part | FileError] = {}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(".npy"):
+                    name = entry.filename.removesuffix(".npy")
+                    try:
+                        arrays[name] = _npz_member(archive, entry, path, name)
+                    except FileError as error:
+                        arrays[name] = error
+    # RuntimeError: it is encrypted. NotImplementedError: nobody knows how it is compressed.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise FileError(f"{path} is no .npz file, or truncated or damaged: {error}") from None
+    return arrays
+
+
+def _npz_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, name: str) -> Part:
+    file = archive.fp
+    assert file is not None
+    with archive.open(entry) as stream:
+        dtype, shape = _npy_header(stream, f"{path}:{name}")
+        offset = n_header = stream.tell()
+    compressed = entry.compress_type != zipfile.ZIP_STORED
+    if not compressed:
+        # The name and the extra field can be longer here than in the list at the end of the file.
+        file.seek(entry.header_offset + 26)
+        n_name, n_extra = struct.unpack("<HH", file.read(4))
+        offset += entry.header_offset + 30 + n_name + n_extra
+    part = Part(path, name, dtype, shape, offset, compressed, _stamp(file))
+    _check_size(part, entry.file_size - n_header)
+    if not compressed and offset + part.n_bytes > part.stamp[0]:
+        raise FileError(f"{part} is damaged: it goes on beyond the end of the file")
+    return part
+
+
+def _safetensors(file: IO[bytes], path: Path) -> Arrays:
+    """The format: the length of the header, the header as JSON, all numbers."""
+    stamp = _stamp(file)
+    (n_header,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
+    if n_header > min(_LONGEST_HEADER, stamp[0] - 8):
+        raise FileError(f"{path} is no .safetensors file, or a truncated one")
+    try:
+        header = json.loads(file.read(n_header))
+        header.pop("__metadata__", None)
+        return {
+            name: _tensor(path, name, stamp, 8 + n_header, entry) for name, entry in header.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path} is no .safetensors file, or has a damaged header") from None
+
+
+def _tensor(
+    path: Path, name: str, stamp: tuple[int, int], start: int, entry: Mapping[str, Any]
+) -> Part | FileError:
+    first, end = map(_length, entry["data_offsets"])
+    kind, shape = entry["dtype"], tuple(map(_length, entry["shape"]))
+    if start + end > stamp[0]:
+        raise FileError(
+            f"{path} is truncated: {name} ends at byte {start + end:,}, the file at {stamp[0]:,}"
+        )
+    if kind == "BF16":
+        try:
+            dtype = bfloat16(f"{path}:{name}")
+        except FileError as error:
+            return error
+    elif kind in _SAFETENSORS:
+        dtype = np.dtype(_SAFETENSORS[kind])
+    else:
+        return FileError(f"{path}:{name} has dtype {kind}, which no loss takes: convert it to F32")
+    part = Part(path, name, dtype, shape, start + first, False, stamp)
+    _check_size(part, end - first)
+    return part
+
+
+def _length(number: Any) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError(number)
+    return number
+
+
+def bfloat16(name: str) -> np.dtype[Any]:
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise FileError(
+            f"{name} holds bfloat16, which NumPy knows by the package ml_dtypes: "
+            "pip install ml_dtypes"
+        ) from None
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype

@@ -1,0 +1,187 @@
+"""Rows of arrays in files, read chunk by chunk into a buffer that is used again and again.
+
+Files are not mapped. From the page cache reading is faster: a chunk is still in the CPU's cache
+when it is looked at, while mapping costs a page fault every few pages. And a file that is cut while
+it is read is an error, not a dead process.
+"""
+
+import bisect
+import itertools
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _threads
+from .._arrays import Array
+from .formats import FileError, Part
+
+_PIECE = 2 * 2**20  # bytes that a thread reads at a time
+# Where one read had to wait for a disk, so much of the file is taken to be there, and is asked for
+# so far ahead.
+_SLOW = 256 * 2**20
+_AHEAD = 16 * 2**20
+
+
+class FileRows:
+    """Arrays in files, joined along their first axis: so many rows, read in chunks.
+
+    A row is what the last `row_axes` axes hold; all axes before are samples.
+    """
+
+    _opened: "tuple[Part, _Plain | _Compressed] | None" = None
+
+    def __init__(self, parts: Sequence[Part], dtype: np.dtype[Any], row_axes: int) -> None:
+        first = parts[0]
+        for part in parts:
+            if len(part.shape) <= row_axes:
+                what = "rows of classes" if row_axes else "one number for each row"
+                raise FileError(f"{part} has shape {part.shape}, but {what} are expected")
+            if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
+                raise FileError(
+                    f"{part} has shape {part.shape} and dtype {part.dtype}, which cannot be "
+                    f"joined to {first} of shape {first.shape} and dtype {first.dtype}: all axes "
+                    "but the first, and dtypes, must be equal"
+                )
+        self.parts = parts
+        self.dtype = dtype
+        self.shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
+        self.row_shape = self.shape[len(self.shape) - row_axes :]
+        self.n_rows = math.prod(self.shape[: len(self.shape) - row_axes])
+        self.row_bytes = math.prod(self.row_shape) * dtype.itemsize
+        # In bytes: where each part begins, and the end.
+        self._starts = [0, *itertools.accumulate(part.n_bytes for part in parts)]
+        self._buffer: Array = np.empty(0, np.uint8)
+
+    def __str__(self) -> str:
+        more = len(self.parts) - 1
+        return f"{self.parts[0]}" + (f" and {more} more" if more else "")
+
+    def read(self, start: int, stop: int) -> Array:
+        """The rows start to stop, in a buffer that the next call overwrites."""
+        n_bytes = (stop - start) * self.row_bytes
+        if len(self._buffer) < n_bytes:
+            self._buffer = np.empty(n_bytes, np.uint8)
+        chunk = self._buffer[:n_bytes]
+        view, place = chunk.data, start * self.row_bytes
+        while view:
+            i = bisect.bisect_right(self._starts, place) - 1
+            n = min(len(view), self._starts[i + 1] - place)
+            self._fill(self.parts[i], place - self._starts[i], view[:n])
+            view, place = view[n:], place + n
+        return chunk.view(self.dtype).reshape(stop - start, *self.row_shape)
+
+    def read_all(self) -> Array:
+        """All rows, in an array of their own."""
+        return self.read(0, self.n_rows).reshape(self.shape).copy()
+
+    def _fill(self, part: Part, place: int, view: memoryview) -> None:
+        try:
+            if self._opened is None or self._opened[0] is not part:
+                self.close()  # one file is open at a time: there may be thousands
+                self._opened = part, (_Compressed if part.compressed else _Plain)(part)
+            if not self._opened[1].read(part.offset + place, view):
+                raise FileError(f"{part} ended early: it was cut while it was read")
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise FileError(f"{part} cannot be read, or is damaged: {error}") from None
+
+    def check_unchanged(self) -> None:
+        """Whether the files are those whose headers were read: else results mix two versions."""
+        for part in self.parts:
+            state = part.path.stat()
+            if (state.st_size, state.st_mtime_ns) != part.stamp:
+                raise FileError(f"{part} was changed while it was read: evaluate it once more")
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened[1].close()
+            self._opened = None
+
+    __del__ = close
+
+
+class _Plain:
+    """A file whose bytes are those of the array."""
+
+    def __init__(self, part: Part) -> None:
+        self.file = part.path.open("rb", buffering=0)
+        self.can_refuse = hasattr(os, "RWF_NOWAIT")  # to wait for a disk
+        self.slow_until = 0  # up to this place the disk is asked for what comes next
+        self.asked = 0  # up to here it was
+
+    def read(self, place: int, view: memoryview) -> bool:
+        """Fill the view with what begins at `place`; False if the file ends before."""
+        n_pieces = -(-len(view) // _PIECE)
+        whole = [False] * n_pieces
+
+        def read_piece(i: int) -> None:
+            first = i * _PIECE
+            whole[i] = self._read(place + first, view[first : first + _PIECE])
+
+        # One thread copies from the page cache more slowly than all compute.
+        _threads.run(read_piece, n_pieces, parallel=hasattr(os, "preadv"))
+        self._read_ahead(place + len(view))
+        return all(whole)
+
+    def _read(self, place: int, view: memoryview) -> bool:
+        while view:
+            n = self._some(place, view)
+            if not n:
+                return False
+            view, place = view[n:], place + n
+        return True
+
+    def _some(self, place: int, view: memoryview) -> int:
+        """How many bytes were read, 0 at the end of the file."""
+        if not hasattr(os, "preadv"):
+            self.file.seek(place)
+            return self.file.readinto(view) or 0
+        if self.can_refuse:
+            try:
+                return os.preadv(self.file.fileno(), [view], place, os.RWF_NOWAIT)
+            except BlockingIOError:  # not in the page cache
+                self.slow_until = place + _SLOW
+            except (
+                OSError
+            ):  # a file system that does not know the flag; or an error, which comes back
+                self.can_refuse = False
+        return os.preadv(self.file.fileno(), [view], place)
+
+    def _read_ahead(self, place: int) -> None:
+        """Have a disk fetch what comes after `place` while this is computed.
+
+        This makes reading from a disk up to three times as fast, and from the page cache a seventh
+        slower: so it is done for a while after a read that had to wait.
+        """
+        if place < self.slow_until and hasattr(os, "posix_fadvise"):
+            start, self.asked = max(self.asked, place), place + _AHEAD
+            if start < self.asked:
+                n_bytes = self.asked - start
+                os.posix_fadvise(self.file.fileno(), start, n_bytes, os.POSIX_FADV_WILLNEED)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _Compressed:
+    """A member of a compressed .npz. Going back in it means to begin anew."""
+
+    def __init__(self, part: Part) -> None:
+        with zipfile.ZipFile(part.path) as archive:  # the file stays open with the stream
+            self.stream: Any = archive.open(f"{part.member}.npy")
+
+    def read(self, place: int, view: memoryview) -> bool:
+        self.stream.seek(place)
+        while view:
+            n = self.stream.readinto(view)
+            if not n:
+                return False
+            view = view[n:]
+        return True
+
+    def close(self) -> None:
+        self.stream.close()

@@ -1,0 +1,299 @@
+"""Arrays in files: every format against what was written, and every way for a file to be wrong."""
+
+import errno
+import io
+import itertools
+import json
+import os
+import struct
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from fastloss.evaluation import files
+from fastloss.evaluation.formats import FileError
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.standard_normal((37, 5), dtype=np.float32)
+IDS = RNG.integers(0, 5, 37)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save_safetensors(path, **arrays):
+    """Written from the format's description: 8 bytes of length, a header, the numbers."""
+    names = {"float32": "F32", "float64": "F64", "float16": "F16", "int64": "I64", "V2": "BF16"}
+    header, blocks, place = {"__metadata__": {"format": "np"}}, [], 0
+    for name, array in arrays.items():
+        block = array.tobytes()
+        header[name] = {
+            "dtype": names[array.dtype.str[1:] if array.dtype.kind == "V" else array.dtype.name],
+            "shape": array.shape,
+            "data_offsets": [place, place + len(block)],
+        }
+        blocks.append(block)
+        place += len(block)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blocks))
+
+
+def save(path, logits=LOGITS, labels=IDS):
+    if path.suffix == ".npy":
+        np.save(path, logits)
+    elif path.suffix == ".safetensors":
+        save_safetensors(path, labels=labels, logits=logits)
+    else:
+        write = np.savez_compressed if "compressed" in path.name else np.savez
+        write(path, labels=labels, logits=logits)
+    return str(path)
+
+
+def refused(message, function, *arguments):
+    with pytest.raises(FileError, match=message):
+        function(*arguments)
+
+
+FORMATS = ("a.npy", "a.npz", "compressed.npz", "a.safetensors")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_any_chunks_in_any_order_are_what_was_saved(here, name, dtype):
+    logits = LOGITS.astype(dtype)
+    rows = files.logits([save(here / name, logits)])
+    assert (rows.shape, rows.n_rows, rows.row_shape, rows.dtype) == ((37, 5), 37, (5,), dtype)
+    for start, stop in [(0, 37), (0, 10), (10, 37), (3, 4), (30, 30), (36, 37), (0, 1)]:
+        np.testing.assert_array_equal(rows.read(start, stop), logits[start:stop])
+    rows.check_unchanged()
+    rows.close()
+
+
+@pytest.mark.parametrize("lacking", [None, "posix_fadvise", "RWF_NOWAIT", "preadv", "its support"])
+def test_every_way_to_read_gives_the_same(here, monkeypatch, lacking):
+    """From the disk, from the page cache, and where the system has less to offer."""
+    large = RNG.integers(0, 255, (5, 2**20), np.uint8).view(np.float32)
+    np.save("large.npy", large)
+    rows = files.logits(["large.npy"])
+    if lacking == "its support":
+        preadv = os.preadv
+
+        def refusing(descriptor, buffers, place, flags=0):
+            if flags:
+                raise OSError(errno.EOPNOTSUPP, "")
+            return preadv(descriptor, buffers, place)
+
+        monkeypatch.setattr(os, "preadv", refusing)
+    elif lacking is not None:
+        monkeypatch.delattr(os, lacking, raising=False)
+    for _ in range(2):
+        with open("large.npy", "rb") as file:
+            os.fsync(file.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for start, stop in [(0, 5), (1, 3), (3, 5)]:
+            np.testing.assert_array_equal(
+                rows.read(start, stop).view(np.uint8), large[start:stop].view(np.uint8)
+            )
+    os.truncate("large.npy", 2**20)
+    with pytest.raises(FileError, match="ended early"):
+        rows.read(0, 5)
+
+
+@pytest.mark.parametrize("name", FORMATS[1:])
+def test_one_of_several_arrays_is_the_only_one_that_fits_or_named(here, name):
+    path = save(here / name)
+    np.testing.assert_array_equal(files.labels(path).read_all(), IDS)  # the one with one axis
+    np.testing.assert_array_equal(files.logits([f"{path}:logits"]).read_all(), LOGITS)
+    refused("has no array named more: it has labels of shape", files.logits, [f"{path}:more"])
+
+
+def test_several_that_fit_are_asked_for_by_name(here):
+    np.savez(here / "two.npz", first=LOGITS, second=2 * LOGITS)
+    refused("say which, as in two.npz:first", files.logits, ["two.npz"])
+    np.testing.assert_array_equal(files.logits(["two.npz:second"]).read_all(), 2 * LOGITS)
+
+
+def test_shards_are_joined_in_the_order_of_their_numbers(here):
+    edges = [0, 1, 20, 20, 37]
+    for i, (start, stop) in enumerate(itertools.pairwise(edges)):
+        np.save(here / f"part-{i + 8}.npy", LOGITS[start:stop])
+    rows = files.logits(["part-*.npy"])
+    assert [part.path.name for part in rows.parts] == [f"part-{i}.npy" for i in (8, 9, 10, 11)]
+    np.testing.assert_array_equal(rows.read_all(), LOGITS)
+    for start, stop in itertools.combinations(range(0, 38, 6), 2):
+        np.testing.assert_array_equal(rows.read(start, stop), LOGITS[start:stop])
+    given = files.logits(["part-10.npy", "part-9.npy", "part-8.npy"])
+    np.testing.assert_array_equal(given.read_all(), np.concatenate([LOGITS[1:20], LOGITS[:1]]))
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(here):
+    np.save(here / "a[1].npy", LOGITS)
+    assert files.logits(["a[1].npy"]).n_rows == 37
+
+
+def test_leading_axes_are_samples(here):
+    array = RNG.standard_normal((3, 4, 5))
+    rows = files.logits([save(here / "a.npy", array)])
+    assert (rows.shape, rows.n_rows) == ((3, 4, 5), 12)
+    np.testing.assert_array_equal(rows.read(2, 9), array.reshape(12, 5)[2:9])
+    np.save(here / "labels.npy", np.zeros(12, int))
+    refused(r"labels.npy has shape \(12,\).*\(3, 4\) is expected", files.check_same_rows,
+            files.labels("labels.npy"), rows)  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_bit_patterns_of_16_bits(here, order):
+    halves = LOGITS.astype(f"{order}f2")
+    np.save(here / "bits.npy", halves.view(f"{order}u2"))
+    np.testing.assert_array_equal(files.logits(["bits.npy"], "float16").read_all(), halves)
+    refused("--float16 or --bfloat16", files.logits, ["bits.npy"])
+    np.save(here / "numbers.npy", LOGITS)
+    refused("has dtype float32, but --float16 is for bit", files.logits, ["numbers.npy"], "float16")
+
+
+def test_bfloat16(here, monkeypatch):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    array = LOGITS.astype(bfloat16)
+    np.save(here / "void.npy", array)  # NumPy forgets what it is
+    np.save(here / "bits.npy", array.view(np.uint16))
+    save_safetensors(here / "a.safetensors", logits=array.view("V2"), labels=IDS)
+    for name, bits in [("void.npy", "bfloat16"), ("bits.npy", "bfloat16"), ("a.safetensors", None)]:
+        rows = files.logits([name], bits)
+        assert rows.dtype == bfloat16
+        np.testing.assert_array_equal(rows.read_all(), array)
+    refused("say what its 16 bits", files.logits, ["void.npy"])
+
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    refused("a.safetensors:logits holds bfloat16.*pip install ml_dtypes", files.logits,
+            ["a.safetensors:logits"])  # fmt: skip
+    refused("pip install ml_dtypes", files.logits, ["bits.npy"], "bfloat16")
+    assert files.labels("a.safetensors:labels").n_rows == 37  # needs no bfloat16
+
+
+# -------------------------------------------------------------------------------------------------
+# What is wrong with a file is found before anything is read from it
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_truncation_is_found_at_once(here, name):
+    path = here / name
+    whole = (save(path), path.read_bytes())[1]
+    for size in [0, 1, 7, 8, 9, 60, len(whole) // 2, len(whole) - 1]:
+        path.write_bytes(whole[:size])
+        refused(name, files.logits, [name])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_damage_never_gives_other_than_an_error_or_numbers(here, name):
+    """Any byte of the header may be any other: an error that names the file, or rows."""
+    path = here / name
+    whole = (save(path), path.read_bytes())[1]
+    rng = np.random.default_rng(1)
+    for place in rng.integers(0, len(whole) if "npz" in name else 128, 150):
+        damaged = bytearray(whole)
+        damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        message = f"{name} was not refused"
+        try:
+            rows = files.logits([name])
+            rows.read(0, rows.n_rows)
+        except FileError as error:
+            message = str(error)
+        assert name in message
+
+
+def test_pickles_are_not_read(here):
+    class Planted:
+        def __reduce__(self):
+            return os.mkdir, ("planted",)
+
+    np.save(here / "a.npy", np.array([Planted(), 1], dtype=object), allow_pickle=True)
+    np.savez(here / "a.npz", bad=np.array([Planted()], dtype=object), logits=LOGITS)
+    refused("a.npy has dtype object: it holds pickles", files.logits, ["a.npy"])
+    refused("a.npz:bad has dtype object: it holds pickles", files.logits, ["a.npz:bad"])
+    assert files.logits(["a.npz"]).n_rows == 37
+    assert not (here / "planted").exists()
+
+
+def test_what_no_loss_takes_is_refused(here):
+    for name, array, message in [
+        ("fortran", np.asfortranarray(LOGITS), "Fortran order.*np.ascontiguousarray"),
+        ("complex", LOGITS + 1j, "dtype complex"),
+        ("text", LOGITS.astype("U8"), "dtype <U8"),
+        ("fields", np.zeros(3, [("x", "f4")]), "structured dtype"),
+        ("flat", LOGITS.ravel(), r"shape \(185,\), but rows of classes are expected"),
+        ("empty", LOGITS[:, :0], "zero classes"),
+        ("number", np.float32(1), r"shape \(\)"),
+    ]:
+        np.save(here / f"{name}.npy", array)
+        refused(f"{name}.npy .*{message}", files.logits, [f"{name}.npy"])
+    np.save(here / "floats.npy", np.zeros(37))
+    refused("floats.npy has dtype float64, but labels are class ids, and come before the logits",
+            files.labels, "floats.npy")  # fmt: skip
+    refused("no such file", files.logits, ["missing-*.npy"])
+    (here / "a.txt").write_text("1 2 3")
+    refused("a.txt is of no known format", files.logits, ["a.txt"])
+    (here / "folder.npy").mkdir()
+    refused("folder.npy cannot be read", files.logits, ["folder.npy"])
+    with open(here / "more.npy", "wb") as file:
+        np.save(file, LOGITS)
+        np.save(file, LOGITS)
+    refused("more.npy has 1,608 bytes, but an array of shape", files.logits, ["more.npy"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [LOGITS[:, :4], LOGITS.astype(float), LOGITS.reshape(37, 1, 5)],
+    ids=["classes", "dtype", "axes"],
+)
+def test_shards_that_cannot_be_joined_are_refused(here, other):
+    np.save(here / "1.npy", LOGITS)
+    np.save(here / "2.npy", other)
+    refused(r"2.npy has shape .* cannot be joined to .*1.npy", files.logits, ["?.npy"])
+
+
+def test_the_header_of_safetensors_is_not_believed(here):
+    def refused_with(message, **entry):
+        header = {"x": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]} | entry}
+        text = json.dumps(header).encode()
+        (here / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
+        refused(message, files.logits, ["a.safetensors"])
+
+    refused_with("is truncated: x ends at byte", data_offsets=[0, 17])
+    refused_with("is truncated: an array", shape=[2, 3])
+    refused_with("has 16 bytes, but", shape=[2, 1])
+    refused_with("damaged header", shape=[-2, -2])
+    refused_with("damaged header", shape=[2.0, 2])
+    refused_with("damaged header", data_offsets=[-16, 0])
+    refused_with("dtype F8_E4M3, which no loss takes", dtype="F8_E4M3")
+    refused_with("dtype uint16: say what its 16 bits", dtype="U16", shape=[4, 2])
+
+
+def test_an_encrypted_or_unknown_npz_is_refused(here):
+    path = here / "a.npz"
+    whole = bytearray((save(path), path.read_bytes())[1])
+    buffer = io.BytesIO()
+    np.save(buffer, LOGITS)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("logits.npy", buffer.getvalue())
+    np.testing.assert_array_equal(files.logits(["a.npz"]).read_all(), LOGITS)
+    for place in (whole.find(b"PK\x01\x02") + 8, whole.find(b"PK\x03\x04") + 6):
+        whole[place] |= 1
+    path.write_bytes(whole)
+    refused("a.npz.*encrypted", files.logits, ["a.npz"])
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(here):
+    path = here / "a.npy"
+    rows = files.logits([save(path)])
+    rows.read(0, 5)
+    os.truncate(path, path.stat().st_size - 8)
+    refused("a.npy ended early", rows.read, 30, 37)
+    refused("a.npy was changed while it was read", rows.check_unchanged)
