@@ -104,7 +104,7 @@ def _of_rows(
     loss = np.bincount(labels, weights=losses, minlength=n_classes)[of_class] / n[of_class]
     return {
         "loss": np.mean(losses, dtype=np.float64),
-        "standard error": np.std(losses, dtype=np.float64) / np.sqrt(len(losses)),
+        "standard error": np.std(losses, ddof=1, dtype=np.float64) / np.sqrt(len(losses)),
         "calibration error": np.abs(gap).sum() / len(labels),
         "confidence": np.mean(confidence, dtype=np.float64),
         "mean accuracy of classes": np.mean(accuracy),
@@ -134,7 +134,7 @@ def _torchmetrics(labels: Array, logits: Array) -> Numbers:
     hits = torch.bincount(y[prediction == y], minlength=x.shape[1])
     tensors = {
         "loss": losses.mean(),
-        "standard error": losses.std(correction=0) / len(y) ** 0.5,
+        "standard error": losses.std() / len(y) ** 0.5,
         "accuracy": multiclass_accuracy(prediction, y, average="micro", **options),
         f"top-{_TOP} accuracy": (rank < _TOP).double().mean(),
         "mean reciprocal rank": (1 / (1 + rank)).mean(),
