@@ -47,9 +47,9 @@ NUMBA_FILES = {
 }
 # What is used if it is there.
 OPTIONAL = {
-    "dask.py": {"dask"},
     "evaluation/formats.py": {"ml_dtypes"},
     "evaluation/progress.py": {"rich"},
+    "dask.py": {"dask"},
 }
 
 
@@ -130,9 +130,8 @@ def test_only_numpy_and_numba_are_needed_at_run_time(path):
     allowed |= OPTIONAL.get(name_of(path), set())
     for module, at_once in imports_of(path):
         package = module.partition(".")[0]
-        # `fastloss.dask` is imported by those who have Dask.
-        late = part_of(path) != "dask" and package in OPTIONAL.get(name_of(path), ())
-        assert not (at_once and late), f"{name_of(path)} imports {module} at once"
+        late = OPTIONAL.get(name_of(path), set()) - {part_of(path)}  # `dask.py` is asked for itself
+        assert not (at_once and package in late), name_of(path)
         assert package in allowed, f"{name_of(path)} imports {module}"
 
 

@@ -165,10 +165,10 @@ class Scorecard:
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
         total = self._bins.total
-        terms, means = Terms(*total[: len(Terms._fields)]), Means.of(total)
+        terms, means = Terms(*total[: len(Terms._fields)]), Means(total)
         if terms.weight == 0:
             warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
-        bins = Means.of(self._bins.sums[:-1])
+        bins = Means(self._bins.sums[:-1])
         gaps = np.abs(bins.accuracy - bins.confidence)[bins.weight > 0]
         with np.errstate(over="ignore"):
             perplexity = float(np.exp(means.loss))
@@ -192,7 +192,7 @@ class Scorecard:
             bin_edges=np.linspace(0, 1, self._n_bins + 1),
             bins=bins,
             rank_weights=self._ranks.sums[:, 0],
-            by_class=Means.of(self._classes.sums) if self._by_class else None,
+            by_class=Means(self._classes.snapshot()) if self._by_class else None,
             groups=self._group_table(),
             sequences=self._sequence_table(),
         )
@@ -296,7 +296,7 @@ class Scorecard:
         if not self._groups.index:
             return None
         ids, sums = self._groups.sorted()
-        return Groups(ids, Means.of(sums))
+        return Groups(ids, Means(sums))
 
     def _sequence_table(self) -> Sequences | None:
         if not self._sequences.index:

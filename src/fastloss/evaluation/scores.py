@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,59 +11,99 @@ import numpy as np
 from .._arrays import Array
 from ..kernels.tally import Terms
 from .standard_error import standard_error
+from .tally import Tally
 
 
-@dataclass(frozen=True)
 class Means:
-    """Means over rows, weighed as those of the loss; each field is an array, one number a key.
+    """Means over rows, weighed as those of the loss: arrays of one number for each key.
 
-    A key without rows has means of NaN.
+    A key without rows has means of NaN. They are computed when they are asked for: there may be
+    a hundred thousand classes.
     """
 
-    n: Array
-    weight: Array
-    loss: Array
-    loss_standard_error: Array
-    accuracy: Array
-    accuracy_standard_error: Array
-    mean_reciprocal_rank: Array
-    brier: Array
-    entropy: Array
-    confidence: Array
+    def __init__(self, sums: Tally | Array) -> None:
+        """Of a table, or of sums of shape (..., WIDTH)."""
+        self._table = sums
 
-    @classmethod
-    def of(cls, sums: Array) -> "Means":
-        """From sums of shape (..., WIDTH)."""
-        t = Terms(*np.moveaxis(sums[..., : len(Terms._fields)], -1, 0))
+    @cached_property
+    def _terms(self) -> Terms:
+        sums = self._table.sums if isinstance(self._table, Tally) else self._table
+        return Terms(*np.moveaxis(sums[..., : len(Terms._fields)], -1, 0))
+
+    def _mean(self, sums: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            loss, accuracy = t.loss / t.weight, t.correct / t.weight
-            return cls(
-                t.n.astype(np.int64),
-                t.weight,
-                loss,
-                standard_error(
-                    t.n, t.weight, t.squared_weight, t.squared_weight_loss, t.squared_loss, loss
-                ),
-                accuracy,
-                standard_error(
-                    t.n,
-                    t.weight,
-                    t.squared_weight,
-                    t.squared_weight_correct,
-                    t.squared_weight_correct,
-                    accuracy,
-                ),
-                t.reciprocal_rank / t.weight,
-                t.brier / t.weight,
-                t.entropy / t.weight,
-                t.confidence / t.weight,
-            )
+            mean: Array = sums / self._terms.weight
+        return mean
+
+    @property
+    def n(self) -> Array:
+        """The number of rows of a weight above 0."""
+        return self._terms.n.astype(np.int64)  # type: ignore[no-any-return]
+
+    @property
+    def weight(self) -> Array:
+        """The sum of the weights."""
+        return self._terms.weight  # type: ignore[no-any-return]
+
+    @property
+    def loss(self) -> Array:
+        """The cross-entropy."""
+        return self._mean(self._terms.loss)
+
+    @property
+    def loss_standard_error(self) -> Array:
+        """That of the mean loss."""
+        t = self._terms
+        return standard_error(  # type: ignore[no-any-return]
+            t.n, t.weight, t.squared_weight, t.squared_weight_loss, t.squared_loss, self.loss
+        )
+
+    @property
+    def accuracy(self) -> Array:
+        """The share of rows whose label is the prediction."""
+        return self._mean(self._terms.correct)
+
+    @property
+    def accuracy_standard_error(self) -> Array:
+        """That of the accuracy."""
+        t = self._terms
+        correct = t.squared_weight_correct
+        return standard_error(  # type: ignore[no-any-return]
+            t.n, t.weight, t.squared_weight, correct, correct, self.accuracy
+        )
+
+    @property
+    def mean_reciprocal_rank(self) -> Array:
+        """The mean of 1 / (rank + 1)."""
+        return self._mean(self._terms.reciprocal_rank)
+
+    @property
+    def brier(self) -> Array:
+        """The Brier score."""
+        return self._mean(self._terms.brier)
+
+    @property
+    def entropy(self) -> Array:
+        """The entropy of the predicted probabilities."""
+        return self._mean(self._terms.entropy)
+
+    @property
+    def confidence(self) -> Array:
+        """The largest probability."""
+        return self._mean(self._terms.confidence)
 
     def __len__(self) -> int:
-        return len(self.n)
+        return len(self._table)
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: value.tolist() for name, value in vars(self).items()}
+        """Lists by name."""
+        return {name: getattr(self, name).tolist() for name in _MEANS}
+
+    def __repr__(self) -> str:
+        return f"Means of {len(self):,} keys: {', '.join(_MEANS)}"
+
+
+_MEANS = tuple(name for name, value in vars(Means).items() if isinstance(value, property))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ class Tally:
         self.width = width
         self.high = np.zeros((n_keys, width))
         self.low = np.zeros((n_keys, width))
+        self._is_shared = False
 
     def __len__(self) -> int:
         return len(self.high)
@@ -38,14 +39,30 @@ class Tally:
     @property
     def pair(self) -> tuple[Array, Array]:
         """What a kernel adds to."""
+        self._own()
         return self.high.reshape(-1), self.low.reshape(-1)
 
     def grow(self, n_keys: int) -> None:
         """Have room for so many keys, and at once for some more."""
-        if n_keys > len(self):
-            more = np.zeros((max(n_keys, 2 * len(self)) - len(self), self.width))
-            self.high = np.concatenate((self.high, more))
-            self.low = np.concatenate((self.low, more))
+        n = len(self)
+        if n_keys > n:
+            before = self.high, self.low
+            # Pages of zeros that nobody writes to cost nothing.
+            shape = max(n_keys, 2 * n), self.width
+            self.high, self.low = np.zeros(shape), np.zeros(shape)
+            self.high[:n], self.low[:n] = before
+            self._is_shared = False
+
+    def snapshot(self) -> "Tally":
+        """A table of the same sums, which stays as it is: one of the two is copied if need be."""
+        other = Tally(0, self.width)
+        other.high, other.low = self.high, self.low
+        self._is_shared = other._is_shared = True
+        return other
+
+    def _own(self) -> None:
+        if self._is_shared:
+            self.high, self.low, self._is_shared = self.high.copy(), self.low.copy(), False
 
     def merge(self, other: "Tally") -> None:
         self.grow(len(other))
@@ -53,6 +70,7 @@ class Tally:
 
     def add(self, keys: Any, high: Array, low: Array) -> None:
         """Add sums, and what they lost, to those of some keys, each of them once."""
+        self._own()
         with np.errstate(invalid="ignore"):
             before = self.high[keys]
             total = before + high

@@ -16,6 +16,7 @@ import numpy as np
 
 import fastloss as fl
 
+from ..evaluation import files, one_pass
 from .contender import FASTLOSS, Job, threads_of
 from .report import BASIS, ROOF, Result, aligned, noise, shape_text, three_digits
 from .roof import roof
@@ -23,6 +24,7 @@ from .workloads import LOSS, Array, Data, Workload
 
 ALONE = f"{FASTLOSS}: the loss alone"
 SCORECARD = f"{FASTLOSS}: the scorecard"
+IN_CHUNKS = f"{FASTLOSS}: the scorecard, reading the file in chunks"
 SCIKIT_LEARN = "scikit-learn, SciPy and NumPy"
 TORCHMETRICS = "TorchMetrics and PyTorch"
 READ = "reading the file, one thread"
@@ -104,7 +106,7 @@ def _of_rows(
     loss = np.bincount(labels, weights=losses, minlength=n_classes)[of_class] / n[of_class]
     return {
         "loss": np.mean(losses, dtype=np.float64),
-        "standard error": np.std(losses, dtype=np.float64) / np.sqrt(len(losses)),
+        "standard error": np.std(losses, ddof=1, dtype=np.float64) / np.sqrt(len(losses)),
         "calibration error": np.abs(gap).sum() / len(labels),
         "confidence": np.mean(confidence, dtype=np.float64),
         "mean accuracy of classes": np.mean(accuracy),
@@ -134,7 +136,7 @@ def _torchmetrics(labels: Array, logits: Array) -> Numbers:
     hits = torch.bincount(y[prediction == y], minlength=x.shape[1])
     tensors = {
         "loss": losses.mean(),
-        "standard error": losses.std(correction=0) / len(y) ** 0.5,
+        "standard error": losses.std() / len(y) ** 0.5,
         "accuracy": multiclass_accuracy(prediction, y, average="micro", **options),
         f"top-{_TOP} accuracy": (rank < _TOP).double().mean(),
         "mean reciprocal rank": (1 / (1 + rank)).mean(),
@@ -201,11 +203,22 @@ def file_jobs(labels: Array, path: Path) -> dict[str, Job]:
         ROOF: roof(LOSS, mapped, fl.get_num_threads()),
         ALONE: Job(partial(fl.cross_entropy, labels, logits)),
         SCORECARD: Job(partial(fl.evaluate, labels, logits)),
+        IN_CHUNKS: Job(partial(_evaluate_in_chunks, labels, path)),
     }
     for job in found.values():
         with job.setting():
             job.call()
     return found
+
+
+def _evaluate_in_chunks(labels: Array, path: Path) -> fl.Scores:
+    """As `fastloss evaluate` does it."""
+    logits, card = files.logits([str(path)]), fl.Scorecard()
+    step = one_pass.chunk_rows(logits.row_bytes)
+    for start in range(0, logits.n_rows, step):
+        stop = min(start + step, logits.n_rows)
+        card.update(labels[start:stop], logits.read(start, stop))
+    return card.result()
 
 
 def _read(path: Path) -> int:
