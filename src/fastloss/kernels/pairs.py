@@ -190,30 +190,23 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         tanh = half_tanh(double(difference) if near else 0.0)[0]
         return (exp_x + exp_y) * tanh if near else exp_x - exp_y
 
-    @fastmath("reassoc")
-    def sum_close(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
-        """Put exp(x) and exp(y) in the place of a and b, and add up both and their differences."""
-        disjoint()
-        sum_a, sum_b, excess = zero, zero, zero
-        for j in range(a.size):
-            exps = close_exps(o, a[j], b[j], differences[j], tops)
-            a[j], b[j] = exps[0], exps[1]
-            sum_a += exps[0]
-            sum_b += exps[1]
-            excess += exps[2]
-        return double(sum_a), double(sum_b), double(excess)
+    def summing(exps_of: Function) -> Function:
+        @fastmath("reassoc")
+        def sum_part(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
+            """Put exp(x) and exp(y) in the place of a and b, and add up both and exp(x) - exp(y)."""
+            disjoint()
+            sum_a, sum_b, excess = zero, zero, zero
+            for j in range(a.size):
+                exps = exps_of(o, a[j], b[j], differences[j], tops)
+                a[j], b[j] = exps[0], exps[1]
+                sum_a += exps[0]
+                sum_b += exps[1]
+                excess += exps[2]
+            return double(sum_a), double(sum_b), double(excess)
 
-    @fastmath("reassoc")
-    def sum_any(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
-        disjoint()
-        sum_a, sum_b, excess = zero, zero, zero
-        for j in range(a.size):
-            exps = any_exps(o, a[j], b[j], differences[j], tops)
-            a[j], b[j] = exps[0], exps[1]
-            sum_a += exps[0]
-            sum_b += exps[1]
-            excess += exps[2]
-        return double(sum_a), double(sum_b), double(excess)
+        return sum_part
+
+    sum_close, sum_any = summing(close_exps), summing(any_exps)
 
     # -----------------------------------------------------------------------------------------
     # What lies between them
