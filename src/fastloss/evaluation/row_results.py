@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _threads
 from .._arrays import FLOAT64, Array, check_no_overlap, format_of
-from ..kernels.form import Scores
+from ..kernels.form import RowScores
 from ..kernels.top_k import top_k
 from ..multiclass import CrossEntropy
 from .rows import Rows, Slab
@@ -81,7 +81,7 @@ class RowResults:
         """Those of some rows."""
         for name in NUMBERS:
             if name in self.arrays:
-                column = scores[:, Scores._fields.index(name)]
+                column = scores[:, RowScores._fields.index(name)]
                 if name in _INTEGERS:
                     column = np.where(np.isnan(column), -1, column)
                 self._put(name, slab, column)

@@ -95,7 +95,7 @@ class Rows:
             )
 
     def score(self, slab: Slab) -> Array:
-        """`kernels.form.Scores` of each row, of shape (n, n_scores)."""
+        """`kernels.form.RowScores` of each row, of shape (n, n_scores)."""
         weight = slab.weight
         if self.class_weight.size:
             inside = (slab.labels >= 0) & (slab.labels < self.n_classes)

@@ -24,7 +24,7 @@ class Extras(NamedTuple):
     vector: Any  # what the Hessian is multiplied by, or the second of two sets of logits
 
 
-class Scores(NamedTuple):
+class RowScores(NamedTuple):
     """What is found out about a row of logits and its class id; see `kernels/scores.py`."""
 
     loss: Any
@@ -57,7 +57,7 @@ class PairScores(NamedTuple):
 
 # What is written for a row of logits, or two, if it is more than one number.
 _SCORES: dict[str, Any] = {
-    "scores": Scores,
+    "scores": RowScores,
     "pair_scores": PairScores,
     "unlabelled_pair_scores": PairScores,
 }

@@ -193,7 +193,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     def summing(exps_of: Function) -> Function:
         @fastmath("reassoc")
         def sum_part(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
-            """Put exp(x) and exp(y) in the place of a and b, and add up both and exp(x) - exp(y)."""
+            """Put exp(x) and exp(y) in the place of a and b; add up both, and exp(x) - exp(y)."""
             disjoint()
             sum_a, sum_b, excess = zero, zero, zero
             for j in range(a.size):

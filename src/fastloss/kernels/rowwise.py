@@ -39,7 +39,7 @@ class Rows(NamedTuple):
     extras: Any  # () or `Extras`, n rows of each
     scale: Any
     losses: Any  # float64, room for GROUP rows
-    scores: Any  # n times `Scores`, or nothing
+    scores: Any  # n times `RowScores`, or nothing
     grad_out: Any  # n rows, or nothing
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bits import disjoint, select, window
-from .form import Form, Function, Scores
+from .form import Form, Function, RowScores
 from .rowwise import GROUP, N_MOMENTS
 from .scalar import exp_of_minus
 from .softmax import RUN, Variant
@@ -63,9 +63,9 @@ def scorer(form: Form, variant: Variant) -> Function:
     n_scores = form.n_results
     number, double, nan = form.number, np.float64, np.nan
 
-    def columns_in(doubles: Any) -> Scores:
+    def columns_in(doubles: Any) -> RowScores:
         start = (2 + N_MOMENTS) * GROUP
-        return Scores(
+        return RowScores(
             window(doubles, start, GROUP),
             window(doubles, start + GROUP, GROUP),
             window(doubles, start + 2 * GROUP, GROUP),

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bits import window
-from .form import Scores
+from .form import RowScores
 
-N_SCORES = len(Scores._fields)
+N_SCORES = len(RowScores._fields)
 
 
 class Terms(NamedTuple):
@@ -38,6 +38,21 @@ class Terms(NamedTuple):
 N_TERMS = len(Terms._fields)
 # With one number more a key has two whole vectors of 8.
 WIDTH = 16
+
+
+def read(scores: Any, at: Any) -> Any:
+    return RowScores(
+        scores[at],
+        scores[at + 1],
+        scores[at + 2],
+        scores[at + 3],
+        scores[at + 4],
+        scores[at + 5],
+        scores[at + 6],
+        scores[at + 7],
+        scores[at + 8],
+        scores[at + 9],
+    )
 
 
 def add(terms: Any, key: Any, sums: Any, lost: Any) -> None:
@@ -73,13 +88,12 @@ def tally_rows(
     """
     row_terms, row_weight = window(terms, 0, WIDTH), window(terms, WIDTH, 1)
     for r in range(scores.size // N_SCORES):
-        at = r * N_SCORES
-        weight = scores[at + 9]
+        row = read(scores, r * N_SCORES)
+        weight, loss = row.weight, row.loss
         if weight == 0.0:
             continue
-        loss, confidence, rank = scores[at], scores[at + 2], scores[at + 5]
         known = loss == loss
-        correct = weight if rank == 0.0 else 0.0
+        correct = weight if row.rank == 0.0 else 0.0
         values = Terms(
             1.0,
             0.0 if known else 1.0,
@@ -90,20 +104,20 @@ def tally_rows(
             weight * weight * loss * loss,
             correct,
             weight * correct,
-            weight * scores[at + 3],
-            weight * confidence,
-            weight * scores[at + 4],
-            weight / (rank + 1.0),
-            weight * scores[at + 7],
-            weight * scores[at + 8],
+            weight * row.entropy,
+            weight * row.confidence,
+            weight * row.brier,
+            weight / (row.rank + 1.0),
+            weight * row.slope,
+            weight * row.spread,
         )
         for i in range(N_TERMS):
             row_terms[i] = values[i]
         row_weight[0] = weight
-        key = min(np.int64(confidence * n_bins), n_bins - 1) if known else n_bins
+        key = min(np.int64(row.confidence * n_bins), n_bins - 1) if known else n_bins
         add(row_terms, key, bins[0], bins[1])
         if known:
-            add(row_weight, np.int64(rank), ranks[0], ranks[1])
+            add(row_weight, np.int64(row.rank), ranks[0], ranks[1])
         if by_class[0].size > 0:
             add(row_terms, labels[r], by_class[0], by_class[1])
         if by_group[0].size > 0:
