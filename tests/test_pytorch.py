@@ -291,9 +291,7 @@ def test_hinge(rng):
     # What PyTorch calls a label of -1 there, is one of 1 here; its label of 1 is another loss.
     minus = -np.ones_like(x)
     agree(fl.hinge, -minus, x, given(functional.hinge_embedding_loss, minus, margin=1.0))
-    # At the kink the derivative is 0, and PyTorch's that of the left.
-    _, grad = autograd(lambda x: theirs(x, "sum"), signs)
-    near(grad, -signs)
+    # At the kink the derivative is 0; PyTorch's depends on its version.
     assert not fl.hinge.grad(labels, signs).any()
 
 
