@@ -207,6 +207,7 @@ def by_data_loader():
     ))
 
 def after_ctrl_c():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     hashes()  # an interrupt while code is loaded could be lost in a callback of LLVM
     threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
     try:
