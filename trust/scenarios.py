@@ -277,7 +277,12 @@ def on_omp(check: Check) -> str | None:
     return _on_layer(check, "omp")
 
 
-@scenario("four threads, on Numba's layer `tbb`", who=LOOPS, NUMBA_THREADING_LAYER="tbb")
+@scenario(
+    "four threads, on Numba's layer `tbb`",
+    who=LOOPS,
+    NUMBA_THREADING_LAYER="tbb",
+    LD_LIBRARY_PATH=f"{sys.prefix}/lib",  # where pip puts it, and Numba does not look
+)
 def on_tbb(check: Check) -> str | None:
     return _on_layer(check, "tbb")
 
