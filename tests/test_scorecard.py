@@ -110,11 +110,12 @@ def test_options(c, options):
 
 
 @pytest.mark.parametrize("c", WIDTHS)
-def test_the_loss_has_the_bits_of_cross_entropy(c):
+def test_the_loss_is_that_of_cross_entropy(c):
+    """But for the order in which the exponentials of a row are added."""
     labels, logits = data(30, c)
     rows = fl.evaluate(labels, logits, rows=["loss"]).rows
     each = fl.CrossEntropy(reduction="none")(labels, logits)
-    np.testing.assert_array_equal(rows["loss"].astype(np.float32), each)
+    np.testing.assert_allclose(rows["loss"], each, rtol=4 * np.finfo(np.float32).eps)
 
 
 @pytest.mark.parametrize("c", [7, 200, 2000])
@@ -278,7 +279,7 @@ def test_the_mean_loss_is_that_of_cross_entropy():
     labels, logits = data(1000, 7)
     weight = np.random.default_rng(1).uniform(0, 2, 1000)
     expected = fl.cross_entropy(labels, logits, sample_weight=weight)
-    assert fl.evaluate(labels, logits, sample_weight=weight).loss == pytest.approx(expected, 1e-14)
+    assert fl.evaluate(labels, logits, sample_weight=weight).loss == pytest.approx(expected, 1e-7)
 
 
 def test_bins():

@@ -56,7 +56,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     capped, linked = variant.capped, variant.link is not None
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
-    scoring, score = form.scored, scorer(form, variant)
+    scoring, score, moments_of = form.scored, scorer(form, variant), moment_terms(form.number)
     bending = capped and (with_hess or multiplying)
     # Whether masks are needed after logits have been masked.
     keeping_masks = row_masked and (capped or (labelled and not (by_id and not smoothed)))
@@ -252,7 +252,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for r in range(GROUP):
             is_largest = x[r] == largest[r]
             exp_r = exp_terms(o, x[r], largest[r], is_largest)[1]
-            square, gap, square_gap = moment_terms(exp_r, scaled_gap(o, x[r], largest[r]))
+            square, gap, square_gap = moments_of(exp_r, scaled_gap(o, x[r], largest[r]))
             squares[r] += square
             gaps[r] -= gap
             square_gaps[r] += square_gap

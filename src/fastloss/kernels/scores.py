@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, select, window
+from .bits import disjoint, larger, select, window
 from .form import Form, Function, RowScores
 from .rowwise import GROUP, N_MOMENTS
 from .scalar import exp_of_minus
@@ -50,11 +50,20 @@ def moments_in(numbers: Any, start: Any) -> Any:
     )
 
 
-def moment_terms(exp_j: Any, gap: Any) -> Any:
-    """What a class adds to the first three; an exponential of 0 takes nothing of any gap."""
-    gap = select(exp_j == 0, exp_j, gap)
-    weighed = exp_j * gap
-    return exp_j * exp_j, weighed, weighed * gap
+# Of gaps that are larger the exponential is 0, which takes nothing of this one.
+_FAR = -1e4
+
+
+def moment_terms(number: Any) -> Function:
+    far = number(_FAR)
+
+    def terms(exp_j: Any, gap: Any) -> Any:
+        """What a class adds to the first three moments, the second with a minus."""
+        gap = larger(gap, far)
+        weighed = exp_j * gap
+        return exp_j * exp_j, weighed, weighed * gap
+
+    return terms
 
 
 def scorer(form: Form, variant: Variant) -> Function:
