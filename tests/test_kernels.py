@@ -70,7 +70,7 @@ def assembly(loss, form, width):
     """The code of a kernel, made anew: what comes from the store cannot be looked into."""
     number = np.dtype(form.arithmetic)
     label = np.dtype(form.true)
-    head = (1, loss._options(form, width), 1.0, False, 0, 0, 1, 1, 1)
+    head = (1, loss._options(form, width), 1.0, False, 0, 0, 1, 1, 1, 1)
     inputs = (np.empty(0, label), np.empty(0, form.pred), np.empty(0))
     outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred))
     arguments = (*head, *inputs, (), *outputs, np.empty(1), np.empty(1))
