@@ -55,7 +55,8 @@ study: $(VENV)/.bench
 readme: $(VENV)/.bench $(VENV)/.demo
 	$(BIN)/python -m bench.readme $(if $(STORE),--store)
 
-# Of PyTorch, a build for CPUs will do: install it into .venv first, and nothing larger is fetched.
+# Of PyTorch, a build for CPUs will do: make .venv/.made, install it there, and nothing larger is
+# fetched.
 # Pages of stored results once more: make trust ARGS=--render
 trust: $(VENV)/.trust
 	$(BIN)/python -m trust $(NAME) $(ARGS)

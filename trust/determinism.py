@@ -11,6 +11,7 @@ import numpy as np
 import fastloss as fl
 
 from . import processes, report
+from .scenarios import TBB_PATH
 
 TITLE = "Determinism: the same bits, whoever computes"
 
@@ -116,7 +117,9 @@ import asyncio, atexit, json, multiprocessing, os, signal, threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 import fastloss as fl
+from trust.contenders import Verdict
 from trust.determinism import LOSSES, different, hashes
+from trust.scenarios import forked, half_a_cpu
 
 steady = partial(hashes, repeats={REPEATS})
 """
@@ -130,6 +133,13 @@ def in_child(method):
     hashes()  # the parent's threads have run
     with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as children:
         return children.submit(steady).result()
+
+def forked_first():
+    return json.loads(forked(lambda: json.dumps(steady())))
+
+def in_grandchild():
+    hashes()
+    return json.loads(forked(lambda: json.dumps(forked_first())))
 
 def after_pytorch():
     import torch
@@ -216,9 +226,51 @@ def after_ctrl_c():
     except KeyboardInterrupt:
         return steady()
 
+def in_daemon_threads_at_exit():
+    results, enough = [], threading.Event()
+    def forever():
+        while True:
+            results.append(hashes())
+            if len(results) >= steady.keywords["repeats"]:
+                enough.set()
+    def report():
+        results.clear()  # what came before does not count
+        enough.clear()
+        enough.wait()
+        print(json.dumps(same(list(results))), flush=True)
+    hashes()
+    for _ in range(2):
+        threading.Thread(target=forever, daemon=True).start()
+    atexit.register(report)  # while the threads call on, to the end
+
 def on_one_cpu():
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     return steady()
+
+def on_half_a_cpu():
+    def child():
+        join()
+        return json.dumps(steady())
+    try:
+        with half_a_cpu() as join:
+            return json.loads(forked(child))
+    except Verdict as skipped:
+        return str(skipped)
+
+def on_layer(layer):
+    import numba
+    fl.set_backend("prange")
+    result = steady()
+    assert numba.threading_layer() == layer, numba.threading_layer()
+    return result
+
+def refused_on_layer(layer):
+    try:
+        fl.set_backend("prange")
+    except RuntimeError as refusal:
+        assert layer in str(refusal), refusal
+        return beside_prange()
+    raise AssertionError(f"{layer} was not refused")
 """
 )
 PLACES = {
@@ -236,6 +288,8 @@ PLACES = {
     "Python called within a user's `prange` (`objmode`)": "from_prange()",
     "beside a user's `prange` in another thread": "beside_prange()",
     "a forked child": "in_child('fork')",
+    "a forked child, first used there": "forked_first()",
+    "a forked child's forked child": "in_grandchild()",
     "a child forked from a thread": "ThreadPoolExecutor(1).submit(in_child, 'fork').result()",
     "a child forked while other threads call": "while_others_call()",
     "a child forked after PyTorch computed": "after_pytorch()",
@@ -243,8 +297,19 @@ PLACES = {
     "a spawned child": "in_child('spawn')",
     "a child of a fork server": "in_child('forkserver')",
     "an `atexit` handler": "atexit.register(lambda: print(json.dumps(steady()))) and None",
+    "daemon threads, while the process ends": "in_daemon_threads_at_exit()",
     "after Ctrl-C": "after_ctrl_c()",
     "one CPU, by affinity": "on_one_cpu()",
+    "half a CPU, by the quota of a cgroup": "on_half_a_cpu()",
+}
+# Numba's layers, each forced.
+LAYERS = {
+    "backend `prange` on Numba's layer `omp`": ("omp", "on_layer('omp')"),
+    "backend `prange` on Numba's layer `tbb`": ("tbb", "on_layer('tbb')"),
+    "backend `pool` beside a user's `prange` on `workqueue`, where ours is refused": (
+        "workqueue",
+        "refused_on_layer('workqueue')",
+    ),
 }
 
 
@@ -276,8 +341,11 @@ def measure() -> dict[str, Any]:
     places = {}
     for place, code in PLACES.items():
         print(f"  {place}", flush=True)
-        found = _results(code)
-        places[place] = found if isinstance(found, str) else _compared(found, expected)
+        places[place] = _compared(_results(code), expected)
+    for place, (layer, code) in LAYERS.items():
+        print(f"  {place}", flush=True)
+        found = _results(code, NUMBA_THREADING_LAYER=layer, LD_LIBRARY_PATH=TBB_PATH)
+        places[place] = _compared(found, expected)
     with tempfile.TemporaryDirectory() as store:
         print("  compiled anew", flush=True)
         found = _results("hashes()", FASTLOSS_CACHE_DIR=store)
@@ -286,7 +354,7 @@ def measure() -> dict[str, Any]:
     for cpu in OTHER_CPUS:
         print(f"  code for {cpu}", flush=True)
         found = _results("hashes()", NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
-        other_cpus[cpu] = found if isinstance(found, str) else _compared(found, expected)
+        other_cpus[cpu] = _compared(found, expected)
     return {
         "hashes": expected,
         "repeats": REPEATS,
@@ -297,7 +365,9 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _compared(found: Hashes, expected: Hashes) -> list[str]:
+def _compared(found: Hashes | str, expected: Hashes) -> list[str] | str:
+    if isinstance(found, str):
+        return found
     return [name for name in expected if found[name] != expected[name]]
 
 

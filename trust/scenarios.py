@@ -29,6 +29,7 @@ from . import contenders
 from .contenders import EVERYONE, Check, Verdict
 
 LOOPS = ("prange", "numba")  # who runs on Numba's parallel loops
+TBB_PATH = f"{sys.prefix}/lib"  # where pip puts oneTBB, and Numba does not look
 
 
 class Scenario(NamedTuple):
@@ -281,7 +282,7 @@ def on_omp(check: Check) -> str | None:
     "four threads, on Numba's layer `tbb`",
     who=LOOPS,
     NUMBA_THREADING_LAYER="tbb",
-    LD_LIBRARY_PATH=f"{sys.prefix}/lib",  # where pip puts it, and Numba does not look
+    LD_LIBRARY_PATH=TBB_PATH,
 )
 def on_tbb(check: Check) -> str | None:
     return _on_layer(check, "tbb")
@@ -505,14 +506,22 @@ def one_cpu(check: Check) -> str:
 
 @scenario("half a CPU, by the quota of a cgroup", **_UNSET)
 def cgroup_quota(check: Check) -> str | None:
-    def child() -> str:
-        (group / "cgroup.procs").write_text(str(os.getpid()))
-        again(check, 3)()
-        return f"asks for {check.threads()} thread(s)"
+    with half_a_cpu() as join:
 
+        def child() -> str:
+            join()
+            again(check, 3)()
+            return f"asks for {check.threads()} thread(s)"
+
+        return forked(child)
+
+
+@contextmanager
+def half_a_cpu() -> Iterator[Callable[[], object]]:
+    """A cgroup with that quota, for the processes that join it by this call and end before it."""
     group = _cgroup_of_half_a_cpu()
     try:
-        return forked(child)
+        yield lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
     finally:
         group.rmdir()
 
