@@ -16,6 +16,7 @@ from fastloss.kernels.bits import (
     float_as_bfloat,
     float_as_half,
     half_as_float,
+    next_larger,
 )
 from fastloss.kernels.scalar import exp
 from trust.ulp import apply, arguments, around, errors_of, float64_errors, loop_of, worst
@@ -224,6 +225,22 @@ def test_loops_are_packed(name, dtype):
     suffix = "ps" if dtype is np.float32 else "pd"
     assert re.search(rf"v?(mul|fn?madd\w*){suffix}\s.*[xyz]mm", assembly)
     assert not re.search(CALL_OF_LIBM, assembly)
+
+
+# -------------------------------------------------------------------------------------------------
+# Bits
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_next_larger(dtype):
+    finfo, rng = np.finfo(dtype), np.random.default_rng(0)
+    size, sign = np.exp(rng.uniform(-100, 80, 3000)), rng.choice([-1, 1], 3000)
+    ends = [-np.inf, -finfo.max, -finfo.tiny, -finfo.smallest_subnormal, -0.0, 0.0, finfo.tiny]
+    x = np.append(size * sign, ends).astype(dtype)
+    for numbers, found in modes(next_larger, x, dtype):
+        np.testing.assert_array_equal(found, np.nextafter(numbers, dtype(np.inf)))
+    assert not next_larger(dtype(np.inf)) < np.inf
+    assert math.isnan(next_larger(dtype(np.nan)))
 
 
 # -------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
 import fastloss as fl
+from fastloss.evaluation import scorecard
+from fastloss.evaluation.calibration import SlopedScorecard
 from fastloss.evaluation.tally import Tally
 
 NUMBERS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
@@ -167,6 +169,25 @@ def test_confident_rows_keep_their_digits(c):
     assert rows["brier"][0] == pytest.approx(p[0] ** 2 + p[1] ** 2 + sum(p) ** 2, rel=1e-6)
     entropy = math.log1p(rest) + 20 * p[0] + 25 * p[1]
     assert rows["entropy"][0] == pytest.approx(entropy, rel=1e-6)
+
+
+@pytest.mark.parametrize("c", WIDTHS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_ranks_among_equal_logits(c, dtype):
+    """Of few numbers, that many classes have: next to each other, of either sign, of infinity."""
+    tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    numbers = np.array([-np.inf, -huge, -1, -tiny, -0.0, 0.0, tiny, 1, huge], dtype)
+    numbers = np.append(numbers, np.nextafter(numbers[1:-1], dtype(np.inf)))
+    rng = np.random.default_rng(c)
+    logits = rng.choice(numbers, (40, c))
+    labels = rng.integers(0, c, 40)
+    labels[:2] = 0, c - 1
+    logits[3, labels[3]] = -np.inf
+    at_label = np.take_along_axis(logits, labels[:, None], 1)
+    before = np.arange(c) < labels[:, None]
+    expected = (logits > at_label).sum(1) + ((logits == at_label) & before).sum(1)
+    found = fl.evaluate(labels, logits, rows=["rank"]).rows["rank"]
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("c", [3, 200])
@@ -416,6 +437,23 @@ def test_threads_and_backends_give_the_same_bits(threads, c):
         np.testing.assert_array_equal(result, results[0])
 
 
+def test_an_interrupt_leaves_a_row_in_all_tables_or_in_none(monkeypatch):
+    def interrupted(task, n_tasks, parallel=True):
+        task(n_tasks - 1)
+        if n_tasks == 2:  # the tables, not the rows, which are one task
+            raise KeyboardInterrupt
+
+    labels, logits = data(50, 7)
+    card = fl.Scorecard()
+    with monkeypatch.context() as patch:
+        patch.setattr(scorecard._threads, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            card.update(labels, logits)
+    scores, expected = card.result(), fl.evaluate(labels, logits)
+    np.testing.assert_array_equal(scores.bins.n, expected.bins.n)
+    np.testing.assert_array_equal(scores.by_class.loss, expected.by_class.loss)
+
+
 def test_sums_are_exact():
     """A tally against exact fractions, of terms that cancel."""
     rng = np.random.default_rng(0)
@@ -663,13 +701,14 @@ def test_there_may_be_no_least_loss(labels, logits, text):
         fl.calibrate(labels, logits)
 
 
-def test_derivatives_by_the_temperature():
-    labels, logits = data(50, 7, np.float64)
+@pytest.mark.parametrize("c", WIDTHS)
+def test_derivatives_by_the_temperature(c):
+    labels, logits = data(50, c, np.float64)
 
     def total(b):
         return fl.CrossEntropy(temperature=1 / b, reduction="sum")(labels, logits)
 
-    card = fl.Scorecard(temperature=1 / 1.3).update(labels, logits)
+    card = SlopedScorecard(temperature=1 / 1.3).update(labels, logits)
     slope, spread = card.derivatives
     h = 1e-4
     assert slope == pytest.approx(1.3 * (total(1.3 + h) - total(1.3 - h)) / (2 * h), rel=1e-6)

@@ -51,12 +51,15 @@ Verb = Literal[
     "log_proba",
     "logsumexp",
     "scores",
+    "scores_and_spread",
     "pair_scores",
     "unlabelled_pair_scores",
 ]
 # Verbs that know no labels: what stands for them is y_pred.
 UNLABELLED = frozenset({"proba", "log_proba", "logsumexp", "unlabelled_pair_scores"})
-_PER_SAMPLE = frozenset({"logsumexp", "scores", "pair_scores", "unlabelled_pair_scores"})
+_PER_SAMPLE = frozenset(
+    {"logsumexp", "scores", "scores_and_spread", "pair_scores", "unlabelled_pair_scores"}
+)
 # Verbs of the loss and its derivatives, which are what a kernel writes unless it is told otherwise.
 _PLAIN = frozenset({"value", "value_and_grad", "grad", "grad_hess"})
 _NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)

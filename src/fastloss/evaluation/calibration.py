@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._arrays import Array
+from ..kernels.tally import Terms
 from .scorecard import Scorecard
 from .scores import Scores
 
@@ -75,14 +76,31 @@ def calibrate(
     Source: C. Guo et al., On Calibration of Modern Neural Networks (2017).
     """
 
-    def score(temperature: float) -> Scorecard:
-        card = Scorecard(**{**options, "temperature": temperature})
-        return card.update(labels, logits, sample_weight=sample_weight, class_mask=class_mask)
+    def score(temperature: float) -> SlopedScorecard:
+        card = SlopedScorecard(**{**options, "temperature": temperature})
+        card.update(labels, logits, sample_weight=sample_weight, class_mask=class_mask)
+        return card
 
     return find_temperature(score, options.get("temperature", 1.0))
 
 
-def find_temperature(score: Callable[[float], Scorecard], temperature: float = 1.0) -> Calibration:
+class SlopedScorecard(Scorecard):
+    """A scorecard that finds out how the loss depends on the temperature, too."""
+
+    _verb = "scores_and_spread"
+
+    @property
+    def derivatives(self) -> tuple[float, float]:
+        """Those of the weighed sum of the losses by b = 1 / temperature, times b; and the second,
+        times b^2.
+        """
+        terms = Terms(*self._bins.total[: len(Terms._fields)])
+        return float(terms.slope), float(terms.spread)
+
+
+def find_temperature(
+    score: Callable[[float], SlopedScorecard], temperature: float = 1.0
+) -> Calibration:
     """As `calibrate`, for `score(temperature)` that passes over all rows: over files, for one."""
     before = score(temperature)
     card = before

@@ -16,7 +16,7 @@ import numpy as np
 
 from .._arrays import Array
 from . import arguments, inputs, one_pass, report
-from .calibration import find_temperature
+from .calibration import SlopedScorecard, find_temperature
 from .checkpoint import Checkpoint
 from .comparison import Comparison
 from .formats import FileError
@@ -136,11 +136,11 @@ def _calibrate(options: argparse.Namespace) -> int:
         both, more = _arrays(rows, start, stop, "labels", "logits")
         card.update(*both, **more)
 
-    def score(temperature: float) -> Scorecard:
-        outcome = _run(rows, Scorecard, settings | {"temperature": temperature}, update, None)
+    def score(temperature: float) -> SlopedScorecard:
+        outcome = _run(rows, SlopedScorecard, settings | {"temperature": temperature}, update, None)
         if outcome.signal is not None:  # half a pass says nothing
             raise KeyboardInterrupt
-        card: Scorecard = outcome.sums
+        card: SlopedScorecard = outcome.sums
         return card
 
     found = find_temperature(score, options.temperature)

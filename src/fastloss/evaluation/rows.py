@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array, as_array
-from .._evaluate import check, evaluate
+from .._evaluate import Verb, check, evaluate
 from ..multiclass import CrossEntropy
 
 # Rows that are scored before they are added up, and numbers of their logits, at most. A slab is
 # interrupted as a whole.
 SLAB_ROWS = 1 << 16
-SLAB = 1 << 26
+SLAB = 1 << 28
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
@@ -62,6 +62,7 @@ class Rows:
         mask: Any,
         loss: CrossEntropy,
         weighing: CrossEntropy,
+        verb: Verb,
     ) -> None:
         """Raise for all that the loss would raise for; `weighing` has the class weights."""
         labels, logits = as_array(labels, "labels"), as_array(logits, "logits")
@@ -73,8 +74,8 @@ class Rows:
         weight = None if weight is None else as_array(weight, "sample_weight")
         mask = None if mask is None else as_array(mask, "class_mask")
         self.whole = Slab((), slice(None), labels, logits, weight, mask)
-        self.loss = loss
-        check(loss, "scores", labels, logits, weight, mask)
+        self.loss, self.verb = loss, verb
+        check(loss, verb, labels, logits, weight, mask)
         self.shape, self.n_rows, self.n_classes = labels.shape, labels.size, logits.shape[-1]
         weighing._check_by_class(self.n_classes)
         self.class_weight = weighing._class_weight
@@ -103,5 +104,5 @@ class Rows:
             weight = of_class if weight is None else of_class * weight
         labels, logits, mask = slab.labels, slab.logits, slab.mask
         scores: Array
-        scores, *_ = evaluate(self.loss, "scores", labels, logits, weight, None, class_mask=mask)
+        scores, *_ = evaluate(self.loss, self.verb, labels, logits, weight, None, class_mask=mask)
         return scores.reshape(-1, scores.shape[-1])

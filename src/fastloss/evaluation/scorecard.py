@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import _threads
 from .._arrays import Array, as_array
+from .._evaluate import Verb
 from .._options import check_integer, check_switch
 from ..kernels import tally as kernel
 from ..kernels.tally import Terms
@@ -17,9 +19,12 @@ from ..multiclass import CrossEntropy
 from .row_results import RowResults, made
 from .rows import Rows
 from .scores import Groups, Means, Scores, Sequences
-from .tally import KeyedTally, Tally
+from .tally import ClassTally, KeyedTally, Tally
 
 _NO_KEYS = np.empty(0, np.int64)
+_NO_TABLE = np.empty(0), np.empty(0)
+# To add up fewer rows takes less time than to wake a thread.
+_PARALLEL_ROWS = 1 << 10
 
 
 class Scorecard:
@@ -35,7 +40,8 @@ class Scorecard:
 
     Options: `class_weight`, `ignore_index`, `class_mask`, `softcap` and `temperature` are those of
     `CrossEntropy`; `n_bins` of equal width between 0 and 1 for the calibration error, each with its
-    lower edge; `by_class=False` keeps no table of classes, which takes 256 bytes for each of them.
+    lower edge; `by_class=False` keeps no table of classes, which takes 256 bytes for each of
+    those that are met.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
@@ -45,6 +51,8 @@ class Scorecard:
     id first where those are equal: as `np.argmax` does, so that rank 0 means that the label is the
     prediction. (scikit-learn's `top_k_accuracy_score` takes the higher id first.)
     """
+
+    _verb: Verb = "scores"
 
     def __init__(
         self,
@@ -75,7 +83,7 @@ class Scorecard:
         self.n_classes = 0
         self._bins = Tally(self._n_bins + 1, kernel.WIDTH)  # and one for rows that have no score
         self._ranks = Tally(0, 1)
-        self._classes = Tally(0, kernel.WIDTH)
+        self._classes = ClassTally(kernel.WIDTH)
         self._groups = KeyedTally(kernel.WIDTH)
         self._sequences = KeyedTally(kernel.WIDTH)
         self._bytes: dict[int, float] = {}
@@ -111,7 +119,9 @@ class Scorecard:
 
         Returns the scorecard itself. Raises what `CrossEntropy` raises, before anything is changed.
         """
-        batch = Rows(labels, logits, sample_weight, class_mask, self._loss, self._weighing)
+        batch = Rows(
+            labels, logits, sample_weight, class_mask, self._loss, self._weighing, self._verb
+        )
         if self.n_classes not in (0, batch.n_classes):
             raise ValueError(
                 f"logits have {batch.n_classes} classes on the last axis, but those that came "
@@ -122,6 +132,7 @@ class Scorecard:
         results = RowResults(rows or {}, batch, self._loss)
 
         self._make_room(batch.n_classes)
+        self._classes.make_room(batch.n_rows)
         group_places = _places(self._groups, group_ids)
         sequence_places = _places(self._sequences, sequence_ids)
         self._bytes |= n_bytes
@@ -197,14 +208,6 @@ class Scorecard:
             sequences=self._sequence_table(),
         )
 
-    @property
-    def derivatives(self) -> tuple[float, float]:
-        """Those of the weighed sum of the losses by b = 1 / temperature, times b; and the second,
-        times b^2.
-        """
-        terms = Terms(*self._bins.total[: len(Terms._fields)])
-        return float(terms.slope), float(terms.spread)
-
     def state(self) -> dict[str, Array]:
         """All that it has seen, as arrays that `np.savez` writes and reads without pickles."""
         return {
@@ -226,7 +229,7 @@ class Scorecard:
         card._numbered = bool(numbered)
         card._bins = Tally.from_state("bins", state)
         card._ranks = Tally.from_state("ranks", state)
-        card._classes = Tally.from_state("classes", state)
+        card._classes = ClassTally.from_state("classes", state, card.n_classes * card._by_class)
         card._groups = KeyedTally.from_state("groups", state)
         card._sequences = KeyedTally.from_state("sequences", state)
         card._bytes = dict(zip(state["bytes_ids"].tolist(), state["bytes"].tolist(), strict=True))
@@ -236,7 +239,7 @@ class Scorecard:
 
     @property
     def _options(self) -> tuple[Any, ...]:
-        return self._weighing, self._loss, self._n_bins, self._by_class
+        return self._weighing, self._loss, self._n_bins, self._by_class, self._verb
 
     @property
     def _next_sequence(self) -> int:
@@ -278,19 +281,38 @@ class Scorecard:
         )
 
     def _tally(self, labels: Array, scores: Array, groups: Array, sequences: Array) -> None:
-        _tally_rows()(
-            scores.reshape(-1),
-            labels.reshape(-1).astype(np.int64),
-            groups,
-            sequences,
-            self._n_bins,
-            np.empty(kernel.WIDTH + 1),
-            self._bins.pair,
-            self._ranks.pair,
-            self._classes.pair,
-            self._groups.tally.pair,
-            self._sequences.tally.pair,
+        """Each table in a thread of its own, so that rows are added to it in order."""
+        classes = self._classes
+        tables = (
+            (self._bins.pair, self._ranks.pair, _NO_TABLE, _NO_TABLE, _NO_TABLE),
+            (_NO_TABLE, _NO_TABLE, classes.tally.pair, _NO_TABLE, _NO_TABLE),
+            (_NO_TABLE, _NO_TABLE, _NO_TABLE, self._groups.tally.pair, _NO_TABLE),
+            (_NO_TABLE, _NO_TABLE, _NO_TABLE, _NO_TABLE, self._sequences.tally.pair),
         )
+        used = [given for given in tables if any(table[0].size for table in given)]
+        numbers, ids, add = scores.reshape(-1), labels.reshape(-1).astype(np.int64), _tally_rows()
+
+        def task(index: int) -> None:
+            add(
+                numbers,
+                ids,
+                classes.places,
+                classes.n_met,
+                groups,
+                sequences,
+                self._n_bins,
+                np.empty(kernel.WIDTH + 1),
+                *used[index],
+            )
+            missing.discard(index)
+
+        missing = set(range(len(used)))
+        try:
+            _threads.run(task, len(used), parallel=len(scores) >= _PARALLEL_ROWS)
+        except KeyboardInterrupt:
+            for index in tuple(missing):  # rows are in all tables or in none
+                task(index)
+            raise
 
     def _group_table(self) -> Groups | None:
         if not self._groups.index:
@@ -380,8 +402,7 @@ def _tally_rows() -> Any:
     """The compiled loop; it writes into nothing but its tables."""
     from ..kernels import jit
 
-    keys, table = np.empty(0, np.int64), (np.empty(0), np.empty(0))
-    examples = np.empty(0), keys, keys, keys, 1, np.empty(0), *[table] * 5
+    examples = np.empty(0), *[_NO_KEYS] * 5, 1, np.empty(0), *[_NO_TABLE] * 5
     return jit.serial(kernel.tally_rows, examples)
 
 

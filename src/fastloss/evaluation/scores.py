@@ -11,7 +11,7 @@ import numpy as np
 from .._arrays import Array
 from ..kernels.tally import Terms
 from .standard_error import standard_error
-from .tally import Tally
+from .tally import ClassTally
 
 
 class Means:
@@ -21,13 +21,13 @@ class Means:
     a hundred thousand classes.
     """
 
-    def __init__(self, sums: Tally | Array) -> None:
+    def __init__(self, sums: ClassTally | Array) -> None:
         """Of a table, or of sums of shape (..., WIDTH)."""
         self._table = sums
 
     @cached_property
     def _terms(self) -> Terms:
-        sums = self._table.sums if isinstance(self._table, Tally) else self._table
+        sums = self._table.sums if isinstance(self._table, ClassTally) else self._table
         return Terms(*np.moveaxis(sums[..., : len(Terms._fields)], -1, 0))
 
     def _mean(self, sums: Array) -> Array:

@@ -78,8 +78,9 @@ class Tally:
             self.low[keys] += low + ((before - (total - part)) + (high - part))
             self.high[keys] = total
 
-    def state(self, name: str) -> dict[str, Array]:
-        return {f"{name}_high": self.high.copy(), f"{name}_low": self.low.copy()}
+    def state(self, name: str, n_keys: int | None = None) -> dict[str, Array]:
+        """Those of the first keys, or of all."""
+        return {f"{name}_high": self.high[:n_keys].copy(), f"{name}_low": self.low[:n_keys].copy()}
 
     @classmethod
     def from_state(cls, name: str, state: Mapping[str, Array]) -> "Tally":
@@ -87,6 +88,74 @@ class Tally:
         tally = cls(0, high.shape[1])
         tally.high, tally.low = high.copy(), low.copy()
         return tally
+
+
+class ClassTally:
+    """A table whose keys are class ids, of which only those that were met take memory.
+
+    Of a hundred thousand classes a batch meets a few: to write to pages of a table of all of them
+    for the first time took longer than all else that is done with the scores.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.tally = Tally(0, width)
+        # Where in it the sums of a class are, counted from 1; and how many were met.
+        self.places = np.zeros(0, np.int64)
+        self.n_met = np.zeros(1, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def grow(self, n_classes: int) -> None:
+        if n_classes > len(self):
+            self.places = np.append(self.places, np.zeros(n_classes - len(self), np.int64))
+
+    def make_room(self, n_rows: int) -> None:
+        """For the classes of so many more rows."""
+        self.tally.grow(min(int(self.n_met[0]) + n_rows, len(self)))
+
+    @property
+    def ids(self) -> Array:
+        """The classes that were met, in their order in the table."""
+        met = np.flatnonzero(self.places)
+        return met[np.argsort(self.places[met])]
+
+    @property
+    def sums(self) -> Array:
+        """Of shape (n_classes, width)."""
+        ids = self.ids
+        sums = np.zeros((len(self), self.tally.width))
+        sums[ids] = self.tally.sums[: len(ids)]
+        return sums
+
+    def snapshot(self) -> "ClassTally":
+        """A table of the same sums, which stays as it is."""
+        other = ClassTally(self.tally.width)
+        other.tally = self.tally.snapshot()
+        other.places, other.n_met = self.places.copy(), self.n_met.copy()
+        return other
+
+    def merge(self, other: "ClassTally") -> None:
+        self.grow(len(other))
+        self._add(other.ids, other.tally)
+
+    def _add(self, ids: Array, tally: Tally) -> None:
+        self.make_room(len(ids))
+        new = ids[self.places[ids] == 0]
+        self.places[new] = self.n_met[0] + 1 + np.arange(len(new))
+        self.n_met += len(new)
+        self.tally.add(self.places[ids] - 1, tally.high[: len(ids)], tally.low[: len(ids)])
+
+    def state(self, name: str) -> dict[str, Array]:
+        return {f"{name}_ids": self.ids, **self.tally.state(name, int(self.n_met[0]))}
+
+    @classmethod
+    def from_state(cls, name: str, state: Mapping[str, Array], n_classes: int) -> "ClassTally":
+        tally = Tally.from_state(name, state)
+        classes = cls(tally.width)
+        classes.grow(n_classes)
+        classes._add(state[f"{name}_ids"], tally)
+        return classes
 
 
 class KeyedTally:
@@ -116,7 +185,8 @@ class KeyedTally:
         return ids[order], self.tally.sums[: len(ids)][order]
 
     def state(self, name: str) -> dict[str, Array]:
-        return {f"{name}_ids": np.array(list(self.index), np.int64), **self.tally.state(name)}
+        ids = np.array(list(self.index), np.int64)
+        return {f"{name}_ids": ids, **self.tally.state(name, len(ids))}
 
     @classmethod
     def from_state(cls, name: str, state: Mapping[str, Array]) -> "KeyedTally":

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, larger, prefetch, select, window
+from .bits import disjoint, larger, next_larger, prefetch, select, window
 from .flags import fastmath, inlined
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
-from .scalar import exp_of_gap
+from .scalar import exp_of_gap, lift_unit
 from .scores import moment_terms, moments_in, scorer
 from .softmax import SUMS, Variant, formulas
 from .storage import decoder
@@ -58,6 +58,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     masked = class_masked or row_masked
     number, double = form.number, np.float64
     zero, one, minus_inf = number(0), number(1), number(-np.inf)
+    unit = lift_unit(number)
     lowest = np.finfo(number).min
     one_hot = class_ids and not sparse and not smoothed
     # Whether the mass of a class is what smoothing gives to all, but for those of the class ids.
@@ -65,7 +66,8 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     linked = variant.link is not None
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
-    scoring, score, moments_of = form.scored, scorer(form, variant), moment_terms(form.number)
+    scoring, with_spread, score = form.scored, form.with_spread, scorer(form, variant)
+    moments_of = moment_terms(form.number)
     leaving_out = labelled and (form.weighted or ignoring or class_weighted)
     short, keeping = keeping, keeping and with_grad
     # Whether what is written for a class follows from what was kept of it, and the row.
@@ -155,15 +157,15 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         """
         disjoint()
         rest = zero
-        maxima = zero
+        others = zero
         for j in range(x.size):
             x_j, is_largest = seen(o, masks, x, j, top)
-            exp_j, term, count = exp_terms(o, x_j, top[1], is_largest)
+            exp_j, term, other = exp_terms(o, x_j, top[1], is_largest)
             rest += select(j >= n_known, term, zero)
-            maxima += select(j >= n_known, count, zero)
+            others += select(j >= n_known, other, zero)
             if keeping:
                 kept[j] = kept_of(o, x_j, exp_j, top, is_largest)
-        return double(rest), double(maxima)
+        return double(rest) * unit, double(x.size - n_known) - double(others)
 
     @inlined
     def kept_of(o: Any, x_j: Any, exp_j: Any, top: Any, is_largest: Any) -> Any:
@@ -205,6 +207,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                         move_moments(moments_in(rows.doubles, 2 * GROUP), row, gap, rest, maxima)
                     maxima = 0.0
                     top = segment_top
+            at_y = at_label(o, rows, row, top) if scoring else (0, zero)
             # Whole steps, the last of which reaches back over what came before it.
             size = min(SEGMENT, x.size - first)
             n_steps = size & -STEP
@@ -216,7 +219,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 masks = masks_of(o, rows, row, place, n)
                 part, kept_part = window(x, place, n), window(kept, place, n)
                 if scoring:
-                    term, count = score_part(o, rows, row, place, n, 0, top)
+                    term, count = score_part(o, rows, row, place, n, 0, top, at_y)
                 else:
                     term, count = rest_of(o, masks, part, 0, top, kept_part)
                 rest += term
@@ -228,7 +231,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 masks = masks_of(o, rows, row, last, step)
                 part, kept_part = window(x, last, step), window(kept, last, step)
                 if scoring:
-                    term, count = score_part(o, rows, row, last, step, n_known, top)
+                    term, count = score_part(o, rows, row, last, step, n_known, top, at_y)
                 else:
                     term, count = rest_of(o, masks, part, n_known, top, kept_part)
                 rest += term
@@ -262,32 +265,32 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         moments.predictions[row] = -1.0
 
     @fastmath("reassoc")
-    def all_terms(o: Any, masks: Any, x: Any, n_known: Any, top: Any, x_y: Any) -> Any:
-        """As `rest_of`; and what a part adds to the moments, and how many numbers in it are `x_y`.
+    def all_terms(o: Any, masks: Any, x: Any, n_known: Any, top: Any, bound: Any) -> Any:
+        """As `rest_of`; and what a part adds to the moments, and how many numbers reach `bound`.
 
         In a loop of their own the moments took a fifth longer: 0.139 instead of 0.113 ns a number.
         """
         rest = zero
-        maxima = zero
+        others = zero
         squares = zero
         gaps = zero
         square_gaps = zero
-        above = zero
-        equal = zero
+        before = zero
         for j in range(x.size):
             x_j, is_largest = seen(o, masks, x, j, top)
-            _, term, count = exp_terms(o, x_j, top[1], is_largest)
+            _, term, other = exp_terms(o, x_j, top[1], is_largest)
             term = select(j >= n_known, term, zero)
-            square, gap, square_gap = moments_of(term, scaled_gap(o, x_j, top[1]))
+            square, gap, square_gap = moments_of(term, scaled_gap(o, x_j, top[1]), is_largest)
             rest += term
-            maxima += select(j >= n_known, count, zero)
+            others += select(j >= n_known, other, zero)
             squares += square
-            gaps -= gap
-            square_gaps += square_gap
-            above += select((x_j > x_y) & (j >= n_known), one, zero)
-            equal += select((x_j == x_y) & (j >= n_known), one, zero)
-        sums = double(squares), double(gaps), double(square_gaps)
-        return double(rest), double(maxima), sums, double(above), double(equal)
+            gaps += gap
+            if with_spread:
+                square_gaps += square_gap
+            before += select((x_j >= bound) & (j >= n_known), one, zero)
+        n_maxima = double(x.size - n_known) - double(others)
+        sums = double(squares) * (unit * unit), double(gaps) * -unit, double(square_gaps) * unit
+        return double(rest) * unit, n_maxima, sums, double(before)
 
     @fastmath("reassoc")
     def n_equal(o: Any, masks: Any, x: Any, n_known: Any, n: Any, top: Any, x_y: Any) -> Any:
@@ -297,19 +300,23 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             equal += select(here, one, zero)
         return double(equal)
 
-    def score_part(o: Any, rows: Any, row: Any, start: Any, n: Any, n_known: Any, top: Any) -> Any:
+    def score_part(
+        o: Any, rows: Any, row: Any, start: Any, n: Any, n_known: Any, top: Any, at_y: Any
+    ) -> Any:
         """As `rest_of`; the moments of the row are added to."""
+        label, x_y = at_y
         moments = moments_in(rows.doubles, 2 * GROUP)
         masks, x = masks_of(o, rows, row, start, n), window(row_of(rows, row), start, n)
-        label, x_y = at_label(o, rows, row, top)
-        rest, n_maxima, sums, above, equal = all_terms(o, masks, x, n_known, top, x_y)
-        n_before = min(label - start, n)
-        if equal > 0.0 and n_before > 0:
-            above += n_equal(o, masks, x, n_known, n_before, top, x_y) if n_before < n else equal
+        # What stands before the label: all that reach its logit, of those behind it the larger.
+        bound = x_y if start + n <= label else next_larger(x_y)
+        rest, n_maxima, sums, before = all_terms(o, masks, x, n_known, top, bound)
+        if start < label < start + n:
+            before += n_equal(o, masks, x, n_known, label - start, top, x_y)
         moments.squares[row] += sums[0]
         moments.gaps[row] += sums[1]
-        moments.square_gaps[row] += sums[2]
-        moments.ranks[row] += above
+        if with_spread:
+            moments.square_gaps[row] += sums[2]
+        moments.ranks[row] += before
         # Where the prediction is to be looked for.
         if n_maxima > 0.0 and moments.predictions[row] < 0.0:
             moments.predictions[row] = double(start)

@@ -49,6 +49,14 @@ def int_like(i: Any, x: Any) -> Any:
     return np.int64(i).astype(np.int32 if isinstance(x, np.float32) else np.int64)
 
 
+def next_larger(x: Any) -> Any:
+    """The next larger number of the type of a float; of -inf the lowest, of inf and NaN NaN."""
+    bits = np.int64(float_as_int(x))
+    up = bits + 1 if x > 0 else bits - 1
+    # Of -0 the bits go the other way.
+    return int_as_float(int_like(1 if x == 0 else up, x))
+
+
 def half_as_float(h: Any) -> Any:
     """The float32 equal to the IEEE half whose bits are the uint16 `h`."""
     bits = np.int64(h)

@@ -35,7 +35,7 @@ class RowScores(NamedTuple):
     rank: Any
     prediction: Any
     slope: Any
-    spread: Any
+    spread: Any  # 0 but for "scores_and_spread"
     weight: Any
 
 
@@ -58,6 +58,7 @@ class PairScores(NamedTuple):
 # What is written for a row of logits, or two, if it is more than one number.
 _SCORES: dict[str, Any] = {
     "scores": RowScores,
+    "scores_and_spread": RowScores,
     "pair_scores": PairScores,
     "unlabelled_pair_scores": PairScores,
 }
@@ -90,12 +91,17 @@ class Form(NamedTuple):
     @property
     def labelled(self) -> bool:
         """Whether there are labels; else what stands for them is y_pred."""
-        return self.output in ("", "hvp", "scores", "pair_scores")
+        return self.output in ("", "hvp", "scores", "scores_and_spread", "pair_scores")
 
     @property
     def scored(self) -> bool:
         """Whether all scores of a sample are written, not one number."""
         return self.output in _SCORES
+
+    @property
+    def with_spread(self) -> bool:
+        """Whether scores have second derivatives."""
+        return self.output == "scores_and_spread"
 
     @property
     def n_results(self) -> int:

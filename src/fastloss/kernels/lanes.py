@@ -13,6 +13,7 @@ from .bits import SQUARE_BYTES, disjoint, larger, prefetch, select, transpose, w
 from .flags import fastmath, inlined
 from .form import Form, Function
 from .rowwise import GROUP, N_MOMENTS, rowwise
+from .scalar import lift_unit
 from .scores import moment_terms, moments_in, scorer
 from .softmax import SUMS, Variant, formulas
 from .storage import decoder
@@ -56,12 +57,14 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     capped, linked = variant.capped, variant.link is not None
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
-    scoring, score, moments_of = form.scored, scorer(form, variant), moment_terms(form.number)
+    scoring, with_spread, score = form.scored, form.with_spread, scorer(form, variant)
+    moments_of = moment_terms(form.number)
     bending = capped and (with_hess or multiplying)
     # Whether masks are needed after logits have been masked.
     keeping_masks = row_masked and (capped or (labelled and not (by_id and not smoothed)))
     number, double = form.number, np.float64
     zero, one, nan, minus_inf = number(0), number(1), number(np.nan), number(-np.inf)
+    unit = number(lift_unit(number))
     one_hot = by_id and not smoothed
     leaving_out = labelled and (form.weighted or ignoring or class_weighted)
     side = SQUARE_BYTES // np.dtype(number).itemsize
@@ -246,25 +249,37 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for r in range(GROUP):
             predictions[r] = select(x[r] == largest[r], number(j), predictions[r])
 
-    def add_moments(o: Any, x: Any, largest: Any, moments: Any) -> None:
+    def add_all(o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any) -> None:
+        """As `add_exps`; and the moments."""
         disjoint()
         squares, gaps, square_gaps = moments.squares, moments.gaps, moments.square_gaps
         for r in range(GROUP):
-            is_largest = x[r] == largest[r]
-            exp_r = exp_terms(o, x[r], largest[r], is_largest)[1]
-            square, gap, square_gap = moments_of(exp_r, scaled_gap(o, x[r], largest[r]))
+            gap_r, is_largest = scaled_gap(o, x[r], largest[r]), x[r] == largest[r]
+            _, term, other = exp_terms(o, x[r], largest[r], is_largest)
+            rest[r] += term
+            others[r] += other
+            square, gap, square_gap = moments_of(term, gap_r, is_largest)
             squares[r] += square
             gaps[r] -= gap
-            square_gaps[r] += square_gap
+            if with_spread:
+                square_gaps[r] += square_gap
+
+    def lower(sums: Any, unit: Any) -> None:
+        for r in range(GROUP):
+            sums[r] *= unit
+
+    def count_maxima(others: Any, n_classes: Any, maxima: Any) -> None:
+        for r in range(GROUP):
+            maxima[r] = number(n_classes) - others[r]
 
     @fastmath("reassoc")
-    def add_exps(o: Any, x: Any, largest: Any, rest: Any, maxima: Any) -> None:
+    def add_exps(o: Any, x: Any, largest: Any, rest: Any, others: Any) -> None:
         disjoint()
         for r in range(GROUP):
             is_largest = x[r] == largest[r]
-            exp_r, term, count = exp_terms(o, x[r], largest[r], is_largest)
+            exp_r, term, other = exp_terms(o, x[r], largest[r], is_largest)
             rest[r] += term
-            maxima[r] += count
+            others[r] += other
             if logarithmic:
                 x[r] = select(is_largest, zero, scaled_gap(o, x[r], largest[r]))
             elif with_grad:
@@ -353,21 +368,29 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         else:
             fill(sums.gaps, 0.0)
             fill(sums.masses, 1.0)
+        moments = scratch.moments
         if scoring:
-            moments = scratch.moments
             for sum_ in moments:
                 fill(sum_, zero)
-            for j in range(c):
-                count_above(j, lane(lanes, j), scratch.labels, scratch.at_label, moments.ranks)
             for back in range(c):
                 j = c - 1 - back
+                count_above(j, lane(lanes, j), scratch.labels, scratch.at_label, moments.ranks)
                 find_largest(j, lane(lanes, j), sums.largest, moments.predictions)
-                add_moments(o, lane(lanes, j), sums.largest, moments)
         fill(sums.rest, zero)
-        fill(sums.maxima, zero)
+        others = sums.maxima
+        fill(others, zero)
         for j in range(c):
             prefetch(rows.y_pred, (c + j) * GROUP, GROUP)  # of the next group
-            add_exps(o, lane(lanes, j), sums.largest, sums.rest, sums.maxima)
+            if scoring:
+                add_all(o, lane(lanes, j), sums.largest, sums.rest, others, moments)
+            else:
+                add_exps(o, lane(lanes, j), sums.largest, sums.rest, others)
+        lower(sums.rest, unit)
+        count_maxima(others, c, sums.maxima)
+        if scoring:
+            lower(moments.squares, unit * unit)
+            lower(moments.gaps, unit)
+            lower(moments.square_gaps, unit)
 
     def load(o: Any, rows: Any, scratch: Any) -> None:
         """Bring a group into lanes: labels, logits as they count, and what else there is."""

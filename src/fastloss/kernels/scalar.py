@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bits import ByPrecision, float_as_int, int_as_float, int_like
+from .flags import unfused
 
 
 class _Constants(NamedTuple):
@@ -174,6 +175,29 @@ def _exp(x: Any) -> Any:
     return ((_exp_tail(r) * r + c.one) * r + c.one) * power * rest
 
 
+def _gap_in_reach(x: Any) -> Any:
+    """`x`, or the largest number whose exponential is 0 where x is less, as of -inf."""
+    c = _constants(x)
+    return c.gap_lowest if x < c.gap_lowest else x
+
+
+@unfused
+def _times_power(a: Any, power: Any) -> Any:
+    """For sums, which then do not depend on whether their terms are needed for anything else."""
+    return a * power
+
+
+def _lifted_exp_of_gap(x: Any) -> Any:
+    """exp(x) / lift_unit for x <= 0, which is no denormal number: what many of are added up."""
+    c = _constants(x)
+    x = gap_in_reach(x)
+    shifted = x * c.log2_e + c.gap_rounder
+    n = shifted - c.gap_rounder
+    r = (x - n * c.ln2_hi) - n * c.ln2_lo
+    power = int_as_float(int_like(float_as_int(shifted) << c.mantissa_bits, x))
+    return _times_power((_exp_tail(r) * r + c.one) * r + c.one, power)
+
+
 def _exp_of_gap(x: Any) -> Any:
     """exp(x) for x <= 0.
 
@@ -186,13 +210,12 @@ def _exp_of_gap(x: Any) -> Any:
     >>> float(exp_of_gap(0.0))
     1.0
     """
-    c = _constants(x)
-    x = c.gap_lowest if x < c.gap_lowest else x
-    shifted = x * c.log2_e + c.gap_rounder
-    n = shifted - c.gap_rounder
-    r = (x - n * c.ln2_hi) - n * c.ln2_lo
-    power = int_as_float(int_like(float_as_int(shifted) << c.mantissa_bits, x))
-    return ((_exp_tail(r) * r + c.one) * r + c.one) * power * c.gap_unit
+    return lifted_exp_of_gap(x) * _constants(x).gap_unit
+
+
+def lift_unit(number: Any) -> float:
+    """What `lifted_exp_of_gap` is lifted by, a power of two, for a type of numbers."""
+    return float(_constants(number(0)).gap_unit)
 
 
 def _expm1_less_x(x: Any) -> Any:
@@ -421,6 +444,8 @@ def _softplus(x: Any) -> Any:
 
 exp = ByPrecision("exp", _exp, _exp)
 exp_of_gap = ByPrecision("exp_of_gap", _exp_of_gap, _exp_of_gap)
+gap_in_reach = ByPrecision("gap_in_reach", _gap_in_reach, _gap_in_reach)
+lifted_exp_of_gap = ByPrecision("lifted_exp_of_gap", _lifted_exp_of_gap, _lifted_exp_of_gap)
 expm1_less_x = ByPrecision("expm1_less_x", _expm1_less_x, _expm1_less_x)
 log = ByPrecision("log", _log, _log)
 log1p = ByPrecision("log1p", _log1p, _log1p)

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, larger, select, window
+from .bits import disjoint, select, window
 from .form import Form, Function, RowScores
 from .rowwise import GROUP, N_MOMENTS
-from .scalar import exp_of_minus
+from .scalar import exp_of_minus, gap_in_reach
 from .softmax import RUN, Variant
 
 
@@ -50,18 +50,21 @@ def moments_in(numbers: Any, start: Any) -> Any:
     )
 
 
-# Of gaps that are larger the exponential is 0, which takes nothing of this one.
-_FAR = -1e4
-
-
 def moment_terms(number: Any) -> Function:
-    far = number(_FAR)
+    zero = number(0)
 
-    def terms(exp_j: Any, gap: Any) -> Any:
-        """What a class adds to the first three moments, the second with a minus."""
-        gap = larger(gap, far)
-        weighed = exp_j * gap
-        return exp_j * exp_j, weighed, weighed * gap
+    def terms(exp_j: Any, gap: Any, is_largest: Any) -> Any:
+        """What a class adds to the first three moments, the second with a minus.
+
+        The largest adds nothing, though its gap may be inf - inf, nor does the gap of -inf.
+        """
+        gap = gap_in_reach(gap)
+        square, weighed = exp_j * exp_j, exp_j * gap
+        return (
+            select(is_largest, zero, square),
+            select(is_largest, zero, weighed),
+            select(is_largest, zero, weighed * gap),
+        )
 
     return terms
 
@@ -69,7 +72,7 @@ def moment_terms(number: Any) -> Function:
 def scorer(form: Form, variant: Variant) -> Function:
     """The function that writes the scores of a group, when all sums are known."""
     capped, tempered = variant.capped, variant.tempered
-    n_scores = form.n_results
+    n_scores, with_spread = form.n_results, form.with_spread
     number, double, nan = form.number, np.float64, np.nan
 
     def columns_in(doubles: Any) -> RowScores:
@@ -130,7 +133,9 @@ def scorer(form: Form, variant: Variant) -> Function:
             columns.rank[r] = select(known, double(moments.ranks[r]), nan)
             columns.prediction[r] = select(known, double(moments.predictions[r]), nan)
             columns.slope[r] = select(known, gap - mean_gap, nan)
-            spread = double(moments.square_gaps[r]) * inverse - mean_gap * mean_gap
+            spread = 0.0
+            if with_spread:
+                spread = double(moments.square_gaps[r]) * inverse - mean_gap * mean_gap
             columns.spread[r] = select(known, spread, nan)
             columns.weight[r] = weights[r]
 

@@ -29,7 +29,7 @@ from .bits import disjoint, select, window
 from .flags import fastmath, unfused
 from .form import Form, Function
 from .rowwise import GROUP
-from .scalar import exp_of_gap, exp_of_minus, log1p
+from .scalar import exp_of_minus, lift_unit, lifted_exp_of_gap, log1p
 
 # Rows are finished so many at a time.
 RUN = 16
@@ -119,10 +119,12 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     hessian_scaled, hessian_floored = variant.hessian_scaled, variant.hessian_floored
     linked, link = variant.link is not None, variant.link or _no_link
     form_output = form.output
+    keeps_log_sums = form.scored or form_output == "log_proba"
     curved = linked or z_loss
     number, double = form.number, np.float64
     writes = form.with_grad
     zero, one, two, half, inf = number(0), number(1), number(2), number(0.5), number(np.inf)
+    unit = number(lift_unit(number))
 
     def options(values: Any) -> Any:
         return named(*values)
@@ -166,15 +168,17 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         return gap
 
     def exp_terms(o: Any, x_j: Any, largest: Any, is_largest: Any) -> Any:
-        """e_j, and what class j adds to `rest` and `maxima`.
+        """e_j, what class j adds to `rest`, lifted, and 1 if it is not among the largest.
 
-        A largest logit gets e = 1 by definition, so that +inf - inf is never asked for.
+        A largest logit gets e = 1 by definition, so that +inf - inf is never asked for. To count
+        the others takes an instruction less than to count the maxima, as they have the mask of the
+        rest; to lower a sum takes one less than to lower each of its terms.
         """
-        exp_j = exp_of_gap(scaled_gap(o, x_j, largest))
+        lifted = lifted_exp_of_gap(scaled_gap(o, x_j, largest))
         return (
-            select(is_largest, one, exp_j),
-            select(is_largest, zero, exp_j),
-            select(is_largest, one, zero),
+            select(is_largest, one, lifted * unit),
+            select(is_largest, zero, lifted),
+            select(is_largest, zero, one),
         )
 
     def mass(o: Any, label: Any, weight: Any, here: Any, share: Any) -> Any:
@@ -321,7 +325,7 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             if tempered:
                 gap = gap * o.inverse_temperature
             loss = gap + t * double(log_sum)
-            if form_output in ("log_proba", "scores"):
+            if keeps_log_sums:
                 sums.log_sums[r] = log_sum
             if form_output == "logsumexp" or z_loss:
                 lse = double(largest)

@@ -69,9 +69,24 @@ def add(terms: Any, key: Any, sums: Any, lost: Any) -> None:
         high[i] = total
 
 
+def place_of(key: Any, places: Any, n_met: Any, sums: Any, lost: Any) -> Any:
+    """Where the sums of a key are, counted from 1 in `places`: a new one gets the next place."""
+    if key < 0 or key >= places.size:
+        return -1
+    if places[key] == 0:
+        # A page of zeros that is written before it is read is mapped once, and not twice.
+        for i in range(n_met[0] * WIDTH, (n_met[0] + 1) * WIDTH):
+            sums[i] = lost[i] = 0.0
+        n_met[0] += 1
+        places[key] = n_met[0]
+    return places[key] - 1
+
+
 def tally_rows(
     scores: Any,
     labels: Any,
+    places: Any,
+    n_met: Any,
     groups: Any,
     sequences: Any,
     n_bins: Any,
@@ -84,7 +99,8 @@ def tally_rows(
 ) -> None:
     """Add rows to tables, pairs of sums and of what they lost, in order; weight 0 counts nowhere.
 
-    Rows whose scores are not known have a bin of their own, the last. `terms` is scratch memory.
+    Rows whose scores are not known have a bin of their own, the last. `places` and `n_met` say
+    where the sums of a class are; see `place_of`. `terms` is scratch memory.
     """
     row_terms, row_weight = window(terms, 0, WIDTH), window(terms, WIDTH, 1)
     for r in range(scores.size // N_SCORES):
@@ -119,7 +135,8 @@ def tally_rows(
         if known:
             add(row_weight, np.int64(row.rank), ranks[0], ranks[1])
         if by_class[0].size > 0:
-            add(row_terms, labels[r], by_class[0], by_class[1])
+            place = place_of(labels[r], places, n_met, by_class[0], by_class[1])
+            add(row_terms, place, by_class[0], by_class[1])
         if by_group[0].size > 0:
             add(row_terms, groups[r], by_group[0], by_group[1])
         if by_sequence[0].size > 0:
