@@ -131,11 +131,17 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
 
     pos_weight: Numbers = 1.0
     label_smoothing: Numbers = 0.0
+    derived = ("even",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("pos_weight", self.pos_weight, 0.0)
         check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
+
+    @property
+    def even(self) -> bool:
+        """Whether the two labels of a logit weigh 1 in all."""
+        return self.pos_weight == 1 and self.label_smoothing == 0
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         kept, share = 1 - self.label_smoothing, self.label_smoothing / 2
@@ -149,7 +155,7 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
         # The label that the sign of the logit speaks against, and the other.
         against = negative if y_pred > 0 else positive
         agreeing = positive if y_pred > 0 else negative
-        total = against + agreeing
+        total = 1 if self.even else against + agreeing
         loss = total * log1p_of_share(e) + _share(against, size)
         grad = larger * (against - agreeing * e)
         return loss, grad if y_pred > 0 else -grad, total * (e * larger * larger)
@@ -206,33 +212,29 @@ class BinaryFocal(_BinaryLogitLoss):
         return bool(self.gamma == 2)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        # The larger and the smaller of p and q, and -log of each.
         size = abs(y_pred)
         e = exp_of_gap(-size)
         larger = 1 / (1 + e)
         smaller = e * larger
-        p = larger if y_pred > 0 else smaller
-        q = smaller if y_pred > 0 else larger
-        log_sum = log1p_of_share(e)
-        # -log(p) and -log(q)
-        a = log_sum + (size if y_pred < 0 else 0)
-        b = log_sum + (size if y_pred > 0 else 0)
-        weight_a, weight_b = self.positive * y_true, self.negative * (1 - y_true)
-        # q and p to the power of gamma.
+        a = log1p_of_share(e)
+        b = a + size
+        # The label that the sign of the logit speaks against, and the other.
+        positive, negative = self.positive * y_true, self.negative * (1 - y_true)
+        against = negative if y_pred > 0 else positive
+        agreeing = positive if y_pred > 0 else negative
         if self.squares:
-            from_a, from_b = weight_a * (q * q), weight_b * (p * p)
+            against, agreeing = against * (larger * larger), agreeing * (smaller * smaller)
         elif self.gamma != 0:
-            from_a, from_b = weight_a * exp(-self.gamma * b), weight_b * exp(-self.gamma * a)
-        else:
-            from_a, from_b = weight_a, weight_b
-        loss = _share(from_a, a) + _share(from_b, b)
-        loss = loss if y_pred == y_pred else y_pred  # NaN, even if the label weighs nothing
-        turn_a = self.gamma * _share(p, a)
-        turn_b = self.gamma * _share(q, b)
-        grad = from_b * (p + turn_b) - from_a * (q + turn_a)
-        # The derivatives of -q - gamma p a and of q^gamma, and as much for the other label.
-        hess_a = p * q * (1 + 2 * self.gamma) + (self.gamma * p - q) * turn_a
-        hess_b = p * q * (1 + 2 * self.gamma) + (self.gamma * q - p) * turn_b
-        return loss, grad, from_a * hess_a + from_b * hess_b
+            against, agreeing = against * exp(-self.gamma * a), agreeing * exp(-self.gamma * b)
+        loss = agreeing * a + _share(against, b)
+        turn_a = self.gamma * (larger * a)
+        turn_b = self.gamma * _share(smaller, b)
+        grad = against * (larger + turn_b) - agreeing * (smaller + turn_a)
+        # The derivatives of the brackets, and of the powers before them.
+        hess_a = larger * smaller * (1 + 2 * self.gamma) + (self.gamma * larger - smaller) * turn_a
+        hess_b = larger * smaller * (1 + 2 * self.gamma) + (self.gamma * smaller - larger) * turn_b
+        return loss, grad if y_pred > 0 else -grad, agreeing * hess_a + against * hess_b
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,13 @@ class _InlinedLibrary(JITCodeLibrary):  # type: ignore[misc]
                 _interleave_loops(function)
         super().add_ir_module(ir_module)
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+        for function in ll_module.functions:
+            if not function.is_declaration:  # Numba makes a list of passes for each of those, too
+                passes, builder = self._codegen._function_pass_manager()
+                passes.run(function, builder)
+
     def _optimize_final_module(self) -> None: ...
 
     def _finalize_final_module(self) -> None:

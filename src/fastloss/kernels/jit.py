@@ -34,7 +34,7 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.errors import NumbaError
 from numba.core.serialize import dumps
-from numba.extending import overload
+from numba.core.typing.templates import AbstractTemplate, infer_global
 
 from . import bits, cache, intrinsics, spans
 from .bits import ByPrecision
@@ -179,7 +179,8 @@ def _finished(function: Function, name: str, arguments: Sequence[Any], prange: b
 @contextmanager
 def _without_collection() -> Iterator[None]:
     """Python collects no garbage meanwhile: it would look through all that a compilation makes,
-    again and again, and hardly any of it is garbage yet. That takes a tenth of the time.
+    again and again, and hardly any of it is garbage. That takes a tenth of the time. Nor does it
+    afterwards, but with all old objects: to freeze and unfreeze calls everything old.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -187,6 +188,9 @@ def _without_collection() -> Iterator[None]:
         yield
     finally:
         if collecting:
+            if not gc.get_freeze_count():  # of users who froze objects, none must be unfrozen
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -247,27 +251,26 @@ def _intrinsic(function: Function) -> Any:
 
 @functools.cache
 def _overloaded(function: ByPrecision) -> Function:
+    """What calls of a primitive refer to; an overload of Numba's is a function more to compile."""
     single = compiled(function.float32, inner=True)
     double = compiled(function.float64, inner=True)
 
     def stub(x: Any) -> Any:
         return function(x)
 
-    def choose(x: Any) -> Function:
-        if x == types.float32:
-            return lambda x: single(x)
-        return lambda x: double(np.float64(x))
+    class Template(AbstractTemplate):  # type: ignore[misc]
+        key = stub
 
-    overload(
-        stub,
-        jit_options={
-            "error_model": "numpy",
-            "forceinline": True,
-            "no_cpython_wrapper": True,
-            "pipeline_class": InlinedCompiler,
-        },
-        strict=False,
-    )(choose)
+        def generic(self, args: Any, kws: Any) -> Any:
+            chosen, number = (
+                (single, types.float32) if args[0] == types.float32 else (double, types.float64)
+            )
+            return types.Dispatcher(chosen).get_call_type(self.context, (number,), kws)
+
+        def get_impl_key(self, sig: Any) -> Any:
+            return (single if sig.args[0] == types.float32 else double).get_overload(sig.args)
+
+    infer_global(stub, types.Function(Template))
     return stub
 
 

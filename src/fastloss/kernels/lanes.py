@@ -22,11 +22,14 @@ from .tiles import copy, fill, put
 # The most classes that are computed in this way: 100 take 27 ns a row of float32, and 38 along the
 # row; 128 take 36 and 35, and the gradient 57 and 53.
 FEW = 112
+# Classes whose labels are looked at together; what they add up to goes on in float64.
+ABREAST = 4
 
 
 class Scratch(NamedTuple):
     sums: Any
     at_label: Any  # the logit of each row at its label
+    parts: Any  # what some classes add to the gaps, and to the masses
     rows: Any  # the group as it came, decoded
     # Lanes:
     lanes: Any  # logits, then exponentials, then gradients
@@ -70,6 +73,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     side = SQUARE_BYTES // np.dtype(number).itemsize
     # Whether numbers are stored as they are computed: then rows are transposed where they lie.
     as_stored = form.pred == form.arithmetic
+    stored_labels = form.true == form.arithmetic
 
     def group_size(n_classes: Any) -> Any:
         return GROUP
@@ -87,7 +91,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     def room(n_classes: Any) -> Any:
         n_lanes = n_in_lanes(n_classes)
         n_labels = GROUP if by_id else n_lanes
-        n_numbers = SUMS + GROUP + n_in_rows(n_classes) + n_labels + n_kinds * n_lanes
+        n_numbers = SUMS + 3 * GROUP + n_in_rows(n_classes) + n_labels + n_kinds * n_lanes
         if scoring:
             n_numbers += N_MOMENTS * GROUP
         return n_numbers, 0 if as_stored else with_grad * n_in_rows(n_classes)
@@ -95,7 +99,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     def scratch_in(numbers: Any, doubles: Any, n_classes: Any) -> Any:
         n_rows, n_lanes = n_in_rows(n_classes), n_in_lanes(n_classes)
         n_labels = GROUP if by_id else n_lanes
-        rows = SUMS + GROUP
+        rows = SUMS + 3 * GROUP
         labels = rows + n_rows
         lanes = labels + n_labels
         hesses = lanes + n_lanes
@@ -106,6 +110,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         return Scratch(
             sums_in(numbers, doubles),
             window(numbers, SUMS, GROUP),
+            window(numbers, SUMS + GROUP, 2 * GROUP),
             window(numbers, rows, n_rows),
             window(numbers, lanes, n_lanes),
             window(numbers, labels, n_labels),
@@ -214,29 +219,62 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                 masses[r] = select(here, double(t), masses[r])
 
     @inlined
-    def mass_of(o: Any, j: Any, r: Any, numbers: Any, labels: Any, mask: Any, shares: Any) -> Any:
-        label = select(labels[r] == number(j), one, zero) if by_id else labels[r]
-        of_row = mask[r] if keeping_masks else one
+    def mass_of(o: Any, j: Any, label: Any, numbers: Any, of_row: Any, share: Any) -> Any:
+        label = select(label == number(j), one, zero) if by_id else label
         here = inside(numbers[0], of_row) if class_masked or row_masked else True
-        return mass(o, label, numbers[1], here, shares[r] if smoothed else zero)
+        return mass(o, label, numbers[1], here, share)
 
-    def add_gaps(
-        o: Any,
-        j: Any,
-        x: Any,
-        labels: Any,
-        mask: Any,
-        shares: Any,
-        largest: Any,
-        gaps: Any,
-        masses: Any,
-    ) -> None:
+    def gaps_adder(n_classes: int) -> Function:
+        """The function that adds what so many classes add to the gaps and the masses."""
+        skip = 0 if by_id else GROUP
+
+        def add(o: Any, j: Any, scratch: Any) -> None:
+            x = window(scratch.lanes, j * GROUP, n_classes * GROUP)
+            y = window(scratch.labels, j * skip, n_classes * GROUP)
+            mask = window(scratch.masks, j * GROUP, n_classes * GROUP)
+            sums, parts = scratch.sums, scratch.parts
+            gaps, masses = window(parts, 0, GROUP), window(parts, GROUP, GROUP)
+            sum_classes(o, j, x, y, mask, sums.shares, sums.largest, gaps, masses)
+            widen(gaps, sums.gaps)
+            widen(masses, sums.masses)
+
+        def sum_classes(
+            o: Any,
+            j: Any,
+            x: Any,
+            labels: Any,
+            mask: Any,
+            shares: Any,
+            largest: Any,
+            gaps: Any,
+            masses: Any,
+        ) -> None:
+            disjoint()
+            numbers = of_class(o, j)
+            for r in range(GROUP):
+                gap = zero
+                total = zero
+                share = shares[r] if smoothed else zero
+                for i in range(n_classes):
+                    s = i * GROUP + r
+                    of_row = mask[s] if keeping_masks else one
+                    t = mass_of(o, j + i, labels[i * skip + r], numbers, of_row, share)
+                    gap += gap_term(t, x[s], largest[r], x[s] == largest[r])
+                    total += t
+                gaps[r] = gap
+                masses[r] = total
+
+        return add
+
+    # In a loop of its own: beside float64, LLVM takes half of the lanes at a time.
+    def widen(part: Any, sums: Any) -> None:
         disjoint()
-        numbers = of_class(o, j)
         for r in range(GROUP):
-            t = mass_of(o, j, r, numbers, labels, mask, shares)
-            gaps[r] += double(gap_term(t, x[r], largest[r], x[r] == largest[r]))
-            masses[r] += double(t)
+            sums[r] += double(part[r])
+
+    # The numbers of a class are looked up before the loop, so there they are of one class.
+    abreast = 1 if class_weighted or class_masked else ABREAST
+    add_gaps_of_one, add_gaps_of_several = gaps_adder(1), gaps_adder(abreast)
 
     def count_above(j: Any, x: Any, labels: Any, at_label: Any, ranks: Any) -> None:
         disjoint()
@@ -268,9 +306,11 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for r in range(GROUP):
             sums[r] *= unit
 
-    def count_maxima(others: Any, n_classes: Any, maxima: Any) -> None:
+    def settle_sums(rest: Any, maxima: Any, n_classes: Any) -> None:
+        """From the lifted rest, and the number of those that are not the largest."""
         for r in range(GROUP):
-            maxima[r] = number(n_classes) - others[r]
+            rest[r] *= unit
+            maxima[r] = number(n_classes) - maxima[r]
 
     @fastmath("reassoc")
     def add_exps(o: Any, x: Any, largest: Any, rest: Any, others: Any) -> None:
@@ -313,7 +353,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             elif one_hot:
                 t = select(labels[r] == number(j), one if linked else row.total, zero)
             else:
-                t = mass_of(o, j, r, numbers, labels, mask, sums.shares)
+                label, share = labels[r], sums.shares[r] if smoothed else zero
+                t = mass_of(o, j, label, numbers, mask[r] if keeping_masks else one, share)
             slope = slopes[r] if capped else one
             bend = bends[r] if bending else zero
             v_r = vector[r] if multiplying else zero
@@ -352,11 +393,11 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         else:
             fill(sums.gaps, 0.0)
             fill(sums.masses, 0.0)
-            for j in range(c):
-                y = labels if by_id else lane(labels, j)
-                mask = lane(scratch.masks, j)
-                x, shares = lane(lanes, j), sums.shares
-                add_gaps(o, j, x, y, mask, shares, sums.largest, sums.gaps, sums.masses)
+            n_abreast = c - c % abreast
+            for j in range(0, n_abreast, abreast):
+                add_gaps_of_several(o, j, scratch)
+            for j in range(n_abreast, c):
+                add_gaps_of_one(o, j, scratch)
 
     def sum_lanes(o: Any, rows: Any, scratch: Any) -> None:
         sums, lanes, c = scratch.sums, scratch.lanes, rows.n_classes
@@ -385,8 +426,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                 add_all(o, lane(lanes, j), sums.largest, sums.rest, others, moments)
             else:
                 add_exps(o, lane(lanes, j), sums.largest, sums.rest, others)
-        lower(sums.rest, unit)
-        count_maxima(others, c, sums.maxima)
+        settle_sums(sums.rest, others, c)
         if scoring:
             lower(moments.squares, unit * unit)
             lower(moments.gaps, unit)
@@ -395,13 +435,19 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     def load(o: Any, rows: Any, scratch: Any) -> None:
         """Bring a group into lanes: labels, logits as they count, and what else there is."""
         c, lanes = rows.n_classes, scratch.lanes
+        # Squares reach over the end of the last row, so something must lie behind it.
+        in_place = rows.y_pred.size == GROUP * c and rows.n_behind >= side
         if by_id:
             decode_rows(decode_true, rows.y_true, scratch.labels)
         elif sparse:
             scatter_probabilities(rows, scratch.labels)
         elif labelled:
-            decode_rows(decode_true, rows.y_true, scratch.rows)
-            to_lanes(scratch.rows, c, scratch.labels)
+            given = scratch.rows
+            if stored_labels and in_place:
+                given = rows.y_true
+            else:
+                decode_rows(decode_true, rows.y_true, given)
+            to_lanes(given, c, scratch.labels)
         if keeping_masks:
             decode_rows(decode_mask, rows.extras.mask, scratch.rows)
             to_lanes(scratch.rows, c, scratch.masks)
@@ -409,10 +455,9 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             decode_rows(decode_vector, rows.extras.vector, scratch.rows)
             to_lanes(scratch.rows, c, scratch.vectors)
         source = scratch.rows
-        # Squares reach over the end of the last row, so something must lie behind it.
         if row_masked and not keeping_masks:
             decode_masked_rows(rows.y_pred, rows.extras.mask, source)
-        elif as_stored and rows.y_pred.size == GROUP * c and rows.n_behind >= side:
+        elif as_stored and in_place:
             source = rows.y_pred
         else:
             decode_rows(decode, rows.y_pred, source)

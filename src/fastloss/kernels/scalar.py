@@ -176,7 +176,10 @@ def _exp(x: Any) -> Any:
 
 
 def _gap_in_reach(x: Any) -> Any:
-    """`x`, or the largest number whose exponential is 0 where x is less, as of -inf."""
+    """`x`, or the largest number whose exponential is 0 where x is less, as of -inf.
+
+    Beside `lifted_exp_of_gap` it costs nothing, as the compiler sees that it is done there.
+    """
     c = _constants(x)
     return c.gap_lowest if x < c.gap_lowest else x
 
@@ -190,7 +193,7 @@ def _times_power(a: Any, power: Any) -> Any:
 def _lifted_exp_of_gap(x: Any) -> Any:
     """exp(x) / lift_unit for x <= 0, which is no denormal number: what many of are added up."""
     c = _constants(x)
-    x = gap_in_reach(x)
+    x = c.gap_lowest if x < c.gap_lowest else x
     shifted = x * c.log2_e + c.gap_rounder
     n = shifted - c.gap_rounder
     r = (x - n * c.ln2_hi) - n * c.ln2_lo
@@ -376,10 +379,24 @@ def _log1p_less_x(x: Any) -> Any:
     return _log1p_excess(x)
 
 
-def _log1p_of_share(x: Any) -> Any:
+def _log1p_of_share_f32(x: Any) -> Any:
+    # One polynomial for the whole range, five instructions less than to halve what is large. By
+    # Horner's rule: of even and odd powers apart, the sums would cancel.
+    q = np.float32(-0.0036769004) * x + np.float32(0.0218728315)
+    q = q * x + np.float32(-0.0609165691)
+    q = q * x + np.float32(0.110246345)
+    q = q * x + np.float32(-0.155692503)
+    q = q * x + np.float32(0.197742298)
+    q = q * x + np.float32(-0.249750823)
+    q = q * x + np.float32(0.333322495)
+    q = q * x + np.float32(-0.5)
+    return q * (x * x) + x
+
+
+def _log1p_of_share_f64(x: Any) -> Any:
     """log(1 + x) for 0 <= x <= 1, where one halving does what `log1p` needs the exponent for.
 
-    At most 1.05 ulp in float32 and 1.3 ulp in float64; NaN stays NaN.
+    At most 1.22 ulp in float32 and 1.3 ulp in float64; NaN stays NaN.
 
     >>> float(log1p_of_share(1.0))
     0.6931471805599453
@@ -451,6 +468,6 @@ log = ByPrecision("log", _log, _log)
 log1p = ByPrecision("log1p", _log1p, _log1p)
 less_log1p = ByPrecision("less_log1p", _less_log1p, _less_log1p)
 log1p_less_x = ByPrecision("log1p_less_x", _log1p_less_x, _log1p_less_x)
-log1p_of_share = ByPrecision("log1p_of_share", _log1p_of_share, _log1p_of_share)
+log1p_of_share = ByPrecision("log1p_of_share", _log1p_of_share_f32, _log1p_of_share_f64)
 sigmoid = ByPrecision("sigmoid", _sigmoid, _sigmoid)
 softplus = ByPrecision("softplus", _softplus, _softplus)

@@ -75,11 +75,12 @@ def survey(form: Form, limits: Limits) -> Function:
     @fastmath("reassoc")
     def outside(stored: Any, decode: Function, low: Any, high: Any) -> Any:
         """Whether a number lies outside [low, high]; NaN does not, and shows in the result."""
-        count = 0
+        found = False
         for i in range(stored.size):
             number = decode(stored[i])
-            count += (number < low) or (number > high)
-        return count > 0
+            # To count them takes integers of 64 bits, and a third longer.
+            found |= (number < low) | (number > high)
+        return found
 
     @fastmath("reassoc")
     def not_positive(rows: Any, width: Any) -> Any:
@@ -141,11 +142,11 @@ def survey(form: Form, limits: Limits) -> Function:
 
     @fastmath("reassoc")
     def outside_classes(labels: Any, n_classes: Any) -> Any:
-        count = 0
+        found = False
         for r in range(labels.size):
             label = decode_true(labels[r])
-            count += (label < 0) or (label >= n_classes)
-        return count > 0
+            found |= (label < 0) | (label >= n_classes)
+        return found
 
     @fastmath("reassoc")
     def mass(block: Any, r: Any) -> Any:
