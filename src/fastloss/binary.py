@@ -141,7 +141,7 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
     @property
     def even(self) -> bool:
         """Whether the two labels of a logit weigh 1 in all."""
-        return self.pos_weight == 1 and self.label_smoothing == 0
+        return bool(self.pos_weight == 1 and self.label_smoothing == 0)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         kept, share = 1 - self.label_smoothing, self.label_smoothing / 2

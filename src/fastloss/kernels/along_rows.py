@@ -214,7 +214,10 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             for start in range(0, n_steps, CHUNK):
                 n = min(CHUNK, n_steps - start)
                 # Of the next group of rows, or segment.
-                prefetch(x, first + n_rows * size + start, n)
+                ahead = first + n_rows * size + start
+                prefetch(x, ahead, n)
+                if row_masked:
+                    prefetch(rows.extras.mask, row * x.size + ahead, n)
                 place = first + start
                 masks = masks_of(o, rows, row, place, n)
                 part, kept_part = window(x, place, n), window(kept, place, n)

@@ -421,7 +421,12 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         others = sums.maxima
         fill(others, zero)
         for j in range(c):
-            prefetch(rows.y_pred, (c + j) * GROUP, GROUP)  # of the next group
+            ahead = (c + j) * GROUP  # in the next group
+            prefetch(rows.y_pred, ahead, GROUP)
+            if row_masked:
+                prefetch(rows.extras.mask, ahead, GROUP)
+            if labelled and not by_id and not sparse:
+                prefetch(rows.y_true, ahead, GROUP)
             if scoring:
                 add_all(o, lane(lanes, j), sums.largest, sums.rest, others, moments)
             else:

@@ -102,25 +102,34 @@ def survey(form: Form, limits: Limits) -> Function:
         if class_masked:
             here = block.options[2][j] != 0
         if row_masked:
-            here = here and block.extras.mask[row * block.width + j] != 0
+            here &= block.extras.mask[row * block.width + j] != 0
         return here
 
     def class_id_weights(block: Any) -> Any:
-        """Whether a class id is out of range, and the sum of the weights of rows that count."""
+        """Whether a class id is out of range, and the sum of the weights of rows that count.
+
+        Without branches: with them it took a quarter of the time of rows of 10 classes.
+        """
         labels, weight, n_classes = block.y_true, block.weight, block.width
         ignore_index, class_weight = block.options[0], block.options[1]
         bad = False
         total = 0.0
+        n_counting = 0
         for r in range(labels.size):
             label = decode_true(labels[r])
-            if ignoring and label == ignore_index:
-                continue
-            if label < 0 or label >= n_classes or not inside(block, r, label):
-                bad = True
-                continue
-            w = double(weight[r]) if weighted else 1.0
-            total += w * class_weight[label] if class_weighted else w
-        return bad, total
+            ignored = (label == ignore_index) if ignoring else False
+            here = (label >= 0) & (label < n_classes)
+            place = select(here, label, 0)
+            here &= inside(block, r, place)
+            bad |= not (here | ignored)
+            counts = here & (not ignored)
+            if weighted or class_weighted:
+                w = double(weight[r]) if weighted else 1.0
+                w = w * class_weight[place] if class_weighted else w
+                total += select(counts, w, 0.0)
+            else:
+                n_counting += counts
+        return bad, total + double(n_counting)
 
     def sparse_weights(block: Any) -> Any:
         """The faults of class ids and their probabilities; the sum of class weight times label."""
