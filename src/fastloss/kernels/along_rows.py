@@ -271,7 +271,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     def all_terms(o: Any, masks: Any, x: Any, n_known: Any, top: Any, bound: Any) -> Any:
         """As `rest_of`; and what a part adds to the moments, and how many numbers reach `bound`.
 
-        In a loop of their own the moments took a fifth longer: 0.139 instead of 0.113 ns a number.
+        In a loop of their own the moments took a fifth longer.
         """
         rest = zero
         others = zero

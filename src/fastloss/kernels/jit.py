@@ -179,8 +179,8 @@ def _finished(function: Function, name: str, arguments: Sequence[Any], prange: b
 @contextmanager
 def _without_collection() -> Iterator[None]:
     """Python collects no garbage meanwhile: it would look through all that a compilation makes,
-    again and again, and hardly any of it is garbage. That takes a tenth of the time. Nor does it
-    afterwards, but with all old objects: to freeze and unfreeze calls everything old.
+    again and again, and hardly any of it is garbage. That takes a tenth of the time. Nor right
+    afterwards: what is frozen and unfrozen counts as old, and what is old is rarely looked through.
     """
     collecting = gc.isenabled()
     gc.disable()

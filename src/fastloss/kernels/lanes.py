@@ -287,21 +287,6 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for r in range(GROUP):
             predictions[r] = select(x[r] == largest[r], number(j), predictions[r])
 
-    def add_all(o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any) -> None:
-        """As `add_exps`; and the moments."""
-        disjoint()
-        squares, gaps, square_gaps = moments.squares, moments.gaps, moments.square_gaps
-        for r in range(GROUP):
-            gap_r, is_largest = scaled_gap(o, x[r], largest[r]), x[r] == largest[r]
-            _, term, other = exp_terms(o, x[r], largest[r], is_largest)
-            rest[r] += term
-            others[r] += other
-            square, gap, square_gap = moments_of(term, gap_r, is_largest)
-            squares[r] += square
-            gaps[r] -= gap
-            if with_spread:
-                square_gaps[r] += square_gap
-
     def lower(sums: Any, unit: Any) -> None:
         for r in range(GROUP):
             sums[r] *= unit
@@ -313,13 +298,20 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             maxima[r] = number(n_classes) - maxima[r]
 
     @fastmath("reassoc")
-    def add_exps(o: Any, x: Any, largest: Any, rest: Any, others: Any) -> None:
+    def add_exps(o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any) -> None:
         disjoint()
         for r in range(GROUP):
             is_largest = x[r] == largest[r]
             exp_r, term, other = exp_terms(o, x[r], largest[r], is_largest)
             rest[r] += term
             others[r] += other
+            if scoring:
+                gap_r = scaled_gap(o, x[r], largest[r])
+                square, gap, square_gap = moments_of(term, gap_r, is_largest)
+                moments.squares[r] += square
+                moments.gaps[r] -= gap
+                if with_spread:
+                    moments.square_gaps[r] += square_gap
             if logarithmic:
                 x[r] = select(is_largest, zero, scaled_gap(o, x[r], largest[r]))
             elif with_grad:
@@ -427,10 +419,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                 prefetch(rows.extras.mask, ahead, GROUP)
             if labelled and not by_id and not sparse:
                 prefetch(rows.y_true, ahead, GROUP)
-            if scoring:
-                add_all(o, lane(lanes, j), sums.largest, sums.rest, others, moments)
-            else:
-                add_exps(o, lane(lanes, j), sums.largest, sums.rest, others)
+            add_exps(o, lane(lanes, j), sums.largest, sums.rest, others, moments)
         settle_sums(sums.rest, others, c)
         if scoring:
             lower(moments.squares, unit * unit)
