@@ -11,8 +11,9 @@ import fastloss as fl
 from .workloads import Array
 
 _CHUNK = 1 << 21  # elements
-# An error of a rival, in float32 or float64, that can still be one of rounding.
-ROUNDED = 1e-3
+# An error of a rival, in float32 or float64, that can still be one of rounding: a gradient p - t of
+# soft labels near p has lost digits, 0.4% of it for 32,768 classes.
+ROUNDED = 1e-2
 _SAMPLE = 256  # samples whose gradient is compared
 
 
