@@ -75,8 +75,9 @@ def scorer(form: Form, variant: Variant) -> Function:
     n_scores, with_spread = form.n_results, form.with_spread
     number, double, nan = form.number, np.float64, np.nan
 
+    start = (2 + N_MOMENTS) * GROUP
+
     def columns_in(doubles: Any) -> RowScores:
-        start = (2 + N_MOMENTS) * GROUP
         return RowScores(
             window(doubles, start, GROUP),
             window(doubles, start + GROUP, GROUP),
@@ -94,7 +95,7 @@ def scorer(form: Form, variant: Variant) -> Function:
         n = (n_rows + (RUN - 1)) & -RUN
         columns = columns_in(rows.doubles)
         score_all(o, sums, moments, rows.losses, rows.weights, columns, n)
-        write_rows(columns.loss, rows.scores, n_rows)
+        write_rows(window(rows.doubles, start, n_scores * GROUP), rows.scores, n_rows)
 
     def write_rows(columns: Any, scores_out: Any, n_rows: Any) -> None:
         disjoint()
