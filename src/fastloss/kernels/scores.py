@@ -56,7 +56,8 @@ def moment_terms(number: Any) -> Function:
     def terms(exp_j: Any, gap: Any, is_largest: Any) -> Any:
         """What a class adds to the first three moments, the second with a minus.
 
-        The largest adds nothing, though its gap may be inf - inf, nor does the gap of -inf.
+        `exp_j` is lifted, and so are these. The largest adds nothing, though its gap may be
+        inf - inf, nor does the gap of -inf.
         """
         gap = gap_in_reach(gap)
         square, weighed = exp_j * exp_j, exp_j * gap
