@@ -629,7 +629,7 @@ def content():
     cells = [cell(NAIVE, 0.008), cell("PyTorch", 0.03, 0.5), cell(FASTLOSS, 0.010)]
     more = [cell(NAIVE, 0.2, remark="overflows"), cell(FASTLOSS, 0.016)]
     return {
-        "machine": {"cpu": "A CPU", "threads": 2, "versions": {"numpy": "2.0", "numba": "0.60"}},
+        "machine": {"cpu": "A CPU", "threads": 2, "versions": {"numpy": "2.0", "numba": "0.62"}},
         "results": [
             {**common, "task": LOSS, "roof": timing(0.005), "cells": cells},
             {**common, "task": GRADIENT, "roof": timing(0.012), "cells": more},

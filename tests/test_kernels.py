@@ -53,6 +53,18 @@ def test_fingerprint_follows_fast_math_flags():
     assert jit.fingerprint(fastmath("reassoc")(plain)) != before
 
 
+def test_fingerprint_follows_which_of_two_functions_is_called_where():
+    def both(first, second, third):
+        def outer(x):
+            return first(x) + second(x) * third(x)
+
+        return outer
+
+    a, b = helper_one, helper_two
+    calls = [(a, b, a), (a, b, b), (a, a, b), (b, a, a), (b, a, b), (b, b, a), (a, a, a)]
+    assert len({jit.fingerprint(both(*each)) for each in calls}) == len(calls)
+
+
 def test_fingerprint_of_a_recursive_function_ends():
     def countdown(n):
         return 0 if n == 0 else countdown(n - 1)

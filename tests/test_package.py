@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from processes import run_python
 from registry import CASES, LINKED
 
 import fastloss as fl
@@ -150,6 +151,21 @@ def test_importing_does_not_import_numba():
 
 # -------------------------------------------------------------------------------------------------
 # What ships
+
+
+def test_compiling_does_not_import_scipy():
+    pytest.importorskip("scipy")
+    code = """
+import sys
+import numba
+import numpy as np
+import fastloss as fl
+fl.mse([1.0], [2.0])
+print("numba.np.arraymath" in sys.modules, "scipy.linalg" in sys.modules)
+product = numba.njit(lambda a: a @ a)
+print(product(np.full((2, 2), 2.0)).tolist(), "scipy.linalg" in sys.modules)
+"""
+    assert run_python(code).split("\n")[:2] == ["True False", "[[8.0, 8.0], [8.0, 8.0]] True"]
 
 
 def test_types_are_shipped():

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, larger, next_larger, prefetch, select, window
-from .flags import fastmath, inlined
+from .bits import disjoint, larger, next_larger, prefetch, select, smaller, window
+from .flags import fastmath
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
 from .scalar import exp_of_gap, lift_unit
@@ -76,7 +76,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     written = KEPT if keeping else WRITTEN
 
     def group_size(n_classes: Any) -> Any:
-        return min(max(TOGETHER // n_classes, 1), GROUP)
+        return smaller(larger(TOGETHER // n_classes, 1), GROUP)
 
     def padded(n_classes: Any) -> Any:
         return (n_classes + (STEP - 1)) & -STEP
@@ -87,37 +87,31 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
 
     # Windows of masks, weights and vectors; of what there is not, a window that is never looked at.
 
-    @inlined
     def masks_of(o: Any, rows: Any, row: Any, start: Any, n: Any) -> Any:
         """For all rows, and for this one, from class `start` on."""
         of_classes = window(o.class_mask, start, n) if class_masked else rows.y_pred
         place = row * rows.n_classes + start
         return of_classes, window(rows.extras.mask, place, n) if row_masked else rows.y_pred
 
-    @inlined
     def weights_of(o: Any, start: Any, n: Any) -> Any:
         return window(o.class_weight, start, n)
 
-    @inlined
     def vector_of(rows: Any, row: Any, start: Any, n: Any) -> Any:
         place = row * rows.n_classes + start
         return window(rows.extras.vector, place, n) if multiplying else rows.y_pred
 
-    @inlined
     def logit(masks: Any, x: Any, j: Any) -> Any:
         x_j = decode(x[j])
         if masked:
             x_j = select(inside(masks[0][j], masks[1][j]), x_j, minus_inf)
         return x_j
 
-    @inlined
     def top_of(o: Any, largest: Any) -> Any:
         """The largest logit, as it came and as it counts."""
         if capped and masked:
             return largest, select(largest == minus_inf, largest, cap(o, largest)[0])
         return largest, cap(o, largest)[0]
 
-    @inlined
     def seen(o: Any, masks: Any, x: Any, j: Any, top: Any) -> Any:
         """A logit as it counts, and whether it is the largest."""
         x_j = logit(masks, x, j)
@@ -167,22 +161,20 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 kept[j] = kept_of(o, x_j, exp_j, top, is_largest)
         return double(rest) * unit, double(x.size - n_known) - double(others)
 
-    @inlined
     def kept_of(o: Any, x_j: Any, exp_j: Any, top: Any, is_largest: Any) -> Any:
         if logarithmic:
             return select(is_largest, zero, scaled_gap(o, x_j, top[1]))
         return exp_j
 
-    @inlined
     def row_of(rows: Any, row: Any) -> Any:
         return window(rows.y_pred, row * rows.n_classes, rows.n_classes)
 
     def largest_in(o: Any, rows: Any, row: Any, first: Any) -> Any:
         """The largest number of the segment of a row that starts there."""
         x = row_of(rows, row)
-        size = min(SEGMENT, x.size - first)
+        size = smaller(SEGMENT, x.size - first)
         whole = size & -STEP
-        step = min(STEP, size)
+        step = smaller(STEP, size)
         last = first + size - step
         return larger(
             largest_of(masks_of(o, rows, row, first, whole), window(x, first, whole)),
@@ -209,10 +201,10 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                     top = segment_top
             at_y = at_label(o, rows, row, top) if scoring else (0, zero)
             # Whole steps, the last of which reaches back over what came before it.
-            size = min(SEGMENT, x.size - first)
+            size = smaller(SEGMENT, x.size - first)
             n_steps = size & -STEP
             for start in range(0, n_steps, CHUNK):
-                n = min(CHUNK, n_steps - start)
+                n = smaller(CHUNK, n_steps - start)
                 # Of the next group of rows, or segment.
                 ahead = first + n_rows * size + start
                 prefetch(x, ahead, n)
@@ -228,7 +220,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 rest += term
                 maxima += count
             if n_steps < size:
-                step = min(STEP, size)
+                step = smaller(STEP, size)
                 last = first + size - step
                 n_known = n_steps + step - size
                 masks = masks_of(o, rows, row, last, step)
@@ -244,7 +236,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     # -----------------------------------------------------------------------------------------
     # Scores
 
-    @inlined
     def at_label(o: Any, rows: Any, row: Any, top: Any) -> Any:
         """The label of a row and its logit as it counts."""
         x = row_of(rows, row)
@@ -336,7 +327,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         """The first number of a part of a row that is the largest of all, or how many there are."""
         first = x.size
         for j in range(x.size):
-            first = min(first, select(seen(o, masks, x, j, top)[0] == top[1], j, x.size))
+            first = smaller(first, select(seen(o, masks, x, j, top)[0] == top[1], j, x.size))
         return first
 
     def predict(o: Any, rows: Any, row: Any, largest: Any) -> None:
@@ -346,7 +337,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         # Where logits are capped, rounding may have made others before it as large.
         start = 0 if capped else max(np.int64(predictions[row]), 0)
         while start < x.size:
-            n = min(CHUNK, x.size - start)
+            n = smaller(CHUNK, x.size - start)
             masks, part = masks_of(o, rows, row, start, n), window(x, start, n)
             found = first_largest(o, masks, part, top)
             if found < n:
@@ -364,7 +355,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             count += inside(masks[0][j], masks[1][j])
         return count
 
-    @inlined
     def share_of(o: Any, rows: Any, row: Any) -> Any:
         """What smoothing adds to the label of each class that is in."""
         if not smoothed:
@@ -374,12 +364,10 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             return number(o.smoothing / n_inside(masks_of(o, rows, row, 0, c), c))
         return number(o.share)
 
-    @inlined
     def labels_of(rows: Any, row: Any, start: Any, n: Any) -> Any:
         """Those of a part of a row; class ids are looked at one by one."""
         return rows.y_true if by_id else window(rows.y_true, row * rows.n_classes + start, n)
 
-    @inlined
     def mass_of(o: Any, labels: Any, weights: Any, masks: Any, j: Any, share: Any) -> Any:
         """That of a class, but for what class ids add."""
         if by_id and not smoothed:
@@ -389,7 +377,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         here = inside(masks[0][j], masks[1][j]) if masked else True
         return mass(o, label, weight, here, share)
 
-    @inlined
     def n_ids(rows: Any) -> Any:
         return rows.n_labels if sparse else 1
 
@@ -427,7 +414,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         top = top_of(o, largest)
         if not by_id or smoothed:
             for start in range(0, x.size, CHUNK):
-                n = min(CHUNK, x.size - start)
+                n = smaller(CHUNK, x.size - start)
                 labels, weights = labels_of(rows, row, start, n), weights_of(o, start, n)
                 masks = masks_of(o, rows, row, start, n)
                 part = window(x, start, n)
@@ -456,7 +443,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             exp_j = exp_terms(o, x_j, top[1], is_largest)[0]
             kept[j] = kept_of(o, x_j, exp_j, top, is_largest)
 
-    @inlined
     def bends(o: Any, x: Any, j: Any) -> Any:
         """The first two derivatives of the capped logit."""
         if capped:
@@ -477,7 +463,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         top = top_of(o, largest)
         total = 0.0
         for start in range(0, x.size, CHUNK):
-            n = min(CHUNK, x.size - start)
+            n = smaller(CHUNK, x.size - start)
             part = window(x, start, n)
             exps = window(kept, start if keeping else 0, n)
             if not keeping:
@@ -553,7 +539,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         # Where nothing else is read, the loops may run over the padding too.
         end = kept.size if keeping and kept_is_all else x.size
         for start in range(0, end, written):
-            n = min(written, end - start)
+            n = smaller(written, end - start)
             kept_part = window(kept, start if keeping else 0, n)
             part = window(x, start, n)
             masks = masks_of(o, rows, row, start, n)
@@ -576,7 +562,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             )
             if labelled and by_id:
                 output_at_ids(o, rows, row, start, kept_part, share, numbers, grads, hesses)
-            n = min(n, x.size - start)
+            n = smaller(n, x.size - start)
             put(grads, window(rows.grad_out, begin + start, n), rows.streamed)
             if with_hess:
                 put(hesses, window(rows.hess_out, begin + start, n), rows.streamed)

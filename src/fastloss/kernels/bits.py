@@ -103,6 +103,14 @@ def larger(a: Any, b: Any) -> Any:
     return a if a > b else b
 
 
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of two whole numbers.
+
+    `min` and `max` are functions that Numba compiles for each kernel, at 30 ms each.
+    """
+    return a if a < b else b
+
+
 def select(condition: Any, a: Any, b: Any) -> Any:
     """`a` where the condition holds, else `b`, both computed: a choice without a branch."""
     return a if condition else b
@@ -183,6 +191,14 @@ def window(array: Any, start: Any, size: Any) -> Any:
     those of an array whose last other use was this.
     """
     return array[start : start + size]
+
+
+def windows(array: Any, size: Any, count: int) -> Any:
+    """The first `count` windows of `size` elements, one behind the other; `count` is a constant.
+
+    As calls of `window`, the sums of a group of rows take twice as long to compile.
+    """
+    return tuple(window(array, k * size, size) for k in range(count))
 
 
 # Bytes in a line of the caches; where lines are longer, this is a part of one.

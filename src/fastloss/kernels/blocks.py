@@ -32,10 +32,6 @@ class Block(NamedTuple):
     hess_out: Any
 
 
-def _no_extras(extras: Any, b: Any, n_true: Any, n_pred: Any) -> Any:
-    return ()
-
-
 def _extras_of_block(extras: Any, b: Any, n_true: Any, n_pred: Any) -> Any:
     return Extras(
         part_of(extras[0], b, n_true), part_of(extras[1], b, n_pred), part_of(extras[2], b, n_pred)
@@ -51,7 +47,6 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
     anything illegal, and `sum_block(block)` the sum of its losses. A scale of NaN stands for 1 /
     the sum of the weights of the one block that there is.
     """
-    extras_of_block = _extras_of_block if has_extras else _no_extras
 
     def kernel(
         phase: Any,
@@ -83,7 +78,7 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
                 part_of(y_true, b, n * true_width),
                 part_of(y_pred, b, n * width),
                 part_of(weight, b, n),
-                extras_of_block(extras, b, n * true_width, n * width),
+                _extras_of_block(extras, b, n * true_width, n * width) if has_extras else (),
                 part_of(losses_out, b, n * n_results),
                 part_of(grad_out, b, n * width),
                 part_of(hess_out, b, n * width),

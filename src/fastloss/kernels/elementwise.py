@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, interleaved, prefetch, scratch, select, window
+from .bits import disjoint, interleaved, prefetch, scratch, select, smaller, window
 from .flags import fastmath
 from .form import Form, Function
 from .tiles import put
@@ -104,7 +104,7 @@ def tile_function(scalar: Function, form: Form, of_element: Function = _itself) 
         spare_pred: Any,
     ) -> None:
         for start in range(0, y_pred.size, TILE):
-            size = min(TILE, y_pred.size - start)
+            size = smaller(TILE, y_pred.size - start)
             true, pred = window(y_true, start, size), window(y_pred, start, size)
             if size < TILE:
                 true, pred = to_spare(true, spare_true), to_spare(pred, spare_pred)
@@ -189,7 +189,7 @@ def elementwise(
         spare_true, spare_pred = scratch(stored_true, TILE), scratch(stored, TILE)
         total = 0.0
         for start in range(0, block.y_pred.size, TILE):
-            size = min(TILE, block.y_pred.size - start)
+            size = smaller(TILE, block.y_pred.size - start)
             y_true = window(block.y_true, start, size)
             y_pred = window(block.y_pred, start, size)
             weight = window(block.weight, start, size)

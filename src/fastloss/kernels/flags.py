@@ -35,16 +35,6 @@ def unfused(function: F) -> F:
     return function
 
 
-def inlined(function: F) -> F:
-    """Mark a function that becomes a part of those that call it before they are compiled.
-
-    It takes on their flags, and so should not calculate. It may return a window, which a function
-    of its own cannot without counting its uses.
-    """
-    function.__inlined__ = True  # type: ignore[attr-defined]
-    return function
-
-
 def flags_of(function: Callable[..., Any]) -> set[str]:
     """The fast-math flags that `function` is compiled with."""
     ours = (function.__module__ or "").startswith(_PACKAGE)

@@ -39,7 +39,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global
 from . import bits, cache, intrinsics, spans
 from .bits import ByPrecision
 from .blocks import over_blocks
-from .compilers import InlinedCompiler, WeakNumbersCompiler
+from .compilers import InlinedCompiler, WeakNumbersCompiler, import_arrays
 from .flags import CompilationError, flags_of
 
 Function = Callable[..., Any]
@@ -80,8 +80,6 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
             if inner:
                 options |= {"forceinline": True, "no_cpython_wrapper": True}
                 options["pipeline_class"] = InlinedCompiler if own else WeakNumbersCompiler
-                if getattr(function, "__inlined__", False):
-                    options["inline"] = "always"
                 if own and "scratch" not in function.__code__.co_names:
                     options["_nrt"] = False  # no memory is allocated: references need no count
             named = _rebind(function, f"{function.__name__}_{key[0][:16]}")
@@ -281,27 +279,28 @@ def _overloaded(function: ByPrecision) -> Function:
 def fingerprint(function: Function) -> str:
     """A digest of all that the compiled code of `function` depends on, but for the signature."""
     digest = hashlib.sha256()
-    for part in _function_parts(function, ()):
+    for part in _function_parts(function, {}):
         digest.update(part.encode())
         digest.update(b"\0")
     return digest.hexdigest()
 
 
-def _function_parts(function: Function, callers: tuple[Function, ...]) -> Iterator[str]:
-    if function in callers:  # a recursive function: its text is being written further up
-        yield f"recursive {function.__qualname__}"
+def _function_parts(function: Function, seen: dict[Function, int]) -> Iterator[str]:
+    """The text of a function; of one that was seen before, which number it was."""
+    if function in seen:
+        yield f"function number {seen[function]}"
         return
-    callers = (*callers, function)
+    seen[function] = len(seen)
     assert isinstance(function, python_types.FunctionType)
     yield f"function {function.__name__} {sorted(flags_of(function))}"
     yield from _code_parts(function.__code__)
     for name, value in _globals(function):
         yield f"global {name}"
-        yield from _value_parts(value, function, callers)
+        yield from _value_parts(value, function, seen)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         yield f"free {name}"
-        yield from _value_parts(cell.cell_contents, function, callers)
-    yield from _value_parts(function.__defaults__, function, callers)
+        yield from _value_parts(cell.cell_contents, function, seen)
+    yield from _value_parts(function.__defaults__, function, seen)
 
 
 def _code_parts(code: python_types.CodeType) -> Iterator[str]:
@@ -315,21 +314,21 @@ def _code_parts(code: python_types.CodeType) -> Iterator[str]:
 
 
 def _value_parts(
-    value: Any, user: python_types.FunctionType, callers: tuple[Function, ...]
+    value: Any, user: python_types.FunctionType, seen: dict[Function, int]
 ) -> Iterator[str]:
     """What a value that compiled code refers to adds to the fingerprint."""
     if isinstance(value, ByPrecision):
-        yield from _function_parts(value.float32, callers)
-        yield from _function_parts(value.float64, callers)
+        yield from _function_parts(value.float32, seen)
+        yield from _function_parts(value.float64, seen)
     elif isinstance(value, python_types.FunctionType):
         if _versioned(value.__module__):
             yield f"function {value.__module__}.{value.__qualname__}"
         else:
             intrinsic = _intrinsic(value)
-            yield from _function_parts(getattr(intrinsic, "_defn", value), callers)
+            yield from _function_parts(getattr(intrinsic, "_defn", value), seen)
     elif isinstance(value, numba.core.dispatcher.Dispatcher):
         yield f"dispatcher {sorted(map(repr, value.targetoptions.items()))}"
-        yield from _function_parts(value.py_func, callers)
+        yield from _function_parts(value.py_func, seen)
     elif isinstance(value, python_types.ModuleType):
         yield f"module {value.__name__}"
         if not _versioned(value.__name__):
@@ -337,13 +336,13 @@ def _value_parts(
                 attribute = getattr(value, name)
                 if not isinstance(attribute, python_types.ModuleType):
                     yield f"attribute {name}"
-                    yield from _value_parts(attribute, user, callers)
+                    yield from _value_parts(attribute, user, seen)
     elif isinstance(value, type):
         yield f"type {value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
     elif isinstance(value, tuple):
         yield f"tuple {type(value).__qualname__}"
         for part in value:
-            yield from _value_parts(part, user, callers)
+            yield from _value_parts(part, user, seen)
     elif isinstance(value, np.ndarray):
         yield f"array {value.dtype} {value.shape} {value.tobytes().hex()}"
     else:
@@ -383,6 +382,7 @@ class _StoredCode(_Cache):  # type: ignore[misc]
         return str(cache.folder())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        import_arrays()
         target_context.refresh()
         payload = cache.load(self._file(sig, target_context.codegen()))
         if payload is None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bits import SQUARE_BYTES, disjoint, larger, prefetch, select, transpose, window
-from .flags import fastmath, inlined
+from .flags import fastmath
 from .form import Form, Function
 from .rowwise import GROUP, N_MOMENTS, rowwise
 from .scalar import lift_unit
@@ -122,7 +122,6 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             moments_in(numbers, vectors + n_lanes * multiplying) if scoring else (),
         )
 
-    @inlined
     def lane(lanes: Any, j: Any) -> Any:
         return window(lanes, j * GROUP, GROUP)
 
@@ -184,7 +183,6 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             if bending:
                 bends[r] = bend
 
-    @inlined
     def of_class(o: Any, j: Any) -> Any:
         """What the mask for all rows says, and the weight."""
         return o.class_mask[j] if class_masked else 1, o.class_weight[j] if class_weighted else 1.0
@@ -218,7 +216,6 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             if class_weighted:
                 masses[r] = select(here, double(t), masses[r])
 
-    @inlined
     def mass_of(o: Any, j: Any, label: Any, numbers: Any, of_row: Any, share: Any) -> Any:
         label = select(label == number(j), one, zero) if by_id else label
         here = inside(numbers[0], of_row) if class_masked or row_masked else True

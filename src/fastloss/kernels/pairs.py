@@ -36,8 +36,8 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, prefetch, select, window
-from .flags import fastmath, inlined
+from .bits import disjoint, larger, prefetch, select, smaller, window
+from .flags import fastmath
 from .form import Form, Function, PairScores
 from .log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
 from .rows import CHUNK, STEP, largest, largest_magnitude
@@ -72,7 +72,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         return -(-n_classes // STEP) * STEP
 
     def group_size(n_classes: Any) -> Any:
-        return min(max(TOGETHER // n_classes, 1), GROUP)
+        return smaller(larger(TOGETHER // n_classes, 1), GROUP)
 
     def room(n_classes: Any) -> Any:
         n = padded(n_classes)
@@ -81,7 +81,6 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     # -----------------------------------------------------------------------------------------
     # One row of logits
 
-    @inlined
     def mask_of(o: Any, start: Any, x: Any) -> Any:
         return window(o.class_mask, start, x.size) if masked else x
 
@@ -128,7 +127,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         fill(window(x, c, x.size - c), -inf)
         top, place = -inf, 0
         for start in range(0, c, CHUNK):
-            n = min(CHUNK, c - start)
+            n = smaller(CHUNK, c - start)
             part = window(x, start, n)
             decode_part(window(stored, start, n), decode, mask_of(o, start, part), part)
             # With the padding, of which there is none but at the end.
@@ -316,7 +315,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         shift = top_a - top_b
         lost_shift = lost_by(top_a, top_b, shift)
         for start in range(0, n, CHUNK):
-            size = min(CHUNK, n - start)
+            size = smaller(CHUNK, n - start)
             part = window(differences, start, size)
             differences_of(
                 o, window(a, start, size), window(b, start, size), shift, lost_shift, part
@@ -332,7 +331,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         for place in (place_a, place_b):
             a[place], b[place] = -inf, -inf
         for start in range(0, n, CHUNK):
-            size = min(CHUNK, n - start)
+            size = smaller(CHUNK, n - start)
             prefetch(rows.y_pred, first + c + start, size)  # of the next row
             part_a, part_b = window(a, start, size), window(b, start, size)
             part = window(differences, start, size)
@@ -357,7 +356,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         turn = number(log_ratio)
         kl, reverse_kl, jensen_shannon, total_variation = 0.0, 0.0, 0.0, 0.0
         for start in range(0, n, CHUNK):
-            size = min(CHUNK, n - start)
+            size = smaller(CHUNK, n - start)
             prefetch(rows.extras.vector, first + c + start, size)
             part_a, part_b = window(a, start, size), window(b, start, size)
             part = window(differences, start, size)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, larger, window
+from .bits import disjoint, larger, smaller, window
 from .flags import fastmath
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
@@ -86,7 +86,7 @@ def by_row(
     step = STEP if padding else 1
 
     def group_size(n_classes: Any) -> Any:
-        return min(max(WRITTEN // n_classes, 1), GROUP)
+        return smaller(larger(WRITTEN // n_classes, 1), GROUP)
 
     def padded(size: Any) -> Any:
         return -(-size // step) * step
@@ -126,7 +126,7 @@ def by_row(
             weigh(derivatives, loss, factor, window(encoded, first, c))
             return
         for start in range(0, c, WRITTEN):
-            part = window(encoded, 0, min(WRITTEN, c - start))
+            part = window(encoded, 0, smaller(WRITTEN, c - start))
             weigh(window(derivatives, start, part.size), loss, factor, part)
             put(part, window(out, start, part.size), streamed)
 

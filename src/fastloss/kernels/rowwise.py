@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, scratch, select, window
+from .bits import disjoint, larger, scratch, select, smaller, window
 from .elementwise import TILE, tile_function
 from .flags import fastmath
 from .form import Extras, Form, Function
@@ -50,10 +50,6 @@ class Rows(NamedTuple):
     doubles: Any
 
 
-def _no_extras(extras: Any, start: Any, n: Any, n_labels: Any, n_classes: Any) -> Any:
-    return ()
-
-
 def _extras_of_group(extras: Any, start: Any, n: Any, n_labels: Any, n_classes: Any) -> Any:
     return Extras(
         window(extras.probabilities, start * n_labels, n * n_labels),
@@ -82,7 +78,7 @@ def rowwise(
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored = form.number, np.float64, form.stored
     n_doubles = (2 + (N_MOMENTS + n_results if scored else 0)) * GROUP
-    extras_of_group = _extras_of_group if form.has_extras else _no_extras
+    has_extras = form.has_extras
 
     def weigh(y_true: Any, weight: Any, options: Any, weights: Any, n: Any) -> None:
         ignore_index, class_weight = options[0], options[1]
@@ -117,7 +113,7 @@ def rowwise(
         total = 0.0
         n_rows = block.y_pred.size // n_classes
         for start in range(0, n_rows, size):
-            n = min(size, n_rows - start)
+            n = smaller(size, n_rows - start)
             first, n_numbers = start * n_classes, n * n_classes
             y_true = window(block.y_true, start * n_labels, n * n_labels)
             # Windows, whose use is not counted: to count costs more than a group of short rows.
@@ -132,7 +128,7 @@ def rowwise(
                 window(block.y_pred, first, n_numbers),
                 block.y_pred.size - first - n_numbers,
                 weights,
-                extras_of_group(block.extras, start, n, n_labels, n_classes),
+                _extras_of_group(block.extras, start, n, n_labels, n_classes) if has_extras else (),
                 block.scale,
                 losses,
                 window(block.losses_out, start * n_results, n * n_results if scored else 0),
@@ -173,7 +169,7 @@ def pointwise(
     number, double, stored_true = form.number, np.float64, form.stored_true
 
     def group_size(n_classes: Any) -> Any:
-        return min(max(_TOGETHER // n_classes, 1), GROUP)
+        return smaller(larger(_TOGETHER // n_classes, 1), GROUP)
 
     n_tiles = 0 if class_ids else 1 + with_grad + with_hess
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, select, window
+from .bits import disjoint, select, windows
 from .flags import fastmath, unfused
 from .form import Form, Function
 from .rowwise import GROUP
@@ -62,13 +62,15 @@ def options_type(names: tuple[str, ...]) -> Any:
 class Sums(NamedTuple):
     """What the rows of a group add up to: arrays with room for GROUP rows."""
 
+    # In float64:
+    gaps: Any  # the sum of t_j (m - x_j); with a link m - x_y
+    masses: Any  # T
+    # In the arithmetic:
     largest: Any  # m
     capped: Any  # m, capped
     rest: Any  # the sum of e_j over x_j < m
     maxima: Any  # how often x_j = m
     shares: Any  # what smoothing adds to the label of each class
-    gaps: Any  # the sum of t_j (m - x_j), in float64; with a link m - x_y
-    masses: Any  # T, in float64
     dots: Any  # the sum of p_j v_j, v being the vector that the Hessian is multiplied by
     # Found by `finish`:
     totals: Any  # T, times the slope of the link
@@ -81,7 +83,8 @@ class Sums(NamedTuple):
 
 
 # The numbers that they take, besides two runs of float64.
-SUMS = 13 * GROUP
+_N_NUMBERS = len(Sums._fields) - 2
+SUMS = _N_NUMBERS * GROUP
 
 
 class OfRow(NamedTuple):
@@ -264,23 +267,7 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     # Of a group of rows
 
     def sums_in(numbers: Any, doubles: Any) -> Any:
-        return Sums(
-            window(numbers, 0, GROUP),
-            window(numbers, GROUP, GROUP),
-            window(numbers, 2 * GROUP, GROUP),
-            window(numbers, 3 * GROUP, GROUP),
-            window(numbers, 4 * GROUP, GROUP),
-            window(doubles, 0, GROUP),
-            window(doubles, GROUP, GROUP),
-            window(numbers, 5 * GROUP, GROUP),
-            window(numbers, 6 * GROUP, GROUP),
-            window(numbers, 7 * GROUP, GROUP),
-            window(numbers, 8 * GROUP, GROUP),
-            window(numbers, 9 * GROUP, GROUP),
-            window(numbers, 10 * GROUP, GROUP),
-            window(numbers, 11 * GROUP, GROUP),
-            window(numbers, 12 * GROUP, GROUP),
-        )
+        return Sums(*windows(doubles, GROUP, 2), *windows(numbers, GROUP, _N_NUMBERS))
 
     def of_row(sums: Any, r: Any) -> Any:
         return OfRow(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import window
+from .bits import smaller, window
 from .form import RowScores
 
 N_SCORES = len(RowScores._fields)
@@ -130,7 +130,7 @@ def tally_rows(
         for i in range(N_TERMS):
             row_terms[i] = values[i]
         row_weight[0] = weight
-        key = min(np.int64(row.confidence * n_bins), n_bins - 1) if known else n_bins
+        key = smaller(np.int64(row.confidence * n_bins), n_bins - 1) if known else n_bins
         add(row_terms, key, bins[0], bins[1])
         if known:
             add(row_weight, np.int64(row.rank), ranks[0], ranks[1])

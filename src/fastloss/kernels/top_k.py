@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import larger, window
+from .bits import larger, smaller, window
 from .flags import fastmath
 from .form import Function
 from .storage import decoder
@@ -49,7 +49,7 @@ def top_k(dtype: str, arithmetic: str, masked: bool) -> Function:
                 values[i] = lowest
                 places[i] = -1
             for start in range(0, n_classes, CHUNK):
-                part = window(row, start, min(CHUNK, n_classes - start))
+                part = window(row, start, smaller(CHUNK, n_classes - start))
                 if places[k - 1] >= 0 and largest_of(part) <= values[k - 1]:
                     continue
                 for j in range(part.size):
