@@ -25,7 +25,6 @@ from numba.core.untyped_passes import (
     WithLifting,
 )
 
-from .bits import INTERLEAVED
 from .intrinsics import INTERLEAVED_MARK
 
 # Operations whose right-hand side stays a whole number: x ** 2 is two factors, not pow(x, 2.0).
@@ -104,8 +103,12 @@ def import_arrays() -> None:
 
 
 def _interleave_loops(function: Any) -> None:
+    marks = [each for each in function.attributes if each.startswith(INTERLEAVED_MARK)]
+    if not marks:
+        return
+    vectors = int(marks[0].removeprefix(INTERLEAVED_MARK).strip('"'))
     module = function.module
-    count = module.add_metadata(["llvm.loop.interleave.count", llvm.IntType(32)(INTERLEAVED)])
+    count = module.add_metadata(["llvm.loop.interleave.count", llvm.IntType(32)(vectors)])
     places = {block: place for place, block in enumerate(function.blocks)}
     for block, place in places.items():
         jump = block.terminator
@@ -133,8 +136,7 @@ class _InlinedLibrary(JITCodeLibrary):  # type: ignore[misc]
         for function in ir_module.functions:
             if not function.is_declaration:
                 function.linkage = "linkonce_odr"  # so that it is gone when it has been inlined
-            if INTERLEAVED_MARK in function.attributes:
-                _interleave_loops(function)
+            _interleave_loops(function)
         module = parse_assembly(normalize_ir_text(str(ir_module)))
         module.name = ir_module.name
         module.data_layout = self._codegen._data_layout

@@ -62,31 +62,40 @@ def _of_element(parameters: type, constants: tuple[Any, ...], n_options: int) ->
     return of_element
 
 
-def tile_function(scalar: Function, form: Form, of_element: Function = _itself) -> Function:
-    """The loop that computes losses and derivatives, not weighed or scaled, tile by tile.
+def tile_function(
+    scalar: Function, form: Form, of_element: Function = _itself, ready: bool = False
+) -> Function:
+    """The loop that computes losses and derivatives, not weighed, tile by tile.
 
-    `of_element(self, i)` is what `scalar` gets for `self` at element i of a tile.
+    `of_element(self, i)` is what `scalar` gets for `self` at element i of a tile. Derivatives are
+    numbers of the arithmetic or, if they are to be `ready`, multiplied by `scale` and encoded.
 
     It always computes whole tiles, a part of one in the spare tiles that it is lent: the elements
     after the last whole vector would be computed one by one, and may be rounded differently, while
     no sample may notice how many others there are. Its outputs have room for whole tiles.
     """
     decode_true, decode_pred, number = form.decode_true, form.decode_pred, form.number
-    with_grad, with_hess = form.with_grad, form.with_hess
+    encode, with_grad, with_hess = form.encode, form.with_grad, form.with_hess
+    # Four vectors of float32 take 8 to 15% longer for focal and log-cosh, and sixteen 11 to 16%.
+    # Eight of float64 take up to 9% longer where there is a logarithm.
+    abreast = 8 if number is np.float32 else 4
+
+    def kept(derivative: Any, scale: Any) -> Any:
+        return encode(number(derivative) * scale) if ready else number(derivative)
 
     def fill_tile(
-        self: Any, y_true: Any, y_pred: Any, losses: Any, grads: Any, hesses: Any
+        self: Any, scale: Any, y_true: Any, y_pred: Any, losses: Any, grads: Any, hesses: Any
     ) -> None:
         disjoint()
-        interleaved()
+        interleaved(abreast)
         for i in range(TILE):
             own = of_element(self, i)
             results = scalar(own, decode_true(y_true[i]), decode_pred(y_pred[i]))
             losses[i] = number(results[0])
             if with_grad:
-                grads[i] = number(results[1])
+                grads[i] = kept(results[1], scale)
             if with_hess:
-                hesses[i] = number(results[2])
+                hesses[i] = kept(results[2], scale)
 
     def to_spare(part: Any, spare: Any) -> Any:
         for i in range(TILE):
@@ -95,6 +104,7 @@ def tile_function(scalar: Function, form: Form, of_element: Function = _itself) 
 
     def compute(
         self: Any,
+        scale: Any,
         y_true: Any,
         y_pred: Any,
         losses: Any,
@@ -110,6 +120,7 @@ def tile_function(scalar: Function, form: Form, of_element: Function = _itself) 
                 true, pred = to_spare(true, spare_true), to_spare(pred, spare_pred)
             fill_tile(
                 self,
+                scale,
                 true,
                 pred,
                 window(losses, start, TILE),
@@ -134,15 +145,18 @@ def elementwise(
     last of its values; the others are the options of a call, of which the first `n_per_column` have
     one number per column. If `surveyed`, the labels of a block are read before it is computed.
     """
+    # The product with a weight is one of float64, which would halve the width of that loop.
+    ready = not form.weighted
     if n_per_column:
-        compute = tile_function(scalar, form, _of_element(parameters, constants, n_per_column))
+        of_element = _of_element(parameters, constants, n_per_column)
+        compute = tile_function(scalar, form, of_element, ready)
 
         def of_tile(options: Any, start: Any) -> Any:
             columns = options[0]
             step = columns.size // n_per_column
             return window(columns, start % (step - TILE), columns.size), step, options[1:]
     else:
-        compute = tile_function(scalar, form)
+        compute = tile_function(scalar, form, ready=ready)
 
         def of_tile(options: Any, start: Any) -> Any:
             return parameters(*(options + constants))
@@ -169,24 +183,29 @@ def elementwise(
             total += loss
         return total
 
-    def encode_tile(derivatives: Any, weight: Any, scale: Any, encoded: Any, size: Any) -> None:
+    def weigh(derivatives: Any, weight: Any, scale: Any, encoded: Any, size: Any) -> None:
         disjoint()
         for i in range(size):
-            derivative = derivatives[i]
-            if weighted:
-                w = double(weight[i])
-                derivative = derivative * number(w * scale)
-                derivative = select(w != 0.0, derivative, number(0))
-            else:
-                derivative = derivative * number(scale)
-            encoded[i] = encode(derivative)
+            w = double(weight[i])
+            derivative = derivatives[i] * number(w * scale)
+            encoded[i] = encode(select(w != 0.0, derivative, number(0)))
+
+    def write(tile: Any, block: Any, start: Any, out: Any, encoded: Any) -> None:
+        if ready:
+            put(tile, out, block.streamed)
+        else:
+            weigh(tile, window(block.weight, start, out.size), block.scale, encoded, out.size)
+            put(encoded, out, block.streamed)
+
+    tile_number = stored if ready else number
 
     def sum_elements(block: Any) -> Any:
         losses = scratch(number, TILE)
-        grads = scratch(number, TILE if with_grad else 0)
-        hesses = scratch(number, TILE if with_hess else 0)
-        encoded = scratch(stored, TILE if with_grad else 0)
+        grads = scratch(tile_number, TILE if with_grad else 0)
+        hesses = scratch(tile_number, TILE if with_hess else 0)
+        encoded = scratch(stored, 0 if ready else TILE)
         spare_true, spare_pred = scratch(stored_true, TILE), scratch(stored, TILE)
+        scale = number(block.scale)
         total = 0.0
         for start in range(0, block.y_pred.size, TILE):
             size = smaller(TILE, block.y_pred.size - start)
@@ -194,16 +213,14 @@ def elementwise(
             y_pred = window(block.y_pred, start, size)
             weight = window(block.weight, start, size)
             self = of_tile(block.options, start)
-            compute(self, y_true, y_pred, losses, grads, hesses, spare_true, spare_pred)
+            compute(self, scale, y_true, y_pred, losses, grads, hesses, spare_true, spare_pred)
             prefetch(block.y_true, start + labels_ahead, TILE)
             prefetch(block.y_pred, start + AHEAD, TILE)
             total += add_up(losses, weight, window(block.losses_out, start, size), size)
             if with_grad:
-                encode_tile(grads, weight, block.scale, encoded, size)
-                put(encoded, window(block.grad_out, start, size), block.streamed)
+                write(grads, block, start, window(block.grad_out, start, size), encoded)
             if with_hess:
-                encode_tile(hesses, weight, block.scale, encoded, size)
-                put(encoded, window(block.hess_out, start, size), block.streamed)
+                write(hesses, block, start, window(block.hess_out, start, size), encoded)
         return total
 
     return sum_elements

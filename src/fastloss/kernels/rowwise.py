@@ -203,7 +203,7 @@ def pointwise(
         hesses = window(rows.numbers, 2 * n, n)
         self = parameters(*(rows.options[2:] + constants))
         spare = scratch(stored_true, TILE)
-        compute(self, rows.y_true, y_pred, losses, grads, hesses, spare, rows.encoded)
+        compute(self, number(1), rows.y_true, y_pred, losses, grads, hesses, spare, rows.encoded)
         n = rows.n_classes if by_row else size
         for r in range(size // rows.n_classes):
             rows.losses[r] = 0.0
