@@ -4,7 +4,6 @@ import operator
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -90,7 +89,7 @@ def import_arrays() -> None:
     BLAS: a third of a call whose kernel is in the store. A user's compiled code that multiplies
     matrices imports it still.
     """
-    if "numba.np.arraymath" in sys.modules or find_spec("scipy") is None:
+    if "scipy" not in sys.modules or "numba.np.arraymath" in sys.modules:
         return
     linalg: Any = import_module("numba.np.linalg")
     ensure_blas = linalg.ensure_blas
@@ -134,7 +133,7 @@ class _InlinedLibrary(JITCodeLibrary):  # type: ignore[misc]
 
     def add_ir_module(self, ir_module: Any) -> None:
         for function in ir_module.functions:
-            if not function.is_declaration:
+            if not (function.is_declaration or function.linkage):
                 function.linkage = "linkonce_odr"  # so that it is gone when it has been inlined
             _interleave_loops(function)
         module = parse_assembly(normalize_ir_text(str(ir_module)))
