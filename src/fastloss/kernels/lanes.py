@@ -465,13 +465,15 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         if smoothed and row_masked:
             divide_shares(o, shares)
 
-    def write(lanes: Any, rows: Any, scratch: Any, out: Any) -> None:
-        from_lanes(lanes, rows.n_classes, scratch.rows)
+    def write(
+        lanes: Any, n_classes: Any, decoded: Any, encoded: Any, out: Any, streamed: Any
+    ) -> None:
+        from_lanes(lanes, n_classes, decoded)
         if as_stored:
-            put(scratch.rows, out, rows.streamed)
+            put(decoded, out, streamed)
         else:
-            encode_rows(scratch.rows, rows.encoded, out.size)
-            put(rows.encoded, out, rows.streamed)
+            encode_rows(decoded, encoded, out.size)
+            put(encoded, out, streamed)
 
     def group(rows: Any) -> None:
         o = read_options(rows.options)
@@ -505,8 +507,9 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                     sums,
                     lane(scratch.hesses, j),
                 )
-            write(lanes, rows, scratch, rows.grad_out)
+            write(lanes, c, scratch.rows, rows.encoded, rows.grad_out, rows.streamed)
             if with_hess:
-                write(scratch.hesses, rows, scratch, rows.hess_out)
+                hesses = scratch.hesses
+                write(hesses, c, scratch.rows, rows.encoded, rows.hess_out, rows.streamed)
 
     return rowwise(group, group_size, room, form, ignoring)
