@@ -133,12 +133,17 @@ def disjoint() -> None:
     """
 
 
-def interleaved(count: int) -> None:
-    """Have the loops of the function that calls this compute `count` vectors at a time, abreast.
+# Vectors that `interleaved` loops compute at a time. Eight take 8 to 15% less for the focal loss and
+# log-cosh in the cache, and 10% more for squared errors and binary cross-entropy from memory.
+INTERLEAVED = 4
+
+
+def interleaved() -> None:
+    """Have the loops of the function that calls this compute several vectors at a time, abreast.
 
     A long formula is a chain of steps that wait for each other, and a processor looks only so far
     ahead for others. LLVM fears that it runs out of registers, and computes one vector after the
-    other: the gradient of the binary focal loss then takes 0.75 instead of 0.44 ns a number.
+    other: binary cross-entropy with logits then takes 0.51 instead of 0.42 ns a number.
     """
 
 

@@ -24,6 +24,7 @@ from numba.core.untyped_passes import (
     WithLifting,
 )
 
+from .bits import INTERLEAVED
 from .intrinsics import INTERLEAVED_MARK
 
 # Operations whose right-hand side stays a whole number: x ** 2 is two factors, not pow(x, 2.0).
@@ -102,12 +103,8 @@ def import_arrays() -> None:
 
 
 def _interleave_loops(function: Any) -> None:
-    marks = [each for each in function.attributes if each.startswith(INTERLEAVED_MARK)]
-    if not marks:
-        return
-    vectors = int(marks[0].removeprefix(INTERLEAVED_MARK).strip('"'))
     module = function.module
-    count = module.add_metadata(["llvm.loop.interleave.count", llvm.IntType(32)(vectors)])
+    count = module.add_metadata(["llvm.loop.interleave.count", llvm.IntType(32)(INTERLEAVED)])
     places = {block: place for place, block in enumerate(function.blocks)}
     for block, place in places.items():
         jump = block.terminator
@@ -135,7 +132,8 @@ class _InlinedLibrary(JITCodeLibrary):  # type: ignore[misc]
         for function in ir_module.functions:
             if not (function.is_declaration or function.linkage):
                 function.linkage = "linkonce_odr"  # so that it is gone when it has been inlined
-            _interleave_loops(function)
+            if INTERLEAVED_MARK in function.attributes:
+                _interleave_loops(function)
         module = parse_assembly(normalize_ir_text(str(ir_module)))
         module.name = ir_module.name
         module.data_layout = self._codegen._data_layout

@@ -15,7 +15,7 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-from .bits import LINE_BYTES, SQUARE_BYTES
+from .bits import INTERLEAVED, LINE_BYTES, SQUARE_BYTES
 from .spans import Span, clipped, memory, span_of
 
 _WIDTH_TWIN: dict[Any, Any] = {
@@ -234,20 +234,17 @@ def disjoint(typingctx: Any) -> Any:
 
 
 # Of a function whose loops are `interleaved`: LLVM is told in `compilers.py`, as the loops are not
-# complete before the function is.
-INTERLEAVED_MARK = '"fastloss-interleaved"='
+# complete before the function is. The number is in it for the fingerprint.
+INTERLEAVED_MARK = f'"fastloss-interleaved"="{INTERLEAVED}"'
 
 
 @intrinsic
-def interleaved(typingctx: Any, count: Any) -> Any:
-    if not isinstance(count, types.IntegerLiteral):
-        return None
-
+def interleaved(typingctx: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        set.add(builder.function.attributes, f'{INTERLEAVED_MARK}"{count.literal_value}"')
+        set.add(builder.function.attributes, INTERLEAVED_MARK)
         return context.get_dummy_value()
 
-    return types.none(count), codegen
+    return types.none(), codegen
 
 
 @intrinsic
