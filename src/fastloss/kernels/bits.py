@@ -133,7 +133,7 @@ def disjoint() -> None:
     """
 
 
-# Vectors that `interleaved` loops compute at a time. Eight take 8 to 15% less for the focal loss and
+# Vectors that `interleaved` loops compute at a time. Eight take 8 to 15% less for focal and for
 # log-cosh in the cache, and 10% more for squared errors and binary cross-entropy from memory.
 INTERLEAVED = 4
 
