@@ -8,6 +8,13 @@ import fastloss as fl
 
 IDS = np.array([0, 2, 1, 1])
 LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+# So many that a call has several blocks.
+MANY = 4000
+SIZES = pytest.mark.parametrize(
+    ("ids", "logits"),
+    [(IDS, LOGITS), (np.tile(IDS, MANY), np.tile(LOGITS, (MANY, 1)))],
+    ids=["one block", "several blocks"],
+)
 WEIGHED = fl.CrossEntropy(class_weight=[1.0, 0.5, 2.0], ignore_index=-1)
 
 
@@ -23,23 +30,26 @@ def unknown():
         loss._calls.clear()
 
 
+@SIZES
 @pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
-def test_both_ways_give_the_same(loss):
-    first, second = again(lambda: loss.value_and_grad(IDS, LOGITS))
+def test_both_ways_give_the_same(loss, ids, logits):
+    first, second = again(lambda: loss.value_and_grad(ids, logits))
     assert loss._calls, "the call is remembered"
-    assert next(iter(loss._calls.values())).small is not None
+    (call,) = loss._calls.values()
+    assert call.small is not None
+    assert (call.cut.n_blocks > 1) == (len(ids) > len(IDS))
     assert_same(second[0], first[0])
     assert_same(second[1], first[1])
     assert second[1] is not first[1]
-    assert_same(*again(lambda: loss(IDS, LOGITS)))
-    assert_same(*again(lambda: loss.grad(IDS, LOGITS)))
+    assert_same(*again(lambda: loss(ids, logits)))
+    assert_same(*again(lambda: loss.grad(ids, logits)))
     for _ in range(2):
-        out = np.empty_like(LOGITS)
-        assert loss.grad(IDS, LOGITS, out=out) is out
+        out = np.empty_like(logits)
+        assert loss.grad(ids, logits, out=out) is out
         assert_same(out, first[1])
-        logits = LOGITS.copy()
-        assert loss.grad(IDS, logits, out=logits) is logits
-        assert_same(logits, first[1])
+        in_place = logits.copy()
+        assert loss.grad(ids, in_place, out=in_place) is in_place
+        assert_same(in_place, first[1])
 
 
 def test_layouts_that_only_look_alike():
@@ -60,13 +70,20 @@ def test_layouts_that_only_look_alike():
         fl.cross_entropy.grad(IDS, frozen, out=frozen)
 
 
-def test_errors_are_found_and_nothing_is_written():
-    fl.cross_entropy.grad(IDS, LOGITS)
-    out = np.full_like(LOGITS, 7)
-    bad = np.array([0, 2, 3, 1])
-    with pytest.raises(ValueError, match=r"labels\[2\] is 3"):
-        fl.cross_entropy.grad(bad, LOGITS, out=out)
+@SIZES
+@pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
+def test_nothing_is_written_where_a_label_is_wrong(loss, ids, logits):
+    loss.grad(ids, logits)
+    out = np.full_like(logits, 7)
+    bad = ids.copy()
+    bad[-2] = 3
+    with pytest.raises(ValueError, match=rf"labels\[{len(ids) - 2}\] is 3"):
+        loss.grad(bad, logits, out=out)
     assert np.all(out == 7)
+
+
+def test_other_errors_are_found():
+    fl.cross_entropy.grad(IDS, LOGITS)
     for wrong, message in (
         (np.empty((3, 4), np.float32), "shape"),
         (np.empty(LOGITS.shape), "dtype"),
@@ -83,11 +100,12 @@ def test_errors_are_found_and_nothing_is_written():
         fl.mse.grad(y_true, y_pred, out=y_true)
 
 
-def test_nothing_to_average_warns_each_time():
-    ids = np.full(4, -1)
+@SIZES
+def test_nothing_to_average_warns_each_time(ids, logits):
+    ids = np.full(len(ids), -1)
     for _ in range(3):
         with pytest.warns(RuntimeWarning, match="mean of no samples"):
-            value, grad = WEIGHED.value_and_grad(ids, LOGITS)
+            value, grad = WEIGHED.value_and_grad(ids, logits)
         assert np.isnan(value)
         assert not grad.any()
 

@@ -6,6 +6,7 @@ not depend on which thread computed what. A task is a run of whole blocks.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -211,10 +212,10 @@ def room(array: Array | Strided, start: int, stop: int) -> Array:
     return array.buffer(start, stop) if isinstance(array, Strided) else array[start:stop]
 
 
-def pairwise_sum(partials: Array) -> float:
+def pairwise_sum(sums: list[float]) -> float:
     """The sum over a fixed binary tree, whose rounding error grows with its depth alone."""
-    while partials.size > 1:
-        if partials.size % 2:
-            partials = np.append(partials, 0.0)
-        partials = partials[0::2] + partials[1::2]
-    return float(partials[0]) if partials.size else 0.0
+    while len(sums) > 1:
+        if len(sums) % 2:
+            sums = [*sums, 0.0]
+        sums = list(map(add, sums[0::2], sums[1::2]))
+    return sums[0] if sums else 0.0

@@ -263,7 +263,7 @@ class Call:
             and plan.form.labelled
             and not (plan.form.per_sample or plan.form.with_hess)
             and (y_true.dtype, y_pred.dtype) == (plan.true.bits, plan.pred.bits)
-            and self.cut.n_blocks == 1
+            and self.cut.n_blocks > 0
         )
         self.small: SmallCall | None = None
 
@@ -272,17 +272,17 @@ class Call:
         code = self.plan.kernel.compiled.get(False)
         if code is None or self.cut.work > _blocks.SERIAL:
             return
-        plan, surveys = self.plan, self.plan.surveys
-        by_weight = surveys and self.by_weight
-        scale = math.nan if by_weight else 1.0 / self.denominator
+        plan = self.plan
         self.small = SmallCall(
             code,
-            (BOTH if surveys else COMPUTE, self.options, scale, False, 0, 1, *self.cut.shape),
+            self.options,
+            self.cut.n_blocks,
+            self.cut.shape,
             (_NO_WEIGHTS, (), self.no_losses, self.absent),
             self.shape,
             plan.pred.dtype if plan.form.with_grad else None,
-            None if by_weight else self.denominator,
-            surveys,
+            None if plan.surveys and self.by_weight else self.denominator,
+            plan.surveys,
             self.reduces,
         )
 
@@ -428,7 +428,7 @@ def evaluate(
         call.prepare_small()
     value: Any = losses_out
     if call.reduces:
-        value = _blocks.pairwise_sum(partials) / denominator if denominator else _no_mean()
+        value = _blocks.pairwise_sum(partials.tolist()) / denominator if denominator else _no_mean()
     return value, grad_out, hess_out
 
 
@@ -553,7 +553,7 @@ def _total_weight(loss: "Loss", call: Call, inputs: Inputs, weights: Array) -> f
             return weight
     for b in np.flatnonzero(weights < 0.0):
         _report(loss, call, inputs, int(-weights[b]), *call.cut.samples(int(b), int(b) + 1))
-    total = _blocks.pairwise_sum(weights)
+    total = _blocks.pairwise_sum(weights.tolist())
     if total == math.inf:
         raise ValueError(
             "the weights add up to more than a float64 can hold: only their ratios matter, so "

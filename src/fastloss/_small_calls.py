@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
 from ._arrays import Array
+from ._blocks import pairwise_sum
+from .kernels.form import BOTH, COMPUTE, SURVEY
 
 # NumPy's flags as bits: to ask for each by name takes longer than the arithmetic of a row.
 _PLAIN = 0x1 | 0x100  # C-contiguous and aligned
@@ -16,8 +19,21 @@ _WRITEABLE = 0x400
 _MOST_SPARE = 8
 
 
+_item: Callable[[Array], float] = methodcaller("item")
+
+
+def _sum(losses: Array) -> float:
+    return pairwise_sum(losses.tolist())
+
+
+def _sum_legal(weights: Array) -> float:
+    """The sum of the weights, or a negative number if a block holds anything illegal."""
+    of_blocks = weights.tolist()
+    return pairwise_sum(of_blocks) if min(of_blocks) >= 0.0 else -1.0
+
+
 class SmallCall:
-    """A call of one block on one thread, of arrays that a kernel takes as they are.
+    """A call on one thread, of arrays that a kernel takes as they are.
 
     All that each such call has in common is prepared. Whatever is in any way special is left to
     the general way: then the answer is None, and nothing has been written but memory of our own, or
@@ -27,7 +43,9 @@ class SmallCall:
     def __init__(
         self,
         code: Callable[..., None],
-        head: tuple[Any, ...],
+        options: tuple[Any, ...],
+        n_blocks: int,
+        cut: tuple[int, ...],
         absent: tuple[Any, ...],
         shape: tuple[int, ...],
         grad_dtype: np.dtype[Any] | None,
@@ -36,7 +54,13 @@ class SmallCall:
         reduces: bool,
     ) -> None:
         self.code = code
-        self.head = head
+        # A kernel looks at all of a block before it writes, but not at all blocks.
+        phase = (BOTH if n_blocks == 1 else SURVEY) if surveys else COMPUTE
+        scale = math.nan if denominator is None else 1.0 / denominator
+        self.head = (phase, options, scale, False, 0, n_blocks, *cut)
+        self.n_blocks = n_blocks
+        # The sums over all blocks.
+        self.sum_weights, self.sum_losses = (_item, _item) if n_blocks == 1 else (_sum_legal, _sum)
         # What stands for weights, other inputs and losses; and for gradients and Hessians.
         self.before, self.absent = absent[:3], absent[3]
         self.shape = shape
@@ -44,7 +68,7 @@ class SmallCall:
         self.denominator = denominator  # None: the sum of the weights, which the kernel finds
         self.surveys = surveys
         self.reduces = reduces
-        # Two numbers for the kernel to write, from calls that have ended.
+        # What the kernel writes for each block, from calls that have ended.
         self.spare: list[tuple[Array, Array]] = []
 
     def __call__(
@@ -63,9 +87,8 @@ class SmallCall:
         try:
             weights, partials = results = self.spare.pop()
         except IndexError:
-            weights, partials = results = np.empty(1), np.empty(1)
-        self.code(
-            *self.head,
+            weights, partials = results = np.empty(self.n_blocks), np.empty(self.n_blocks)
+        arrays = (
             y_true.ravel(),
             y_pred.ravel(),
             *self.before,
@@ -74,18 +97,22 @@ class SmallCall:
             weights,
             partials,
         )
+        self.code(*self.head, *arrays)
         denominator = self.denominator
         if self.surveys:
-            weight = weights.item()
+            weight = self.sum_weights(weights)
             if not 0.0 <= weight < math.inf:
                 return None
             if denominator is None:
                 denominator = weight
+        if self.head[0] == SURVEY:
+            scale = 1.0 / denominator if denominator else 0.0
+            self.code(COMPUTE, self.head[1], scale, *self.head[3:], *arrays)
         value = None
         if self.reduces:
             if not denominator:
                 return None
-            value = partials.item() / denominator
+            value = self.sum_losses(partials) / denominator
         if len(self.spare) < _MOST_SPARE:
             self.spare.append(results)
         return value, out, None
