@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from .bits import part_of, settle, wide_vectors
+from .bits import aligned_stack, part_of, settle, wide_vectors
 from .form import COMPUTE, SURVEY, Extras, Function
 
 
@@ -71,6 +71,7 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
     ) -> None:
         for k in numba.prange(last - first):
             wide_vectors()
+            aligned_stack()
             b = first + k
             parts = (
                 true_width,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import SQUARE_BYTES, disjoint, larger, prefetch, select, transpose, window
+from .bits import disjoint, larger, prefetch, select, transpose, window
 from .flags import fastmath
 from .form import Form, Function
 from .rowwise import GROUP, N_MOMENTS, rowwise
@@ -42,6 +42,12 @@ class Scratch(NamedTuple):
     moments: Any  # () or `Moments`
 
 
+def _vector_bytes() -> int:
+    from .intrinsics import VECTOR_BYTES  # only now: to import Numba takes longer than all the rest
+
+    return VECTOR_BYTES
+
+
 def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     """What to do with a block of rows whose exponentials are summed across rows."""
     formula = formulas(form, variant)
@@ -70,7 +76,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     unit = number(lift_unit(number))
     one_hot = by_id and not smoothed
     leaving_out = labelled and (form.weighted or ignoring or class_weighted)
-    side = SQUARE_BYTES // np.dtype(number).itemsize
+    side = _vector_bytes() // np.dtype(number).itemsize
     # Whether numbers are stored as they are computed: then rows are transposed where they lie.
     as_stored = form.pred == form.arithmetic
     stored_labels = form.true == form.arithmetic
@@ -146,7 +152,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     def to_lanes(rows: Any, n_classes: Any, lanes: Any) -> None:
         for r in range(0, GROUP, side):
             for j in range(0, n_classes, side):
-                transpose(rows, r * n_classes + j, n_classes, lanes, j * GROUP + r, GROUP)
+                transpose(rows, r * n_classes + j, n_classes, lanes, j * GROUP + r, GROUP, side)
 
     def from_lanes(lanes: Any, n_classes: Any, rows: Any) -> None:
         # What a square writes beyond the end of a row is the start of the next row. So the starts
@@ -155,7 +161,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for r in range(0, GROUP, side):
             for back in range(0, n_classes, side):
                 j = last - back
-                transpose(lanes, j * GROUP + r, GROUP, rows, r * n_classes + j, n_classes)
+                transpose(lanes, j * GROUP + r, GROUP, rows, r * n_classes + j, n_classes, side)
 
     def scatter_probabilities(rows: Any, labels: Any) -> None:
         """Lanes of soft labels from the class ids of each row and their probabilities."""

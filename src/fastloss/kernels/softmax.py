@@ -122,7 +122,6 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     hessian_scaled, hessian_floored = variant.hessian_scaled, variant.hessian_floored
     linked, link = variant.link is not None, variant.link or _no_link
     form_output = form.output
-    keeps_log_sums = form.scored or form_output == "log_proba"
     curved = linked or z_loss
     number, double = form.number, np.float64
     writes = form.with_grad
@@ -297,10 +296,10 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     @fastmath("reassoc")
     def finish_losses(o: Any, sums: Any, losses: Any, n: Any) -> None:
         disjoint()
+        # In a loop of its own: beside float64, LLVM takes half of the rows at a time.
         for r in range(n):
             largest = sums.capped[r] if capped else sums.largest[r]
             maxima = sums.maxima[r]
-            gap, t = sums.gaps[r], sums.masses[r]
             rest = sums.rest[r] + (maxima - one)
             # For a row of -inf, and for several +inf, no limit exists but that of the log-sum-exp,
             # which is the largest.
@@ -308,12 +307,14 @@ def formulas(form: Form, variant: Variant) -> Formulas:
                 undefined = (largest == -inf) | ((largest == inf) & (maxima > one))
                 rest = select(undefined, number(np.nan), rest)
             sums.rest[r] = rest
-            log_sum = log1p(rest)
+            sums.log_sums[r] = log1p(rest)
+        for r in range(n):
+            largest = sums.capped[r] if capped else sums.largest[r]
+            rest, log_sum = sums.rest[r], sums.log_sums[r]
+            gap, t = sums.gaps[r], sums.masses[r]
             if tempered:
                 gap = gap * o.inverse_temperature
             loss = gap + t * double(log_sum)
-            if keeps_log_sums:
-                sums.log_sums[r] = log_sum
             if form_output == "logsumexp" or z_loss:
                 lse = double(largest)
                 if tempered:
