@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from registry import assert_same
+from registry import DTYPES, assert_same, name_of
 
 import fastloss as fl
 
@@ -15,6 +15,7 @@ SIZES = pytest.mark.parametrize(
     [(IDS, LOGITS), (np.tile(IDS, MANY), np.tile(LOGITS, (MANY, 1)))],
     ids=["one block", "several blocks"],
 )
+BCE = fl.BinaryCrossEntropyWithLogits()
 WEIGHED = fl.CrossEntropy(class_weight=[1.0, 0.5, 2.0], ignore_index=-1)
 
 
@@ -26,7 +27,7 @@ def again(call):
 @pytest.fixture(autouse=True)
 def unknown():
     """Losses that have seen no call."""
-    for loss in (fl.cross_entropy, fl.mse, WEIGHED):
+    for loss in (fl.cross_entropy, fl.mse, BCE, WEIGHED):
         loss._calls.clear()
 
 
@@ -49,6 +50,20 @@ def test_both_ways_give_the_same(loss, ids, logits):
         assert_same(out, first[1])
         in_place = logits.copy()
         assert loss.grad(ids, in_place, out=in_place) is in_place
+        assert_same(in_place, first[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=name_of)
+def test_numbers_of_16_bits_and_truth_values(dtype):
+    logits = LOGITS.astype(dtype)
+    for loss, y_true in ((fl.cross_entropy, IDS), (BCE, LOGITS > 0)):
+        first, second = again(lambda: loss.value_and_grad(y_true, logits))  # noqa: B023
+        assert next(iter(loss._calls.values())).small is not None
+        assert_same(second[0], first[0])
+        assert_same(second[1], first[1])
+        in_place = logits.copy()
+        assert loss.grad(y_true, in_place, out=in_place) is in_place
+        assert loss.grad(y_true, logits, out=in_place) is in_place
         assert_same(in_place, first[1])
 
 

@@ -262,7 +262,7 @@ class Call:
             and not batch.one_truth
             and plan.form.labelled
             and not (plan.form.per_sample or plan.form.with_hess)
-            and (y_true.dtype, y_pred.dtype) == (plan.true.bits, plan.pred.bits)
+            and (y_true.dtype, y_pred.dtype) == (plan.true.dtype, plan.pred.dtype)
             and self.cut.n_blocks > 0
         )
         self.small: SmallCall | None = None
@@ -280,7 +280,8 @@ class Call:
             self.cut.shape,
             (_NO_WEIGHTS, (), self.no_losses, self.absent),
             self.shape,
-            plan.pred.dtype if plan.form.with_grad else None,
+            (plan.true, plan.pred),
+            plan.form.with_grad,
             None if plan.surveys and self.by_weight else self.denominator,
             plan.surveys,
             self.reduces,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array
+from ._arrays import Array, Format
 from ._blocks import pairwise_sum
 from .kernels.form import BOTH, COMPUTE, SURVEY
 
@@ -48,7 +48,8 @@ class SmallCall:
         cut: tuple[int, ...],
         absent: tuple[Any, ...],
         shape: tuple[int, ...],
-        grad_dtype: np.dtype[Any] | None,
+        formats: tuple[Format, Format],
+        with_grad: bool,
         denominator: float | None,
         surveys: bool,
         reduces: bool,
@@ -64,7 +65,13 @@ class SmallCall:
         # What stands for weights, other inputs and losses; and for gradients and Hessians.
         self.before, self.absent = absent[:3], absent[3]
         self.shape = shape
-        self.grad_dtype = grad_dtype
+        true, pred = formats
+        # What a kernel takes the numbers for, unless it takes them as they are.
+        self.bits = (
+            None if (true.bits, pred.bits) == (true.dtype, pred.dtype) else (true.bits, pred.bits)
+        )
+        self.dtype = pred.dtype
+        self.with_grad = with_grad
         self.denominator = denominator  # None: the sum of the weights, which the kernel finds
         self.surveys = surveys
         self.reduces = reduces
@@ -78,25 +85,21 @@ class SmallCall:
         if flags & _PLAIN != _PLAIN:
             return None
         grad = self.absent
-        if self.grad_dtype is not None:
+        if self.with_grad:
             if out is None:
-                out = np.empty(self.shape, self.grad_dtype)
+                out = np.empty(self.shape, self.dtype)
             elif not self._is_fit(out, y_true, y_pred, flags):
                 return None
             grad = out.ravel()
+        y_true, y_pred = y_true.ravel(), y_pred.ravel()
+        if self.bits is not None:
+            true, pred = self.bits
+            y_true, y_pred, grad = y_true.view(true), y_pred.view(pred), grad.view(pred)
         try:
             weights, partials = results = self.spare.pop()
         except IndexError:
             weights, partials = results = np.empty(self.n_blocks), np.empty(self.n_blocks)
-        arrays = (
-            y_true.ravel(),
-            y_pred.ravel(),
-            *self.before,
-            grad,
-            self.absent,
-            weights,
-            partials,
-        )
+        arrays = y_true, y_pred, *self.before, grad, self.absent, weights, partials
         self.code(*self.head, *arrays)
         denominator = self.denominator
         if self.surveys:
@@ -128,5 +131,5 @@ class SmallCall:
             # If y_true has memory of its own, it is not that of y_pred.
             return bool(y_true.flags.num & own_flags & _OWN)
         return bool(
-            flags & own_flags & _OWN and out.shape == self.shape and out.dtype == self.grad_dtype
+            flags & own_flags & _OWN and out.shape == self.shape and out.dtype == self.dtype
         )
