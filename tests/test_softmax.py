@@ -25,6 +25,7 @@ from registry import (
 )
 
 import fastloss as fl
+from fastloss.kernels import along_rows
 
 INF = np.inf
 
@@ -96,7 +97,7 @@ ALONE = {
     "masked and smoothed": {"class_mask": (True, False, True, True, True), "label_smoothing": 0.2},
     "hessian": {"hessian": "lightgbm"},
 }
-# Few classes, many whose exponentials are kept, and more than are kept.
+# Few classes, many, and so many that their derivatives are written in parts.
 WIDTHS = [5, 130, 8200]
 
 
@@ -426,6 +427,48 @@ def test_probabilities_in_place_and_into_out():
         fl.cross_entropy.proba(logits[1:], out=logits[:-1])
     with pytest.raises(ValueError, match="shape"):
         fl.cross_entropy.proba(logits, out=row)
+
+
+@pytest.mark.parametrize("options", [{}, ALL], ids=["plain", "options"])
+@pytest.mark.parametrize("kind", ["ids", "soft", "sparse"])
+def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options):
+    """Which of the two is faster depends on the processor."""
+    y_true, logits = data(kind, 3, 9_000)
+    mask, vector = mask_for(y_true, 3, 9_000), np.roll(logits, 1)
+    results = []
+    for kept in (True, False):
+        monkeypatch.setattr(along_rows, "keeps", lambda n_classes, kept=kept: kept)
+        loss = fl.CrossEntropy(**options)
+        results.append(
+            [
+                *loss.value_and_grad(y_true, logits),
+                *loss.grad_hess(y_true, logits, class_mask=mask),
+                loss.hvp(y_true, logits, vector),
+                loss.proba(logits),
+                loss.log_proba(logits),
+            ]
+        )
+    for actual, expected in zip(*results, strict=True):
+        assert_same(actual, expected)
+
+
+@pytest.mark.parametrize("first", [-INF, 0.0, 1.0, 2.0, 3.0])
+def test_kept_exponentials_follow_the_largest_logit(monkeypatch, first):
+    """Of rows so long that their largest logit is found part by part."""
+    n, c = 2, 100_000
+    ids, logits = data("ids", n, c)
+    logits[:, :40_000] += first  # the largest is there, or comes later
+    logits[:, 70_000] = 20.0
+    results = []
+    for kept in (True, False):
+        monkeypatch.setattr(along_rows, "keeps", lambda n_classes, kept=kept: kept)
+        loss = fl.CrossEntropy(temperature=2.0)
+        results.append([*loss.value_and_grad(ids, logits), loss.log_proba(logits)])
+    (value, grad, log_proba), expected = results
+    assert_same(value, expected[0])
+    # Each may be off by (10 + gap) 2**-24.
+    np.testing.assert_allclose(grad, expected[1], rtol=3e-6)
+    np.testing.assert_allclose(log_proba, expected[2], rtol=3e-6)
 
 
 @pytest.mark.parametrize("c", WIDTHS)

@@ -132,7 +132,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
     def _rows(self, width: int) -> str:
         if width <= lanes.FEW:
             return "few"
-        return "kept" if width <= along_rows.KEPT else "long"
+        return "kept" if along_rows.keeps(width) else "long"
 
     def _kernel(self, form: Form) -> Callable[..., Any]:
         ignoring = form.labelled and self._limits(form).ignoring

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, larger, next_larger, prefetch, select, smaller, window
+from .bits import LINE_BYTES, disjoint, larger, next_larger, prefetch, select, smaller, window
 from .flags import fastmath
 from .form import Form, Function
+from .processor import vector_bytes
 from .rowwise import GROUP, rowwise
 from .scalar import exp_of_gap, lift_unit
 from .scores import moment_terms, moments_in, scorer
@@ -22,13 +23,11 @@ from .tiles import fill, put
 # Exponentials that are added up in the arithmetic dtype before their sum goes on in float64. With
 # the lanes of SIMD each float32 sum has few terms, so 131,072 classes are as exact as 10.
 CHUNK = 1 << 9
-# Rows of up to so many classes keep their exponentials for the gradient. Longer ones compute them
-# again: for 32,768 classes 50 ms against 54 to bring them back from the second-level cache.
-KEPT = 1 << 13
 # Numbers, about, of the rows of a group: they, their exponentials and the next group, which is
 # fetched meanwhile, fill the first-level cache.
 TOGETHER = 1 << 12
-# Derivatives of longer rows are written in parts of this size.
+# Derivatives that are written at a time, where exponentials are kept and where not.
+WRITTEN_KEPT = 1 << 13
 WRITTEN = 1 << 11
 # A longer row is read in segments, each of which stays in the second-level cache until its
 # exponentials are summed.
@@ -37,6 +36,16 @@ SEGMENT = 1 << 15
 # time. It computes what is left one by one: 40 of 1,000 classes cost a third of the row. So the
 # last step of a row reaches back over numbers that were there before.
 STEP = 64
+
+
+def keeps(n_classes: int) -> bool:
+    """Whether rows of so many classes keep their exponentials for the gradient.
+
+    Longer ones compute them again. With vectors of 16 that is soon the faster: for 32,768 classes
+    50 ms against 54 to bring them back from the second-level cache. With vectors of 8 it takes 49
+    against 37, and for 262,144 classes 43 against 35.
+    """
+    return n_classes <= (1 << 13 if vector_bytes() == LINE_BYTES else 1 << 18)
 
 
 def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) -> Function:
@@ -72,8 +81,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     short, keeping = keeping, keeping and with_grad
     # Whether what is written for a class follows from what was kept of it, and the row.
     kept_is_all = by_id and not (smoothed or capped or multiplying)
-    # Derivatives that are written at a time: whole rows, if short.
-    written = KEPT if keeping else WRITTEN
+    written = WRITTEN_KEPT if keeping else WRITTEN
 
     def group_size(n_classes: Any) -> Any:
         return smaller(larger(TOGETHER // n_classes, 1), GROUP)
@@ -166,6 +174,13 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             return select(is_largest, zero, scaled_gap(o, x_j, top[1]))
         return exp_j
 
+    def move_kept(kept: Any, gap: Any) -> None:
+        """To another largest logit, to which `gap` goes from the last one."""
+        factor = number(exp_of_gap(gap))
+        shift = number(gap)
+        for j in range(kept.size):
+            kept[j] = kept[j] + shift if logarithmic else kept[j] * factor
+
     def row_of(rows: Any, row: Any) -> Any:
         return window(rows.y_pred, row * rows.n_classes, rows.n_classes)
 
@@ -195,6 +210,8 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                     if tempered:
                         gap = gap * o.inverse_temperature
                     rest = (rest + maxima) * exp_of_gap(gap)
+                    if keeping:
+                        move_kept(window(kept, 0, first), gap)
                     if scoring:
                         move_moments(moments_in(rows.doubles, 2 * GROUP), row, gap, rest, maxima)
                     maxima = 0.0

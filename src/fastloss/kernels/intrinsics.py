@@ -5,17 +5,17 @@ Their docstrings are those of the plain functions.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from .bits import INTERLEAVED, LINE_BYTES
+from .processor import converts_halves
 from .spans import Span, clipped, memory, span_of
 
 _WIDTH_TWIN: dict[Any, Any] = {
@@ -54,24 +54,7 @@ def int_like(typingctx: Any, i: Any, x: Any) -> Any:
     return _WIDTH_TWIN[x](i, x), codegen
 
 
-def _cpu_features() -> str:
-    """Of the processor that code is compiled for, as LLVM lists them."""
-    chosen = config.CPU_FEATURES
-    return str(binding.get_host_cpu_features().flatten() if chosen is None else chosen)
-
-
-# Bytes of a vector: of one that spans a line of the caches, or of half of it. (LLVM takes two of
-# 16 where there are none of 32.) With squares of 64 bytes on Zen 3, which has 32, the loss of 2
-# classes takes 31% longer, and that of 10 or 100 7%.
-VECTOR_BYTES = LINE_BYTES if "+avx512f" in _cpu_features() else LINE_BYTES // 2
-
-
-def _converts_halves() -> bool:
-    """Whether the processor converts halves; if not, LLVM calls a function that is not there."""
-    return platform.machine().lower() in ("aarch64", "arm64") or "+f16c" in _cpu_features()
-
-
-if _converts_halves():
+if converts_halves():
 
     @intrinsic
     def half_as_float(typingctx: Any, h: Any) -> Any:
