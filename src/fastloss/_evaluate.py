@@ -168,11 +168,11 @@ class Kernel:
 class Plan:
     """What calls of a loss with the same dtypes and the same verb have in common."""
 
-    def __init__(self, loss: "Loss", verb: Verb, batch: Batch, weight: Any, rows: str) -> None:
+    def __init__(
+        self, loss: "Loss", verb: Verb, batch: Batch, weight: Any, arithmetic: Format, rows: str
+    ) -> None:
         pred = batch.pred if batch.pred.kind == "float" else FLOAT64
-        wide = pred.name == "float64" or loss._widens(batch)
-        self.true, self.pred = batch.true, pred
-        self.arithmetic = FLOAT64 if wide else FLOAT32
+        self.true, self.pred, self.arithmetic = batch.true, pred, arithmetic
         self.weight = FLOAT32 if weight == FLOAT32.dtype else FLOAT64
         weighted = weight is not None
         form = self.form = Form(
@@ -227,10 +227,11 @@ class Call:
         batch = self.batch = loss._batch(y_true, y_pred, weight, extras)
         width = batch.width
         dtype = None if weight is None else weight.dtype
-        rows = loss._rows(width)
+        arithmetic = loss._arithmetic(batch)
+        rows = loss._rows(width, arithmetic.name)
         key = verb, batch.true, batch.pred, batch.class_ids, dtype, batch.extras, rows
         if key not in loss._plans:
-            loss._plans[key] = Plan(loss, verb, batch, dtype, rows)
+            loss._plans[key] = Plan(loss, verb, batch, dtype, arithmetic, rows)
         plan = self.plan = loss._plans[key]
         self.cut = _blocks.cut_of(
             y_pred.size,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ._arrays import WIDE, Array, as_array, report_range
+from ._arrays import FLOAT32, FLOAT64, WIDE, Array, Format, as_array, report_range
 from ._evaluate import Batch, Call, Plan, evaluate
 from ._finite_differences import check_derivatives
 from ._options import plain
@@ -244,9 +244,12 @@ class Loss(ABC):
         """What is looked at before anything is written."""
         return Limits(self.y_true_range, self.y_pred_range)
 
-    def _widens(self, batch: Batch) -> bool:
-        """Whether the arithmetic is that of float64 though `y_pred` is narrower."""
-        return self.y_true_widens and batch.true.name in WIDE
+    def _arithmetic(self, batch: Batch) -> Format:
+        """That of float64, unless float32 holds all numbers that are computed with."""
+        pred, true = batch.pred, batch.true
+        wide = pred.kind != "float" or pred.name in WIDE
+        wide = wide or (self.y_true_widens and true.name in WIDE)
+        return FLOAT64 if wide else FLOAT32
 
     def _take_extras(
         self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any
@@ -263,7 +266,7 @@ class Loss(ABC):
         """Raise ValueError for the first illegal prediction in [start, stop)."""
         report_range(y_pred, start, stop, self.y_pred_range, self.names[1])
 
-    def _rows(self, width: int) -> str:
+    def _rows(self, width: int, arithmetic: str) -> str:
         """Which of several kernels serves rows of this width."""
         return ""
 

@@ -129,8 +129,8 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
             )
         return super()._limits(form)._replace(class_masked=self.class_mask is not None)
 
-    def _rows(self, width: int) -> str:
-        if width <= lanes.FEW:
+    def _rows(self, width: int, arithmetic: str) -> str:
+        if width <= lanes.FEW[arithmetic]:
             return "few"
         return "kept" if along_rows.keeps(width) else "long"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import WIDE, Array, as_array
+from .._arrays import FLOAT64, WIDE, Array, Format, as_array
 from .._evaluate import Batch, Verb, check, evaluate
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
@@ -52,11 +52,13 @@ class _Pairs(SoftmaxLoss):
         """`PairScores` of each row, of shape (..., N_SCORES)."""
         return evaluate(self, _verb(labels), labels, a, weight, None, vector=b)[0]
 
-    def _widens(self, batch: Batch) -> bool:
+    def _arithmetic(self, batch: Batch) -> Format:
         # A cap is rounded, and what is rounded in float32 cannot be told from what differs.
-        return self.softcap is not None or (
+        if self.softcap is not None or (
             batch.extras is not None and batch.extras.vector.name in WIDE
-        )
+        ):
+            return FLOAT64
+        return super()._arithmetic(batch)
 
     def _limits(self, form: Form) -> Limits:
         if not form.class_ids:
@@ -66,7 +68,7 @@ class _Pairs(SoftmaxLoss):
             )
         return super()._limits(form)
 
-    def _rows(self, width: int) -> str:
+    def _rows(self, width: int, arithmetic: str) -> str:
         return ""
 
     def _kernel(self, form: Form) -> Callable[..., Any]:

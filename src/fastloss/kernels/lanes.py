@@ -20,9 +20,10 @@ from .softmax import SUMS, Variant, formulas
 from .storage import decoder
 from .tiles import copy, fill, put
 
-# The most classes that are computed in this way: 100 take 27 ns a row of float32, and 38 along the
-# row; 128 take 36 and 35, and the gradient 57 and 53.
-FEW = 112
+# The most classes that are computed in this way, by arithmetic. In float32, 100 take 27 ns a row,
+# and 38 along the row; 128 take 36 and 35, and the gradient 57 and 53. More numbers than that leave
+# the first-level cache; in float64 (on Zen 3), 32 take 68 and 66 ns, and 64 141 and 113.
+FEW = {"float32": 112, "float64": 44}
 # Classes whose labels are looked at together; what they add up to goes on in float64.
 ABREAST = 4
 
