@@ -12,7 +12,7 @@ from processes import run_python
 import fastloss as fl
 from fastloss import _blocks, _evaluate
 from fastloss.kernels import jit
-from fastloss.kernels.bits import settle, stream, transpose
+from fastloss.kernels.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
 from fastloss.kernels.form import Form
 from fastloss.kernels.survey import survey
 
@@ -258,6 +258,23 @@ def test_transpose_as_in_plain_python(dtype, side):
     there = [plain[5 + 19 * j :][:side] for j in range(side)]
     np.testing.assert_array_equal(there, square.T)
     assert np.count_nonzero(plain) == side * side
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pairs_as_in_plain_python(dtype):
+    def move(source, halves, pairs):
+        split_pairs(source, halves, 3 * PAIRS)
+        join_pairs(halves, pairs, 3 * PAIRS)
+
+    source = np.arange(1, 8 * PAIRS + 1, dtype=dtype)
+    n = 6 * PAIRS
+    for function in (move, jit.compiled(move)):
+        halves, pairs = np.zeros_like(source), np.zeros_like(source)
+        function(source, halves, pairs)
+        np.testing.assert_array_equal(halves[:n], [*source[:n:2], *source[1:n:2]])
+        np.testing.assert_array_equal(pairs[:n], source[:n])
+        assert not halves[n:].any()
+        assert not pairs[n:].any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])

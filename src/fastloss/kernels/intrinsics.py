@@ -14,7 +14,7 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-from .bits import INTERLEAVED, LINE_BYTES
+from .bits import INTERLEAVED, LINE_BYTES, PAIRS
 from .processor import converts_halves
 from .spans import Span, clipped, memory, span_of
 
@@ -310,6 +310,18 @@ def settle(typingctx: Any) -> Any:
     return types.none(), codegen
 
 
+def _vector(context: Any, builder: Any, array: Any, data: Any, start: Any, size: int) -> Any:
+    """A pointer to so many numbers, taken as a vector."""
+    vector = ir.VectorType(context.get_data_type(array.dtype), size)
+    return builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
+
+
+def _lanes(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
+    """A vector of some numbers of two, those of the second being counted on from the first."""
+    kind = ir.VectorType(ir.IntType(32), len(places))
+    return builder.shuffle_vector(a, b, ir.Constant(kind, places))
+
+
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     """Rows as columns, by swapping off-diagonal blocks of 1, 2, 4 ... numbers between rows.
 
@@ -317,10 +329,6 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     of 10 numbers, against 0.73 with rounds of zip, which are fewer lines.
     """
     side = len(rows)
-
-    def shuffle(a: Any, b: Any, lanes: list[int]) -> Any:
-        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), side), lanes))
-
     block = 1
     while block < side:
         # Lane j of a pair of rows (i, i + block); lanes of the second row count from `side`.
@@ -330,7 +338,8 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
         for i in range(side):
             if not i & block:
                 a, b = rows[i], rows[i + block]
-                swapped[i], swapped[i + block] = shuffle(a, b, first), shuffle(a, b, second)
+                swapped[i] = _lanes(builder, a, b, first)
+                swapped[i + block] = _lanes(builder, a, b, second)
         rows = swapped
         block *= 2
     return rows
@@ -353,13 +362,12 @@ def transpose(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         item = _item_bytes(context, source)
-        row = ir.VectorType(context.get_data_type(source.dtype), n).as_pointer()
 
         def places(array: Any, whole: Any, start: Any, step: Any) -> Iterator[Any]:
             data, _ = memory(context, builder, array, whole)
             for i in range(n):
                 offset = builder.add(start, builder.mul(step, step.type(i)))
-                yield builder.bitcast(builder.gep(data, [offset]), row)
+                yield _vector(context, builder, array, data, offset, n)
 
         rows = [builder.load(place, align=item) for place in places(source, *args[:3])]
         columns = _transposed(builder, rows)
@@ -369,6 +377,47 @@ def transpose(
 
     index = types.int64
     return types.none(source, index, index, target, index, index, side), codegen
+
+
+@intrinsic
+def split_pairs(typingctx: Any, source: Any, target: Any, n: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        item = _item_bytes(context, source)
+        given, _ = memory(context, builder, source, args[0])
+        data, _ = memory(context, builder, target, args[1])
+        n = args[2]
+        with cgutils.for_range_slice(builder, n.type(0), n, n.type(PAIRS)) as (i, _):
+            start = builder.add(i, i)
+            pairs = builder.load(
+                _vector(context, builder, source, given, start, 2 * PAIRS), align=item
+            )
+            for k, place in enumerate((i, builder.add(i, n))):
+                half = _lanes(builder, pairs, pairs, list(range(k, 2 * PAIRS, 2)))
+                out = _vector(context, builder, target, data, place, PAIRS)
+                builder.store(half, out, align=item)
+        return context.get_dummy_value()
+
+    return types.none(source, target, types.int64), codegen
+
+
+@intrinsic
+def join_pairs(typingctx: Any, source: Any, target: Any, n: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        item = _item_bytes(context, source)
+        given, _ = memory(context, builder, source, args[0])
+        data, _ = memory(context, builder, target, args[1])
+        n = args[2]
+        both = [place for i in range(PAIRS) for place in (i, PAIRS + i)]
+        with cgutils.for_range_slice(builder, n.type(0), n, n.type(PAIRS)) as (i, _):
+            first, second = (
+                builder.load(_vector(context, builder, source, given, place, PAIRS), align=item)
+                for place in (i, builder.add(i, n))
+            )
+            out = _vector(context, builder, target, data, builder.add(i, i), 2 * PAIRS)
+            builder.store(_lanes(builder, first, second, both), out, align=item)
+        return context.get_dummy_value()
+
+    return types.none(source, target, types.int64), codegen
 
 
 def _writeable_type(value: Any) -> Any:

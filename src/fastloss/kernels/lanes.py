@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, larger, prefetch, select, transpose, window
+from .bits import (
+    disjoint,
+    join_pairs,
+    larger,
+    prefetch,
+    select,
+    split_pairs,
+    transpose,
+    window,
+)
 from .flags import fastmath
 from .form import Form, Function
 from .processor import vector_bytes
@@ -148,11 +157,17 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             encoded[i] = encode(rows[i])
 
     def to_lanes(rows: Any, n_classes: Any, lanes: Any) -> None:
+        if n_classes == 2:  # a square would be empty but for two columns
+            split_pairs(rows, lanes, GROUP)
+            return
         for r in range(0, GROUP, side):
             for j in range(0, n_classes, side):
                 transpose(rows, r * n_classes + j, n_classes, lanes, j * GROUP + r, GROUP, side)
 
     def from_lanes(lanes: Any, n_classes: Any, rows: Any) -> None:
+        if n_classes == 2:
+            join_pairs(lanes, rows, GROUP)
+            return
         # What a square writes beyond the end of a row is the start of the next row. So the starts
         # of rows are written last.
         last = (n_classes - 1) // side * side
