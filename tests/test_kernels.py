@@ -125,7 +125,7 @@ class TestVectorised:
     @pytest.mark.parametrize("width", [3, 1_000, 30_000])
     def test_cross_entropy(self, dtype, width):
         loss = fl.CrossEntropy()
-        rows = loss._rows(width)
+        rows = loss._rows(width, dtype)
         form = Form("int64", dtype, "", dtype, True, False, True, False, rows)
         self.check(assembly(loss, form, width), dtype)
 

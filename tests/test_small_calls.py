@@ -5,6 +5,7 @@ import pytest
 from registry import DTYPES, assert_same, name_of
 
 import fastloss as fl
+from fastloss.kernels.form import COMPUTE, SURVEY
 
 IDS = np.array([0, 2, 1, 1])
 LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -95,6 +96,26 @@ def test_nothing_is_written_where_a_label_is_wrong(loss, ids, logits):
     with pytest.raises(ValueError, match=rf"labels\[{len(ids) - 2}\] is 3"):
         loss.grad(bad, logits, out=out)
     assert np.all(out == 7)
+
+
+def test_labels_that_change_once_they_are_checked():
+    """As by another thread: the row's gradient is NaN, and no other memory is touched."""
+    ids, logits = np.tile(IDS, MANY), np.tile(LOGITS, (MANY, 1))
+    expected = fl.cross_entropy.grad(ids, logits)
+    small = next(iter(fl.cross_entropy._calls.values())).small
+    code, phases = small.code, []
+
+    def run_and_spoil(phase, *rest):
+        code(phase, *rest)
+        phases.append(phase)
+        ids[7] = -1
+
+    small.code = run_and_spoil
+    result = fl.cross_entropy.grad(ids, logits)
+    assert phases == [SURVEY, COMPUTE]
+    assert np.isnan(result[7]).all()
+    others = np.arange(len(ids)) != 7
+    np.testing.assert_array_equal(result[others], expected[others])
 
 
 def test_other_errors_are_found():

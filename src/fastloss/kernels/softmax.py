@@ -198,6 +198,12 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         gap = select(is_largest, zero, largest - x_j)
         return select(t == zero, zero, t * gap)
 
+    # Not fused: beside the Hessian LLVM fuses it for soft labels, and not for class ids.
+    @unfused
+    def exact_excess(complement: Any, total: Any, t: Any) -> Any:
+        """T (1 - complement) - t."""
+        return (total - t) - total * complement
+
     def derivatives(o: Any, exp_j: Any, t: Any, slope: Any, bend: Any, row: Any) -> Any:
         """Gradient and Hessian, times the factor of the row."""
         p = exp_j * row.probability
@@ -208,7 +214,7 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         # 1 - p of a class with p > 1/2, without subtracting: the gradient of a confident row keeps
         # its digits as its loss does.
         confident = (exp_j == one) & (row.complement < half)
-        exact = (total - t) - total * row.complement
+        exact = exact_excess(row.complement, total, t)
         if z_loss:
             exact = (total - t) + (row.extra - (total + row.extra) * row.complement)
             total = total + row.extra
