@@ -277,8 +277,7 @@ class Call:
         self.small = SmallCall(
             code,
             self.options,
-            self.cut.n_blocks,
-            self.cut.shape,
+            self.cut,
             (_NO_WEIGHTS, (), self.no_losses, self.absent),
             self.shape,
             (plan.true, plan.pred),

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from . import _blocks
 from ._arrays import Array, Format
-from ._blocks import pairwise_sum
+from ._blocks import Cut, pairwise_sum
 from .kernels.form import BOTH, COMPUTE, SURVEY
 
 # NumPy's flags as bits: to ask for each by name takes longer than the arithmetic of a row.
@@ -44,8 +45,7 @@ class SmallCall:
         self,
         code: Callable[..., None],
         options: tuple[Any, ...],
-        n_blocks: int,
-        cut: tuple[int, ...],
+        cut: Cut,
         absent: tuple[Any, ...],
         shape: tuple[int, ...],
         formats: tuple[Format, Format],
@@ -55,10 +55,13 @@ class SmallCall:
         reduces: bool,
     ) -> None:
         self.code = code
+        n_blocks = cut.n_blocks
+        # What threads could share.
+        self.work = cut.work if n_blocks > 1 else 0
         # A kernel looks at all of a block before it writes, but not at all blocks.
         phase = (BOTH if n_blocks == 1 else SURVEY) if surveys else COMPUTE
         scale = math.nan if denominator is None else 1.0 / denominator
-        self.head = (phase, options, scale, False, 0, n_blocks, *cut)
+        self.head = (phase, options, scale, False, 0, n_blocks, *cut.shape)
         self.n_blocks = n_blocks
         # The sums over all blocks.
         self.sum_weights, self.sum_losses = (_item, _item) if n_blocks == 1 else (_sum_legal, _sum)
@@ -82,7 +85,8 @@ class SmallCall:
         self, y_true: Array, y_pred: Array, out: Array | None
     ) -> tuple[Any, Any, None] | None:
         flags = y_true.flags.num & y_pred.flags.num
-        if flags & _PLAIN != _PLAIN:
+        # Who measures from where on threads pay sets the bound anew.
+        if flags & _PLAIN != _PLAIN or self.work > _blocks.SERIAL:
             return None
         grad = self.absent
         if self.with_grad:
