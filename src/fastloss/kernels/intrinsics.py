@@ -379,45 +379,43 @@ def transpose(
     return types.none(source, index, index, target, index, index, side), codegen
 
 
-@intrinsic
-def split_pairs(typingctx: Any, source: Any, target: Any, n: Any) -> Any:
+def _move_pairs(source: Any, target: Any, splitting: bool) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        item = _item_bytes(context, source)
         given, _ = memory(context, builder, source, args[0])
         data, _ = memory(context, builder, target, args[1])
-        n = args[2]
+        item, n = _item_bytes(context, source), args[2]
+
+        def load(start: Any, size: int) -> Any:
+            return builder.load(_vector(context, builder, source, given, start, size), align=item)
+
+        def store(numbers: Any, start: Any, size: int) -> None:
+            place = _vector(context, builder, target, data, start, size)
+            builder.store(numbers, place, align=item)
+
         with cgutils.for_range_slice(builder, n.type(0), n, n.type(PAIRS)) as (i, _):
-            start = builder.add(i, i)
-            pairs = builder.load(
-                _vector(context, builder, source, given, start, 2 * PAIRS), align=item
-            )
-            for k, place in enumerate((i, builder.add(i, n))):
-                half = _lanes(builder, pairs, pairs, list(range(k, 2 * PAIRS, 2)))
-                out = _vector(context, builder, target, data, place, PAIRS)
-                builder.store(half, out, align=item)
+            whole, behind = builder.add(i, i), builder.add(i, n)
+            if splitting:
+                pairs = load(whole, 2 * PAIRS)
+                for k, half in enumerate((i, behind)):
+                    every_second = list(range(k, 2 * PAIRS, 2))
+                    store(_lanes(builder, pairs, pairs, every_second), half, PAIRS)
+            else:
+                in_turn = [place for k in range(PAIRS) for place in (k, PAIRS + k)]
+                first, second = load(i, PAIRS), load(behind, PAIRS)
+                store(_lanes(builder, first, second, in_turn), whole, 2 * PAIRS)
         return context.get_dummy_value()
 
     return types.none(source, target, types.int64), codegen
+
+
+@intrinsic
+def split_pairs(typingctx: Any, source: Any, target: Any, n: Any) -> Any:
+    return _move_pairs(source, target, True)
 
 
 @intrinsic
 def join_pairs(typingctx: Any, source: Any, target: Any, n: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        item = _item_bytes(context, source)
-        given, _ = memory(context, builder, source, args[0])
-        data, _ = memory(context, builder, target, args[1])
-        n = args[2]
-        both = [place for i in range(PAIRS) for place in (i, PAIRS + i)]
-        with cgutils.for_range_slice(builder, n.type(0), n, n.type(PAIRS)) as (i, _):
-            first, second = (
-                builder.load(_vector(context, builder, source, given, place, PAIRS), align=item)
-                for place in (i, builder.add(i, n))
-            )
-            out = _vector(context, builder, target, data, builder.add(i, i), 2 * PAIRS)
-            builder.store(_lanes(builder, first, second, both), out, align=item)
-        return context.get_dummy_value()
-
-    return types.none(source, target, types.int64), codegen
+    return _move_pairs(source, target, False)
 
 
 def _writeable_type(value: Any) -> Any:

@@ -200,9 +200,12 @@ def formulas(form: Form, variant: Variant) -> Formulas:
 
     # Not fused: beside the Hessian LLVM fuses it for soft labels, and not for class ids.
     @unfused
-    def exact_excess(complement: Any, total: Any, t: Any) -> Any:
-        """T (1 - complement) - t."""
-        return (total - t) - total * complement
+    def exact_excess(t: Any, row: Any) -> Any:
+        """Of a class with p = 1 - complement."""
+        total = row.total
+        if z_loss:
+            return (total - t) + (row.extra - (total + row.extra) * row.complement)
+        return (total - t) - total * row.complement
 
     def derivatives(o: Any, exp_j: Any, t: Any, slope: Any, bend: Any, row: Any) -> Any:
         """Gradient and Hessian, times the factor of the row."""
@@ -214,9 +217,8 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         # 1 - p of a class with p > 1/2, without subtracting: the gradient of a confident row keeps
         # its digits as its loss does.
         confident = (exp_j == one) & (row.complement < half)
-        exact = exact_excess(row.complement, total, t)
+        exact = exact_excess(t, row)
         if z_loss:
-            exact = (total - t) + (row.extra - (total + row.extra) * row.complement)
             total = total + row.extra
         excess = select(confident & at_label, exact, exp_j * (total * row.probability) - t)
         if z_loss:  # where 0 meets an infinite sum
