@@ -32,7 +32,7 @@ _CLOSED = "closed"  # the caller finished before the worker woke up: it may not 
 class _Call:
     """One call of `run`: the tasks still to do, who takes part, and what went wrong."""
 
-    __slots__ = ("bells", "errors", "indices", "left", "seats", "task")
+    __slots__ = ("bells", "errors", "indices", "interrupt", "left", "seats", "task")
 
     def __init__(self, task: Callable[[int], object], n_tasks: int) -> None:
         self.task = task
@@ -40,6 +40,7 @@ class _Call:
         # locked by an interrupt; itertools.count is atomic only under the GIL.
         self.indices = deque(range(n_tasks))
         self.errors: list[BaseException] = []
+        self.interrupt: BaseException | None = None  # while the caller waited
         self.bells: list[SimpleQueue[bool]] = []  # the invited workers, known by their bells
         self.seats: dict[SimpleQueue[bool], str] = {}  # what became of each one's seat
         self.left: SimpleQueue[None] = SimpleQueue()  # one item from every worker that has left
@@ -117,11 +118,14 @@ class _Pool:
                     "fork before or after the call"
                 )
             )
+        if call.interrupt is not None:
+            call.errors.append(call.interrupt)
         if not call.errors:
             return True
         # The first error, but an interrupt goes before the others, lest it be lost.
         first = min(call.errors, key=lambda error: isinstance(error, Exception))
         call.errors.clear()
+        call.interrupt = None
         try:
             raise first
         finally:
@@ -155,31 +159,37 @@ class _Pool:
 
     def _finish(self, call: _Call) -> None:
         """Wait until no worker is inside the call, then free the slot. May be repeated."""
-        while self.slot.get("call") is call:
+        while True:
             try:
-                self._wait(call)
-                self.slot.pop("call", None)
+                if self.slot.get("call") is call:
+                    self._wait(call)
+                    self.slot.pop("call", None)
+                return
             except BaseException as error:  # interrupted again: remember it, and wait on
-                call.errors.append(error)
+                call.interrupt = error  # no call, after which Python would look for the next one
 
     def _resize(self, at_least: int, at_most: int) -> None:
         """End and start workers. Only for the owner of the slot."""
         while len(self.bells) > at_most:
             bell = self.bells[-1]
-            self.bells.pop().put(False)
+            del self.bells[-1]  # no call, after which an interrupt could keep it from being told
+            bell.put(False)
             self.cpus.pop(bell, None)
             self.native_ids.pop(bell, None)
         while len(self.bells) < at_least and not sys.is_finalizing():
             bell = SimpleQueue()
             name = f"fastloss-{len(self.bells) + 1}"
             worker = threading.Thread(target=self._serve, args=(bell,), name=name, daemon=True)
+            of_the_caller = sys.exc_info()[1]  # an exception that it is just handling
             try:
                 worker.start()
-            except RuntimeError:
-                return  # no more threads to be had: do with those there are
-            except BaseException:
-                bell.put(False)  # interrupted; should the thread have started, it ends
-                raise
+            except BaseException as error:
+                bell.put(False)  # should the thread have started all the same, it ends
+                # An interrupt may make `start` lose a lock, and then hides behind a RuntimeError.
+                interrupt = error.__context__ if isinstance(error, RuntimeError) else error
+                if interrupt is None or interrupt is of_the_caller:
+                    return  # no more threads to be had: do with those there are
+                raise interrupt from None
             self.bells.append(bell)  # at once, lest an interrupt leave a worker that nobody knows
             if worker.native_id is not None:
                 self.native_ids[bell] = worker.native_id
