@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from numba.core import ir
 from processes import run_python
 
 import fastloss as fl
 from fastloss import _blocks, _evaluate
-from fastloss.kernels import jit
+from fastloss.kernels import compilers, jit
 from fastloss.kernels.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
 from fastloss.kernels.form import Form
 from fastloss.kernels.survey import survey
@@ -225,6 +226,36 @@ print(hasattr(intrinsics, "half_as_float"))
 
 # ---------------------------------------------------------------------------------------------
 # Primitives that move numbers
+
+
+def test_conditions_that_are_known_are_left_out(monkeypatch):
+    with_grad, out, left = True, np.zeros(3), []
+
+    def inner(x, n):
+        if with_grad and n > 0:
+            x[0] = 1.0
+        if not with_grad:
+            x[1] = 1.0
+        return n > 2 or with_grad
+
+    def outer(x, n):
+        if inner(x, n):
+            x[2] = 1.0
+
+    def run_pass(self, state):
+        changed = drop(self, state)
+        statements = [s for block in state.func_ir.blocks.values() for s in block.body]
+        sources = [s.value for s in statements if isinstance(s, ir.Assign)]
+        conditions = [s for s in sources if isinstance(s, ir.Global) and s.value is bool]
+        left.append((len(conditions), sum(isinstance(s, ir.Branch) for s in statements)))
+        return changed
+
+    drop = compilers._DropConditions.run_pass
+    monkeypatch.setattr(compilers._DropConditions, "run_pass", run_pass)
+    inner.__module__ = jit.__name__
+    jit.compiled(outer)(out, 2)
+    assert left == [(2, 2)]
+    np.testing.assert_array_equal(out, [1.0, 0.0, 1.0])
 
 
 @pytest.mark.parametrize("collecting", [True, False])

@@ -1,10 +1,11 @@
 """How Numba compiles the functions that end up in a kernel, where its own way does not serve."""
 
 import operator
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from llvmlite import ir as llvm
@@ -18,6 +19,7 @@ from numba.core.compiler_machinery import FunctionPass, PassManager, register_pa
 from numba.core.ir_utils import build_definitions
 from numba.core.typed_passes import InlineOverloads, IRLegalization, NopythonRewrites
 from numba.core.untyped_passes import (
+    DeadBranchPrune,
     InlineClosureLikes,
     InlineInlinables,
     IRProcessing,
@@ -213,6 +215,43 @@ class _Inline(FunctionPass):  # type: ignore[misc]
         return False
 
 
+# What Numba calls a condition, by the place of its branch in the bytecode.
+_CONDITION = re.compile(r"\$\d+pred")
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _DropConditions(FunctionPass):  # type: ignore[misc]
+    """Leave out the `bool(condition)` of branches that are gone, as `with_grad` is known.
+
+    Numba infers a type for it and makes code of it all the same. Without, a kernel takes 8% less.
+    """
+
+    _name = "fastloss_drop_conditions"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        blocks = state.func_ir.blocks.values()
+        ends = [block.terminator for block in blocks]
+        asked = {end.cond.name for end in ends if isinstance(end, ir.Branch)}
+        dropped = set()
+        for block in blocks:
+            for call in block.find_insts(ir.Assign):
+                name = call.target.name
+                if _CONDITION.fullmatch(name) and name not in asked:
+                    dropped |= {name, call.value.func.name}
+        for block in blocks if dropped else ():
+            block.body = [
+                each
+                for each in block.body
+                if not (isinstance(each, ir.Assign) and each.target.name in dropped)
+            ]
+        for name in dropped:
+            del state.func_ir._definitions[name]
+        return bool(dropped)
+
+
 # Passes that look for what functions of the package do not have: closures and comprehensions,
 # functions that Numba inlines, with statements, arithmetic with whole arrays. Without them a kernel
 # takes 5% less. (To have Numba inline small functions takes longer than to compile them.)
@@ -231,15 +270,47 @@ class _Passes(PassManager):  # type: ignore[misc]
         pass_.run_finalizer(state)
 
 
+# The modules of operators and of built-in functions.
+_SETTLED = {"_operator", "builtins"}
+
+
+class _SettledTypes:
+    """The typing context, but what operators and built-in functions give is looked up once.
+
+    For each multiplication of two numbers Numba tries up to 18 rules, of strings and arrays too. A
+    kernel takes 3% less without.
+    """
+
+    _results: ClassVar[dict[Any, Any]] = {}
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+        called = getattr(function, "typing_key", None)
+        if kws or getattr(called, "__module__", None) not in _SETTLED:
+            return self._context.resolve_function_type(function, args, kws)
+        # By the type of the function, which is another one when somebody adds a rule.
+        if (function, args) not in self._results:
+            result = self._context.resolve_function_type(function, args, kws)
+            self._results[function, args] = result
+        return self._results[function, args]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
 class InlinedCompiler(CompilerBase):  # type: ignore[misc]
     """For functions of the package that are called from kernels."""
 
     def define_pipelines(self) -> list[Any]:
+        self.state.typingctx = _SettledTypes(self.state.typingctx)
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state).passes
         manager = _Passes("inlined")
         idle = _IDLE if self.state.flags.nrt else _IDLE | _COUNTING
         manager.passes = [each for each in passes if each[0] not in idle]
         manager.add_pass_after(_Inline, IRProcessing)
+        manager.add_pass_after(_DropConditions, DeadBranchPrune)
         manager.finalize()
         return [manager]
 
