@@ -22,6 +22,8 @@ from importlib import import_module
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+
 from ._cpus import available_cpus, cpus_of_others, parse_int, read_text
 
 _INSIDE = "inside"  # a worker sits in its seat: it may be writing to the caller's arrays
@@ -307,7 +309,7 @@ def set_num_threads(n: int | None) -> None:
     """
     global _num_threads
     if n is not None:
-        if isinstance(n, bool) or not hasattr(n, "__index__"):
+        if isinstance(n, (bool, np.bool_)) or not hasattr(n, "__index__"):
             raise TypeError(
                 f"n must be an int or None, got {n!r} ({type(n).__name__}): pass the number of "
                 "threads, or None for the default"
