@@ -529,6 +529,12 @@ def test_one_row_and_none():
         assert math.isnan(fl.evaluate([0], [[0.0, 1.0]], sample_weight=[0.0]).accuracy)
 
 
+@pytest.mark.parametrize("k", [0, -1, 1.0, "1", True, np.bool_(True), None])
+def test_a_bad_k(k):
+    with pytest.raises(ValueError, match="k is .*, but must be an integer of at least 1"):
+        fl.evaluate([1], [[0.0, 3.0]]).top_k(k)
+
+
 def test_slabs(monkeypatch):
     """Rows are scored in parts; neither results nor rows show where they are cut."""
     labels, logits = data(64, 7)

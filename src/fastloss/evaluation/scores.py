@@ -187,7 +187,7 @@ class Scores:
 
     def top_k(self, k: int) -> float:
         """The share of the rows whose label is among the k classes of the largest logits."""
-        if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
+        if isinstance(k, (bool, np.bool_)) or not hasattr(k, "__index__") or k < 1:
             raise ValueError(f"k is {k!r}, but must be an integer of at least 1")
         return float(self.rank_weights[:k].sum() / self.weight) if self.weight else math.nan
 
