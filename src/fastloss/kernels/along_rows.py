@@ -13,7 +13,7 @@ from .bits import LINE_BYTES, disjoint, larger, next_larger, prefetch, select, s
 from .flags import fastmath
 from .form import Form, Function
 from .processor import vector_bytes
-from .rowwise import GROUP, rowwise
+from .rowwise import BLOCK, GROUP, rowwise
 from .scalar import exp_of_gap, lift_unit
 from .scores import moment_terms, moments_in, scorer
 from .softmax import SUMS, Variant, formulas
@@ -32,6 +32,8 @@ WRITTEN = 1 << 11
 # A longer row is read in segments, each of which stays in the second-level cache until its
 # exponentials are summed.
 SEGMENT = 1 << 15
+# The most classes whose soft labels are fetched a block ahead.
+LABELS_AHEAD = 1 << 13
 # Loops run over a multiple of this where they can: the four vectors of 16 that LLVM takes at a
 # time. It computes what is left one by one: 40 of 1,000 classes cost a third of the row. So the
 # last step of a row reaches back over numbers that were there before.
@@ -54,7 +56,8 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     If `keeping`, rows are short enough that their exponentials are kept for the gradient.
     """
     formula = formulas(form, variant)
-    read_options, inside, cap, scaled_gap, exp_terms, gap_term, mass, output = formula.of_class
+    read_options, inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
+    gap_term, finite_gap_term = gap_terms
     sums_in, of_row, finish = formula.of_group
     decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
     decode_probability = decoder(form.probabilities or "float64", form.arithmetic)
@@ -78,7 +81,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     scoring, with_spread, score = form.scored, form.with_spread, scorer(form, variant)
     moments_of = moment_terms(form.number)
     leaving_out = labelled and (form.weighted or ignoring or class_weighted)
-    short, keeping = keeping, keeping and with_grad
+    keeping = keeping and with_grad
     # Whether what is written for a class follows from what was kept of it, and the row.
     kept_is_all = by_id and not (smoothed or capped or multiplying)
     written = WRITTEN_KEPT if keeping else WRITTEN
@@ -227,6 +230,10 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 prefetch(x, ahead, n)
                 if row_masked:
                     prefetch(rows.extras.mask, row * x.size + ahead, n)
+                # Labels of this block were just read; those of the next one will be first. Two
+                # longer rows of both would fill the second-level cache.
+                if labelled and not by_id and x.size <= LABELS_AHEAD:
+                    prefetch(rows.y_true, row * x.size + first + start + BLOCK, n)
                 place = first + start
                 masks = masks_of(o, rows, row, place, n)
                 part, kept_part = window(x, place, n), window(kept, place, n)
@@ -408,20 +415,32 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         weight = o.class_weight[label] if class_weighted else one
         return label, mass(o, t, weight, True, zero)
 
-    @fastmath("reassoc")
+    def gaps_adder(term: Function) -> Function:
+        @fastmath("reassoc")
+        def add(o: Any, labels: Any, weights: Any, masks: Any, x: Any, top: Any, share: Any) -> Any:
+            gaps = zero
+            total = zero
+            for j in range(x.size):
+                t = mass_of(o, labels, weights, masks, j, share)
+                x_j, is_largest = seen(o, masks, x, j, top)
+                gaps += term(t, x_j, top[1], is_largest)
+                total += t
+            return double(gaps), double(total)
+
+        return add
+
+    add_gaps, add_finite_gaps = gaps_adder(gap_term), gaps_adder(finite_gap_term)
+
     def gaps_and_masses_of(
         o: Any, labels: Any, weights: Any, masks: Any, x: Any, top: Any, share: Any
     ) -> Any:
-        gaps = zero
-        total = zero
-        for j in range(x.size):
-            t = mass_of(o, labels, weights, masks, j, share)
-            x_j, is_largest = seen(o, masks, x, j, top)
-            gaps += gap_term(t, x_j, top[1], is_largest)
-            total += t
-        return double(gaps), double(total)
+        if not masked:  # else there is -inf for each class that is out
+            gaps, total = add_finite_gaps(o, labels, weights, masks, x, top, share)
+            if abs(gaps) < np.inf:
+                return gaps, total
+        return add_gaps(o, labels, weights, masks, x, top, share)
 
-    def sum_labels(o: Any, rows: Any, row: Any, largest: Any, share: Any, n_rows: Any) -> Any:
+    def sum_labels(o: Any, rows: Any, row: Any, largest: Any, share: Any) -> Any:
         """The sum of t_j (m - x_j), and T."""
         gaps = 0.0
         total = 0.0
@@ -435,9 +454,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 labels, weights = labels_of(rows, row, start, n), weights_of(o, start, n)
                 masks = masks_of(o, rows, row, start, n)
                 part = window(x, start, n)
-                # Of the next group. Longer rows come as fast without (and their loss 10% faster).
-                if short and not by_id:
-                    prefetch(rows.y_true, (row + n_rows) * x.size + start, n)
                 gap, t = gaps_and_masses_of(o, labels, weights, masks, part, top, share)
                 gaps += gap
                 total += t
@@ -603,7 +619,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             sums.rest[r] = number(rest)
             sums.maxima[r] = number(maxima)
             sums.shares[r] = share = share_of(o, rows, r)
-            sums.gaps[r], sums.masses[r] = sum_labels(o, rows, r, largest, share, n_rows)
+            sums.gaps[r], sums.masses[r] = sum_labels(o, rows, r, largest, share)
         if capped:
             for r in range(n_rows):
                 sums.capped[r] = top_of(o, sums.largest[r])[1]

@@ -22,7 +22,7 @@ from .bits import (
 from .flags import fastmath
 from .form import Form, Function
 from .processor import vector_bytes
-from .rowwise import GROUP, N_MOMENTS, rowwise
+from .rowwise import BLOCK, GROUP, N_MOMENTS, rowwise
 from .scalar import lift_unit
 from .scores import moment_terms, moments_in, scorer
 from .softmax import SUMS, Variant, formulas
@@ -56,7 +56,8 @@ class Scratch(NamedTuple):
 def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     """What to do with a block of rows whose exponentials are summed across rows."""
     formula = formulas(form, variant)
-    read_options, inside, cap, scaled_gap, exp_terms, gap_term, mass, output = formula.of_class
+    read_options, inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
+    gap_term, finite_gap_term = gap_terms
     sums_in, of_row, finish = formula.of_group
     decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
     decode_mask = decoder(form.mask or "bool", form.arithmetic)
@@ -68,6 +69,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     by_id = form.class_ids and not sparse
     class_weighted, smoothed = variant.class_weighted, variant.smoothed
     class_masked, row_masked = variant.class_masked, bool(form.mask)
+    masked = class_masked or row_masked
     capped, linked = variant.capped, variant.link is not None
     multiplying = form.output == "hvp"
     logarithmic = form.output == "log_proba"
@@ -237,10 +239,10 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
 
     def mass_of(o: Any, j: Any, label: Any, numbers: Any, of_row: Any, share: Any) -> Any:
         label = select(label == number(j), one, zero) if by_id else label
-        here = inside(numbers[0], of_row) if class_masked or row_masked else True
+        here = inside(numbers[0], of_row) if masked else True
         return mass(o, label, numbers[1], here, share)
 
-    def gaps_adder(n_classes: int) -> Function:
+    def gaps_adder(n_classes: int, term: Function) -> Function:
         """The function that adds what so many classes add to the gaps and the masses."""
         skip = 0 if by_id else GROUP
 
@@ -275,7 +277,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                     s = i * GROUP + r
                     of_row = mask[s] if keeping_masks else one
                     t = mass_of(o, j + i, labels[i * skip + r], numbers, of_row, share)
-                    gap += gap_term(t, x[s], largest[r], x[s] == largest[r])
+                    gap += term(t, x[s], largest[r], x[s] == largest[r])
                     total += t
                 gaps[r] = gap
                 masses[r] = total
@@ -290,7 +292,16 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
 
     # The numbers of a class are looked up before the loop, so there they are of one class.
     abreast = 1 if class_weighted or class_masked else ABREAST
-    add_gaps_of_one, add_gaps_of_several = gaps_adder(1), gaps_adder(abreast)
+    # With -inf for each class that is out, gaps are often infinite; without, hardly ever.
+    often = gap_term if masked else finite_gap_term
+    add_gaps_of_one, add_gaps_of_several = gaps_adder(1, often), gaps_adder(abreast, often)
+    add_any_gaps_of_one = gaps_adder(1, gap_term)
+
+    def all_finite(numbers: Any, n: Any) -> Any:
+        found = True
+        for r in range(n):
+            found &= abs(numbers[r]) < np.inf
+        return found
 
     def count_above(j: Any, x: Any, labels: Any, at_label: Any, ranks: Any) -> None:
         disjoint()
@@ -386,7 +397,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             # A label that is no class, as one that changed since it was checked, left NaN here.
             masses[r] = double(select(at_label[r] == at_label[r], t, nan))
 
-    def sum_labels(o: Any, c: Any, scratch: Any) -> None:
+    def sum_labels(o: Any, c: Any, scratch: Any, n_rows: Any) -> None:
         sums, lanes, labels, at_label = (
             scratch.sums,
             scratch.lanes,
@@ -406,6 +417,11 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                 add_gaps_of_several(o, j, scratch)
             for j in range(n_abreast, c):
                 add_gaps_of_one(o, j, scratch)
+            if not (masked or all_finite(sums.gaps, n_rows)):
+                fill(sums.gaps, 0.0)
+                fill(sums.masses, 0.0)
+                for j in range(c):
+                    add_any_gaps_of_one(o, j, scratch)
 
     def sum_lanes(o: Any, rows: Any, scratch: Any) -> None:
         sums, lanes, c = scratch.sums, scratch.lanes, rows.n_classes
@@ -413,7 +429,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for j in range(c):
             raise_largest(lane(lanes, j), sums.largest)
         if labelled:
-            sum_labels(o, c, scratch)
+            sum_labels(o, c, scratch, rows.y_pred.size // c)
         else:
             fill(sums.gaps, 0.0)
             fill(sums.masses, 1.0)
@@ -434,7 +450,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             if row_masked:
                 prefetch(rows.extras.mask, ahead, GROUP)
             if labelled and not by_id and not sparse:
-                prefetch(rows.y_true, ahead, GROUP)
+                # Labels of this block were just read; those of the next one will be first.
+                prefetch(rows.y_true, BLOCK + j * GROUP, GROUP)
             add_exps(o, lane(lanes, j), sums.largest, sums.rest, others, moments)
         settle_sums(sums.rest, others, c)
         if scoring:

@@ -104,7 +104,7 @@ class OfRow(NamedTuple):
 
 
 class Formulas(NamedTuple):
-    of_class: tuple[Function, ...]
+    of_class: tuple[Any, ...]
     of_group: tuple[Function, ...]
 
 
@@ -197,6 +197,10 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         """t_j (m - x_j); a mass of 0 takes nothing even of an infinite gap."""
         gap = select(is_largest, zero, largest - x_j)
         return select(t == zero, zero, t * gap)
+
+    def finite_gap_term(t: Any, x_j: Any, largest: Any, is_largest: Any) -> Any:
+        """The same where it is finite, for less; else infinite or NaN."""
+        return t * (largest - x_j)
 
     # Not fused: beside the Hessian LLVM fuses it for soft labels, and not for class ids.
     @unfused
@@ -364,5 +368,6 @@ def formulas(form: Form, variant: Variant) -> Formulas:
                 factor = factor * o.inverse_temperature
             sums.factor[r] = select(counts, number(factor), zero)
 
-    of_class = options, inside, cap, scaled_gap, exp_terms, gap_term, mass, output
+    gap_terms = gap_term, finite_gap_term
+    of_class = options, inside, cap, scaled_gap, exp_terms, gap_terms, mass, output
     return Formulas(of_class, (sums_in, of_row, finish))
