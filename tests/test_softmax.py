@@ -452,6 +452,32 @@ def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options):
         assert_same(actual, expected)
 
 
+@pytest.mark.parametrize("c", [5, 100, 130])
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan, -3e38])
+def test_an_infinite_gap_leaves_other_rows_their_bits(c, value):
+    """Rows whose gaps are all finite take a shorter formula than the others."""
+    rng = np.random.default_rng(c)
+    logits = rng.normal(size=(70, c)).astype(np.float32)
+    labels = rng.random((70, c)).astype(np.float32)
+    labels[:, 2] = 0
+    loss = fl.CrossEntropy(reduction="none")
+    losses, grads = loss.value_and_grad(labels, logits)
+    odd = [3, 4, 66]
+    logits[odd, 2] = value
+    labels[4, 2] = 0.5
+    others = np.delete(np.arange(70), odd)
+    found, found_grads = loss.value_and_grad(labels, logits)
+    np.testing.assert_array_equal(found[others], losses[others])
+    np.testing.assert_array_equal(found_grads[others], grads[others])
+    np.testing.assert_array_equal(found, loss(labels, logits))
+    if value == -np.inf:
+        at = [j for j in range(c) if j != 2]
+        assert found[4] == np.inf
+        for row in (3, 66):
+            expected = loss(labels[row : row + 1, at], logits[row : row + 1, at])
+            np.testing.assert_allclose(found[row], expected[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("first", [-INF, 0.0, 1.0, 2.0, 3.0])
 def test_kept_exponentials_follow_the_largest_logit(monkeypatch, first):
     """Of rows so long that their largest logit is found part by part."""

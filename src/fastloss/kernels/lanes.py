@@ -242,7 +242,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         here = inside(numbers[0], of_row) if masked else True
         return mass(o, label, numbers[1], here, share)
 
-    def gaps_adder(n_classes: int, term: Function) -> Function:
+    def gaps_adder(n_classes: int, term: Function, with_masses: bool = True) -> Function:
         """The function that adds what so many classes add to the gaps and the masses."""
         skip = 0 if by_id else GROUP
 
@@ -254,7 +254,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             gaps, masses = window(parts, 0, GROUP), window(parts, GROUP, GROUP)
             sum_classes(o, j, x, y, mask, sums.shares, sums.largest, gaps, masses)
             widen(gaps, sums.gaps)
-            widen(masses, sums.masses)
+            if with_masses:
+                widen(masses, sums.masses)
 
         def sum_classes(
             o: Any,
@@ -295,13 +296,18 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     # With -inf for each class that is out, gaps are often infinite; without, hardly ever.
     often = gap_term if masked else finite_gap_term
     add_gaps_of_one, add_gaps_of_several = gaps_adder(1, often), gaps_adder(abreast, often)
-    add_any_gaps_of_one = gaps_adder(1, gap_term)
+    add_any_gaps_of_one = gaps_adder(1, gap_term, with_masses=False)
 
     def all_finite(numbers: Any, n: Any) -> Any:
         found = True
         for r in range(n):
             found &= abs(numbers[r]) < np.inf
         return found
+
+    def replace_infinite(gaps: Any, numbers: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            gaps[r] = select(abs(gaps[r]) < np.inf, gaps[r], numbers[r])
 
     def count_above(j: Any, x: Any, labels: Any, at_label: Any, ranks: Any) -> None:
         disjoint()
@@ -397,7 +403,8 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             # A label that is no class, as one that changed since it was checked, left NaN here.
             masses[r] = double(select(at_label[r] == at_label[r], t, nan))
 
-    def sum_labels(o: Any, c: Any, scratch: Any, n_rows: Any) -> None:
+    def sum_labels(o: Any, rows: Any, scratch: Any) -> None:
+        c = rows.n_classes
         sums, lanes, labels, at_label = (
             scratch.sums,
             scratch.lanes,
@@ -417,11 +424,14 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                 add_gaps_of_several(o, j, scratch)
             for j in range(n_abreast, c):
                 add_gaps_of_one(o, j, scratch)
-            if not (masked or all_finite(sums.gaps, n_rows)):
+            if not (masked or all_finite(sums.gaps, rows.y_pred.size // c)):
+                # The other rows keep theirs: the bits of a row do not depend on its neighbours.
+                copy(sums.gaps, rows.losses)
                 fill(sums.gaps, 0.0)
-                fill(sums.masses, 0.0)
                 for j in range(c):
                     add_any_gaps_of_one(o, j, scratch)
+                replace_infinite(rows.losses, sums.gaps)
+                copy(rows.losses, sums.gaps)
 
     def sum_lanes(o: Any, rows: Any, scratch: Any) -> None:
         sums, lanes, c = scratch.sums, scratch.lanes, rows.n_classes
@@ -429,7 +439,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
         for j in range(c):
             raise_largest(lane(lanes, j), sums.largest)
         if labelled:
-            sum_labels(o, c, scratch, rows.y_pred.size // c)
+            sum_labels(o, rows, scratch)
         else:
             fill(sums.gaps, 0.0)
             fill(sums.masses, 1.0)
