@@ -109,6 +109,10 @@ class Strided:
             piece[...] = numbers[offset : offset + piece.size].reshape(piece.shape)
 
 
+# What calls hand to a kernel or its buffers. An array that is absent is ().
+Operand = Array | Strided | tuple[()]
+
+
 def _pieces(array: Array, start: int, stop: int, offset: int = 0) -> Iterator[tuple[Array, int]]:
     """Views that together are the elements start to stop in C order, with their offsets.
 
@@ -140,12 +144,12 @@ def _pieces(array: Array, start: int, stop: int, offset: int = 0) -> Iterator[tu
 
 
 # C-contiguous and aligned, in the bits of NumPy's flags: to ask for each by name takes longer.
-_PLAIN = 0x1 | 0x100
+PLAIN = 0x1 | 0x100
 
 
 def canonical(array: Array, form: Format) -> Array | Strided:
     """`array` as a kernel takes it: one-dimensional, its numbers stored as `form` says."""
-    if array.dtype == form.dtype and array.flags.num & _PLAIN == _PLAIN:
+    if array.dtype == form.dtype and array.flags.num & PLAIN == PLAIN:
         flat = array if array.ndim == 1 else array.reshape(-1)
         return flat if form.bits is form.dtype else flat.view(form.bits)
     return Strided(array, form.dtype, form.bits)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _threads
-from ._arrays import Array, Strided
+from ._arrays import Array, Operand, Strided
 from .kernels.rowwise import GROUP
 
 # Up to this many elements of squared error one thread is faster than handing out the work: to wake
@@ -89,7 +89,7 @@ def cut_of(
 LONG = 1 << 18
 
 
-def ask_for_memory(cut: Cut, n_bytes: int, arrays: Sequence[Array | Strided]) -> None:
+def ask_for_memory(cut: Cut, n_bytes: int, arrays: Sequence[Operand]) -> None:
     """Raise MemoryError now if the threads could not have what they need for a block.
 
     In the middle of a call the error would come after other rows have been written. A long block
@@ -108,7 +108,7 @@ _N_READ = 3
 STREAMED = 1 << 25
 
 
-def streams(grad: Array | Strided, y_pred: Array) -> bool:
+def streams(grad: Operand, y_pred: Array) -> bool:
     """Whether derivatives go past the caches. In place they do not: the lines are there already."""
     return (
         isinstance(grad, np.ndarray)
@@ -128,8 +128,8 @@ def run(
     backend: str,
     kernel: Callable[..., None],
     head: tuple[Any, ...],
-    arrays: Sequence[Array | Strided],
-    extras: Sequence[Array | Strided],
+    arrays: Sequence[Operand],
+    extras: Sequence[Operand],
     strided: bool,
     results: tuple[Array, Array],
     cut: Cut,
@@ -176,8 +176,8 @@ def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, wo
 def _staged(
     kernel: Callable[..., None],
     head: tuple[Any, ...],
-    arrays: Sequence[Array | Strided],
-    extras: Sequence[Array | Strided],
+    arrays: Sequence[Operand],
+    extras: Sequence[Operand],
     results: tuple[Array, Array],
     cut: Cut,
     first: int,
@@ -202,13 +202,13 @@ def _staged(
             array.write(start * width, stop * width, buffer)
 
 
-def part(array: Array | Strided, start: int, stop: int) -> Array:
-    """The elements from start to stop, for a kernel to read; of an absent array, none."""
+def part(array: Operand, start: int, stop: int) -> Any:
+    """The elements from start to stop, for a kernel to read; () of an absent array."""
     return array.read(start, stop) if isinstance(array, Strided) else array[start:stop]
 
 
-def room(array: Array | Strided, start: int, stop: int) -> Array:
-    """Where a kernel writes the elements from start to stop."""
+def room(array: Operand, start: int, stop: int) -> Any:
+    """Where a kernel writes the elements from start to stop; () of an absent array."""
     return array.buffer(start, stop) if isinstance(array, Strided) else array[start:stop]
 
 

@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ from ._arrays import (
     FLOAT64,
     Array,
     Format,
+    Operand,
     Strided,
     as_array,
     canonical,
@@ -25,7 +25,7 @@ from ._arrays import (
     report_range,
     report_weight,
 )
-from ._small_calls import SmallCall
+from ._small_calls import SmallCall, small_call
 from .kernels.flags import CompilationError
 from .kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
 from .kernels.survey import (
@@ -64,10 +64,7 @@ _PER_SAMPLE = frozenset(
 _PLAIN = frozenset({"value", "value_and_grad", "grad", "grad_hess"})
 _NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
 
-_NO_WEIGHTS = np.empty(0)
-_NO_WEIGHTS.flags.writeable = False
-_NO_EXTRA = np.empty(0, np.uint8)
-_NO_EXTRA.flags.writeable = False
+_ndarray = np.ndarray
 # Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
 _MOST_CALLS = 256
 
@@ -75,12 +72,6 @@ NO_MEAN = "the mean of no samples is nan: there are no rows, or all are ignored 
 
 # The kernels made so far in this process, by key and by whether they are for prange.
 _kernels: dict[Any, Any] = {}
-
-
-@cache
-def _absent(dtype: np.dtype[Any]) -> Array:
-    """What a kernel gets in place of an array that is not there."""
-    return np.empty(0, dtype)
 
 
 def _names(formats: Extras) -> dict[str, str]:
@@ -129,8 +120,8 @@ class Kernel:
     def __call__(
         self,
         head: tuple[Any, ...],
-        arrays: Sequence[Array | Strided],
-        extras: Sequence[Array | Strided],
+        arrays: Sequence[Operand],
+        extras: Sequence[Operand],
         strided: bool,
         results: tuple[Array, Array],
         cut: _blocks.Cut,
@@ -146,8 +137,8 @@ class Kernel:
     def _compile(
         self,
         head: tuple[Any, ...],
-        arrays: Sequence[Array | Strided],
-        extras: Sequence[Array | Strided],
+        arrays: Sequence[Operand],
+        extras: Sequence[Operand],
         results: tuple[Array, Array],
         cut: _blocks.Cut,
         prange: bool,
@@ -204,12 +195,18 @@ class Plan:
         # Whether samples may have other weights than 1.
         self.weighs = weighted or limits.ignoring or limits.class_weighted
 
-    def surveyed(self, arrays: tuple[Array | Strided, ...]) -> tuple[Array | Strided, ...]:
+    def surveyed(self, arrays: tuple[Operand, ...]) -> tuple[Operand, ...]:
         """Of the arrays of a call those that a survey reads; others need not be copied then."""
         return tuple(
-            array if reads else _absent(array.bits if isinstance(array, Strided) else array.dtype)
+            array if reads else _blocks.room(array, 0, 0)
             for array, reads in zip(arrays, (*self.reads, False, False, False), strict=True)
         )
+
+    def no_results(self) -> tuple[Operand, ...]:
+        """What stands for losses, gradients and Hessians where none are written."""
+        asked = self.form.per_sample, self.form.with_grad, self.form.with_hess
+        dtypes = self.results.dtype, self.pred.bits, self.pred.bits
+        return tuple(np.empty(0, t) if asks else () for asks, t in zip(asked, dtypes, strict=True))
 
 
 class Call:
@@ -248,14 +245,12 @@ class Call:
             if reads
         )
         self.options = loss._options(plan.form, width)
-        self.shape = y_pred.shape
+        self.true_shape, self.shape = y_true.shape, y_pred.shape
         averages = plan.form.labelled and loss.reduction == "mean"
         self.by_weight = plan.weighs and averages
         # What the sum of the losses is divided by, if all samples weigh the same.
         self.denominator = float(self.cut.n_samples) if averages else 1.0
         self.reduces = verb.startswith("value") and not plan.form.per_sample
-        self.absent = _absent(plan.pred.bits)
-        self.no_losses = _absent(plan.results.dtype)
         # Whether later calls may be small ones: no conversion, nothing but labels and predictions.
         self.may_be_small = (
             weight is None
@@ -274,12 +269,11 @@ class Call:
         if code is None or self.cut.work > _blocks.SERIAL:
             return
         plan = self.plan
-        self.small = SmallCall(
+        self.small = small_call(
             code,
             self.options,
             self.cut,
-            (_NO_WEIGHTS, (), self.no_losses, self.absent),
-            self.shape,
+            (self.true_shape, self.shape),
             (plan.true, plan.pred),
             plan.form.with_grad,
             None if plan.surveys and self.by_weight else self.denominator,
@@ -293,8 +287,8 @@ class Call:
         phase: int,
         scale: float,
         streamed: bool,
-        arrays: tuple[Array | Strided, ...],
-        extras: tuple[Array | Strided, ...],
+        arrays: tuple[Operand, ...],
+        extras: tuple[Operand, ...],
         strided: bool,
         results: tuple[Array, Array],
     ) -> None:
@@ -309,8 +303,8 @@ class Call:
         self,
         loss: "Loss",
         scale: float,
-        arrays: tuple[Array | Strided, ...],
-        extras: tuple[Array | Strided, ...],
+        arrays: tuple[Operand, ...],
+        extras: tuple[Operand, ...],
         results: tuple[Array, Array],
     ) -> None:
         """Run the survey alone."""
@@ -349,11 +343,11 @@ def evaluate(
     y_pred: Any,
     weight: Any,
     normalizer: float | None,
-    *,
     class_mask: Any = None,
+    grad_out: Array | None = None,
+    *,
     vector: Any = None,
     losses_out: Array | None = None,
-    grad_out: Array | None = None,
     hess_out: Array | None = None,
 ) -> tuple[Any, Any, Any]:
     """What is written for samples, and for elements, and Hessian, as far as they are asked for.
@@ -361,7 +355,7 @@ def evaluate(
     Nothing that the user can see is written before the last check has passed.
     """
     if (
-        type(y_true) is type(y_pred) is np.ndarray
+        type(y_true) is type(y_pred) is _ndarray
         and weight is normalizer is class_mask is vector is losses_out is hess_out is None
     ):
         known = loss._calls.get((verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape))
@@ -374,9 +368,9 @@ def evaluate(
     form, pred = plan.form, plan.pred
 
     private = losses_out is None and grad_out is None and hess_out is None
-    losses: Array | Strided = call.no_losses
-    grad: Array | Strided = call.absent
-    hess: Array | Strided = call.absent
+    losses: Operand = ()
+    grad: Operand = ()
+    hess: Operand = ()
     if form.per_sample:
         shape = call.batch.sample_shape
         if form.scored:
@@ -457,21 +451,19 @@ def prepare(
     return call, Inputs(y_true, y_pred, weight, extras, call.plan.form.labelled)
 
 
-def _canonical(
-    call: Call, inputs: Inputs
-) -> tuple[tuple[Array | Strided, ...], tuple[Array | Strided, ...]]:
+def _canonical(call: Call, inputs: Inputs) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
     """Labels, predictions and weights as kernels take them, and the inputs that few losses know."""
     plan, weight = call.plan, inputs.weight
     arrays = (
         canonical(inputs.y_true, plan.true),
         canonical(inputs.y_pred, plan.pred),
-        _NO_WEIGHTS if weight is None else canonical(_spread(weight, call.batch), plan.weight),
+        () if weight is None else canonical(_spread(weight, call.batch), plan.weight),
     )
     if call.batch.extras is None:
         return arrays, ()
     assert inputs.extras is not None
     return arrays, tuple(
-        _NO_EXTRA if extra is None else canonical(extra, form)
+        () if extra is None else canonical(extra, form)
         for extra, form in zip(inputs.extras, call.batch.extras, strict=True)
     )
 
@@ -503,7 +495,7 @@ def check(
 def _survey(loss: "Loss", call: Call, inputs: Inputs) -> float:
     """The sum of the weights of the samples that count, unless there is an error."""
     arrays, others = _canonical(call, inputs)
-    arrays = *arrays, call.no_losses, call.absent, call.absent
+    arrays = *arrays, *call.plan.no_results()
     weights, partials = np.empty(call.cut.n_blocks), np.empty(call.cut.n_blocks)
     call.survey(loss, 0.0, arrays, others, (weights, partials))
     return _total_weight(loss, call, inputs, weights)

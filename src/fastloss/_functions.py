@@ -76,14 +76,12 @@ class RowFunctions:
 
         call = self._call(verb)
         form = call.plan.form
-        absent = np.empty(0), call.no_losses, call.absent
-        grad = self._row if form.with_grad else call.absent
-        labels = np.atleast_1d(self._label)
-        arrays = (labels, self._row, absent[0], absent[1], grad, absent[2])
+        grad = self._row if form.with_grad else ()
+        arrays = np.atleast_1d(self._label), self._row, (), (), grad, ()
         results = np.empty(1), np.empty(1)
         head = BOTH, call.options, 1.0, False, 0, 1
         arguments = (*head, *_blocks.arguments(call.cut, arrays, (), results))
         kernel = jit.finished(*call.plan.kernel.make(), arguments)
         one_label = self._label.ndim == 0
-        function = single.one_row(kernel, call.options, call.cut.shape, absent, form, one_label)
+        function = single.one_row(kernel, call.options, call.cut.shape, form, one_label)
         return jit.entry(function)

@@ -113,7 +113,7 @@ class Loss(ABC):
             y_pred,
             sample_weight,
             normalizer,
-            class_mask=class_mask,
+            class_mask,
             losses_out=out,
         )[0]
 
@@ -141,8 +141,8 @@ class Loss(ABC):
             y_pred,
             sample_weight,
             normalizer,
-            class_mask=class_mask,
-            grad_out=out,
+            class_mask,
+            out,
         )
         return value, grad
 
@@ -165,8 +165,8 @@ class Loss(ABC):
             y_pred,
             sample_weight,
             normalizer,
-            class_mask=class_mask,
-            grad_out=out,
+            class_mask,
+            out,
         )[1]
 
     def grad_hess(

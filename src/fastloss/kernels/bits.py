@@ -211,8 +211,8 @@ def join_pairs(source: Any, target: Any, n: Any) -> None:
 def window(array: Any, start: Any, size: Any) -> Any:
     """`array[start : start + size]` of a one-dimensional contiguous array, unchecked.
 
-    Its numbers may be touched only if they are there: not those of an array that is absent, nor
-    those of an array whose last other use was this.
+    Of an array that is absent, which is (), so is every window. The numbers of an array whose last
+    other use was this may not be touched.
     """
     return array[start : start + size]
 
@@ -241,7 +241,7 @@ def scratch(number: Any, size: Any) -> Any:
 def part_of(array: Any, number: Any, size: Any) -> Any:
     """Part `number` of an array that is cut into parts of `size`; the last may be shorter.
 
-    Of an array that is absent, every part is empty.
+    Of an array that is absent, which is (), so is every part.
     """
     return array[number * size : (number + 1) * size]
 

@@ -150,10 +150,19 @@ def _part(context: Any, builder: Any, span: Span, data: Any, n: Any, start: Any,
     return span_of(context, builder, span, builder.gep(data, [start]), size)
 
 
+_ABSENT = types.Tuple(())
+_part_of_nothing = (
+    _ABSENT(_ABSENT, types.int64, types.int64),
+    lambda context, builder, signature, args: args[0],
+)
+
+
 @intrinsic
 def window(typingctx: Any, array: Any, start: Any, size: Any) -> Any:
     # A slice counts a reference to the array's memory and drops it again, atomically, and compares
     # its ends with the array's: a short row pays more for that than for its exponentials.
+    if array == _ABSENT:
+        return _part_of_nothing
     span = Span(array.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -210,6 +219,8 @@ def scratch(typingctx: Any, number: Any, size: Any) -> Any:
 @intrinsic
 def part_of(typingctx: Any, array: Any, number: Any, size: Any) -> Any:
     # As a function it would be compiled for each type of array, at 30 ms each.
+    if array == _ABSENT:
+        return _part_of_nothing
     span = Span(array.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -39,8 +39,8 @@ class Rows(NamedTuple):
     extras: Any  # () or `Extras`, n rows of each
     scale: Any
     losses: Any  # float64, room for GROUP rows
-    scores: Any  # n times `RowScores`, or nothing
-    grad_out: Any  # n rows, or nothing
+    scores: Any  # n times `RowScores`, or ()
+    grad_out: Any  # n rows, or ()
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches
     # Scratch, with what earlier groups left there: numbers of the arithmetic, numbers as stored,
@@ -75,7 +75,6 @@ def rowwise(
     decode_true = form.decode_true
     weighted, scored, n_results = form.weighted, form.scored, form.n_results
     per_sample = form.per_sample and not scored
-    with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored = form.number, np.float64, form.stored
     n_doubles = (2 + (N_MOMENTS + n_results if scored else 0)) * GROUP
     has_extras = form.has_extras
@@ -131,9 +130,9 @@ def rowwise(
                 _extras_of_group(block.extras, start, n, n_labels, n_classes) if has_extras else (),
                 block.scale,
                 losses,
-                window(block.losses_out, start * n_results, n * n_results if scored else 0),
-                window(block.grad_out, first, n_numbers if with_grad else 0),
-                window(block.hess_out, first, n_numbers if with_hess else 0),
+                window(block.losses_out, start * n_results, n * n_results),
+                window(block.grad_out, first, n_numbers),
+                window(block.hess_out, first, n_numbers),
                 block.streamed,
                 window(numbers, 0, n_scratch),
                 window(encoded, 0, n_encoded),

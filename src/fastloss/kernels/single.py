@@ -35,17 +35,14 @@ def one_row(
     kernel: Function,
     options: tuple[Any, ...],
     shape: tuple[int, int, int, int],
-    absent: tuple[Any, ...],
     form: Form,
     one_label: bool,
 ) -> Function:
     """The kernel called for one row, with derivatives not scaled.
 
-    `shape` is the last of `Cut`, and `absent` what stands for weights, losses and derivatives. If
-    `one_label`, y_true is a number, not a row.
+    `shape` is the last of `Cut`. If `one_label`, y_true is a number, not a row.
     """
     n_classes = shape[2]
-    weight, losses_out, none_out = absent
     stored, stored_true = form.stored, form.stored_true
     double, nan = np.float64, stored(np.nan)
 
@@ -73,18 +70,18 @@ def one_row(
             *shape,
             labels,
             writeable(y_pred),
-            writeable(weight),
             (),
-            writeable(losses_out),
+            (),
+            (),
             grad_out,
-            writeable(none_out),
+            (),
             weights,
             partials,
         )
         return partials[0] if weights[0] >= 0.0 else np.nan
 
     def value(y_true: Any, y_pred: Any) -> Any:
-        return run(y_true, y_pred, writeable(none_out))
+        return run(y_true, y_pred, ())
 
     def value_and_grad(y_true: Any, y_pred: Any, grad_out: Any) -> Any:
         loss = run(y_true, y_pred, grad_out) if grad_out.size == n_classes else np.nan
