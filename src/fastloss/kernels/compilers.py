@@ -12,12 +12,18 @@ from llvmlite import ir as llvm
 from llvmlite.binding import parse_assembly
 from numba import types
 from numba.core import ir
-from numba.core.cgutils import normalize_ir_text
+from numba.core.cgutils import alloca_once, normalize_ir_text
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.ir_utils import build_definitions
-from numba.core.typed_passes import InlineOverloads, IRLegalization, NopythonRewrites
+from numba.core.lowering import Lower
+from numba.core.typed_passes import (
+    InlineOverloads,
+    IRLegalization,
+    NativeLowering,
+    NopythonRewrites,
+)
 from numba.core.untyped_passes import (
     DeadBranchPrune,
     InlineClosureLikes,
@@ -270,15 +276,12 @@ class _Passes(PassManager):  # type: ignore[misc]
         pass_.run_finalizer(state)
 
 
-# The modules of operators and of built-in functions.
-_SETTLED = {"_operator", "builtins"}
-
-
 class _SettledTypes:
-    """The typing context, but what operators and built-in functions give is looked up once.
+    """The typing context, but what a function gives for arguments of some types is found out once.
 
-    For each multiplication of two numbers Numba tries up to 18 rules, of strings and arrays too. A
-    kernel takes 3% less without.
+    For each multiplication of two numbers Numba tries up to 18 rules, of strings and arrays too;
+    and for each call of an intrinsic it looks whether there are new rules. A kernel takes 4% less
+    without.
     """
 
     _results: ClassVar[dict[Any, Any]] = {}
@@ -287,8 +290,7 @@ class _SettledTypes:
         self._context = context
 
     def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
-        called = getattr(function, "typing_key", None)
-        if kws or getattr(called, "__module__", None) not in _SETTLED:
+        if kws:
             return self._context.resolve_function_type(function, args, kws)
         # By the type of the function, which is another one when somebody adds a rule.
         if (function, args) not in self._results:
@@ -300,6 +302,30 @@ class _SettledTypes:
         return getattr(self._context, name)
 
 
+class _Lower(Lower):  # type: ignore[misc]
+    """Numba's lowering, but for what it tells debuggers of each variable.
+
+    For that it asks LLVM for the size of the variable's type, with a module made for the question.
+    A kernel takes 3% less without.
+    """
+
+    def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
+        return alloca_once(self.builder, lltype, name=name)
+
+    def storevar(self, value: Any, name: str, argidx: int | None = None) -> None:
+        if argidx is None or name in self._singly_assigned_vars:
+            super().storevar(value, name, argidx)
+        else:
+            self._alloca_var(name, self.typeof(name))
+            self.builder.store(value, self.getvar(name))
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(NativeLowering):  # type: ignore[misc]
+    _name = "fastloss_lowering"
+    lowering_class = _Lower
+
+
 class InlinedCompiler(CompilerBase):  # type: ignore[misc]
     """For functions of the package that are called from kernels."""
 
@@ -308,7 +334,11 @@ class InlinedCompiler(CompilerBase):  # type: ignore[misc]
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state).passes
         manager = _Passes("inlined")
         idle = _IDLE if self.state.flags.nrt else _IDLE | _COUNTING
-        manager.passes = [each for each in passes if each[0] not in idle]
+        manager.passes = [
+            (_Lowering, why) if each is NativeLowering else (each, why)
+            for each, why in passes
+            if each not in idle
+        ]
         manager.add_pass_after(_Inline, IRProcessing)
         manager.add_pass_after(_DropConditions, DeadBranchPrune)
         manager.finalize()

@@ -32,7 +32,9 @@ import numpy as np
 from numba import types
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError
+from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
@@ -82,7 +84,7 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
                 options["pipeline_class"] = InlinedCompiler if own else WeakNumbersCompiler
                 if own and "scratch" not in function.__code__.co_names:
                     options["_nrt"] = False  # no memory is allocated: references need no count
-            named = _rebind(function, f"{function.__name__}_{key[0][:16]}")
+            named = _rebind(function, f"{function.__name__}_{key[0][:16]}", _resolve)
             _dispatchers[key] = numba.njit(no_cfunc_wrapper=True, **options)(named)
         return _dispatchers[key]
 
@@ -156,7 +158,10 @@ def _finished(function: Function, name: str, arguments: Sequence[Any], prange: b
     signature = tuple(_type_of(argument) for argument in arguments)
     with _lock:
         mark = fingerprint(function) + ("-parallel" if prange else "")
-        named = _rebind(function, f"{name}_{mark[:16]}")
+        stored = _StoredCode(name, mark)
+        # What is in the store needs no dispatchers of all that it was made of.
+        resolve = (lambda value: value) if stored.find(signature) else _resolve
+        named = _rebind(function, f"{name}_{mark[:16]}", resolve)
         dispatcher = numba.njit(
             error_model="numpy",
             nogil=True,
@@ -164,7 +169,7 @@ def _finished(function: Function, name: str, arguments: Sequence[Any], prange: b
             parallel=prange,
             fastmath=flags_of(function),
         )(named)
-        dispatcher._cache = _StoredCode(name, mark)
+        dispatcher._cache = stored
         try:
             with _without_collection():
                 dispatcher.compile(signature)
@@ -212,12 +217,14 @@ def _essence(error: NumbaError) -> str:
     return "\n".join(dict.fromkeys(kept))
 
 
-def _rebind(function: Function, name: str) -> python_types.FunctionType:
-    """A copy of `function` under `name` whose plain functions are replaced by compiled ones."""
+def _rebind(
+    function: Function, name: str, resolve: Callable[[Any], Any]
+) -> python_types.FunctionType:
+    """A copy of `function` under `name` that refers to `resolve(value)` instead of each value."""
     assert isinstance(function, python_types.FunctionType)
-    scope = {key: _resolve(value) for key, value in _globals(function)}
+    scope = {key: resolve(value) for key, value in _globals(function)}
     cells = tuple(
-        python_types.CellType(_resolve(cell.cell_contents)) for cell in function.__closure__ or ()
+        python_types.CellType(resolve(cell.cell_contents)) for cell in function.__closure__ or ()
     )
     copy = python_types.FunctionType(
         function.__code__.replace(co_name=name),
@@ -376,23 +383,30 @@ class _StoredCode(_Cache):  # type: ignore[misc]
     def __init__(self, name: str, mark: str) -> None:
         self._name = name
         self._mark = mark
+        self._found: Any = None
 
     @property
     def cache_path(self) -> str:
         return str(cache.folder())
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def find(self, sig: Any) -> bool:
+        """Load what is stored, if anything is; `load_overload` gives it then."""
         import_arrays()
-        target_context.refresh()
-        payload = cache.load(self._file(sig, target_context.codegen()))
-        if payload is None:
-            return None
-        try:
-            result = CompileResult._rebuild(target_context, *pickle.loads(payload))
-        except Exception:  # written by something else under our name: as good as absent
-            return None
+        target_context = cpu_target.target_context
+        with global_compiler_lock:
+            target_context.refresh()
+            payload = cache.load(self._file(sig, target_context.codegen()))
+            if payload is None:
+                return False
+            try:
+                self._found = CompileResult._rebuild(target_context, *pickle.loads(payload))
+            except Exception:  # written by something else under our name: as good as absent
+                return False
         counts["loaded"] += 1
-        return result
+        return True
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        return self._found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         counts["compiled"] += 1
