@@ -1,6 +1,7 @@
 """Compiled code is kept on disk: found again, never stale, and never the cause of an error."""
 
 import os
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -10,14 +11,15 @@ from processes import run_python
 
 from fastloss.kernels import cache
 
-# Prints how many kernels were compiled and how many loaded, and the results as exact text.
+# Prints how many kernels were compiled and how many loaded, and the results as exact text. The loss
+# is one that is soon compiled.
 WORK = """
 import numpy as np
 import fastloss as fl
 from fastloss.kernels import jit
 
-logits = np.linspace(-3, 3, 12, dtype=np.float32).reshape(4, 3)
-loss, grad = fl.cross_entropy.value_and_grad([0, 1, 2, 0], logits)
+y_pred = np.linspace(-3, 3, 12, dtype=np.float32)
+loss, grad = fl.mse.value_and_grad(np.ones(12, np.float32), y_pred)
 print(jit.counts["compiled"], jit.counts["loaded"], loss.hex(), grad.tobytes().hex())
 """
 
@@ -67,10 +69,23 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.code"))
 
 
-def test_second_process_compiles_nothing(tmp_path):
-    compiled, loaded, results = work(tmp_path)
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A folder that holds the one kernel of `work`, and its results."""
+    folder = tmp_path_factory.mktemp("stored")
+    compiled, loaded, results = work(folder)
     assert (compiled, loaded) == (1, 0)
-    assert work(tmp_path) == (0, 1, results)
+    return folder, results
+
+
+def test_second_process_compiles_nothing(stored):
+    folder, results = stored
+    assert work(folder) == (0, 1, results)
+
+
+def test_a_stored_kernel_needs_nothing_of_what_it_was_made_of(stored):
+    code = WORK + "print(len(jit._dispatchers))"
+    assert run_python(code, FASTLOSS_CACHE_DIR=str(stored[0])).splitlines()[-1] == "0"
 
 
 def test_edited_scalar_function_recompiles(tmp_path):
@@ -107,11 +122,11 @@ print(jit.counts["compiled"])
     assert output == ["0.69314718056"] * 3 + ["1"]
 
 
-def test_unwritable_folder_costs_only_a_compilation(tmp_path):
+def test_unwritable_folder_costs_only_a_compilation(tmp_path, stored):
     # A file where the folder should be cannot be written even by root.
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    _, _, results = work(tmp_path / "good")
+    _, results = stored
     assert work(blocked / "cache") == (1, 0, results)
     assert work(blocked) == (1, 0, results)
 
@@ -127,8 +142,9 @@ def test_read_only_folder_costs_only_a_compilation(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "foreign", "unpicklable"])
-def test_damaged_file_costs_only_a_compilation(tmp_path, damage):
-    _, _, results = work(tmp_path)
+def test_damaged_file_costs_only_a_compilation(tmp_path, stored, damage):
+    folder, results = stored
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     for file in files_in(tmp_path):
         content = file.read_bytes()
         if damage == "empty":
@@ -203,8 +219,9 @@ class TestPermissions:
         assert {stat.S_IMODE(file.stat().st_mode) for file in files_in(folder)} == {0o600}
 
     @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
-    def test_folder_that_others_can_write_is_refused(self, tmp_path, monkeypatch, mode):
-        _, _, results = work(tmp_path)
+    def test_folder_that_others_can_write_is_refused(self, tmp_path, stored, monkeypatch, mode):
+        folder, results = stored
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         tmp_path.chmod(mode)
         assert work(tmp_path) == (1, 0, results)
         monkeypatch.setenv("FASTLOSS_CACHE_DIR", str(tmp_path))

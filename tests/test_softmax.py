@@ -429,8 +429,11 @@ def test_probabilities_in_place_and_into_out():
         fl.cross_entropy.proba(logits, out=row)
 
 
-@pytest.mark.parametrize("options", [{}, ALL], ids=["plain", "options"])
-@pytest.mark.parametrize("kind", ["ids", "soft", "sparse"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("ids", {}), ("ids", ALL), ("soft", ALL), ("sparse", {})],
+    ids=["ids", "ids-options", "soft-options", "sparse"],
+)
 def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options):
     """Which of the two is faster depends on the processor."""
     y_true, logits = data(kind, 3, 9_000)

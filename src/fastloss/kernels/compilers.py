@@ -280,8 +280,8 @@ class _SettledTypes:
     """The typing context, but what a function gives for arguments of some types is found out once.
 
     For each multiplication of two numbers Numba tries up to 18 rules, of strings and arrays too;
-    and for each call of an intrinsic it looks whether there are new rules. A kernel takes 4% less
-    without.
+    and for each call of an intrinsic it looks whether there are new rules. A kernel takes a tenth
+    less without.
     """
 
     _results: ClassVar[dict[Any, Any]] = {}
@@ -306,7 +306,7 @@ class _Lower(Lower):  # type: ignore[misc]
     """Numba's lowering, but for what it tells debuggers of each variable.
 
     For that it asks LLVM for the size of the variable's type, with a module made for the question.
-    A kernel takes 3% less without.
+    A kernel takes 2% less without.
     """
 
     def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
