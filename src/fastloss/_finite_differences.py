@@ -19,7 +19,7 @@ _STEP = 1e-4
 
 
 def random_in(
-    rng: np.random.Generator, limits: tuple[float, float], shape: int | tuple[int, ...]
+    rng: "np.random.Generator", limits: tuple[float, float], shape: int | tuple[int, ...]
 ) -> Array:
     """Random numbers well inside the limits, where differences do not step over them."""
     low, high = limits

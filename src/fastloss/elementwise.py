@@ -94,7 +94,7 @@ class ElementwiseLoss(ScalarLoss):
             check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
         return Batch(true, pred, shape, 1, 1, period=max(self._n_columns, 1), one_truth=one_truth)
 
-    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
         shape = (100, self._n_columns) if self._n_columns else (500,)
         return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
 

@@ -219,7 +219,7 @@ class Loss(ABC):
     # What families and losses supply
 
     @abstractmethod
-    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
         """Random data to check the derivatives at."""
 
     @abstractmethod

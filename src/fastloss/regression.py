@@ -567,7 +567,7 @@ class GaussianNLL(RowLoss):
             check_weight_shape(weight, shape, "pair of mean and variance")
         return Batch(true, pred, shape, 1, 2)
 
-    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
         means, variances = rng.normal(0.0, 3.0, 100), rng.lognormal(0.0, 1.0, 100)
         return rng.normal(0.0, 3.0, 100), np.stack([means, variances], axis=-1)
 

@@ -53,7 +53,7 @@ class RowwiseLoss(Loss):
         width = y_pred.shape[-1]
         return Batch(true, pred, sample_shape, 1 if class_ids else width, width, class_ids)
 
-    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
         return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))
 
     def jit(
@@ -110,7 +110,7 @@ class RowLoss(RowwiseLoss, FormulaLoss):
         check_same_shape(y_true, y_pred, self.names)
         return super()._batch(y_true, y_pred, weight, extras)
 
-    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
         shape = (100, 4)
         return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
 
@@ -180,7 +180,7 @@ class ClassLoss(RowwiseLoss):
             class_weighted=self.class_weight is not None,
         )
 
-    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
         n_classes = next(map(len, self._by_class().values()), 4)
         y_pred = random_in(rng, self.y_pred_range, (100, n_classes))
         return rng.integers(0, n_classes, 100), y_pred

@@ -193,7 +193,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
                 )
         return batch if extras is None else batch._replace(extras=Extras(*formats))
 
-    def _examples(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
         ids, logits = super()._examples(rng)
         if self._class_mask is not None:
             ids = rng.choice(np.flatnonzero(self._class_mask), ids.size)
