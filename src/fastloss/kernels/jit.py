@@ -391,9 +391,9 @@ class _StoredCode(_Cache):  # type: ignore[misc]
 
     def find(self, sig: Any) -> bool:
         """Load what is stored, if anything is; `load_overload` gives it then."""
-        import_arrays()
         target_context = cpu_target.target_context
         with global_compiler_lock:
+            import_arrays()
             target_context.refresh()
             payload = cache.load(self._file(sig, target_context.codegen()))
             if payload is None:
