@@ -183,11 +183,15 @@ def transpose(
     """Write `side` rows of so many numbers as columns; `side` is a constant, a power of two.
 
     `target[first + j * stride + i] = source[start + i * step + j]`, row by row of the target, so
-    that of targets that overlap the last is whole.
+    that of targets that overlap the last is whole. Squares reach past edges of what is wanted; what
+    is read there goes where nobody looks, and is NaN here.
     """
-    square = [source[start + i * step :][:side].copy() for i in range(side)]
+    square = np.full((side, side), np.nan, source.dtype)
+    for i in range(side):
+        row = source[start + i * step :][:side]
+        square[i, : row.size] = row
     for j in range(side):
-        target[first + j * stride :][:side] = [row[j] for row in square]
+        target[first + j * stride :][:side] = square[:, j]
 
 
 # What `split_pairs` and `join_pairs` take at a time.

@@ -1,0 +1,76 @@
+"""Tests in plain Python: kernels run as under NUMBA_DISABLE_JIT=1, and nothing is compiled.
+
+A small case then takes milliseconds, where a kernel takes seconds to compile. `plain` marks tests,
+modules or parameters that run so, and `compiled` those within a module so marked that do not.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numba
+import pytest
+
+from fastloss import Loss, _evaluate
+from fastloss.evaluation import comparison, row_results, scorecard
+
+plain = pytest.mark.plain
+compiled = pytest.mark.compiled
+
+
+class _Apart:
+    """In place of an attribute of losses that remembers: what they remember meanwhile."""
+
+    def __init__(self, name: str) -> None:
+        self.name = f"{name}_in_plain_python"
+
+    def __get__(self, loss: Any, owner: Any) -> Any:
+        return loss.__dict__.setdefault(self.name, {})
+
+    # With this Python looks here first, and not into the loss.
+    def __set__(self, loss: Any, value: Any) -> None:
+        raise AttributeError(self.name)
+
+
+@contextmanager
+def plain_python() -> Iterator[None]:
+    """Kernels called meanwhile are plain Python; what was compiled is there again afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "DISABLE_JIT", 1)
+        patch.setattr(_evaluate, "_kernels", {})
+        for name in ("_plans", "_calls", "_made_functions"):
+            patch.setattr(Loss, name, _Apart(name))
+        for module, name in _REMEMBERING:
+            patch.setattr(module, name, getattr(module, name).__wrapped__)
+        yield
+
+
+# Functions that compile something once.
+_REMEMBERING = [
+    (module, name)
+    for module in (comparison, row_results, scorecard)
+    for name, value in vars(module).items()
+    if hasattr(value, "cache_clear")
+]
+
+
+def is_plain(item: pytest.Item) -> bool:
+    """Whether the mark that is nearest to a test says that it runs in plain Python."""
+    names = (mark.name for mark in item.iter_markers())
+    return next((name == "plain" for name in names if name in ("plain", "compiled")), False)
+
+
+def both(names: str, values: Iterable[Any], *, compiled: Iterable[Any] = ()) -> Any:
+    """`pytest.mark.parametrize`: each value in plain Python, and some compiled as well."""
+
+    def parameter(value: Any, mark: Any, suffix: str) -> Any:
+        parts = value if "," in names else (value,)
+        return pytest.param(*parts, marks=mark, id="-".join(map(str, parts)) + suffix)
+
+    return pytest.mark.parametrize(
+        names,
+        [
+            *(parameter(value, pytest.mark.compiled, "") for value in compiled),
+            *(parameter(value, pytest.mark.plain, "-plain") for value in values),
+        ],
+    )
