@@ -11,8 +11,7 @@ from ._arrays import Array, check_weight_shape, format_of, report_variance
 from ._evaluate import Batch
 from ._options import Numbers, check_number, check_positive, check_switch, each
 from .elementwise import ElementwiseLoss
-from .kernels.bits import disjoint
-from .kernels.flags import fastmath
+from .kernels.bits import accumulate, disjoint
 from .kernels.form import Extras, Form
 from .kernels.rows import dot, largest_magnitude
 from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p, log1p_of_share
@@ -589,12 +588,11 @@ def _scaled(numbers: Any) -> Any:
     return float(size)
 
 
-@fastmath("reassoc")
 def _squared_distance(a: Any, by_a: Any, b: Any, by_b: Any) -> Any:
     result = 0.0
     for j in range(a.size):
         difference = a[j] * by_a - b[j] * by_b
-        result += difference * difference
+        result = accumulate(result, difference * difference)
     return result
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._options import check_number, check_switch
-from .kernels.bits import disjoint, window
-from .kernels.flags import fastmath
+from .kernels.bits import accumulate, disjoint, window
 from .kernels.rows import CHUNK
 from .kernels.scalar import sigmoid
 from .rowwise import RowLoss
@@ -27,14 +26,13 @@ def _overlap(self: Any, t: Any, y_pred: Any) -> tuple[Any, Any]:
     return t * p, self.alpha * (p * (1 - t)) + self.beta * (t * not_p)
 
 
-@fastmath("reassoc")
 def _overlaps(self: Any, t: Any, y_pred: Any) -> tuple[Any, Any]:
     number = t.dtype.type
     hits, misses = number(0), number(0)
     for j in range(t.size):
         hit, miss = _overlap(self, t[j], y_pred[j])
-        hits += hit
-        misses += miss
+        hits = accumulate(hits, hit)
+        misses = accumulate(misses, miss)
     return hits, misses
 
 

@@ -136,9 +136,10 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
 
     def _kernel(self, form: Form) -> Callable[..., Any]:
         ignoring = form.labelled and self._limits(form).ignoring
+        variant = self._known_variant.known_to(form)
         if form.rows == "few":
-            return lanes.few_classes(form, self._known_variant, ignoring)
-        return along_rows.many_classes(form, self._known_variant, ignoring, form.rows == "kept")
+            return lanes.few_classes(form, variant, ignoring)
+        return along_rows.many_classes(form, variant, ignoring, form.rows == "kept")
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         self._check_by_class(width)

@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from .bits import LINE_BYTES, disjoint, larger, next_larger, prefetch, select, smaller, window
-from .flags import fastmath
+from .bits import (
+    LINE_BYTES,
+    accumulate,
+    disjoint,
+    larger,
+    next_larger,
+    prefetch,
+    select,
+    smaller,
+    window,
+)
 from .form import Form, Function
 from .processor import vector_bytes
 from .rowwise import BLOCK, GROUP, rowwise
@@ -80,7 +89,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     logarithmic = form.output == "log_proba"
     scoring, with_spread, score = form.scored, form.with_spread, scorer(form, variant)
     moments_of = moment_terms(form.number)
-    leaving_out = labelled and (form.weighted or ignoring or class_weighted)
+    leaving_out = form.weighted or ignoring or class_weighted
     keeping = keeping and with_grad
     # Whether what is written for a class follows from what was kept of it, and the row.
     kept_is_all = by_id and not (smoothed or capped or multiplying)
@@ -137,7 +146,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         return x_j, is_largest
 
     # NaN is not looked for here; it shows in the sum of the exponentials.
-    @fastmath("nnan", "reassoc")
     def largest_of(masks: Any, x: Any) -> Any:
         largest = minus_inf
         for j in range(x.size):
@@ -154,7 +162,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                     largest = larger(decode(x[j]), largest)
         return largest
 
-    @fastmath("reassoc")
     def rest_of(o: Any, masks: Any, x: Any, n_known: Any, top: Any, kept: Any) -> Any:
         """What a part of a row adds to the rest and to the number of maxima.
 
@@ -166,8 +173,8 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         for j in range(x.size):
             x_j, is_largest = seen(o, masks, x, j, top)
             exp_j, term, other = exp_terms(o, x_j, top[1], is_largest)
-            rest += select(j >= n_known, term, zero)
-            others += select(j >= n_known, other, zero)
+            rest = accumulate(rest, select(j >= n_known, term, zero))
+            others = accumulate(others, select(j >= n_known, other, zero))
             if keeping:
                 kept[j] = kept_of(o, x_j, exp_j, top, is_largest)
         return double(rest) * unit, double(x.size - n_known) - double(others)
@@ -282,7 +289,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         moments.square_gaps[row] = select(nothing, 0.0, bent)
         moments.predictions[row] = -1.0
 
-    @fastmath("reassoc")
     def all_terms(o: Any, masks: Any, x: Any, n_known: Any, top: Any, bound: Any) -> Any:
         """As `rest_of`; and what a part adds to the moments, and how many numbers reach `bound`.
 
@@ -299,23 +305,22 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             _, term, other = exp_terms(o, x_j, top[1], is_largest)
             term = select(j >= n_known, term, zero)
             square, gap, square_gap = moments_of(term, scaled_gap(o, x_j, top[1]), is_largest)
-            rest += term
-            others += select(j >= n_known, other, zero)
-            squares += square
-            gaps += gap
+            rest = accumulate(rest, term)
+            others = accumulate(others, select(j >= n_known, other, zero))
+            squares = accumulate(squares, square)
+            gaps = accumulate(gaps, gap)
             if with_spread:
-                square_gaps += square_gap
-            before += select((x_j >= bound) & (j >= n_known), one, zero)
+                square_gaps = accumulate(square_gaps, square_gap)
+            before = accumulate(before, select((x_j >= bound) & (j >= n_known), one, zero))
         n_maxima = double(x.size - n_known) - double(others)
         sums = double(squares) * (unit * unit), double(gaps) * -unit, double(square_gaps) * unit
         return double(rest) * unit, n_maxima, sums, double(before)
 
-    @fastmath("reassoc")
     def n_equal(o: Any, masks: Any, x: Any, n_known: Any, n: Any, top: Any, x_y: Any) -> Any:
         equal = zero
         for j in range(n):
             here = (seen(o, masks, x, j, top)[0] == x_y) & (j >= n_known)
-            equal += select(here, one, zero)
+            equal = accumulate(equal, select(here, one, zero))
         return double(equal)
 
     def score_part(
@@ -372,7 +377,6 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     # -----------------------------------------------------------------------------------------
     # Labels
 
-    @fastmath("reassoc")
     def n_inside(masks: Any, n_classes: Any) -> Any:
         count = 0
         for j in range(n_classes):
@@ -416,15 +420,14 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         return label, mass(o, t, weight, True, zero)
 
     def gaps_adder(term: Function) -> Function:
-        @fastmath("reassoc")
         def add(o: Any, labels: Any, weights: Any, masks: Any, x: Any, top: Any, share: Any) -> Any:
             gaps = zero
             total = zero
             for j in range(x.size):
                 t = mass_of(o, labels, weights, masks, j, share)
                 x_j, is_largest = seen(o, masks, x, j, top)
-                gaps += term(t, x_j, top[1], is_largest)
-                total += t
+                gaps = accumulate(gaps, term(t, x_j, top[1], is_largest))
+                total = accumulate(total, t)
             return double(gaps), double(total)
 
         return add
@@ -483,11 +486,11 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             return slope, bend
         return one, zero
 
-    @fastmath("reassoc")
     def dot_of(o: Any, exps: Any, x: Any, vector: Any) -> Any:
         total = zero
         for j in range(exps.size):
-            total += exps[j] * (bends(o, x, j)[0] * decode_vector(vector[j]))
+            term = exps[j] * (bends(o, x, j)[0] * decode_vector(vector[j]))
+            total = accumulate(total, term)
         return double(total)
 
     def dot_with_row(o: Any, rows: Any, row: Any, kept: Any, largest: Any) -> Any:

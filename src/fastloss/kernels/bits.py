@@ -116,6 +116,16 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     return a if condition else b
 
 
+def accumulate(total: Any, term: Any) -> Any:
+    """`total + term`, where the terms of a sum may be added in any order; both of one type.
+
+    SIMD adds up every eighth or sixteenth number, and the sums of those at the end. This addition
+    alone may be reordered: were all the arithmetic of a function free, LLVM could write
+    `rest + (1 - 1)` as `(rest + 1) - 1`, in which a small rest is lost.
+    """
+    return total + term
+
+
 def wide_vectors() -> None:
     """Let LLVM use 512-bit vectors in the function that calls this, the one that holds the loop.
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, interleaved, prefetch, scratch, select, smaller, window
-from .flags import fastmath
+from .bits import accumulate, disjoint, interleaved, prefetch, scratch, select, smaller, window
 from .form import Form, Function
 from .tiles import put
 
@@ -166,7 +165,6 @@ def elementwise(
     # Labels of this block were just read; those of the next one will be first.
     labels_ahead = BLOCK if surveyed else AHEAD
 
-    @fastmath("reassoc")
     def add_up(losses: Any, weight: Any, losses_out: Any, size: Any) -> Any:
         total = 0.0
         for i in range(size):
@@ -177,7 +175,7 @@ def elementwise(
                 loss = select(w != 0.0, w * loss, 0.0)
             if per_sample:
                 losses_out[i] = number(loss)
-            total += loss
+            total = accumulate(total, loss)
         return total
 
     def weigh(derivatives: Any, weight: Any, scale: Any, encoded: Any, size: Any) -> None:

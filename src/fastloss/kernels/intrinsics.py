@@ -125,6 +125,17 @@ def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def accumulate(typingctx: Any, total: Any, term: Any) -> Any:
+    if total != term:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args, flags=("reassoc", "contract", "nsz"))
+
+    return total(total, term), codegen
+
+
+@intrinsic
 def wide_vectors(typingctx: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         # llvmlite's own `add` refuses attributes that it does not know.

@@ -19,7 +19,6 @@ from .bits import (
     transpose,
     window,
 )
-from .flags import fastmath
 from .form import Form, Function
 from .processor import vector_bytes
 from .rowwise import BLOCK, GROUP, N_MOMENTS, rowwise
@@ -82,7 +81,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     zero, one, nan, minus_inf = number(0), number(1), number(np.nan), number(-np.inf)
     unit = number(lift_unit(number))
     one_hot = by_id and not smoothed
-    leaving_out = labelled and (form.weighted or ignoring or class_weighted)
+    leaving_out = form.weighted or ignoring or class_weighted
     # A vector of numbers: with squares of 16 on Zen 3, which has vectors of 8, the loss of 2
     # classes takes 31% longer, and that of 10 or 100 7%.
     side = vector_bytes() // np.dtype(number).itemsize
@@ -222,7 +221,6 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             shares[r] = number(o.smoothing) / shares[r]
 
     # NaN is not looked for here; it shows in the sum of the exponentials.
-    @fastmath("nnan")
     def raise_largest(x: Any, largest: Any) -> None:
         disjoint()
         for r in range(GROUP):
@@ -330,7 +328,6 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             rest[r] *= unit
             maxima[r] = number(n_classes) - maxima[r]
 
-    @fastmath("reassoc")
     def add_exps(o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any) -> None:
         disjoint()
         for r in range(GROUP):
@@ -350,7 +347,6 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             elif with_grad:
                 x[r] = exp_r
 
-    @fastmath("reassoc")
     def add_dots(exps: Any, slopes: Any, vector: Any, probability: Any, dots: Any) -> None:
         disjoint()
         for r in range(GROUP):

@@ -36,8 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, larger, prefetch, select, smaller, window
-from .flags import fastmath
+from .bits import accumulate, disjoint, larger, prefetch, select, smaller, window
 from .form import Form, Function, PairScores
 from .log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
 from .rows import CHUNK, STEP, largest, largest_magnitude
@@ -190,7 +189,6 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         return (exp_x + exp_y) * tanh if near else exp_x - exp_y
 
     def summing(exps_of: Function) -> Function:
-        @fastmath("reassoc")
         def sum_part(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
             """Put exp(x) and exp(y) in the place of a and b; add up both, and exp(x) - exp(y)."""
             disjoint()
@@ -198,9 +196,9 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             for j in range(a.size):
                 exps = exps_of(o, a[j], b[j], differences[j], tops)
                 a[j], b[j] = exps[0], exps[1]
-                sum_a += exps[0]
-                sum_b += exps[1]
-                excess += exps[2]
+                sum_a = accumulate(sum_a, exps[0])
+                sum_b = accumulate(sum_b, exps[1])
+                excess = accumulate(excess, exps[2])
             return double(sum_a), double(sum_b), double(excess)
 
         return sum_part
@@ -210,7 +208,6 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     # -----------------------------------------------------------------------------------------
     # What lies between them
 
-    @fastmath("reassoc")
     def close_shares(
         exps_a: Any, exps_b: Any, differences: Any, inverse_a: Any, inverse_b: Any, shift: Any
     ) -> Any:
@@ -221,10 +218,10 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             mass = exps_a[j] * inverse_a + exps_b[j] * inverse_b
             d = differences[j] - shift
             tanh, lag = half_tanh(d)
-            both += mass * (tanh * d)
-            skew += mass * lag
-            jensen_shannon += mass * divergence_from_mean(d)
-            total_variation += mass * abs(tanh)
+            both = accumulate(both, mass * (tanh * d))
+            skew = accumulate(skew, mass * lag)
+            jensen_shannon = accumulate(jensen_shannon, mass * divergence_from_mean(d))
+            total_variation = accumulate(total_variation, mass * abs(tanh))
         mean, tilt = 0.5 * double(both), double(skew)
         return mean - tilt, mean + tilt, 0.5 * double(jensen_shannon), 0.5 * double(total_variation)
 
@@ -258,7 +255,6 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             -half * (greater * v),
         )
 
-    @fastmath("reassoc")
     def any_shares(
         exps_a: Any, exps_b: Any, differences: Any, inverse_a: Any, inverse_b: Any, shift: Any
     ) -> Any:
@@ -268,10 +264,10 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             shares = shares_of_class(
                 exps_a[j] * inverse_a, exps_b[j] * inverse_b, differences[j] - shift
             )
-            kl += shares[0]
-            reverse_kl += shares[1]
-            jensen_shannon += shares[2]
-            total_variation += shares[3]
+            kl = accumulate(kl, shares[0])
+            reverse_kl = accumulate(reverse_kl, shares[1])
+            jensen_shannon = accumulate(jensen_shannon, shares[2])
+            total_variation = accumulate(total_variation, shares[3])
         return double(kl), double(reverse_kl), double(jensen_shannon), double(total_variation)
 
     # -----------------------------------------------------------------------------------------

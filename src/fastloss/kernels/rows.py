@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import disjoint, larger, smaller, window
-from .flags import fastmath
+from .bits import accumulate, disjoint, larger, smaller, window
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
 from .tiles import fill, put
@@ -28,25 +27,22 @@ SCRATCH = 6
 
 # Row functions add up numbers that they have stored: a sum in the loop that computes its terms
 # could be rounded differently with gradients and without.
-@fastmath("reassoc")
 def total(numbers: Any) -> Any:
     """The sum of the numbers, in float64."""
     result = 0.0
     for j in range(numbers.size):
-        result += np.float64(numbers[j])
+        result = accumulate(result, np.float64(numbers[j]))
     return result
 
 
-@fastmath("reassoc")
 def dot(a: Any, b: Any) -> Any:
     """The sum of the products, in float64."""
     result = 0.0
     for j in range(a.size):
-        result += np.float64(a[j]) * np.float64(b[j])
+        result = accumulate(result, np.float64(a[j]) * np.float64(b[j]))
     return result
 
 
-@fastmath("nnan", "reassoc")
 def largest(numbers: Any) -> Any:
     """The largest number; NaN is passed over, or not."""
     result = numbers[0]
@@ -55,7 +51,6 @@ def largest(numbers: Any) -> Any:
     return result
 
 
-@fastmath("nnan", "reassoc")
 def largest_magnitude(numbers: Any) -> Any:
     """The largest magnitude; NaN is passed over, or not."""
     result = abs(numbers[0])

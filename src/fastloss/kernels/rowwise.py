@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, larger, scratch, select, smaller, window
+from .bits import accumulate, disjoint, larger, scratch, select, smaller, window
 from .elementwise import TILE, tile_function
-from .flags import fastmath
 from .form import Extras, Form, Function
 from .tiles import fill
 
@@ -91,7 +90,6 @@ def rowwise(
                     w *= class_weight[label]
             weights[r] = w
 
-    @fastmath("reassoc")
     def weighted_sum(losses: Any, weights: Any, losses_out: Any, n: Any) -> Any:
         total = 0.0
         for r in range(n):
@@ -99,7 +97,7 @@ def rowwise(
             loss = select(weights[r] != 0.0, weights[r] * losses[r], 0.0)
             if per_sample:
                 losses_out[r] = number(loss)
-            total += loss
+            total = accumulate(total, loss)
         return total
 
     def sum_rows(block: Any) -> Any:
@@ -178,11 +176,10 @@ def pointwise(
     def room(n_classes: Any) -> Any:
         return n_tiles * padded(group_size(n_classes) * n_classes), TILE
 
-    @fastmath("reassoc")
     def add_up(losses: Any) -> Any:
         total = 0.0
         for j in range(losses.size):
-            total += double(losses[j])
+            total = accumulate(total, double(losses[j]))
         return total
 
     def write(derivatives: Any, factor: Any, out: Any) -> None:

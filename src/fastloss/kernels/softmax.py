@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bits import disjoint, select, windows
-from .flags import fastmath, unfused
+from .flags import unfused
 from .form import Form, Function
 from .rowwise import GROUP
 from .scalar import exp_of_minus, lift_unit, lifted_exp_of_gap, log1p
@@ -52,6 +52,19 @@ class Variant(NamedTuple):
     # What the kernel is told at each call, by name; the first are the ignored class id and the
     # class weights.
     options: tuple[str, ...] = ("ignore_index", "class_weight")
+
+    def known_to(self, form: Form) -> "Variant":
+        """What matters in a form: where there are no labels, no option of the loss itself."""
+        if form.labelled:
+            return self
+        return self._replace(
+            class_weighted=False,
+            smoothed=False,
+            z_loss=False,
+            hessian_scaled=False,
+            hessian_floored=False,
+            link=None,
+        )
 
 
 @cache
@@ -232,11 +245,11 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         if hessian_scaled:
             hess = number(o.hessian_scale) * hess
         if linked:
-            # Of p_j - [j = y], whose square the curvature is multiplied by.
+            # p_j - [j = y]. Its square would underflow where a large curvature makes up for it.
             away = select(at_label, q, p)
-            hess = hess + row.curvature * (away * away)
+            hess = hess + (row.curvature * away) * away
         elif z_loss:
-            hess = hess + row.curvature * (p * p)
+            hess = hess + (row.curvature * p) * p
         if tempered:
             hess = hess * number(o.inverse_temperature)
         if capped:
@@ -305,7 +318,6 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         weight = o.z_loss * t
         return 2.0 * weight, weight * (lse * lse)
 
-    @fastmath("reassoc")
     def finish_losses(o: Any, sums: Any, losses: Any, n: Any) -> None:
         disjoint()
         # In a loop of its own: beside float64, LLVM takes half of the rows at a time.

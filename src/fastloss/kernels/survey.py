@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import select, window
-from .flags import fastmath
+from .bits import accumulate, select, window
 from .form import Form, Function
 from .storage import decoder
 
@@ -72,7 +71,6 @@ def survey(form: Form, limits: Limits) -> Function:
     pred_low, pred_high = map(pred_number, limits.y_pred)
     double = np.float64
 
-    @fastmath("reassoc")
     def outside(stored: Any, decode: Function, low: Any, high: Any) -> Any:
         """Whether a number lies outside [low, high]; NaN does not, and shows in the result."""
         found = False
@@ -82,14 +80,12 @@ def survey(form: Form, limits: Limits) -> Function:
             found |= (number < low) | (number > high)
         return found
 
-    @fastmath("reassoc")
     def not_positive(rows: Any, width: Any) -> Any:
         count = 0
         for r in range(rows.size // width):
             count += decode_pred(rows[r * width + place]) <= 0
         return count > 0
 
-    @fastmath("reassoc")
     def bad_weights(weight: Any) -> Any:
         count = 0
         for i in range(weight.size):
@@ -149,7 +145,6 @@ def survey(form: Form, limits: Limits) -> Function:
                 total += w * (block.options[1][label] * p)
         return faults, total
 
-    @fastmath("reassoc")
     def outside_classes(labels: Any, n_classes: Any) -> Any:
         found = False
         for r in range(labels.size):
@@ -157,7 +152,6 @@ def survey(form: Form, limits: Limits) -> Function:
             found |= (label < 0) | (label >= n_classes)
         return found
 
-    @fastmath("reassoc")
     def mass(block: Any, r: Any) -> Any:
         """The sum of class weight times label of a row."""
         class_weight = block.options[1]
@@ -167,7 +161,7 @@ def survey(form: Form, limits: Limits) -> Function:
             t = class_weight[j] * double(decode_true(row[j]))
             if masked:
                 t = select(inside(block, r, j), t, 0.0)
-            total += t
+            total = accumulate(total, t)
         return total
 
     def soft_label_weights(block: Any) -> Any:
@@ -178,11 +172,10 @@ def survey(form: Form, limits: Limits) -> Function:
                 total += w * mass(block, r)
         return total
 
-    @fastmath("reassoc")
     def weight_sum(weight: Any) -> Any:
         total = 0.0
         for i in range(weight.size):
-            total += double(weight[i])
+            total = accumulate(total, double(weight[i]))
         return total
 
     def survey_block(block: Any) -> Any:

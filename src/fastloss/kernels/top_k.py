@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from .bits import larger, smaller, window
-from .flags import fastmath
 from .form import Function
 from .storage import decoder
 
@@ -23,7 +22,6 @@ def top_k(dtype: str, arithmetic: str, masked: bool) -> Function:
     number = np.dtype(arithmetic).type
     lowest = number(-np.inf)
 
-    @fastmath("nnan", "reassoc")
     def largest_of(x: Any) -> Any:
         largest = lowest
         for j in range(x.size):
