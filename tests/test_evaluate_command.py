@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 
 import fastloss as fl
 from fastloss import cli
-from fastloss.evaluation import one_pass, progress, row_output
+from fastloss.evaluation import command, fingerprint, one_pass, output, progress, row_output
+from fastloss.evaluation.output import Output
 
 RNG = np.random.default_rng(0)
 N, C = 1003, 7
@@ -139,7 +141,8 @@ def assert_close(found, expected, where="result"):
         for i, value in enumerate(expected):
             assert_close(found[i], value, f"{where}[{i}]")
     elif isinstance(expected, float) and not np.isfinite(expected):
-        assert found is None, where  # JSON has no NaN
+        texts = {np.inf: "Infinity", -np.inf: "-Infinity"}  # JSON has neither them nor NaN
+        assert found == texts.get(expected), where
     elif isinstance(expected, float):
         assert found == pytest.approx(expected, rel=1e-13), where
     else:
@@ -352,7 +355,7 @@ def test_what_was_killed_goes_on_to_the_same_bits(run):
         ended = subprocess.run([sys.executable, "-c", code, chunks, saves, *arguments], check=False)
         assert ended.returncode == -signal.SIGKILL
         done.append(Path("state.npz").stat().st_mtime_ns if Path("state.npz").exists() else 0)
-    assert done[0] == 0 < done[1] < done[2] < done[3]
+    assert 0 < done[0] < done[1] < done[2] < done[3]
     resumed = run(*arguments)
     rows = arrays_of("rows.npz")
     assert not Path("state.npz").exists()
@@ -369,17 +372,14 @@ def test_only_the_same_work_is_resumed(run, ended_at):
     message = run(*arguments, "--resume", "--temperature", "2", status=2)
     assert "s cannot be resumed, as temperature was 1.0 and is 2.0 now" in message
     os.utime("logits.npy", (1, 1))
-    assert "s cannot be resumed, as logits was [" in run(*arguments, "--resume", status=2)
-    Path("s").write_bytes(Path("s").read_bytes()[:-100])
-    assert "s is no state of an evaluation, or a damaged one" in run(
-        *arguments, "--resume", status=2
-    )
+    assert "s cannot be resumed, as time of logits was" in run(*arguments, "--resume", status=2)
 
 
 def test_row_results_that_are_gone_are_missed(run, ended_at):
     ended_at(5)
     run("evaluate", *ARGUMENTS, status=130)
-    (Path("rows.npz.parts") / "rank").unlink()
+    (folder,) = Path().glob("rows.npz.*.parts")
+    (folder / "rank").unlink()
     assert "has lost rows of the run before" in run("evaluate", *ARGUMENTS, "--resume", status=2)
 
 
@@ -487,13 +487,522 @@ def test_row_results_of_several_axes_come_back(here):
         "a": row_output.Column(np.dtype(np.float32), (3,)),
         "b": row_output.Column(np.dtype(np.int64), ()),
     }
-    files = row_output.RowOutput(here / "x.npz", columns)
-    files.check(0)
+    files = row_output.RowOutput(Output("--rows", here / "x.npz"), columns, 10)
+    files.begin(None, 0)
     wide, flat = RNG.standard_normal((10, 3), dtype=np.float32), np.arange(10)
     for start, stop in [(0, 4), (4, 7), (2, 7), (7, 10)]:  # one part is done twice
         buffers = files.buffers(stop - start)
         buffers["a"][...], buffers["b"][...] = wide[start:stop], flat[start:stop]
         files.write(start, stop - start)
     for n in (6, 10, 0):
-        files.pack(n)
+        with files.output.replaced() as file:
+            files.pack(n, file)
         assert_same_arrays(arrays_of("x.npz"), {"a": wide[:n], "b": flat[:n]})
+
+
+# -------------------------------------------------------------------------------------------------
+# Outputs destroy nothing
+
+
+def contents(folder):
+    """Of all files below it, and where links point to."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows", "both.npz"], "both.npz of --rows is also read"),
+        (["--html", "both.npz"], "both.npz of --html is also read"),
+        (["--html", "folder/../both.npz"], "of --html is also read"),
+        (["--html", "hard.npz"], "hard.npz of --html is also read"),
+        (["--html", "folder/weights.npy"], "of --html is also read"),
+        (["--state", "both.npz", "--resume"], "both.npz of --state is also read"),
+        (["--html", "r", "--state", "r"], "r of --state is that of --html, too"),
+        (["--html", "r", "--rows", "folder/../r"], "r of --rows is that of --html, too"),
+        (["--html", "r", "--rows", "r.state"], "r.state of --state is that of --rows, too"),
+        (["--rows", "link.npz"], "link.npz is a link, to .*mine.npz: name that file"),
+        (["--html", "nowhere"], "nowhere is a link, to .*no/where: name that file"),
+        (["--state", "link.npz"], "link.npz is a link"),
+        (["--html", "folder"], "folder is a folder: --html is to name a file"),
+        (["--html", "."], "is a folder"),
+        (["--state", "pipe"], "pipe is a pipe or a device"),
+        (["--rows", "pipe"], "pipe is a pipe or a device"),
+        (["--html", "/dev/null"], "/dev/null is a pipe or a device"),
+        (["--html", "x" * 250], "File name too long"),
+        (["--rows", "folder/none/r"], "there is no folder folder/none"),
+    ],
+)
+def test_outputs_are_tried_and_compared_before_the_work(here, run, arguments, message):
+    np.savez("both.npz", labels=LABELS, logits=LOGITS)
+    os.link("both.npz", "hard.npz")
+    Path("folder").mkdir()
+    np.save("folder/weights.npy", np.ones(N))
+    Path("mine.npz").write_bytes(b"mine")
+    Path("link.npz").symlink_to("mine.npz")
+    Path("nowhere").symlink_to("no/where")
+    os.mkfifo("pipe")
+    before = contents(here)
+    given = ["evaluate", "both.npz", "both.npz", "--sample-weight", "folder/weights.npy"]
+    assert re.search(message, run(*given, *arguments, status=2))
+    assert contents(here) == before
+
+
+def test_what_may_not_be_written_or_has_no_room_is_found_before_the_work(here, run, monkeypatch):
+    Path("r.html").write_text("old")
+    before = contents(here)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # for root there is no such file
+    message = run("evaluate", "labels.npy", "logits.npy", "--html", "r.html", status=2)
+    assert "r.html may not be written: chmod u+w it" in message
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    usage = output.shutil.disk_usage
+    for free, status in [(2 * N * 4 * 8, 0), (2 * N * 4 * 8 - 1, 2)]:
+        monkeypatch.setattr(
+            output.shutil, "disk_usage", lambda path, free=free: usage(path)._replace(free=free)
+        )
+        printed = run("evaluate", "labels.npy", "logits.npy", "--rows", "r.npz", status=status)
+    assert "r.npz cannot be written: 64,192 bytes are needed in ., and there is room for" in printed
+    Path("r.npz").unlink()
+    assert contents(here) == before
+
+
+def test_what_others_have_is_not_touched(here, run):
+    """Folders and links of names that are the next ones to think of."""
+    Path("mine").write_text("mine")
+    for name in ("rows.npz", "r.html", "r.html.state"):
+        for suffix in ("new", "tmp", "part"):
+            Path(f"{name}.{suffix}").symlink_to("mine")
+    Path("rows.npz.parts").mkdir()
+    Path("rows.npz.parts/loss").write_text("my own losses")
+    before = contents(here)
+    run("evaluate", *ARGUMENTS, "--html", "r.html")
+    after = contents(here)
+    assert after.pop("r.html").startswith(b"<!doctype html>")
+    assert after.pop("rows.npz")[:2] == b"PK"
+    assert after == before
+
+
+def test_files_that_others_put_among_results_of_rows_stay(here, run, ended_at):
+    ended_at(5)
+    run("evaluate", *ARGUMENTS, status=130)
+    (folder,) = Path().glob("rows.npz.*.parts")
+    assert folder.stat().st_mode & 0o77 == 0
+    (folder / "notes").write_text("mine")
+    run("evaluate", *ARGUMENTS, "--resume")
+    assert [path.name for path in folder.iterdir()] == ["notes"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_modes_are_kept(run, mode):
+    Path("r.html").write_text("old")
+    Path("r.html").chmod(mode)
+    before = os.umask(0o027)
+    try:
+        run("evaluate", *ARGUMENTS, "--html", "r.html")
+    finally:
+        os.umask(before)
+    assert Path("r.html").read_text() != "old"
+    assert Path("r.html").stat().st_mode & 0o7777 == mode
+    assert Path("rows.npz").stat().st_mode & 0o7777 == 0o640
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A disk with room for so many bytes a file, and no more."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda n: resource.setrlimit(resource.RLIMIT_FSIZE, (n, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_cannot_be_written_in_the_end_is_printed(here, run, full, monkeypatch, capsys):
+    """The old report stays, and the results come when there is room."""
+    whole = run("evaluate", *ARGUMENTS, "--html", "r.html")
+    rows = arrays_of("rows.npz")
+    page = Path("r.html").read_text()
+    Path("r.html").write_text("old")
+    before = contents(here)
+    one_run = command._run
+
+    def filling(*arguments):
+        outcome = one_run(*arguments)
+        full(8000)
+        return outcome
+
+    monkeypatch.setattr(command, "_run", filling)
+    full(10**9)
+    assert cli.main(["evaluate", *ARGUMENTS, "--html", "r.html"]) == 2
+    out, err = capsys.readouterr()
+    assert out == whole
+    assert "fastloss: r.html cannot be written: File too large" in err
+    assert "fastloss: rows.npz cannot be written: File too large" in err
+    assert err.endswith("; --resume goes on from r.html.state\n")
+    after = contents(here)
+    assert {name: after[name] for name in before} == before
+    assert not list(Path().glob("*.new"))
+
+    full(10**9)
+    monkeypatch.setattr(command, "_run", one_run)
+    assert run("evaluate", *ARGUMENTS, "--html", "r.html", "--resume") == whole
+    assert_same_arrays(arrays_of("rows.npz"), rows)
+    assert Path("r.html").read_text() == page
+    assert len(contents(here)) == 4
+
+
+def test_rows_that_find_no_room_end_the_run_and_are_not_lost(here, run, monkeypatch, capsys):
+    whole = run("evaluate", *ARGUMENTS)
+    rows = arrays_of("rows.npz")
+    write, calls = row_output.RowOutput.write, []
+
+    def failing(self, start, n_rows):
+        calls.append(start)
+        if len(calls) == 7:
+            raise OSError(28, "No space left on device")
+        write(self, start, n_rows)
+
+    monkeypatch.setattr(row_output.RowOutput, "write", failing)
+    before = contents(here)
+    assert cli.main(["evaluate", *ARGUMENTS]) == 2
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    n = found["n_rows"]
+    assert (found["complete"], found["loss"]) == (
+        False, pytest.approx(fl.evaluate(LABELS[:n], LOGITS[:n]).loss, rel=1e-14)
+    )  # fmt: skip
+    assert "results of rows cannot be written: No space left on device" in err
+    assert f"partial, of {n} of 1,003 rows; --resume goes on from rows.npz.state" in err
+    assert contents(here)["rows.npz"] == before["rows.npz"]
+    assert run("evaluate", *ARGUMENTS, "--resume") == whole
+    assert_same_arrays(arrays_of("rows.npz"), rows)
+    assert contents(here).keys() == before.keys()
+
+
+def test_a_state_that_finds_no_room_is_said_and_ends_nothing(run, monkeypatch, capsys):
+    arguments = ["evaluate", "labels.npy", "logits.npy", "--json", "--state", "s"]
+    whole = run(*arguments)
+
+    def failing(*paths):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", failing)
+    assert cli.main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out == whole
+    assert "the state cannot be saved in s: No space left on device" in err
+    assert sorted(os.listdir()) == ["labels.npy", "logits.npy"]
+
+
+def test_a_file_whose_name_is_no_text(here, run):
+    name = os.fsdecode(b"l\xff.npy")
+    try:
+        np.save(name, LOGITS)
+    except OSError:
+        pytest.skip("the system has no such names")
+    Path("r.html").write_text("old")
+    run("evaluate", "labels.npy", name, "--html", "r.html")
+    assert r"l\udcff.npy, float32" in Path("r.html").read_text(encoding="utf-8")
+    report = os.fsdecode(b"r\xff.html")
+    assert run("evaluate", "labels.npy", name, "--html", report) == run(
+        "evaluate", "labels.npy", name
+    )
+    assert Path(report).read_text(encoding="utf-8").endswith("</html>\n")
+
+
+def test_what_is_wrong_with_the_rows_leaves_nothing_behind(here, run):
+    labels = LABELS.copy()
+    labels[900] = C
+    np.save("labels.npy", labels)
+    before = contents(here)
+    run("evaluate", *ARGUMENTS, "--html", "r.html", status=2)
+    assert contents(here) == before
+    assert not list(Path().glob("*.parts"))
+
+
+# -------------------------------------------------------------------------------------------------
+# Only the same work is resumed
+
+
+def parsed(*arguments):
+    return cli._parser().parse_args(arguments)
+
+
+def test_every_option_that_shapes_the_result_is_in_the_fingerprint(here):
+    """Those to come as well: an option is either here or said to shape nothing."""
+    for name, array in [("one", LABELS), ("other", LABELS[::-1])]:
+        np.save(f"{name}.npy", array)
+    values = {"--row-results": ("loss", "rank"), "--rows": ("a.npz", "b.npz")}
+    for verb, needed in [("evaluate", ["one.npy", "one.npy"]), ("compare", ["one.npy", "one.npy"])]:
+        parser = cli._parser()._subparsers._group_actions[0].choices[verb]
+        n_seen = 0
+        for action in parser._actions:
+            if not action.option_strings or action.dest in ("help", *fingerprint._OF_NO_RESULT):
+                continue
+            option = action.option_strings[0]
+            if action.nargs == 0:
+                given = [[], [option]]
+            else:
+                one, other = values.get(option, ("one.npy", "other.npy"))
+                if action.type in (int, float):
+                    one, other = "2", "3"
+                given = [[], [option, one], [option, other]]
+            found = [fingerprint.of(parsed(verb, *needed, *more)) for more in given]
+            assert all(a != b for i, a in enumerate(found) for b in found[:i]), option
+            n_seen += 1
+        assert n_seen > 7
+        # What is given as a position: its files.
+        assert fingerprint.of(parsed(verb, *needed)) != fingerprint.of(
+            parsed(verb, "one.npy", "other.npy")
+        )
+    first, second = (fingerprint.of(parsed(verb, "one.npy", "one.npy")) for verb in
+                     ("evaluate", "compare"))  # fmt: skip
+    assert first != second
+
+
+def test_files_are_known_by_place_and_content_not_by_name(here):
+    Path("A").mkdir()
+    Path("B").mkdir()
+    np.save("A/l.npy", LOGITS)
+    np.save("B/l.npy", -LOGITS)
+    for name in ("A/l.npy", "B/l.npy"):
+        os.utime(name, (1, 1))
+    a, b = (fingerprint.of(parsed("compare", name, name)) for name in ("A/l.npy", "B/l.npy"))
+    assert (a["a"][0]["size"], a["a"][0]["time"]) == (b["a"][0]["size"], b["a"][0]["time"])
+    assert a["a"][0]["place"] != b["a"][0]["place"]
+    assert a["a"][0]["content"] != b["a"][0]["content"]
+    Path("link").symlink_to("A")
+    assert fingerprint.of(parsed("compare", "link/l.npy", "./A/l.npy")) == a
+    # The same place, size and time: the content tells.
+    for i in (0, N // 2, N - 1):
+        changed = LOGITS.copy()
+        changed[i] += 1
+        np.save("A/l.npy", changed)
+        os.utime("A/l.npy", (1, 1))
+        now = fingerprint.of(parsed("compare", "A/l.npy", "A/l.npy"))
+        assert {k for k in now["a"][0] if now["a"][0][k] != a["a"][0][k]} == {"content"}
+
+
+def test_bit_patterns_are_not_mixed(run, ended_at):
+    """Logits that are valid numbers in both formats."""
+    pytest.importorskip("ml_dtypes")
+    np.save("bits.npy", LOGITS.astype(np.float16).view(np.uint16))
+    arguments = ["compare", "logits.npy", "bits.npy", "--labels", "labels.npy", "--state", "s"]
+    ended_at(5, kind=fl.Comparison)
+    run(*arguments, "--float16", status=130)
+    message = run(*arguments, "--bfloat16", "--resume", status=2)
+    assert 's cannot be resumed, as bits was "float16" and is "bfloat16" now' in message
+    run(*arguments, "--float16", "--resume")
+
+
+def test_damaged_states_are_refused_and_stay(run, ended_at, capsys):
+    arguments = ["evaluate", "labels.npy", "logits.npy", "--json", "--state", "s"]
+    whole = run(*arguments)
+    ended_at(9)
+    run(*arguments, status=130)
+    state = Path("s").read_bytes()
+    rng = np.random.default_rng(0)
+    damages = [state[:n] for n in (0, 1, 50, len(state) // 2, len(state) - 1)]
+    for place in np.linspace(0, len(state) - 1, 40).astype(int):
+        damaged = bytearray(state)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        damages.append(bytes(damaged))
+    for damaged in damages:
+        Path("s").write_bytes(damaged)
+        if cli.main([*arguments, "--resume"]) == 0:  # a bit that means nothing, as of a date
+            assert capsys.readouterr().out == whole
+        else:
+            assert "fastloss: s " in capsys.readouterr().err
+            assert Path("s").read_bytes() == damaged
+    Path("s").write_bytes(state)
+    assert run(*arguments, "--resume") == whole
+
+
+def test_a_state_of_parts_of_two_is_refused(run, ended_at):
+    """Each part is whole, and has the checksum of the archive."""
+    arguments = ["evaluate", "labels.npy", "logits.npy", "--json", "--state", "s"]
+    states = []
+    for chunk in (4, 9):
+        ended_at(chunk)
+        run(*arguments, status=130)
+        states.append(arrays_of("s"))
+        Path("s").unlink()
+    for name in states[0]:
+        mixed = states[0] | {name: states[1][name]}
+        with open("s", "wb") as file:
+            np.savez(file, **mixed)
+        if any((states[0][each] != states[1][each]).any() for each in [name]):
+            message = run(*arguments, "--resume", status=2)
+            assert "s is no state of such an evaluation, or a damaged one" in message
+        Path("s").unlink()
+
+
+# -------------------------------------------------------------------------------------------------
+# Numbers
+
+
+def test_bits_per_byte_are_in_float64(run):
+    offsets = np.array([0, 400, N])
+    for n_bytes in ([3, 7], np.float32([1e7 + 1, 3]), np.uint8([255, 3]), np.float16([33, 2.5])):
+        np.save("offsets.npy", offsets)
+        np.save("bytes.npy", n_bytes)
+        more = ["--offsets", "offsets.npy", "--n-bytes", "bytes.npy", "--json"]
+        found = json.loads(run("evaluate", "labels.npy", "logits.npy", *more))["sequences"]
+        for i in range(2):
+            bits = -found["log_probability"][i] / np.log(2) / float(n_bytes[i])
+            assert found["bits_per_byte"][i] == pytest.approx(bits, rel=1e-15)
+    for bad in (0.0, -1.0, np.nan, np.inf):
+        np.save("bytes.npy", [5.0, bad])
+        message = run("evaluate", "labels.npy", "logits.npy", *more, status=2)
+        assert f"bytes.npy holds {bad:g}, but a text has 1 byte or more" in message
+
+
+def test_infinite_and_undefined_numbers_are_told_apart(run):
+    logits = LOGITS.copy()
+    logits[0, LABELS[0]] = -np.inf
+    np.save("logits.npy", logits)
+    found = json.loads(run("evaluate", "labels.npy", "logits.npy", "--json"))
+    assert (found["loss"], found["perplexity"]) == ("Infinity", "Infinity")
+    assert found["n_undefined"] == 0
+    logits[0] = np.nan
+    np.save("logits.npy", logits)
+    found = json.loads(run("evaluate", "labels.npy", "logits.npy", "--json"))
+    assert (found["loss"], found["n_undefined"]) == (None, 1)
+
+
+# -------------------------------------------------------------------------------------------------
+# Signals, streams, and files that are none
+
+
+def test_a_terminated_calibration_says_so(ended_at, capsys):
+    ended_at(40, signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["calibrate", "labels.npy", "logits.npy"]) == 143
+    assert capsys.readouterr() == ("", "interrupted\n")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stays_ignored(run, ended_at, number):
+    """As a shell has it for jobs in the background."""
+    whole = run("evaluate", "labels.npy", "logits.npy", "--json")
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        ended_at(5, number)
+        assert run("evaluate", "labels.npy", "logits.npy", "--json") == whole
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_signal_between_passes_leaves_no_half_file(here, run, monkeypatch, capsys):
+    whole = run("evaluate", *ARGUMENTS)
+    before = contents(here)
+    pack = row_output.RowOutput.pack
+
+    def interrupted(self, n_rows, target):
+        target.write(b"half")
+        signal.raise_signal(signal.SIGTERM)
+        pack(self, n_rows, target)
+
+    monkeypatch.setattr(row_output.RowOutput, "pack", interrupted)
+    assert cli.main(["evaluate", *ARGUMENTS]) == 143
+    assert capsys.readouterr() == ("", "interrupted\n")
+    assert contents(here)["rows.npz"] == before["rows.npz"]
+    assert not list(Path().glob("*.new"))
+    monkeypatch.setattr(row_output.RowOutput, "pack", pack)
+    assert run("evaluate", *ARGUMENTS, "--resume") == whole
+    assert contents(here) == before
+
+
+def test_pipes_are_no_inputs(here, run):
+    os.mkfifo("pipe.npy")
+    for name in ("pipe.npy", "/dev/null"):
+        for arguments in (["labels.npy", name], [name, "logits.npy"]):
+            message = run("evaluate", *arguments, status=2)
+            assert re.search(f"{name} is a (pipe|device or a socket), but is read at", message)
+
+
+@contextmanager
+def piped(name, encoding="utf-8"):
+    """The stream of this name goes into a pipe; gives the end to read from."""
+    reading, writing = os.pipe()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open(reading, "rb") as source,
+        suppress(BrokenPipeError),
+        open(writing, "w", encoding=encoding) as stream,
+    ):
+        patch.setattr(sys, name, stream)
+        yield source
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "compare", "calibrate"])
+def test_a_closed_pipe_gets_a_clear_word(run, capsys, verb):
+    first = "logits.npy" if verb == "compare" else "labels.npy"
+    more = ["--html", "r.html", "--state", "s"] if verb == "evaluate" else []
+    arguments = [verb, first, "logits.npy", *more]
+    whole = run(*arguments)
+    with piped("stdout") as source:
+        source.close()
+        assert cli.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(
+        "fastloss: what is printed was not read to its end: the pipe was closed"
+    )
+    if verb == "evaluate":  # nothing is lost
+        assert message.endswith("; --resume goes on from s\n")
+        assert run(*arguments, "--resume") == whole
+
+
+def test_other_commands_say_it_too(capsys):
+    with piped("stdout") as source:
+        source.close()
+        assert cli.main(["losses"]) == 2
+    assert "the pipe was closed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_shows_results(run, encoding):
+    expected = run("evaluate", "labels.npy", "logits.npy")
+    with piped("stdout", encoding) as source:
+        assert cli.main(["evaluate", "labels.npy", "logits.npy"]) == 0
+        sys.stdout.close()
+        printed = source.read().decode(encoding)
+    assert "±" in expected
+    assert printed == (expected.replace("±", "+-") if encoding == "ascii" else expected)
+
+
+def test_nobody_reads_the_errors(monkeypatch, capsys):
+    """Progress, and what is wrong, end no work."""
+    monkeypatch.setattr(progress, "_SECONDS", 0.0)
+    with piped("stderr") as source:
+        source.close()
+        assert cli.main(["evaluate", "labels.npy", "logits.npy", "--json"]) == 0
+        assert cli.main(["evaluate", "labels.npy", "missing.npy"]) == 2
+    assert json.loads(capsys.readouterr().out)["n_rows"] == N
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams in a shell")
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_from_the_start(here, closed):
+    """No file gets their numbers, which whatever writes to them by number would write into."""
+    np.save("few.npy", LABELS[:9])
+    np.save("rows.npy", LOGITS[:9])
+    arguments = ["evaluate", "few.npy", "rows.npy", "--json", "--html", "r.html"]
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-m", "fastloss", *arguments],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert Path("r.html").read_text().endswith("</html>\n")
+    if closed == "2>&-":
+        assert json.loads(ended.stdout)["n_rows"] == 9
+    else:
+        assert ended.stdout == ""

@@ -8,11 +8,12 @@ import os
 import struct
 import sys
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 
-from fastloss.evaluation import files
+from fastloss.evaluation import checksums, files, reading
 from fastloss.evaluation.formats import FileError
 
 RNG = np.random.default_rng(0)
@@ -114,6 +115,28 @@ def test_one_of_several_arrays_is_the_only_one_that_fits_or_named(here, name):
     refused("has no array named more: it has labels of shape", files.logits, [f"{path}:more"])
 
 
+@pytest.mark.parametrize("name", FORMATS[1:])
+def test_names_of_arrays_and_of_files_may_have_colons(here, name):
+    """As of layers of a network, or times of day."""
+    path = here / name
+    arrays = {"model:0": IDS, "model:0.npz:x": LOGITS, ":": 2 * LOGITS}
+    if path.suffix == ".safetensors":
+        save_safetensors(path, **arrays)
+    else:
+        (np.savez_compressed if "compressed" in name else np.savez)(path, **arrays)
+    (here / "run.npz:2").mkdir()
+    os.link(path, here / "run.npz:2" / name)
+    for place in (name, f"run.npz:2/{name}"):
+        for member, array in arrays.items():
+            find = files.labels if array.ndim == 1 else lambda each: files.logits([each])
+            np.testing.assert_array_equal(find(f"{place}:{member}").read_all(), array)
+        refused("has no array named 0", files.labels, f"{place}:0")
+    pattern = f"?{name[1:]}"
+    np.testing.assert_array_equal(files.labels(f"{pattern}:model:0").read_all(), IDS)
+    np.save(here / "12:30.npy", IDS)
+    np.testing.assert_array_equal(files.labels("12:30.npy").read_all(), IDS)
+
+
 def test_several_that_fit_are_asked_for_by_name(here):
     np.savez(here / "two.npz", first=LOGITS, second=2 * LOGITS)
     refused("say which, as in two.npz:first", files.logits, ["two.npz"])
@@ -209,6 +232,85 @@ def test_damage_never_gives_other_than_an_error_or_numbers(here, name):
         assert name in message
 
 
+LARGE = RNG.standard_normal((700, 50), dtype=np.float32)  # beyond what a header is read with
+
+
+@pytest.mark.parametrize("name", ["a.npz", "compressed.npz"])
+def test_a_bit_of_an_archive_that_flips_gives_no_other_numbers(here, name):
+    """At places spread over header, numbers and list: the numbers that were saved, or an error."""
+    path = here / name
+    whole = (save(path, LARGE), path.read_bytes())[1]
+    rng = np.random.default_rng(2)
+    n_refused = 0
+    for place in np.linspace(0, len(whole) - 1, 150).astype(int):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        message = name
+        try:
+            rows = files.logits([name])
+            found = [rows.read(start, start + 100).copy() for start in range(0, 700, 100)]
+            np.testing.assert_array_equal(np.concatenate(found), LARGE)
+        except FileError as error:
+            message = str(error)
+            n_refused += 1
+        assert name in message
+    assert n_refused > 100
+
+
+def test_the_checksum_of_what_is_stored_is_compared_as_it_is_read(here):
+    path = here / "a.npz"
+    whole = bytearray((save(path, LARGE), path.read_bytes())[1])
+    place = whole.find(LARGE[650].tobytes())
+    whole[place] ^= 1
+    path.write_bytes(whole)
+    rows = files.logits(["a.npz"])
+    for start in range(0, 600, 100):
+        np.testing.assert_array_equal(rows.read(start, start + 100), LARGE[start : start + 100])
+    # A later process goes on.
+    later = files.logits(["a.npz"])
+    later.checked = rows.checked
+    for each in (rows, later):
+        refused(
+            "a.npz:logits is damaged: its numbers do not have the checksum", each.read, 600, 700
+        )
+    later = files.logits(["a.npz"])
+    later.read(600, 700)  # of the rest alone nothing is known
+    refused("is damaged", later.read_all)
+
+
+def test_nothing_is_read_twice_for_its_checksum(here, monkeypatch):
+    save(here / "a.npz", LARGE)
+    rows = files.logits(["a.npz"])
+    seen = []
+    monkeypatch.setattr(reading, "crc32", lambda view, value: seen.append(len(view)) or zlib.crc32(
+        view, value))  # fmt: skip
+    for _ in range(3):
+        for start in range(0, 700, 70):
+            rows.read(start, start + 70)
+    assert seen == [70 * 50 * 4] * 10
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 1000, 10 * 256 * 1024 + 3])
+def test_checksums_of_pieces_are_those_of_the_whole(n, monkeypatch):
+    monkeypatch.setattr(checksums, "PIECE", 256 * 1024 if n > 1000 else 3)
+    data = np.random.default_rng(0).bytes(n)
+    for first in (b"", b"header"):
+        found = checksums.crc32(memoryview(data), zlib.crc32(first))
+        assert found == zlib.crc32(first + data)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_version_of_npy_is_read(here, version):
+    with open(here / "a.npy", "wb") as file:
+        np.lib.format.write_array(file, LOGITS, version=version)
+    np.testing.assert_array_equal(files.logits(["a.npy"]).read_all(), LOGITS)
+    np.save(here / "b.npy", np.zeros(3, [("ü", "f4")]))
+    refused("b.npy has the structured dtype", files.logits, ["b.npy"])
+    (here / "a.npy").write_bytes(b"\x93NUMPY\x04\0" + (here / "a.npy").read_bytes()[8:])
+    refused(r"its format has the version \(4, 0\)", files.logits, ["a.npy"])
+
+
 def test_pickles_are_not_read(here):
     class Planted:
         def __reduce__(self):
@@ -273,6 +375,19 @@ def test_the_header_of_safetensors_is_not_believed(here):
     refused_with("damaged header", shape=[2.0, 2])
     refused_with("damaged header", data_offsets=[-16, 0])
     refused_with("dtype F8_E4M3, which no loss takes", dtype="F8_E4M3")
+    refused_with("the header and x have a gap between them", data_offsets=[4, 16], shape=[3, 1])
+    refused_with("4 bytes come after x, which is the last", data_offsets=[0, 12], shape=[3, 1])
+    other = {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}
+    header = {"x": other | {"shape": [3], "data_offsets": [0, 12]}, "y": other}
+    for names, message in [("xy", "x and y overlap"), ("y", "the header and y have a gap")]:
+        text = json.dumps({name: header[name] for name in names}).encode()
+        (here / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
+        refused(f"a.safetensors is damaged: {message}", files.labels, "a.safetensors:y")
+    save_safetensors(here / "b.safetensors", x=LOGITS[:0], y=LOGITS, z=LOGITS[:0])
+    np.testing.assert_array_equal(files.logits(["b.safetensors:y"]).read_all(), LOGITS)
+    whole = (here / "b.safetensors").read_bytes()
+    (here / "b.safetensors").write_bytes(whole + b"x")
+    refused("1 bytes come after", files.logits, ["b.safetensors:y"])
     refused_with("dtype uint16: say what its 16 bits", dtype="U16", shape=[4, 2])
 
 

@@ -4,19 +4,21 @@ import argparse
 import json
 import os
 import platform
-import sys
+import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from . import Loss, __version__, _threads, catalogue
+from . import Loss, __version__, _terminal, _threads, catalogue
 from ._cpus import cpu_model
 from .evaluation import command as evaluation
+from .evaluation import signals
 from .kernels import cache
 
 Verb = Callable[[Any, Any], Any]
@@ -28,13 +30,17 @@ _BENCH_PACKAGES = ("matplotlib", "ml_dtypes", "psutil", "rich", "scipy", "sklear
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 1 if it failed, 2 if it cannot run."""
-    options = _parser().parse_args(arguments)
+    _terminal.prepare()
     try:
+        options = _parser().parse_args(arguments)
         status: int = options.run(options)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return status
+    except KeyboardInterrupt as error:
+        _terminal.say("interrupted")
+        return 128 + getattr(error, "number", signal.SIGINT)
+    except BrokenPipeError as error:
+        return _fail(_terminal.unprinted(error), 2)
+    problem = _terminal.show(end="")
+    return status if problem is None else _fail(problem, 2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, verb in evaluation.VERBS.items():
         command = commands.add_parser(name, help=verb.text, description=verb.text)
         verb.add_arguments(command)
-        command.set_defaults(run=lambda options, run=verb.run: _said(lambda: run(options)))
+        run = partial(_evaluation, verb.run)
+        command.set_defaults(run=run, command=name)
 
     text = "show versions, CPU, threads, backend and cache"
     commands.add_parser("info", help=text, description=text).set_defaults(run=_info)
@@ -160,6 +167,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _evaluation(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    with signals.raised():
+        return _said(lambda: run(options))
+
+
 def _bench(options: argparse.Namespace) -> int:
     if _bench_lacks():
         return 2
@@ -211,6 +223,8 @@ def _said(run: Callable[[], int]) -> int:
     """Its exit status; what cannot be done as asked is said in a line."""
     try:
         return run()
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         return _fail(str(error), 2)
 
@@ -384,5 +398,5 @@ def _cache_clear(options: argparse.Namespace) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"fastloss: {message}", file=sys.stderr)
+    _terminal.say(f"fastloss: {message}")
     return status

@@ -1,17 +1,26 @@
-"""The arguments of `fastloss evaluate`, `compare` and `calibrate`."""
+"""The arguments of `fastloss evaluate`, `compare` and `calibrate`.
+
+What is a FileName is read, and a Path is written; other arguments are options. So all files are
+known before the work, and `fingerprint` has each new argument without being told.
+"""
 
 import argparse
 from pathlib import Path
 
+from .formats import FileName
 from .row_results import NUMBERS
 
 
 def _add_labels_and_logits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "labels", metavar="LABELS", help="class ids: a file, or a pattern in quotes"
+        "labels",
+        type=FileName,
+        metavar="LABELS",
+        help="class ids: a file, or a pattern in quotes",
     )
     parser.add_argument(
         "logits",
+        type=FileName,
         nargs="+",
         metavar="LOGITS",
         help="rows of classes, the last axis: .npy, .npz or .safetensors; FILE:NAME is one of "
@@ -39,7 +48,7 @@ def _add_softmax(parser: argparse.ArgumentParser) -> None:
         "--ignore-index", type=int, metavar="I", help="rows with this label are out"
     )
     parser.add_argument(
-        "--class-mask", metavar="FILE", help="one boolean for each class: is it in?"
+        "--class-mask", type=FileName, metavar="FILE", help="one boolean for each class: is it in?"
     )
 
 
@@ -53,13 +62,24 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     _add_labels_and_logits(parser)
     _add_temperature(parser)
     _add_softmax(parser)
-    parser.add_argument("--class-weight", metavar="FILE", help="one weight for each class")
-    parser.add_argument("--sample-weight", metavar="FILE", help="one weight for each row")
-    parser.add_argument("--groups", metavar="FILE", help="one integer for each row: its group")
     parser.add_argument(
-        "--offsets", metavar="FILE", help="where sequences of rows begin, and where the last ends"
+        "--class-weight", type=FileName, metavar="FILE", help="one weight for each class"
     )
-    parser.add_argument("--n-bytes", metavar="FILE", help="with --offsets: bytes of each text")
+    parser.add_argument(
+        "--sample-weight", type=FileName, metavar="FILE", help="one weight for each row"
+    )
+    parser.add_argument(
+        "--groups", type=FileName, metavar="FILE", help="one integer for each row: its group"
+    )
+    parser.add_argument(
+        "--offsets",
+        type=FileName,
+        metavar="FILE",
+        help="where sequences of rows begin, and where the last ends",
+    )
+    parser.add_argument(
+        "--n-bytes", type=FileName, metavar="FILE", help="with --offsets: bytes of each text"
+    )
     parser.add_argument("--bins", type=int, default=15, metavar="N", help="of confidence (15)")
     parser.add_argument(
         "--no-classes", dest="by_class", action="store_false", help="no table of classes"
@@ -88,10 +108,14 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", metavar="A", help="rows of logits: a file, or a pattern in quotes")
-    parser.add_argument("b", metavar="B", help="as many, of the same classes")
-    parser.add_argument("--labels", metavar="FILE", help="class ids")
-    parser.add_argument("--sample-weight", metavar="FILE", help="one weight for each row")
+    parser.add_argument(
+        "a", type=FileName, metavar="A", help="rows of logits: a file, or a pattern in quotes"
+    )
+    parser.add_argument("b", type=FileName, metavar="B", help="as many, of the same classes")
+    parser.add_argument("--labels", type=FileName, metavar="FILE", help="class ids")
+    parser.add_argument(
+        "--sample-weight", type=FileName, metavar="FILE", help="one weight for each row"
+    )
     _add_bits(parser)
     _add_temperature(parser)
     _add_softmax(parser)
@@ -103,7 +127,9 @@ def calibrate(parser: argparse.ArgumentParser) -> None:
     _add_labels_and_logits(parser)
     _add_temperature(parser)
     _add_softmax(parser)
-    parser.add_argument("--sample-weight", metavar="FILE", help="one weight for each row")
+    parser.add_argument(
+        "--sample-weight", type=FileName, metavar="FILE", help="one weight for each row"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 

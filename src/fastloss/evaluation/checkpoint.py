@@ -1,73 +1,123 @@
 """The state of a pass on disk, from which a later process goes on."""
 
+import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._arrays import Array
 from .formats import FileError
+from .output import Output
 
-_ABOUT, _STATE = "about", "state."
-_LONG = 100  # characters, of what is shown
+_ABOUT, _DIGEST, _STATE = "about", "digest", "state."
+_LONG = 200  # characters, of what is shown
+
+
+class Saved(NamedTuple):
+    """What a later process needs: the number of rows done, the sums so far, and notes on files."""
+
+    n_done: int
+    sums: Mapping[str, Array]
+    notes: Mapping[str, Any]
 
 
 class Checkpoint:
-    """A file with the number of rows done, the sums so far, and a fingerprint of what is done.
+    """A file with what was saved, and a fingerprint of the work it belongs to.
 
-    The file is replaced as a whole, so that there is a valid one whenever the process dies.
+    The file is replaced as a whole, so that there is a valid one whenever the process dies. It has
+    a digest of all that it holds: the checksums of the archive would not tell that a part of it is
+    of another one.
     """
 
-    def __init__(self, path: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.path = path
+    def __init__(self, output: Output, fingerprint: Mapping[str, Any], resume: bool) -> None:
+        self.output = output
+        self.resume = resume
         # As JSON has it: tuples are lists.
         self.fingerprint: dict[str, Any] = json.loads(json.dumps(fingerprint))
+        self.is_ours = False  # whether a state of this run is on the disk
 
-    def save(self, n_done: int, state: Mapping[str, Array]) -> None:
-        about = json.dumps({"n_done": n_done, "fingerprint": self.fingerprint}).encode()
-        arrays: dict[str, Any] = {_STATE + name: array for name, array in state.items()}
-        arrays[_ABOUT] = np.frombuffer(about, np.uint8)
-        temporary = self.path.with_name(f"{self.path.name}.new")
-        with open(temporary, "wb") as file:
+    def check(self) -> None:
+        """Raise if another run needs the file, or if it cannot be written."""
+        self.output.check()
+        if self.output.path.exists() and not self.resume:
+            raise FileError(
+                f"{self.output} is there, of a run that did not end: go on with --resume, or "
+                "delete it"
+            )
+
+    def save(self, saved: Saved) -> None:
+        about = {"n_done": saved.n_done, "notes": saved.notes, "fingerprint": self.fingerprint}
+        arrays: dict[str, Any] = {_STATE + name: array for name, array in saved.sums.items()}
+        arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        arrays[_DIGEST] = np.frombuffer(_digest(arrays), np.uint8)
+        with self.output.replaced() as file:
             np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        self.is_ours = True
 
-    def load(self) -> tuple[int, dict[str, Array]] | None:
-        """The number of rows done, and the sums; None if there is no file."""
-        if not self.path.exists():
+    def load(self) -> Saved | None:
+        """What an earlier process saved; None if there is no file."""
+        path = self.output.path
+        if not path.exists():
             return None
         try:
             # Opened here, as `np.load` leaves a damaged file open.
-            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                about = json.loads(stored[_ABOUT].tobytes())
-                n_done, fingerprint = int(about["n_done"]), dict(about["fingerprint"])
-                names = [name for name in stored.files if name.startswith(_STATE)]
-                state = {name.removeprefix(_STATE): stored[name] for name in names}
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            if arrays.pop(_DIGEST).tobytes() != _digest(arrays):
+                raise ValueError("its digest is not that of what it holds")
+            about = json.loads(arrays.pop(_ABOUT).tobytes())
+        except Exception as error:  # there are dozens of ways to be no archive of arrays
+            raise self.refused(error) from None
+        difference = _difference("", about["fingerprint"], self.fingerprint)
+        if difference is not None:
             raise FileError(
-                f"{self.path} is no state of an evaluation, or a damaged one ({error}): "
-                "delete it and begin anew"
-            ) from None
-        for name in self.fingerprint | fingerprint:
-            before, now = (each.get(name) for each in (fingerprint, self.fingerprint))
-            if before != now:
-                raise FileError(
-                    f"{self.path} cannot be resumed, as {_difference(name, before, now)}: give the "
-                    "same files and options, or delete it"
-                )
-        return n_done, state
+                f"{path} cannot be resumed, as {difference}: give the same files and options, or "
+                "delete it"
+            )
+        self.is_ours = True
+        sums = {name.removeprefix(_STATE): array for name, array in arrays.items()}
+        return Saved(about["n_done"], sums, about["notes"])
+
+    def refused(self, error: Exception) -> FileError:
+        return FileError(
+            f"{self.output} is no state of such an evaluation, or a damaged one ({error}): delete "
+            "it and begin anew"
+        )
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """If it is of this run."""
+        if self.is_ours:
+            self.output.path.unlink(missing_ok=True)
 
 
-def _difference(name: str, before: Any, now: Any) -> str:
+def _digest(arrays: Mapping[str, Array]) -> bytes:
+    digest = hashlib.blake2b(digest_size=32)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.digest()
+
+
+def _difference(name: str, before: Any, now: Any) -> str | None:
+    """The first thing that is not what it was, in words.
+
+    >>> _difference("", {"labels": [{"size": 1}]}, {"labels": [{"size": 2}]})
+    'size of labels was 1 and is 2 now'
+    """
+    if before == now:
+        return None
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            found = _difference(f"{key} of {name}" if name else key, before.get(key), now.get(key))
+            if found is not None:
+                return found
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for i, both in enumerate(zip(before, now, strict=True), 1):
+            found = _difference(f"file {i} of {name}" if len(now) > 1 else name, *both)
+            if found is not None:
+                return found
     texts = json.dumps(before), json.dumps(now)
     if max(map(len, texts)) > _LONG:
         return f"{name} is not what it was"

@@ -2,30 +2,33 @@
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import math
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from .. import _terminal
 from .._arrays import Array
-from . import arguments, inputs, one_pass, report
+from . import arguments, fingerprint, inputs, one_pass, report, signals
 from .calibration import SlopedScorecard, find_temperature
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Saved
 from .comparison import Comparison
-from .formats import FileError
+from .formats import FileError, Unreadable
 from .one_pass import Outcome, Work
-from .reading import FileRows
+from .output import Output, check_distinct
+from .reading import Checked, FileRows
 from .row_output import Column, RowOutput
 from .row_results import NUMBERS, TOP, made
 from .scorecard import Scorecard
 from .scores import Scores, Sequences
+
+Writer = Callable[[IO[bytes]], Any]
 
 
 class Verb(NamedTuple):
@@ -44,6 +47,11 @@ class Verb(NamedTuple):
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    html = _output("--html", options.html)
+    packed = _output("--rows", options.rows)
+    state = _state(options, html or packed)
+    check_distinct(filter(None, (html, packed, state)), fingerprint.inputs(options))
+
     rows = inputs.with_labels(options)
     logits = rows["logits"]
     n_classes = logits.row_shape[0]
@@ -54,16 +62,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     }
     offsets = inputs.offsets(options.offsets, logits)
     n_bytes = inputs.n_bytes(options.n_bytes, offsets)
-    _check_folders(options.html, options.rows)
     row_output = None
-    if options.rows is not None:
-        row_output = RowOutput(options.rows, _columns(options, logits))
-    about = {
-        "row results": options.row_results if options.rows else [],
-        "row top": options.row_top,
-        "offsets": offsets,
-    }
-    checkpoint = _checkpoint(options, rows, settings | about, options.html or options.rows)
+    if packed is not None:
+        row_output = RowOutput(packed, _columns(options, logits), logits.n_rows)
+        row_output.check()
+    if html is not None:
+        html.check()
+    checkpoint = _checkpoint(options, state)
 
     def update(card: Scorecard, start: int, stop: int) -> None:
         both, more = _arrays(rows, start, stop, "labels", "logits")
@@ -73,8 +78,6 @@ def _evaluate(options: argparse.Namespace) -> int:
         if row_output is not None:
             more["rows"] = row_output.buffers(stop - start)
         card.update(*both, **more)
-        if row_output is not None:
-            row_output.write(start, stop - start)
 
     outcome = _run(rows, Scorecard, settings, update, checkpoint, row_output)
     with warnings.catch_warnings():
@@ -82,21 +85,23 @@ def _evaluate(options: argparse.Namespace) -> int:
         scores = outcome.sums.result()
     if offsets is not None:
         n_begun = len(offsets) - 1
-        if outcome.signal is not None:
+        if not outcome.complete:
             n_begun = int(np.searchsorted(offsets[:-1], outcome.n_done))
         scores = _of_all_sequences(scores, n_begun, n_bytes)
-    if outcome.signal is not None:
-        scores = dataclasses.replace(scores, complete=False)
-    if row_output is not None:
-        row_output.pack(outcome.n_done)
-    if options.html is not None:
-        text = report.page(scores, _facts(rows, settings), options.top_k)
-        options.html.write_text(text, encoding="utf-8")
+    scores = dataclasses.replace(scores, complete=outcome.complete)
+
+    files: list[tuple[Output, Writer]] = []
+    if row_output is not None and outcome.problem is None:
+        files.append((row_output.output, partial(row_output.pack, outcome.n_done)))
+    if html is not None:
+        page = report.page(scores, _facts(rows, settings), options.top_k)
+        # A name of a file need not be text.
+        files.append((html, lambda file: file.write(page.encode("utf-8", "backslashreplace"))))
     if options.json:
-        _print_json(scores.to_dict(options.top_k))
+        text = _json(scores.to_dict(options.top_k))
     else:
-        print(report.text(scores, options.top_k))
-    return _end(outcome, logits.n_rows, checkpoint, row_output)
+        text = report.text(scores, options.top_k)
+    return _end(outcome, logits.n_rows, text, files, checkpoint, row_output)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -104,24 +109,21 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    state = _state(options, None)
+    check_distinct(filter(None, [state]), fingerprint.inputs(options))
     rows = inputs.pair(options)
     first = rows["logits_a"]
     settings = inputs.softmax_settings(options, first.row_shape[0])
-    checkpoint = _checkpoint(options, rows, settings, None)
+    checkpoint = _checkpoint(options, state)
 
     def update(comparison: Comparison, start: int, stop: int) -> None:
         both, more = _arrays(rows, start, stop, "logits_a", "logits_b")
         comparison.update(*both, **more)
 
     outcome = _run(rows, Comparison, settings, update, checkpoint)
-    result = outcome.sums.result()
-    if outcome.signal is not None:
-        result = dataclasses.replace(result, complete=False)
-    if options.json:
-        _print_json(result.to_dict())
-    else:
-        print(result)
-    return _end(outcome, first.n_rows, checkpoint)
+    result = dataclasses.replace(outcome.sums.result(), complete=outcome.complete)
+    text = _json(result.to_dict()) if options.json else str(result)
+    return _end(outcome, first.n_rows, text, [], checkpoint)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -139,20 +141,25 @@ def _calibrate(options: argparse.Namespace) -> int:
     def score(temperature: float) -> SlopedScorecard:
         outcome = _run(rows, SlopedScorecard, settings | {"temperature": temperature}, update, None)
         if outcome.signal is not None:  # half a pass says nothing
-            raise KeyboardInterrupt
+            raise signals.Interrupted(outcome.signal)
         card: SlopedScorecard = outcome.sums
         return card
 
     found = find_temperature(score, options.temperature)
     if options.json:
-        _print_json(found.to_dict())
+        text = _json(found.to_dict())
     else:
         before, after = found.before, found.after
-        print(f"temperature        {found.temperature:.6g}, found in {found.n_passes} passes")
-        print(f"loss               {before.loss:.6g}, then {after.loss:.6g}")
-        print(
-            f"calibration error  {before.calibration_error:.4g}, then {after.calibration_error:.4g}"
+        text = (
+            f"temperature        {found.temperature:.6g}, found in {found.n_passes} passes\n"
+            f"loss               {before.loss:.6g}, then {after.loss:.6g}\n"
+            f"calibration error  {before.calibration_error:.4g}, "
+            f"then {after.calibration_error:.4g}"
         )
+    problem = _terminal.show(text)
+    if problem is not None:
+        _terminal.say(f"fastloss: {problem}")
+        return 2
     return 0
 
 
@@ -193,45 +200,32 @@ def _columns(options: argparse.Namespace, logits: FileRows) -> dict[str, Column]
     return {name: Column(found[name].dtype, found[name].shape[1:]) for name in names}
 
 
-def _check_folders(*paths: Path | None) -> None:
-    for path in paths:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise FileError(f"{path} cannot be written: there is no folder {path.parent}")
-
-
 # -------------------------------------------------------------------------------------------------
 # The pass
 
 
-def _checkpoint(
-    options: argparse.Namespace,
-    rows: Mapping[str, FileRows],
-    about: Mapping[str, Any],
-    beside: Path | None,
-) -> Checkpoint | None:
-    path: Path | None = options.state
-    if path is None and beside is not None:
-        path = beside.with_name(f"{beside.name}.state")
-    if path is None:
-        if options.resume:
-            raise FileError("--resume needs the state of the run before: say where, with --state")
+def _output(option: str, path: Path | None) -> Output | None:
+    return None if path is None else Output(option, path)
+
+
+def _state(options: argparse.Namespace, beside: Output | None) -> Output | None:
+    """The file of the state, if there is to be one."""
+    if options.state is not None:
+        return Output("--state", options.state)
+    if beside is not None:
+        return Output("--state", Path(f"{beside}.state"))
+    if options.resume:
+        raise FileError("--resume needs the state of the run before: say where, with --state")
+    return None
+
+
+def _checkpoint(options: argparse.Namespace, state: Output | None) -> Checkpoint | None:
+    if state is None:
         return None
-    _check_folders(path)
-    if path.exists() and not options.resume:
-        raise FileError(f"{path} is of a run that did not end: go on with --resume, or delete it")
-    fingerprint = {name: _fingerprint(value) for name, value in about.items()}
-    for name, each in rows.items():
-        fingerprint[name] = [
-            [part.path.name, part.member, *part.stamp, str(part.dtype), part.shape]
-            for part in each.parts
-        ]
-    return Checkpoint(path, fingerprint | {"fastloss": _version(), "chunk": one_pass.CHUNK_BYTES})
-
-
-def _fingerprint(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [str(value.dtype), hashlib.sha256(value.tobytes()).hexdigest()]
-    return value
+    about = {"fastloss": _version(), "chunk": one_pass.CHUNK_BYTES, **fingerprint.of(options)}
+    checkpoint = Checkpoint(state, about, options.resume)
+    checkpoint.check()
+    return checkpoint
 
 
 def _run(
@@ -242,21 +236,60 @@ def _run(
     checkpoint: Checkpoint | None,
     row_output: RowOutput | None = None,
 ) -> Outcome[Any]:
-    def begin(state: Mapping[str, Array] | None) -> Any:
-        with _located("the options"):
-            return kind(**settings) if state is None else kind.from_state(state, **settings)
+    def begin(saved: Saved | None) -> Any:
+        if saved is None or checkpoint is None:
+            with _located("the options"):
+                sums = kind(**settings)
+        else:
+            try:
+                sums = kind.from_state(saved.sums, **settings)
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                raise checkpoint.refused(error) from None
+            for name, checked in saved.notes["checked"].items():
+                rows[name].checked = Checked(*checked)
+        if row_output is not None:
+            row_output.begin(*((None, 0) if saved is None else (saved.notes["rows"], saved.n_done)))
+        return sums
+
+    def notes() -> dict[str, Any]:
+        return {
+            "checked": {name: each.checked for name, each in rows.items()},
+            "rows": None if row_output is None else row_output.name,
+        }
+
+    @contextmanager
+    def discarding() -> Iterator[None]:
+        """Inputs that have to be mended make what was done with them useless."""
+        try:
+            yield
+        except Unreadable:
+            raise
+        except ValueError:
+            _discard(checkpoint, row_output)
+            raise
 
     def located_update(sums: Any, start: int, stop: int) -> None:
-        with _located(f"in the rows from {start:,} on, counted from there"):
+        with discarding(), _located(f"in the rows from {start:,} on, counted from there"):
             update(sums, start, stop)
 
     first = next(iter(rows.values()))
     row_bytes = sum(each.row_bytes for each in rows.values())
-    work = Work(str(first), first.n_rows, row_bytes, begin, located_update, checkpoint, row_output)
+    work = Work(
+        str(first), first.n_rows, row_bytes, begin, located_update, notes, checkpoint, row_output
+    )
     outcome = one_pass.run(work)
-    for each in rows.values():
-        each.check_unchanged()
+    with discarding():
+        for each in rows.values():
+            each.check_unchanged()
     return outcome
+
+
+def _discard(checkpoint: Checkpoint | None, row_output: RowOutput | None) -> None:
+    """What only a later run would need."""
+    if checkpoint is not None:
+        checkpoint.remove()
+    if row_output is not None:
+        row_output.remove()
 
 
 def _arrays(
@@ -299,41 +332,61 @@ def _version() -> str:
     return __version__
 
 
-def _print_json(result: Mapping[str, Any]) -> None:
-    """A line for each entry. JSON has no NaN and no infinity: these are null."""
+def _json(result: Mapping[str, Any]) -> str:
+    """A line for each entry. JSON has no NaN and no infinity: these are null and text."""
     lines = [
         f" {json.dumps(k)}: {json.dumps(_finite(v), allow_nan=False)}" for k, v in result.items()
     ]
-    print("{", ",\n".join(lines), "}", sep="\n")
+    return "\n".join(["{", ",\n".join(lines), "}"])
 
 
 def _finite(value: Any) -> Any:
+    """
+    >>> _finite([1.5, math.nan, math.inf, -math.inf])
+    [1.5, None, 'Infinity', '-Infinity']
+    """
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _end(
     outcome: Outcome[Any],
     n_rows: int,
+    text: str,
+    files: Sequence[tuple[Output, Writer]],
     checkpoint: Checkpoint | None,
     row_output: RowOutput | None = None,
 ) -> int:
-    """The exit status; what only a later run would need is deleted if there is none."""
-    if outcome.signal is None:
-        if checkpoint is not None:
-            checkpoint.remove()
-        if row_output is not None:
-            row_output.remove()
+    """Write and print, as far as each can be done, and return the exit status."""
+    problems = [] if outcome.problem is None else [outcome.problem]
+    for output, write in files:
+        try:
+            with output.replaced() as file:
+                write(file)
+        except OSError as error:
+            problems.append(f"{output} cannot be written: {error.strerror or error}")
+    unprinted = _terminal.show(text)
+    if unprinted is not None:
+        problems.append(unprinted)
+    if outcome.complete and not problems:
+        _discard(checkpoint, row_output)
         return 0
-    how = "" if checkpoint is None else f"; --resume goes on from {checkpoint.path}"
-    print(
-        f"fastloss: interrupted; partial, of {outcome.n_done:,} of {n_rows:,} rows{how}",
-        file=sys.stderr,
-    )
-    return 128 + outcome.signal
+    if outcome.problem is None:
+        outcome.save()  # of all rows, so that a later run has only to write and print
+    how = ""
+    if checkpoint is not None and checkpoint.is_ours:
+        how = f"; --resume goes on from {checkpoint.output}"
+    if not outcome.complete:
+        ended = "interrupted" if outcome.signal is not None else "ended"
+        problems.append(f"{ended}; partial, of {outcome.n_done:,} of {n_rows:,} rows")
+    for problem in problems:
+        _terminal.say(f"fastloss: {problem}{how if problem is problems[-1] else ''}")
+    return 2 if outcome.signal is None else 128 + outcome.signal
 
 
 VERBS = {

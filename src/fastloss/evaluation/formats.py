@@ -5,10 +5,12 @@ import json
 import math
 import os
 import re
+import stat
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -27,6 +29,23 @@ class FileError(ValueError):
     """A file that cannot be used: its name, what is wrong, and a remedy."""
 
 
+class Unreadable(FileError):
+    """One that could not be read now, and may be the next time."""
+
+
+class FileName(str):
+    """What a user calls a file, or files, that are to be read: see `located`."""
+
+    __slots__ = ()
+
+
+class Checksum(NamedTuple):
+    """What the archive says of the bytes of a member, and what those before its numbers give."""
+
+    whole: int
+    header: int
+
+
 class Part(NamedTuple):
     """An array in one file, in C order, as the header describes it."""
 
@@ -37,6 +56,7 @@ class Part(NamedTuple):
     offset: int  # of its first number in the file; if compressed, in the stream
     compressed: bool
     stamp: tuple[int, int]  # size and time of the last change of the file
+    checksum: Checksum | None = None  # to be compared by whoever reads the numbers, all in order
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}:{self.member}"
@@ -57,28 +77,40 @@ Arrays = Mapping[str | None, Part | FileError]
 def find(name: str, n_axes: int) -> list[Part]:
     """The arrays that `name` stands for, in order.
 
+    Without the name of an array it is the only one of the file, or the only one that has `n_axes`
+    axes.
+    """
+    paths, member = located(name)
+    return [_open(path, member, n_axes) for path in paths]
+
+
+def located(name: str) -> tuple[list[Path], str | None]:
+    """The files that `name` stands for, and the array that is meant of each.
+
     `name` is a file, or a pattern such as "logits-*.npy", whose files come in the order of the
-    numbers in their names; "data.npz:logits" is one of several arrays of a file. Without a name it
-    is the only one, or the only one that has `n_axes` axes.
+    numbers in their names; "data.npz:logits" is one of several arrays of a file.
     """
-    path, member = _split(name)
-    if Path(path).exists():
-        return [_open(Path(path), member, n_axes)]
-    found = sorted(glob.glob(path, recursive=True), key=_in_order)
-    if not found:
-        raise FileError(f"{name}: there is no such file, and none that fits it as a pattern")
-    return [_open(Path(each), member, n_axes) for each in found]
+    for path, member in _readings(name):
+        if Path(path).exists():
+            return [Path(path)], member
+    for path, member in _readings(name):
+        found = sorted(glob.glob(path, recursive=True), key=_in_order)
+        if found:
+            return list(map(Path, found)), member
+    raise FileError(f"{name}: there is no such file, and none that fits it as a pattern")
 
 
-def _split(name: str) -> tuple[str, str | None]:
+def _readings(name: str) -> Iterator[tuple[str, str | None]]:
+    """As which files, and arrays of theirs, a name can be understood: both may have colons.
+
+    >>> list(_readings("data.npz:a:b"))
+    [('data.npz:a:b', None), ('data.npz', 'a:b')]
     """
-    >>> _split("data.npz:logits")
-    ('data.npz', 'logits')
-    """
-    path, colon, member = name.rpartition(":")
-    if colon and path.endswith(_SUFFIXES[1:]) and not Path(name).exists():
-        return path, member
-    return name, None
+    yield name, None
+    for colon in re.finditer(":", name):
+        path, member = name[: colon.start()], name[colon.end() :]
+        if path.endswith(_SUFFIXES[1:]):
+            yield path, member
 
 
 def _in_order(name: str) -> list[Any]:
@@ -105,9 +137,10 @@ def _open(path: Path, member: str | None, n_axes: int) -> Part:
         ".npz": _npz,
         ".safetensors": _safetensors,
     }
-    if path.suffix not in readers:
-        raise FileError(f"{path} is of no known format: they are {', '.join(_SUFFIXES)}")
     try:
+        _check_is_file(path)
+        if path.suffix not in readers:
+            raise FileError(f"{path} is of no known format: they are {', '.join(_SUFFIXES)}")
         with open(path, "rb") as file:
             arrays = readers[path.suffix](file, path)
     except OSError as error:
@@ -116,6 +149,17 @@ def _open(path: Path, member: str | None, n_axes: int) -> Part:
     if isinstance(chosen, FileError):
         raise chosen
     return chosen
+
+
+def _check_is_file(path: Path) -> None:
+    """Not a pipe, which would wait for a writer, and can be read only once and in order."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # what a folder is, opening it says
+        what = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+        raise FileError(
+            f"{path} is {what}, but is read at several places, and more than once: save what comes "
+            f"from it to a file that ends with {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+        )
 
 
 def _chosen(arrays: Arrays, path: Path, member: str | None, n_axes: int) -> Part | FileError:
@@ -164,6 +208,9 @@ def _npy_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, .
     versions = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
+        # Names of fields are written in another encoding in it, and that is all; an array with
+        # fields is refused.
+        (3, 0): np.lib.format.read_array_header_2_0,
     }
     try:
         version = np.lib.format.read_magic(file)
@@ -211,8 +258,9 @@ def _npz(file: IO[bytes], path: Path) -> Arrays:
                         arrays[name] = _npz_member(archive, entry, path, name)
                     except FileError as error:
                         arrays[name] = error
-    # RuntimeError: it is encrypted. NotImplementedError: nobody knows how it is compressed.
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # damaged, encrypted, or compressed in a way that nobody knows
         raise FileError(f"{path} is no .npz file, or truncated or damaged: {error}") from None
     return arrays
 
@@ -224,15 +272,19 @@ def _npz_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, na
         dtype, shape = _npy_header(stream, f"{path}:{name}")
         offset = n_header = stream.tell()
     compressed = entry.compress_type != zipfile.ZIP_STORED
+    checksum = None
     if not compressed:
         # The name and the extra field can be longer here than in the list at the end of the file.
         file.seek(entry.header_offset + 26)
         n_name, n_extra = struct.unpack("<HH", file.read(4))
-        offset += entry.header_offset + 30 + n_name + n_extra
-    part = Part(path, name, dtype, shape, offset, compressed, _stamp(file))
+        begin = entry.header_offset + 30 + n_name + n_extra
+        offset += begin
+        file.seek(begin)
+        checksum = Checksum(entry.CRC, zlib.crc32(file.read(n_header)))
+    part = Part(path, name, dtype, shape, offset, compressed, _stamp(file), checksum)
     _check_size(part, entry.file_size - n_header)
-    if not compressed and offset + part.n_bytes > part.stamp[0]:
-        raise FileError(f"{part} is damaged: it goes on beyond the end of the file")
+    if not compressed and not entry.file_size == entry.compress_size <= part.stamp[0] - begin:
+        raise FileError(f"{part} is damaged: it goes on beyond its end")
     return part
 
 
@@ -245,9 +297,11 @@ def _safetensors(file: IO[bytes], path: Path) -> Arrays:
     try:
         header = json.loads(file.read(n_header))
         header.pop("__metadata__", None)
-        return {
+        arrays: Arrays = {
             name: _tensor(path, name, stamp, 8 + n_header, entry) for name, entry in header.items()
         }
+        _check_layout(path, stamp[0] - 8 - n_header, header)
+        return arrays
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, FileError):
             raise
@@ -275,6 +329,26 @@ def _tensor(
     part = Part(path, name, dtype, shape, start + first, False, stamp)
     _check_size(part, end - first)
     return part
+
+
+def _check_layout(path: Path, n_bytes: int, header: Mapping[str, Any]) -> None:
+    """Whether each tensor begins where the one before it ends, as the format has it.
+
+    Where two share numbers, or numbers belong to none, one of the entries is wrong.
+    """
+    place, before = 0, "the header"
+    for (first, end), name in sorted(
+        (entry["data_offsets"], name) for name, entry in header.items()
+    ):
+        if first != place:
+            how = "overlap" if first < place else "have a gap between them"
+            raise FileError(f"{path} is damaged: {before} and {name} {how}: save it again")
+        place, before = end, name
+    if place != n_bytes:
+        raise FileError(
+            f"{path} is damaged, or more than one file: {n_bytes - place:,} bytes come after "
+            f"{before}, which is the last: save it again, and alone"
+        )
 
 
 def _length(number: Any) -> int:

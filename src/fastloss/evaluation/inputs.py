@@ -1,12 +1,12 @@
 """What a command is given, opened and checked before any work."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .. import _terminal
 from .._arrays import Array
 from . import files
 from .formats import FileError, out_of_order
@@ -15,11 +15,10 @@ from .reading import FileRows
 
 def logits(names: Sequence[str], bits: str | None) -> FileRows:
     if out_of_order(names):
-        print(
-            f"fastloss: the files are joined in the order in which they are given, {names[0]}, "
-            f"{names[1]} and so on, in which 10 comes before 2: if that is not the order of the "
-            "labels, put quotes around the pattern",
-            file=sys.stderr,
+        _terminal.say(
+            "fastloss: the files are joined in the order in which they are given, "
+            f"{names[0]}, {names[1]} and so on, in which 10 comes before 2: if that is not the "
+            "order of the labels, put quotes around the pattern"
         )
     return files.logits(names, bits)
 
@@ -105,7 +104,9 @@ def n_bytes(name: str | None, offsets: Array | None) -> Array | None:
     if offsets is None or rows.shape != (len(offsets) - 1,):
         n = "no --offsets" if offsets is None else f"{len(offsets) - 1:,} sequences"
         raise FileError(f"{rows} has shape {rows.shape}, but there are {n}")
-    n_bytes = rows.read_all()
-    if not (n_bytes > 0).all():
-        raise FileError(f"{rows} holds {n_bytes.min()}, but a text has 1 byte or more")
+    # As float64, in which bits per byte are to be computed, whatever they are stored as.
+    n_bytes = rows.read_all().astype(np.float64)
+    bad = np.flatnonzero(~((n_bytes > 0) & np.isfinite(n_bytes)))
+    if bad.size:
+        raise FileError(f"{rows} holds {n_bytes[bad[0]]:g}, but a text has 1 byte or more")
     return n_bytes

@@ -1,16 +1,14 @@
 """One pass over rows in files, which can be interrupted, and resumed from a state on disk."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from .. import _terminal
 from .._arrays import Array
-from .checkpoint import Checkpoint
+from . import signals
+from .checkpoint import Checkpoint, Saved
 from .progress import progress
 from .row_output import RowOutput
 
@@ -36,8 +34,9 @@ class Work(Generic[S]):
     title: str
     n_rows: int
     row_bytes: int
-    begin: Callable[[Mapping[str, Array] | None], S]  # new sums, or those of a state
+    begin: Callable[[Saved | None], S]  # new sums, or those that were saved
     update: Callable[[S, int, int], None]  # with the rows from the first number to the second
+    notes: Callable[[], Mapping[str, Any]]  # what to save besides sums
     checkpoint: Checkpoint | None = None
     row_output: RowOutput | None = None
 
@@ -47,6 +46,12 @@ class Outcome(Generic[S]):
     sums: S
     n_done: int
     signal: int | None  # which one ended it before the last row
+    problem: str | None  # or what else did
+    save: Callable[[], bool]  # once more, with all that was done; whether it could
+
+    @property
+    def complete(self) -> bool:
+        return self.signal is None and self.problem is None
 
 
 def chunk_rows(row_bytes: int) -> int:
@@ -55,62 +60,46 @@ def chunk_rows(row_bytes: int) -> int:
 
 def run(work: Work[S]) -> Outcome[S]:
     """From the start, or from the state of the checkpoint, to the last row or to a signal."""
-    found = work.checkpoint.load() if work.checkpoint is not None else None
-    n_done, state = found or (0, None)
-    sums = work.begin(state)
-    if work.row_output is not None:
-        work.row_output.check(n_done)
+    checkpoint, row_output = work.checkpoint, work.row_output
+    saved = checkpoint.load() if checkpoint is not None else None
+    n_done = saved.n_done if saved is not None else 0
+    sums = work.begin(saved)
 
-    def save() -> None:
-        if work.checkpoint is not None:
-            if work.row_output is not None:
-                work.row_output.sync()
-            work.checkpoint.save(n_done, sums.state())
+    def save() -> bool:
+        if checkpoint is None:
+            return False
+        try:
+            if row_output is not None:
+                row_output.sync()
+            checkpoint.save(Saved(n_done, sums.state(), work.notes()))
+        except OSError as error:  # hours of work do not end for it: there may be room later on
+            _terminal.say(
+                f"fastloss: the state cannot be saved in {checkpoint.output}: {error.strerror}"
+            )
+            return False
+        return True
 
+    if row_output is not None and saved is None:
+        save()  # or nobody would know where the rows are
     size = chunk_rows(work.row_bytes)
     due = time.monotonic() + SAVE_SECONDS
     with (
-        _signals() as received,
+        signals.noted() as received,
         progress(work.title, work.n_rows, work.row_bytes, n_done) as show,
     ):
         while n_done < work.n_rows and not received:
-            stop = min(n_done + size, work.n_rows)
-            work.update(sums, n_done, stop)
-            n_done = stop
+            start, n_done = n_done, min(n_done + size, work.n_rows)
+            work.update(sums, start, n_done)
+            if row_output is not None:
+                try:
+                    row_output.write(start, n_done - start)
+                except OSError as error:  # what was saved before goes on with these rows
+                    problem = f"results of rows cannot be written: {error.strerror}"
+                    return Outcome(sums, n_done, None, problem, lambda: False)
             show(n_done)
             began = time.monotonic()
             if began >= due:
                 save()
                 due = time.monotonic()
                 due += max(SAVE_SECONDS, (due - began) / _SAVE_SHARE)
-        if n_done == work.n_rows:
-            return Outcome(sums, n_done, None)
-        save()
-        return Outcome(sums, n_done, received[0])
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list into which the first interrupt or termination goes; a second one acts as usual.
-
-    Otherwise an interrupt could come while sums are being added to.
-    """
-    received: list[int] = []
-    main = threading.current_thread() is threading.main_thread()
-    kinds = (signal.SIGINT, signal.SIGTERM) if main else ()  # others cannot have handlers
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-
-    def restore() -> None:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        restore()
-
-    for kind in kinds:
-        signal.signal(kind, receive)
-    try:
-        yield received
-    finally:
-        restore()
+        return Outcome(sums, n_done, None if n_done == work.n_rows else received[0], None, save)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from .. import _terminal
+
 _SECONDS = 5.0  # between two lines
 
 Show = Callable[[int], None]
@@ -46,7 +48,7 @@ def _lines(title: str, n_rows: int, row_bytes: int, done: int) -> Show:
         now = time.monotonic()
         if now - shown >= _SECONDS:
             shown = now
-            print(line(title, rows, n_rows, row_bytes, rows - done, now - began), file=sys.stderr)
+            _terminal.say(line(title, rows, n_rows, row_bytes, rows - done, now - began))
 
     return show
 

@@ -10,21 +10,29 @@ import itertools
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _threads
 from .._arrays import Array
-from .formats import FileError, Part
+from .checksums import crc32
+from .formats import FileError, Part, Unreadable
 
 _PIECE = 2 * 2**20  # bytes that a thread reads at a time
 # Where one read had to wait for a disk, so much of the file is taken to be there, and is asked for
 # so far ahead.
 _SLOW = 256 * 2**20
 _AHEAD = 16 * 2**20
+
+
+class Checked(NamedTuple):
+    """How far a part was read in order, and the checksum so far."""
+
+    part: int
+    place: int
+    crc: int
 
 
 class FileRows:
@@ -34,6 +42,8 @@ class FileRows:
     """
 
     _opened: "tuple[Part, _Plain | _Compressed] | None" = None
+    # Bytes are checked while they are there for other reasons; a later process goes on from here.
+    checked = Checked(-1, 0, 0)
 
     def __init__(self, parts: Sequence[Part], dtype: np.dtype[Any], row_axes: int) -> None:
         first = parts[0]
@@ -56,6 +66,7 @@ class FileRows:
         # In bytes: where each part begins, and the end.
         self._starts = [0, *itertools.accumulate(part.n_bytes for part in parts)]
         self._buffer: Array = np.empty(0, np.uint8)
+        self._intact: set[int] = set()
 
     def __str__(self) -> str:
         more = len(self.parts) - 1
@@ -72,6 +83,7 @@ class FileRows:
             i = bisect.bisect_right(self._starts, place) - 1
             n = min(len(view), self._starts[i + 1] - place)
             self._fill(self.parts[i], place - self._starts[i], view[:n])
+            self._check(i, place - self._starts[i], view[:n])
             view, place = view[n:], place + n
         return chunk.view(self.dtype).reshape(stop - start, *self.row_shape)
 
@@ -86,8 +98,32 @@ class FileRows:
                 self._opened = part, (_Compressed if part.compressed else _Plain)(part)
             if not self._opened[1].read(part.offset + place, view):
                 raise FileError(f"{part} ended early: it was cut while it was read")
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise FileError(f"{part} cannot be read, or is damaged: {error}") from None
+        except FileError:
+            raise
+        except OSError as error:
+            raise Unreadable(f"{part} cannot be read: {error.strerror or error}") from None
+        except Exception as error:  # the decompressors fail in a dozen ways
+            raise FileError(f"{part} is damaged: {error}") from None
+
+    def _check(self, i: int, place: int, view: memoryview) -> None:
+        """Of a part that is read in order, from its beginning to its end."""
+        part, before = self.parts[i], self.checked
+        if part.checksum is None or i in self._intact:
+            return
+        if place == 0:
+            before = Checked(i, 0, part.checksum.header)
+        elif before[:2] != (i, place):
+            return
+        end = place + len(view)
+        self.checked = Checked(i, end, crc32(view, before.crc))
+        if end < part.n_bytes:
+            return
+        if self.checked.crc != part.checksum.whole:
+            raise FileError(
+                f"{part} is damaged: its numbers do not have the checksum that was written with "
+                "them: fetch or save it again"
+            )
+        self._intact.add(i)  # and is not checked in another pass
 
     def check_unchanged(self) -> None:
         """Whether the files are those whose headers were read: else results mix two versions."""

@@ -1,16 +1,18 @@
 """Results of every row, written to disk as they come and packed into one .npz in the end."""
 
 import os
-import shutil
+import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from .._arrays import Array
 from .formats import FileError
+from .output import Output
 
 
 class Column(NamedTuple):
@@ -21,25 +23,42 @@ class Column(NamedTuple):
 
 
 class RowOutput:
-    """A file of plain numbers for each column, in a folder beside the .npz.
+    """A file of plain numbers for each column, in a new folder beside the .npz.
 
-    A row has its place, so that rows done twice, before a kill and after it, are there once.
+    A row has its place, so that rows done twice, before a kill and after it, are there once. The
+    folder has a name that nobody foresees; the state of the run knows it.
     """
 
-    def __init__(self, path: Path, columns: Mapping[str, Column]) -> None:
-        self.path = path
+    def __init__(self, output: Output, columns: Mapping[str, Column], n_rows: int) -> None:
+        self.output = output
         self.columns = columns
-        self.folder = path.with_name(f"{path.name}.parts")
+        self.n_rows = n_rows
+        self.folder: Path | None = None
         self._buffers: dict[str, Array] = {}
 
-    def check(self, n_rows: int) -> None:
-        """Whether the first rows, done by an earlier process, are there."""
-        self.folder.mkdir(exist_ok=True)
+    def check(self) -> None:
+        """Raise if there is no place for the columns, and for the .npz beside them."""
+        self.output.check(2 * self.n_rows * sum(map(_row_bytes, self.columns.values())))
+
+    def begin(self, name: str | None, n_done: int) -> None:
+        """In a new folder, or in that of this name with the first rows of an earlier process."""
+        path = self.output.path
+        if name is None:
+            made = tempfile.mkdtemp(suffix=".parts", prefix=f"{path.name}.", dir=path.parent)
+            self.folder = Path(made)
+            return
+        self.folder = path.with_name(name)
         for name, column in self.columns.items():
             file = self._file(name)
-            present = file.stat().st_size if file.exists() else 0
-            if present < n_rows * _row_bytes(column):
+            present = file.stat().st_size if file.is_file() and not file.is_symlink() else 0
+            if present < n_done * _row_bytes(column):
                 raise FileError(f"{file} has lost rows of the run before: begin anew")
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        assert self.folder is not None
+        return self.folder.name
 
     def buffers(self, n_rows: int) -> dict[str, Array]:
         """Arrays for the results of so many rows, which the next call gives out again."""
@@ -52,7 +71,7 @@ class RowOutput:
         """What the buffers hold becomes that of the rows from `start` on."""
         for name, buffer in self.buffers(n_rows).items():
             # Not "a", which would write to the end, and not "w", which would cut the file.
-            descriptor = os.open(self._file(name), os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(self._file(name), os.O_RDWR | os.O_CREAT, 0o600)
             with open(descriptor, "r+b", buffering=0) as file:
                 file.seek(start * _row_bytes(self.columns[name]))
                 view = buffer.reshape(-1).view(np.uint8).data
@@ -66,10 +85,9 @@ class RowOutput:
                 with open(self._file(name), "rb") as file:
                     os.fsync(file.fileno())
 
-    def pack(self, n_rows: int) -> None:
-        """The first rows of all columns as an .npz that replaces an earlier one."""
-        temporary = self.path.with_name(f"{self.path.name}.new")
-        with zipfile.ZipFile(temporary, "w") as archive:
+    def pack(self, n_rows: int, target: IO[bytes]) -> None:
+        """The first rows of all columns as an .npz."""
+        with zipfile.ZipFile(target, "w") as archive:
             for name, column in self.columns.items():
                 header = {
                     "descr": np.lib.format.dtype_to_descr(column.dtype),
@@ -79,7 +97,6 @@ class RowOutput:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array_header_1_0(member, header)
                     self._copy(name, n_rows * _row_bytes(column), member)
-        os.replace(temporary, self.path)
 
     def _copy(self, name: str, n_bytes: int, target: Any) -> None:
         if n_bytes:
@@ -92,9 +109,15 @@ class RowOutput:
                     n_bytes -= len(block)
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """The files that were made here, and the folder if nobody put others into it."""
+        if self.folder is not None:
+            for name in self.columns:
+                self._file(name).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.folder.rmdir()
 
     def _file(self, name: str) -> Path:
+        assert self.folder is not None
         return self.folder / name
 
 
