@@ -7,7 +7,7 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo example test lint bench study readme trust clean
+.PHONY: help demo example test test-processors lint bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -15,6 +15,7 @@ help:
 	@echo 'make demo    train on real data, race naive NumPy, and draw what came of it'
 	@echo 'make example tell all about the logits of real models on real data'
 	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
+	@echo 'make test-processors  run those of exactness for short and long vectors'
 	@echo 'make lint    check style, layout and types'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
@@ -34,8 +35,12 @@ example: $(VENV)/.example
 # On all CPUs, as nearly all of the time goes into compiling. Whoever is done takes tests from the
 # others: what one process compiled, all find in the store. Benchmarks do not run like that.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/test_bench.py
+	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/test_bench.py -m 'not each_processor'
 	$(BIN)/python -m pytest tests/test_bench.py
+
+# Exactness with vectors of all lengths, with and without fused products, and the bits of results.
+test-processors: $(VENV)/.test
+	$(BIN)/python -m tests.on_each_processor
 
 lint: $(VENV)/.lint
 	$(BIN)/python -m ruff check .

@@ -12,6 +12,7 @@ NAMES = (
     "odd_inputs",
     "memory",
     "determinism",
+    "processors",
     "peers",
     "fuzz",
 )

@@ -31,11 +31,17 @@ class Outcome(NamedTuple):
         return f"fails: {lines[-1].strip()[:120]}" if lines else "fails"
 
 
-def run(code: str, *arguments: str, seconds: float = 60, **environment: str) -> Outcome:
+def run(
+    code: str,
+    *arguments: str,
+    seconds: float = 60,
+    python: str = sys.executable,
+    **environment: str,
+) -> Outcome:
     """Run code in a fresh interpreter, in a group of processes that ends with it."""
     path = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-c", code, *arguments],
+        [python, "-X", "faulthandler", "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

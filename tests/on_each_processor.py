@@ -1,0 +1,45 @@
+"""Runs tests for each kind of processor, in fresh processes: `make test-processors`.
+
+`python -m tests.on_each_processor ARGUMENTS` runs `pytest ARGUMENTS` in their place, and with
+`--keep-hashes` it keeps the hashes of `result_hashes.py`. Kinds that this machine cannot run are
+named and left out.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from trust.kinds import KINDS
+
+# What the instructions of a processor can change. Tests in plain Python are the same on all; and
+# every single float32 number is tried by `make test`.
+TESTS = (
+    *(f"tests/test_{name}.py" for name in ("accuracy", "scalar", "softmax", "properties")),
+    "tests/test_result_hashes.py",
+    *("-m", "not plain or compiled"),
+    *("-k", "not every_float32"),
+    *("-n", "auto", "--dist", "worksteal"),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    command = ["-m", "pytest", *(arguments or TESTS)]
+    if "--keep-hashes" in arguments:
+        command = ["-m", "tests.result_hashes", "--write"]
+    failed = []
+    for kind in KINDS.values():
+        reason = kind.missing()
+        print(f"\n{kind.title}: {f'left out: {reason}' if reason else 'runs'}", flush=True)
+        if not reason:
+            done = subprocess.run(
+                [sys.executable, *command], env=os.environ | kind.environment, check=False
+            )
+            failed += [kind.title] if done.returncode else []
+    if failed:
+        print(f"\nfailed: {'; '.join(failed)}")
+    return len(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,385 @@
+"""Hashes of results: code may be moved, and not a bit of a result may change.
+
+    python -m tests.result_hashes            # what differs from the hashes that are kept
+    python -m tests.result_hashes --write    # keeps those of this processor and of plain Python
+
+A form is a loss, a verb and data that go through one loop each: all loops of the kernels are there,
+each in the layouts, dtypes and options that it has code for. What is kept for plain Python holds
+everywhere; what is kept for compiled code holds for one kind of processor and one compiler, whose
+name is that of `trust.kinds.compiled_for`. Data is made of whole numbers, by arithmetic that no
+version of NumPy does in another way.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import fastloss as fl
+from fastloss.kernels import along_rows
+from trust.kinds import compiled_for
+
+# tests/result_hashes.json
+PLACE = Path(__file__).with_suffix(".json")
+PLAIN = "plain Python"
+
+Results = Sequence[Any]
+FORMS: dict[str, Callable[[], Results]] = {}
+
+# -------------------------------------------------------------------------------------------------
+# Data
+
+
+def integers(shape: tuple[int, ...], below: int, seed: int) -> Any:
+    """Whole numbers from 0 on: the upper bits of the counter times odd numbers, twice."""
+    i = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64) + np.uint64(1_000_003 * seed)
+    for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
+        i = (i ^ (i >> np.uint64(29))) * np.uint64(factor)
+    return ((i >> np.uint64(33)) % np.uint64(below)).astype(np.int64).reshape(shape)
+
+
+def numbers(shape: tuple[int, ...], low: float, high: float, seed: int, dtype: Any = "f4") -> Any:
+    """Multiples of a 4096th of the width, which is a power of 2, from `low` on."""
+    return (low + integers(shape, 4096, seed) * ((high - low) / 4096)).astype(dtype)
+
+
+def logits(n: int, c: int, dtype: Any = "f4", seed: int = 1) -> Any:
+    """Every seventh row is confident; and there is a largest logit that is met twice, and -inf."""
+    x = numbers((n, c), -8, 8, seed, "f8")
+    x[::7, 1] = 32
+    x[1, :2] = 24
+    x[2:3, 2] = -np.inf
+    return x.astype(dtype)
+
+
+def ids(n: int, c: int, seed: int = 2) -> Any:
+    labels = integers((n,), c, seed)
+    labels[::7] = 1
+    labels[2:3] = 0
+    return labels
+
+
+def soft(n: int, c: int, dtype: Any = "f4") -> Any:
+    """Eighths, many of them 0."""
+    labels = integers((n, c), 8, 3) * (integers((n, c), 4, 4) == 0) / 8
+    labels[2:3, 2] = 0  # where the logit is -inf
+    return labels.astype(dtype)
+
+
+def sparse(n: int, c: int) -> Any:
+    labels = integers((n, 3), c, 5)
+    labels[2] = 0
+    return labels, numbers((n, 3), 0, 0.5, 6)
+
+
+def mask(n: int, c: int) -> Any:
+    """Most classes are in, those of the sparse labels among them."""
+    inside = integers((n, c), 4, 7) > 0
+    np.put_along_axis(inside, sparse(n, c)[0], True, axis=1)
+    return inside
+
+
+def weights(shape: tuple[int, ...], seed: int = 8) -> Any:
+    return integers(shape, 5, seed) / 4
+
+
+# -------------------------------------------------------------------------------------------------
+# Softmax: few classes, more, and so many that their exponentials are not kept
+
+NONE = fl.CrossEntropy(reduction="none")
+OPTIONS = {"softcap": 16.0, "temperature": 1.5, "z_loss": 0.125, "label_smoothing": 0.125}
+
+
+def form(name: str) -> Callable[[Callable[[], Results]], Callable[[], Results]]:
+    def enter(function: Callable[[], Results]) -> Callable[[], Results]:
+        FORMS[name] = function
+        return function
+
+    return enter
+
+
+@contextmanager
+def never_kept() -> Iterator[None]:
+    keeps = along_rows.keeps
+    along_rows.keeps = lambda n_classes: False
+    try:
+        yield
+    finally:
+        along_rows.keeps = keeps
+
+
+def with_all_options(c: int) -> fl.CrossEntropy:
+    return fl.CrossEntropy(**OPTIONS, class_weight=tuple(1 + integers((c,), 7, 9) / 4))
+
+
+def _softmax(rows: str, n: int, c: int) -> None:
+    """The forms of one way to go through rows."""
+    labels = ids(n, c)
+
+    def enter(name: str, function: Callable[[], Results]) -> None:
+        form(f"{rows} classes, {name}")(function)
+
+    def value_and_grad(dtype: Any) -> Callable[[], Results]:
+        return lambda: NONE.value_and_grad(labels, logits(n, c, dtype))
+
+    enter("class ids", value_and_grad("f4"))
+    enter("class ids, float64", value_and_grad("f8"))
+    enter("Hessian", lambda: NONE.grad_hess(labels, logits(n, c)))
+    enter("soft labels", lambda: NONE.value_and_grad(soft(n, c), logits(n, c)))
+    enter(
+        "sparse labels, mask",
+        lambda: fl.cross_entropy.value_and_grad(
+            sparse(n, c), logits(n, c), class_mask=mask(n, c), sample_weight=weights((n,))
+        ),
+    )
+    enter(
+        "all options, soft labels, Hessian",
+        lambda: with_all_options(c).grad_hess(soft(n, c), np.maximum(logits(n, c), -32)),
+    )
+    enter("probabilities", lambda: [fl.cross_entropy.proba(logits(n, c))])
+    enter("logarithms of probabilities", lambda: [fl.cross_entropy.log_proba(logits(n, c))])
+    enter("log-sum-exp", lambda: [fl.cross_entropy.logsumexp(logits(n, c))])
+    enter(
+        "Hessian times a vector",
+        lambda: [fl.cross_entropy.hvp(labels, logits(n, c), numbers((n, c), -1, 1, 10))],
+    )
+
+
+# Of few: more rows than a group, so that one is not full.
+_softmax("few", 70, 7)
+_softmax("many", 5, 200)
+
+
+@form("too many classes to keep, class ids")
+def _() -> Results:
+    with never_kept():
+        return fl.CrossEntropy(reduction="none", temperature=2.0).value_and_grad(
+            ids(2, 3000), logits(2, 3000)
+        )
+
+
+@form("too many classes to keep, all options, soft labels")
+def _() -> Results:
+    with never_kept():
+        return with_all_options(3000).value_and_grad(soft(2, 3000), logits(2, 3000))
+
+
+@form("few classes, focal, float16")
+def _() -> Results:
+    return fl.focal.value_and_grad(ids(70, 7), logits(70, 7, "f2"))
+
+
+@form("many classes, focal, bfloat16")
+def _() -> Results:
+    return fl.focal.value_and_grad(ids(5, 200), logits(5, 200, ml_dtypes.bfloat16))
+
+
+@form("few classes, strided, in place, ignoring a class id, weighed")
+def _() -> Results:
+    x = np.asfortranarray(logits(70, 7))
+    loss = fl.CrossEntropy(ignore_index=3)
+    return loss.value_and_grad(ids(70, 7), x, out=x, sample_weight=weights((70,)))
+
+
+# -------------------------------------------------------------------------------------------------
+# Elements
+
+
+def _inside(numbers_: Any, allowed: tuple[float, float]) -> Any:
+    """Numbers between 0 and 1, moved into a range."""
+    low, high = allowed
+    if high == 1:
+        return numbers_ / 2 + 0.25
+    return numbers_ * 4 + 0.125 if low > -np.inf else numbers_ * 8 - 4
+
+
+def elements(loss: fl.Loss, shape: tuple[int, ...], dtype: Any = "f4") -> Any:
+    """Labels and predictions that a loss takes."""
+    y_true = _inside(numbers(shape, 0, 1, 11, "f8"), loss.y_true_range)
+    y_pred = _inside(numbers(shape, 0, 1, 12, "f8"), loss.y_pred_range)
+    return y_true.astype(dtype), y_pred.astype(dtype)
+
+
+def _losses(base: type[Any]) -> dict[str, Any]:
+    """One of each class, by the name of the class."""
+    public = (getattr(fl, name) for name in fl.__all__)
+    found = {type(loss).__name__: loss for loss in public if isinstance(loss, base)}
+    return {
+        name: dataclasses.replace(loss, reduction="none") for name, loss in sorted(found.items())
+    }
+
+
+for _name, _loss in _losses(fl.ElementwiseLoss).items():
+    form(_name)(lambda loss=_loss: loss.value_and_grad(*elements(loss, (131,))))
+
+
+@form("elements, Hessian, float64, mean")
+def _() -> Results:
+    return fl.huber.grad_hess(*elements(fl.huber, (1031,), "f8"))
+
+
+@form("elements, a weight for each row, strided")
+def _() -> Results:
+    y_true, y_pred = (array[::2] for array in elements(fl.mse, (90, 13)))
+    return fl.mse.value_and_grad(y_true, y_pred, sample_weight=weights((45,)))
+
+
+@form("elements, float16")
+def _() -> Results:
+    return fl.mse.value_and_grad(*elements(fl.mse, (1031,), "f2"))
+
+
+@form("elements, bfloat16")
+def _() -> Results:
+    return fl.mse.value_and_grad(*elements(fl.mse, (1031,), ml_dtypes.bfloat16))
+
+
+@form("elements, an option for each column")
+def _() -> Results:
+    fan = fl.Quantile(q=[0.125, 0.5, 0.875])
+    y_true, y_pred = elements(fan, (41, 3))
+    return fan.value_and_grad(y_true[:, 0], y_pred)
+
+
+# -------------------------------------------------------------------------------------------------
+# Rows
+
+
+def _of_rows(loss: Any, y_true: Any = None, n: int = 70, c: int = 7) -> Callable[[], Results]:
+    def call() -> Results:
+        given, y_pred = elements(loss, (n, c))
+        y_pred[3] = y_pred[3, 0]  # all alike
+        return loss.value_and_grad(given if y_true is None else y_true, y_pred)
+
+    return call
+
+
+form("categorical cross-entropy, class ids")(
+    _of_rows(fl.CategoricalCrossEntropy(reduction="none"), ids(70, 7))
+)
+form("categorical cross-entropy, soft labels")(
+    _of_rows(fl.CategoricalCrossEntropy(reduction="none"), soft(70, 7))
+)
+form("multi-class margin, class weights")(
+    _of_rows(fl.MultiMargin(p=2, class_weight=(1, 2, 0.5, 1, 1, 0, 3)), ids(70, 7))
+)
+form("Kullback-Leibler")(_of_rows(fl.KLDivergence(reduction="none")))
+form("Kullback-Leibler, logits, long rows")(
+    _of_rows(fl.KLDivergence(reduction="none", from_logits=True), n=5, c=200)
+)
+form("Jensen-Shannon")(_of_rows(fl.JensenShannon(reduction="none")))
+form("cosine")(_of_rows(fl.CosineDistance(reduction="none")))
+form("cosine, long rows")(_of_rows(fl.CosineDistance(reduction="none"), n=5, c=200))
+form("Dice")(_of_rows(fl.Dice(reduction="none")))
+form("Tversky, logits")(_of_rows(fl.Tversky(alpha=0.25, reduction="none", from_logits=True)))
+
+
+@form("Gaussian")
+def _() -> Results:
+    y_pred = numbers((70, 2), 0.25, 4.25, 12)
+    return fl.GaussianNLL(reduction="none").value_and_grad(numbers((70,), -4, 4, 11), y_pred)
+
+
+# -------------------------------------------------------------------------------------------------
+# Scores
+
+
+@form("scores of rows")
+def _() -> Results:
+    k = 3
+    kinds = {"loss": "f8", "log_sum_exp": "f8", "entropy": "f8", "confidence": "f8", "brier": "f8"}
+    kinds |= {"prediction": "i8", "rank": "i8"}
+    rows = {name: np.empty(70, kind) for name, kind in kinds.items()}
+    rows |= {"top_classes": np.empty((70, k), "i8"), "top_log_probs": np.empty((70, k), "f8")}
+    card = fl.Scorecard(n_bins=8)
+    card.update(ids(70, 7), logits(70, 7), sample_weight=weights((70,)), rows=rows)
+    found = card.result()
+    return [*rows.values(), *(getattr(found, name) for name in _SCORES)]
+
+
+_SCORES = ("loss", "accuracy", "mean_reciprocal_rank", "brier", "calibration_error", "entropy")
+
+
+@form("scores of rows of many classes")
+def _() -> Results:
+    found = fl.evaluate(ids(5, 200), logits(5, 200))
+    return [getattr(found, name) for name in _SCORES]
+
+
+@form("two sets of logits")
+def _() -> Results:
+    both = fl.compare(logits(70, 7), logits(70, 7, seed=13), labels=ids(70, 7))
+    names = ("kl", "reverse_kl", "jensen_shannon", "total_variation", "loss_a", "loss_difference")
+    summaries = [getattr(both, name) for name in names]
+    return [number for s in summaries for number in (s.mean, s.minimum, s.maximum)]
+
+
+@form("the best temperature")
+def _() -> Results:
+    x, labels = numbers((70, 7), -4, 4, 14), ids(70, 7)
+    x[np.arange(70), labels] += 2
+    return [fl.calibrate(labels, x).temperature]
+
+
+# -------------------------------------------------------------------------------------------------
+# Hashes
+
+
+def hash_of(results: Results) -> str:
+    """Of bits, dtypes and shapes; all NaN count as the same."""
+    digest = hashlib.sha256()
+    for result in results:
+        array = np.array(result, order="C")  # whatever it came in
+        if array.dtype.kind != "i":
+            array[array != array] = np.nan
+        digest.update(f"{array.dtype.name} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def results_of(name: str) -> Results:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return FORMS[name]()
+
+
+def kept(processor: str) -> dict[str, str]:
+    """The hashes of a processor, by form; none if it has not been met."""
+    return _all_kept().get(processor, {})
+
+
+def _all_kept() -> dict[str, dict[str, str]]:
+    if not PLACE.exists():
+        return {}
+    found: dict[str, dict[str, str]] = json.loads(PLACE.read_text(encoding="utf-8"))
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    from tests.plain import plain_python  # as this runs as a module of `tests`
+
+    found = {compiled_for(): {name: hash_of(results_of(name)) for name in FORMS}}
+    with plain_python():
+        found[PLAIN] = {name: hash_of(results_of(name)) for name in FORMS}
+    for processor, hashes in found.items():
+        known = kept(processor)
+        changed = [name for name in known if hashes.get(name) != known[name]]
+        print(f"{processor}: {len(hashes)} forms, {len(hashes.keys() - known.keys())} of them new")
+        for name in changed:
+            print(f"  changed: {name}")
+    if "--write" in arguments:
+        text = json.dumps(_all_kept() | found, indent=1, sort_keys=True)
+        PLACE.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""The results of all forms: the bits that are kept, and what plain Python gives.
+
+Compiled code is looked at by `make test-processors`, for each kind of processor in turn.
+"""
+
+import numpy as np
+import pytest
+from plain import plain, plain_python
+from result_hashes import FORMS, PLAIN, hash_of, kept, results_of
+
+from trust.kinds import compiled_for
+
+HINT = "if they are better: python -m tests.result_hashes --write"
+forms = pytest.mark.parametrize("name", FORMS)
+each_processor = pytest.mark.each_processor
+
+
+def assert_bits(name, processor):
+    known = kept(processor)
+    if name not in known:
+        pytest.skip(f"no hash of it is kept for {processor}: python -m tests.result_hashes --write")
+    assert hash_of(results_of(name)) == known[name], (
+        f"{name} has other bits than are kept for {processor}; {HINT}"
+    )
+
+
+@plain
+@forms
+def test_bits_in_plain_python(name):
+    assert_bits(name, PLAIN)
+
+
+@each_processor
+@forms
+def test_bits_of_compiled_code(name):
+    assert_bits(name, compiled_for())
+
+
+def steps(name, dtype):
+    """The distance of 1 to the next number of the arithmetic, or of what is stored."""
+    if dtype.itemsize == 2:
+        return 2.0 ** (-10 if dtype == np.float16 else -7)
+    return float(np.finfo(np.float64 if "float64" in name else np.float32).eps)
+
+
+@each_processor
+@forms
+def test_compiled_code_agrees_with_plain_python(name):
+    """To the last digits of small numbers, too, where no terms of both signs meet."""
+    compiled = results_of(name)
+    with plain_python():
+        expected = results_of(name)
+    for actual, right in zip(map(np.asarray, compiled), map(np.asarray, expected), strict=True):
+        assert (actual.dtype, actual.shape) == (right.dtype, right.shape)
+        if right.dtype.kind == "i":
+            np.testing.assert_array_equal(actual, right)
+            continue
+        step = steps(name, right.dtype)
+        wide = right.astype(np.float64)
+        largest = (
+            0.0 if "class ids" in name else np.max(abs(wide), where=np.isfinite(wide), initial=0)
+        )
+        np.testing.assert_allclose(
+            actual.astype(np.float64), wide, rtol=16 * step, atol=16 * step * largest
+        )
+
+
+def test_other_bits_have_another_hash():
+    numbers = np.array([0.0, 1.0])
+    assert hash_of([numbers]) == hash_of([numbers.copy()])
+    for other in ([0.0, np.nextafter(1.0, 2.0)], [-0.0, 1.0], [[0.0, 1.0]]):
+        assert hash_of([np.array(other)]) != hash_of([numbers])
+    assert hash_of([numbers.astype("f4")]) != hash_of([numbers])
+    odd = np.array([np.nan, np.inf])
+    assert hash_of([odd]) == hash_of([-odd * [1, -1]])  # a NaN of the other sign

@@ -1,0 +1,242 @@
+"""Which processors the promises were tried on: short vectors, unfused products, aarch64.
+
+Each kind of `kinds.py` that this machine can stand in for runs a chosen part of the tests in a
+fresh process with an empty store, and so does an emulated aarch64, which `aarch64.sh` sets up: in
+the folder that the variable AARCH64 names, where it is found again, or else in one that is removed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from . import processes, report
+from .kinds import KINDS
+
+TITLE = "Processors: what was run where"
+
+# Few, as each kernel takes half a minute to compile by emulation.
+_FORMS = (
+    "few classes, class ids",
+    "many classes, all options, soft labels, Hessian",
+    "too many classes to keep, class ids",
+    "BinaryCrossEntropyWithLogits",
+    "Kullback-Leibler",
+    "scores of rows",
+)
+PARTS = {
+    "exact numbers": (
+        "tests/test_accuracy.py::test_tiny_losses_keep_their_digits",
+        "tests/test_accuracy.py::test_tiny_losses_in_float64",
+        "tests/test_accuracy.py::test_losses_down_to_the_smallest_normal_number",
+    ),
+    "the numbers of plain Python": tuple(
+        f"tests/test_result_hashes.py::test_compiled_code_agrees_with_plain_python[{form}]"
+        for form in _FORMS
+    ),
+    "odd inputs": (
+        "tests/test_trust_odd_inputs.py::test_all_promises_in_plain_python",
+        "tests/test_trust_odd_inputs.py::test_promises_of_compiled_code",
+    ),
+    "threads and forks": tuple(
+        f"tests/test_trust_survival.py::test_survives[{name}]"
+        for name in ("four_threads", "fork_after_use", "fork_while_others_call")
+    ),
+    "the store": (
+        "tests/test_cache.py::test_second_process_compiles_nothing",
+        *(
+            f"tests/test_cache.py::test_damaged_file_costs_only_a_compilation[{damage}]"
+            for damage in ("truncated", "flipped")
+        ),
+    ),
+}
+# What the emulated Python needs for them, in the versions that are installed here.
+NEEDED = ("numpy", "numba", "llvmlite", "scipy", "ml_dtypes", "mpmath", "hypothesis", "pytest")
+
+# A confident row: what it loses first where sums are formed in another order. With the digits of
+# the exact results.
+_NUMBERS = {
+    "loss of `[20, 0, -5]`, class 0": "loss(0, '<f4', [20, 0, -5])",
+    "its gradient at the label": "grad(0, '<f4', [20, 0, -5])",
+    "loss of `[100, 90, 80]`, class 0": "loss(0, '<f4', [100, 90, 80])",
+    "the same in float64": "loss(0, '<f8', [100, 90, 80])",
+}
+_CODE = """
+import json, sys
+import numpy as np, fastloss as fl
+from trust.kinds import compiled_for
+
+def loss(label, dtype, row):
+    return fl.cross_entropy([label], np.array([row], dtype))
+
+def grad(label, dtype, row):
+    return float(fl.cross_entropy.grad([label], np.array([row], dtype))[0, label])
+
+numbers = json.loads(sys.argv[1])
+print(json.dumps([compiled_for(), {name: eval(code) for name, code in numbers.items()}]))
+"""
+# 2 hours, for what takes some 20 minutes by emulation.
+SECONDS = 7200
+
+
+def measure() -> dict[str, Any]:
+    found = {}
+    for kind in KINDS.values():
+        print(f"  {kind.title}", flush=True)
+        reason = kind.missing()
+        found[kind.title] = {"left out": reason} if reason else _tried({}, **kind.environment)
+    print("  aarch64, emulated", flush=True)
+    with _emulator() as (python, reason):
+        found["aarch64, emulated"] = {"left out": reason} if reason else _tried({"python": python})
+    return {"exact": _exact(), "processors": found}
+
+
+@contextmanager
+def _emulator() -> Iterator[tuple[str, str]]:
+    """An emulated Python, or why there is none."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(os.environ.get("AARCH64", temporary))
+        packages = [f"{name}=={version(name)}" for name in NEEDED]
+        outcome = subprocess.run(
+            [Path(__file__).parent / "aarch64.sh", folder, *packages],
+            env=os.environ | {"PYTHON": sys.executable},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        lines = outcome.stderr.strip().splitlines() or ["it says nothing"]
+        yield str(folder / "python"), lines[-1] if outcome.returncode else ""
+
+
+def _tried(how: dict[str, str], **environment: str) -> dict[str, Any]:
+    """What came out of all parts, on one processor."""
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = environment | {"FASTLOSS_CACHE_DIR": f"{folder}/store"}
+        told = json.dumps(_NUMBERS)
+        outcome = processes.run(_CODE, told, seconds=SECONDS, **how, **settings)
+        if outcome.verdict != processes.OK:
+            return {"left out": f"the first call {outcome.in_short}"}
+        compiled_for, numbers = json.loads(outcome.output)
+        parts = {}
+        for part, tests in PARTS.items():
+            file = Path(folder) / "results.xml"
+            arguments = ("-q", "-p", "no:cacheprovider", f"--junitxml={file}", *tests)
+            outcome = processes.run(
+                processes.PYTEST, *arguments, seconds=SECONDS, **how, **settings
+            )
+            parts[part] = (
+                _counted(file)
+                if outcome.verdict == processes.OK
+                else {"passed": 0, "skipped": [], "failed": [outcome.in_short]}
+            )
+            print(f"    {part}: {parts[part]}", flush=True)
+    return {
+        "compiled for": compiled_for,
+        "numbers": numbers,
+        "parts": parts,
+        "minutes": round((time.monotonic() - begin) / 60, 1),
+    }
+
+
+def _counted(file: Path) -> dict[str, Any]:
+    """How many tests passed, and which did not, with the reasons."""
+    found: dict[str, Any] = {"passed": 0, "skipped": [], "failed": []}
+    for case in ElementTree.parse(file).iter("testcase"):
+        told = next((child for child in case if child.tag in ("skipped", "failure", "error")), None)
+        if told is None:
+            found["passed"] += 1
+        else:
+            kind = "skipped" if told.tag == "skipped" else "failed"
+            reason = " ".join(told.get("message", "").split())[:160]
+            found[kind].append(f"{case.get('name')}: {reason}")
+    return found
+
+
+def _exact() -> dict[str, float]:
+    """What `_NUMBERS` should be, from the formula in many digits."""
+    import mpmath
+
+    with mpmath.workdps(60):
+        first, second = ([mpmath.mpf(x) for x in row] for row in ([20, 0, -5], [100, 90, 80]))
+        rests = [mpmath.fsum(mpmath.exp(x - row[0]) for x in row[1:]) for row in (first, second)]
+        losses = [mpmath.log1p(rest) for rest in rests]
+        right = [losses[0], -rests[0] / (1 + rests[0]), losses[1], losses[1]]
+        return {name: float(number) for name, number in zip(_NUMBERS, right, strict=True)}
+
+
+# -------------------------------------------------------------------------------------------------
+
+
+_INTRODUCTION = """
+A chosen part of the tests, in fresh processes with an empty store, for kinds of processors: on this
+machine, with code that is compiled for fewer instructions than it has, and on an aarch64 that is
+emulated (Debian's Python and the wheels of the package index under `qemu-user`). Compiled code for
+those vectors is what a user of such a processor runs; what an emulator cannot show is timing.
+
+`make test-processors` runs far more of the tests for the kinds of x86-64 whenever something is
+changed.
+"""
+
+
+def page(result: dict[str, Any]) -> str:
+    found = result["processors"]
+    tried = {title: one for title, one in found.items() if "parts" in one}
+    numbers = [
+        [name, right, *(_number(one["numbers"][name], right) for one in tried.values())]
+        for name, right in result["exact"].items()
+    ]
+    parts = [[part, *(_in_short(one["parts"][part]) for one in tried.values())] for part in PARTS]
+    sections = [
+        _INTRODUCTION.strip(),
+        report.table(["", *tried], [*parts, ["minutes", *(o["minutes"] for o in tried.values())]]),
+        "A cell says how many tests passed.",
+        "## A confident row",
+        "What is lost first where sums are formed in another order. The exact numbers are those of "
+        "the formula in 60 digits; float32 may be off by (8 + gap) 2^-24, where the gap of these "
+        "rows is 25 or 20.",
+        report.table(["", "exact", *tried], numbers),
+        "## What code was compiled for",
+        report.table(["", ""], [[title, one["compiled for"]] for title, one in tried.items()]),
+    ]
+    for what in ("failed", "skipped"):
+        lines = [
+            f"- {title}, {part}: {line}"
+            for title, one in tried.items()
+            for part, counts in one["parts"].items()
+            for line in counts[what]
+        ]
+        if lines:
+            sections += [f"## What {'failed' if what == 'failed' else 'was skipped'}", *lines]
+    left_out = [
+        f"- {title}: {one['left out']}" for title, one in found.items() if one not in tried.values()
+    ]
+    if left_out:
+        sections += ["## What could not be tried", "\n".join(left_out)]
+    sections += [
+        "## The tests",
+        "\n".join(
+            f"- {part}: {', '.join(f'`{t}`' for t in tests)}" for part, tests in PARTS.items()
+        ),
+    ]
+    return "\n\n".join(sections)
+
+
+def _number(found: float, right: float) -> str:
+    off = abs(found - right) / abs(right)
+    return f"{found:.10g}" if off < 1e-5 else f"**{found:.10g}**"
+
+
+def _in_short(counts: dict[str, Any]) -> str:
+    words = [str(counts["passed"])]
+    words += [f"{len(counts[what])} {what}" for what in ("skipped", "failed") if counts[what]]
+    text = ", ".join(words)
+    return f"**{text}**" if counts["failed"] else text
