@@ -15,18 +15,18 @@ missing() {
 }
 
 (($# > 1)) || missing "call it as $0 FOLDER PACKAGE==VERSION ..."
-mkdir -p "$1"
-folder=$(cd "$1" && pwd)
-shift
-root=$folder/root
 python=${PYTHON:-python3}
-
 . /etc/os-release 2>/dev/null || missing "this is not Debian: there is no /etc/os-release"
 [[ ${ID:-} == debian ]] || missing "this is ${ID:-not Debian}, and not Debian"
 ((EUID == 0)) || missing "debootstrap needs root"
 "$python" -m pip --version >/dev/null || missing "$python has no pip"
 
-if ! command -v debootstrap qemu-aarch64-static >/dev/null; then
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+root=$folder/root
+shift
+
+if ! { command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null; then
     apt-get -qq update || missing "apt-get update failed; is there a network?"
     apt-get -qq install -y --no-install-recommends debootstrap qemu-user-static >/dev/null ||
         missing "apt-get cannot install debootstrap and qemu-user-static"

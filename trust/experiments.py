@@ -12,7 +12,6 @@ NAMES = (
     "odd_inputs",
     "memory",
     "determinism",
-    "processors",
     "peers",
     "fuzz",
 )
