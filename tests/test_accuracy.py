@@ -144,6 +144,19 @@ def test_many_classes_are_as_exact_as_few(n_classes):
         assert np.all(abs(grad[r] - p) <= (10 + gap) * U * abs(p))
 
 
+@pytest.mark.parametrize("n_classes", [32, 71, 112, 113, 500, 512, 1000])
+def test_equal_terms_are_not_all_rounded_the_same_way(n_classes):
+    """Rows [g, 0, 0, ...] add up c - 1 times the same number, whose roundings all point one way."""
+    gaps = np.linspace(0.01, 8, 37, dtype=np.float32)
+    x = np.zeros((len(gaps), n_classes), np.float32)
+    x[:, 0] = gaps
+    g = gaps.astype(np.float64)
+    log_sum = np.log1p((n_classes - 1) * np.exp(-g))
+    for label, truth in ((0, log_sum), (1, g + log_sum)):
+        losses = NONE(np.full(len(gaps), label), x)
+        assert np.all(abs(losses - truth) <= (8 + g) * U * truth)
+
+
 SMOOTH, BOTH = {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "class_weight": True}
 
 
@@ -152,6 +165,9 @@ SMOOTH, BOTH = {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "class_weight"
     [
         (10, SMOOTH, False),
         (10, BOTH, True),
+        (112, BOTH, True),
+        (500, BOTH, True),
+        (512, BOTH, True),
         (1000, SMOOTH, True),
         (1000, {"class_weight": True}, False),
         (1000, BOTH, False),
@@ -169,14 +185,15 @@ def test_smoothed_and_weighed_rows_of_many_classes(n_classes, options, soft):
         weight = options["class_weight"] = np.full(n_classes, 0.7)
     e = options.get("label_smoothing", 0.0)
     loss = fl.CrossEntropy(reduction="none", **options)
-    t = np.full((1, n_classes), np.float32(1 / 3)) if soft else one_hot_of([1], n_classes)
-    labels = t.astype(np.float32) if soft else np.array([1])
-    losses, grad = loss.value_and_grad(labels, np.zeros((1, n_classes), np.float32))
-    mass = weight * ((1 - e) * t[0] + e / n_classes)
-    total = math.fsum(mass)
-    assert losses[0] == pytest.approx(total * math.log(n_classes), rel=8 * U)
+    t = one_hot_of([1], n_classes)
+    if soft:
+        t = np.repeat(np.linspace(0.01, 0.99, 12, dtype=np.float32)[:, None], n_classes, axis=1)
+    losses, grad = loss.value_and_grad(t if soft else [1], np.zeros(t.shape, np.float32))
+    mass = weight * ((1 - e) * t.astype(np.float64) + e / n_classes)
+    total = np.array([[math.fsum(row)] for row in mass])
+    np.testing.assert_allclose(losses, total[:, 0] * math.log(n_classes), rtol=8 * U)
     size = total / n_classes + mass
-    assert np.all(abs(grad[0] - (total / n_classes - mass)) <= 10 * U * size)
+    assert np.all(abs(grad - (total / n_classes - mass)) <= 10 * U * size)
 
 
 # ---------------------------------------------------------------------------------------------

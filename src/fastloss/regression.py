@@ -625,7 +625,8 @@ def _cosine_distance(
         fill(grads, 0.0)
         fill(hesses, 0.0)
         return 1.0
-    by_true, by_pred = 1 / true_length, 1 / pred_length
+    # A Python number would take the precision of the vectors in plain Python.
+    by_true, by_pred = np.float64(1 / true_length), np.float64(1 / pred_length)
     loss = 0.5 * _squared_distance(y_true, by_true, y_pred, by_pred)
     if grads.size > 0:
         factor = by_pred / pred_size

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .bits import (
+    INTERLEAVED,
     LINE_BYTES,
     accumulate,
     disjoint,
+    interleaved,
     larger,
     next_larger,
     prefetch,
@@ -32,6 +34,10 @@ from .tiles import fill, put
 # Exponentials that are added up in the arithmetic dtype before their sum goes on in float64. With
 # the lanes of SIMD each float32 sum has few terms, so 131,072 classes are as exact as 10.
 CHUNK = 1 << 9
+# Terms of soft labels that are added up so in each lane of the vectors that `interleaved` takes at
+# a time. Equal ones, as of smoothing, are all rounded the same way: 32 lose 8 units in the last
+# place.
+TERMS = 1 << 4
 # Numbers, about, of the rows of a group: they, their exponentials and the next group, which is
 # fetched meanwhile, fill the first-level cache.
 TOGETHER = 1 << 12
@@ -94,6 +100,9 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     # Whether what is written for a class follows from what was kept of it, and the row.
     kept_is_all = by_id and not (smoothed or capped or multiplying)
     written = WRITTEN_KEPT if keeping else WRITTEN
+    # Class weights are float64, and the longest numbers of a loop say how many fill a vector.
+    n_lanes = INTERLEAVED * vector_bytes() // (8 if class_weighted else np.dtype(number).itemsize)
+    n_labels = smaller(TERMS * n_lanes, CHUNK)
 
     def group_size(n_classes: Any) -> Any:
         return smaller(larger(TOGETHER // n_classes, 1), GROUP)
@@ -421,6 +430,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
 
     def gaps_adder(term: Function) -> Function:
         def add(o: Any, labels: Any, weights: Any, masks: Any, x: Any, top: Any, share: Any) -> Any:
+            interleaved()
             gaps = zero
             total = zero
             for j in range(x.size):
@@ -452,14 +462,17 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         x = row_of(rows, row)
         top = top_of(o, largest)
         if not by_id or smoothed:
-            for start in range(0, x.size, CHUNK):
-                n = smaller(CHUNK, x.size - start)
+            start = 0
+            while start < x.size:
+                left = x.size - start
+                n = smaller(n_labels, left & -STEP) if left >= STEP else left
                 labels, weights = labels_of(rows, row, start, n), weights_of(o, start, n)
                 masks = masks_of(o, rows, row, start, n)
                 part = window(x, start, n)
                 gap, t = gaps_and_masses_of(o, labels, weights, masks, part, top, share)
                 gaps += gap
                 total += t
+                start += n
         if by_id:
             masks = masks_of(o, rows, row, 0, x.size)
             for i in range(n_ids(rows)):

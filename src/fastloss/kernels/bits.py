@@ -121,9 +121,10 @@ def accumulate(total: Any, term: Any) -> Any:
 
     SIMD adds up every eighth or sixteenth number, and the sums of those at the end. This addition
     alone may be reordered: were all the arithmetic of a function free, LLVM could write
-    `rest + (1 - 1)` as `(rest + 1) - 1`, in which a small rest is lost.
+    `rest + (1 - 1)` as `(rest + 1) - 1`, in which a small rest is lost. Plain Python has one sum
+    of all terms, so it has to be more exact than each of many.
     """
-    return total + term
+    return np.float64(total) + term
 
 
 def wide_vectors() -> None:

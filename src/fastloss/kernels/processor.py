@@ -17,11 +17,11 @@ def _features() -> str:
 
 
 def vector_bytes() -> int:
-    """Bytes of a vector: of one that is as long as a line of the caches, or of half of it.
-
-    (Where there are only shorter ones, LLVM takes two for one of these.)
-    """
-    return LINE_BYTES if "+avx512f" in _features() else LINE_BYTES // 2
+    """Bytes of the longest vector: a line of the caches, half of it, or a quarter."""
+    features = _features()
+    if "+avx512f" in features:
+        return LINE_BYTES
+    return LINE_BYTES // 2 if "+avx" in features else LINE_BYTES // 4
 
 
 def converts_halves() -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bits import smaller, window
+from .flags import unfused
 from .form import RowScores
 
 N_SCORES = len(RowScores._fields)
@@ -55,6 +56,8 @@ def read(scores: Any, at: Any) -> Any:
     )
 
 
+# Not fused with a product that is a term: what is lost is that of the rounded product.
+@unfused
 def add(terms: Any, key: Any, sums: Any, lost: Any) -> None:
     """Add the terms of a row to the sums of a key, if there is such a key."""
     n = terms.size
