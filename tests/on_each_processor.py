@@ -1,8 +1,7 @@
 """Runs tests for each kind of processor, in fresh processes: `make test-processors`.
 
-`python -m tests.on_each_processor ARGUMENTS` runs `pytest ARGUMENTS` in their place, and with
-`--keep-hashes` it keeps the hashes of `result_hashes.py`. Kinds that this machine cannot run are
-named and left out.
+`python -m tests.on_each_processor ARGUMENTS` runs `pytest ARGUMENTS` in their place. Kinds that
+this machine cannot run are named and left out.
 """
 
 import os
@@ -17,6 +16,7 @@ from trust.kinds import KINDS
 TESTS = (
     *(f"tests/test_{name}.py" for name in ("accuracy", "scalar", "softmax", "properties")),
     "tests/test_result_hashes.py",
+    "tests/test_processors.py::test_code_has_the_vectors_of_its_kind",
     *("-m", "not plain or compiled"),
     *("-k", "not every_float32"),
     *("-n", "auto", "--dist", "worksteal"),
@@ -24,17 +24,13 @@ TESTS = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    command = ["-m", "pytest", *(arguments or TESTS)]
-    if "--keep-hashes" in arguments:
-        command = ["-m", "tests.result_hashes", "--write"]
+    command = [sys.executable, "-m", "pytest", *(arguments or TESTS)]
     failed = []
     for kind in KINDS.values():
         reason = kind.missing()
         print(f"\n{kind.title}: {f'left out: {reason}' if reason else 'runs'}", flush=True)
         if not reason:
-            done = subprocess.run(
-                [sys.executable, *command], env=os.environ | kind.environment, check=False
-            )
+            done = subprocess.run(command, env=os.environ | kind.environment, check=False)
             failed += [kind.title] if done.returncode else []
     if failed:
         print(f"\nfailed: {'; '.join(failed)}")

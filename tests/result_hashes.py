@@ -1,7 +1,9 @@
 """Hashes of results: code may be moved, and not a bit of a result may change.
 
     python -m tests.result_hashes            # what differs from the hashes that are kept
-    python -m tests.result_hashes --write    # keeps those of this processor and of plain Python
+    python -m tests.result_hashes --write    # keeps those of now
+
+Both take plain Python and all kinds of processors that this machine can stand in for, in 5 minutes.
 
 A form is a loss, a verb and data that go through one loop each: all loops of the kernels are there,
 each in the layouts, dtypes and options that it has code for. What is kept for plain Python holds
@@ -13,19 +15,24 @@ version of NumPy does in another way.
 import dataclasses
 import hashlib
 import json
+import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
+import numba
 import numpy as np
 
 import fastloss as fl
+from fastloss._cpus import available_cpus
 from fastloss.kernels import along_rows
-from trust.kinds import compiled_for
+from trust.kinds import KINDS, compiled_for
 
 # tests/result_hashes.json
 PLACE = Path(__file__).with_suffix(".json")
@@ -351,34 +358,65 @@ def results_of(name: str) -> Results:
         return FORMS[name]()
 
 
-def kept(processor: str) -> dict[str, str]:
-    """The hashes of a processor, by form; none if it has not been met."""
-    return _all_kept().get(processor, {})
+Hashes = dict[str, dict[str, str]]  # by processor and form
 
 
-def _all_kept() -> dict[str, dict[str, str]]:
+def kept() -> Hashes:
     if not PLACE.exists():
         return {}
-    found: dict[str, dict[str, str]] = json.loads(PLACE.read_text(encoding="utf-8"))
+    found: Hashes = json.loads(PLACE.read_text(encoding="utf-8"))
     return found
 
 
-def main(arguments: Sequence[str]) -> int:
-    from tests.plain import plain_python  # as this runs as a module of `tests`
+def measured() -> Hashes:
+    """Those of plain Python and of all kinds of processors that this machine can stand in for."""
+    environments = [{"NUMBA_DISABLE_JIT": "1"}]
+    for kind in KINDS.values():
+        if kind.missing():
+            print(f"{kind.title}: left out: {kind.missing()}")
+        else:
+            environments.append(kind.environment)
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        return {key: each for found in pool.map(_in_process, environments) for key, each in found}
 
-    found = {compiled_for(): {name: hash_of(results_of(name)) for name in FORMS}}
-    with plain_python():
-        found[PLAIN] = {name: hash_of(results_of(name)) for name in FORMS}
-    for processor, hashes in found.items():
-        known = kept(processor)
-        changed = [name for name in known if hashes.get(name) != known[name]]
-        print(f"{processor}: {len(hashes)} forms, {len(hashes.keys() - known.keys())} of them new")
-        for name in changed:
-            print(f"  changed: {name}")
+
+def _in_process(environment: dict[str, str]) -> Any:
+    """What a fresh process prints."""
+    output = subprocess.run(
+        [sys.executable, "-m", "tests.result_hashes", "--print"],
+        env=os.environ | environment,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    return json.loads(output).items()
+
+
+def main(arguments: Sequence[str]) -> int:
+    if "--print" in arguments:
+        processor = PLAIN if numba.config.DISABLE_JIT else compiled_for()
+        print(json.dumps({processor: {name: hash_of(results_of(name)) for name in FORMS}}))
+        return 0
+    found, known = measured(), kept()
+    changed = {
+        name
+        for processor, each in found.items()
+        for name, old in known.get(processor, {}).items()
+        if each.get(name) != old
+    }
+    for processor, each in found.items():
+        n_new = len(each.keys() - known.get(processor, {}).keys())
+        print(f"{processor}: {len(each)} forms, {n_new} of them new")
+    for name in sorted(changed):
+        print(f"  changed: {name}")
     if "--write" in arguments:
-        text = json.dumps(_all_kept() | found, indent=1, sort_keys=True)
+        # What is kept of other processors is of the code as it was.
+        others = {
+            processor: {name: old for name, old in each.items() if name not in changed}
+            for processor, each in known.items()
+        }
+        text = json.dumps(others | found, indent=1, sort_keys=True)
         PLACE.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return 0 if "--write" in arguments else len(changed)
 
 
 if __name__ == "__main__":
