@@ -6,10 +6,13 @@ import stat
 import sys
 from pathlib import Path
 
+import numba
 import pytest
+from numba.core.registry import cpu_target
 from processes import run_python
 
-from fastloss.kernels import cache
+import fastloss as fl
+from fastloss.kernels import cache, fingerprint, jit
 
 # Prints how many kernels were compiled and how many loaded, and the results as exact text. The loss
 # is one that is soon compiled.
@@ -105,6 +108,200 @@ def test_edited_helper_recompiles(tmp_path):
 def test_edited_global_number_recompiles(tmp_path):
     assert own(tmp_path, "FACTOR * r", factor=3.0) == (1, 0, 6.0)
     assert own(tmp_path, "FACTOR * r", factor=5.0) == (1, 0, 10.0)
+
+
+# A folder of a user's modules: what the functions of `functions.py` read comes from all the others.
+# Each reads one number, in one way only.
+READING = {
+    "pkg/__init__.py": "",
+    "pkg/consts.py": "K = {k}",
+    "pkg/helpers.py": """
+import numba
+
+@numba.njit
+def h(x):
+    return x + {k}
+
+def plain(x):
+    return x * {k}
+""",
+    # Named like one of the standard library, which are not looked into.
+    "statistics.py": """
+K = {k}
+
+def f(x):
+    return x + K
+""",
+    "functions.py": """
+import enum
+import numba
+import numpy as np
+import pkg.consts
+import pkg.helpers
+import statistics
+from pkg import consts, helpers
+from pkg.helpers import h as imported
+from statistics import f
+
+N = {k}
+TABLE = np.array([0.0, {k}])
+PAIR = (7.0, ({k}, 1))
+
+class Level(enum.Enum):
+    HIGH = {k}
+
+class Number(enum.IntEnum):
+    HIGH = {k}
+
+def default(x, k={k}):
+    return x + k
+
+def made(k):
+    return numba.njit(lambda x: x * k)
+
+closure = made({k})
+
+@numba.njit(error_model="numpy")
+def through_global(x):
+    return x + N
+
+def deep(x):
+    return through_global(x) + 1
+
+def inner(x):
+    def inside(x):
+        return x + consts.K
+    return inside(x)
+
+def comprehension(x):
+    total = 0.0
+    for each in [consts.K * i for i in range(3)]:
+        total += each
+    return total
+
+FUNCTIONS = {{
+    "package": lambda x: pkg.consts.K,
+    "njit in a package": lambda x: pkg.helpers.h(x),
+    "function in a module": lambda x: helpers.plain(x),
+    "imported njit": lambda x: imported(x),
+    "njit of a closure": lambda x: closure(x),
+    "njit with a global": deep,
+    "inner function": inner,
+    "comprehension": comprehension,
+    "array": lambda x: TABLE[1],
+    "nested tuple": lambda x: PAIR[1][0],
+    "enum": lambda x: Level.HIGH.value,
+    "int enum": lambda x: Number.HIGH + 0,
+    "name of the standard library": lambda x: f(x) + statistics.K,
+    "defaults": default,
+}}
+""",
+}
+# What cannot be known completely.
+OPAQUE = {
+    "functions.py": """
+import numba
+import numpy as np
+from numba.extending import intrinsic, overload
+import consts
+
+@numba.vectorize
+def by_element(x):
+    return x + {k}
+
+@numba.vectorize(["float64(float64)"])
+def universal(x):
+    return x + {k}
+
+@intrinsic
+def constant(typingctx):
+    def codegen(context, builder, signature, args):
+        return context.get_constant(numba.types.float64, {k})
+    return numba.types.float64(), codegen
+
+def plain(x):
+    return 1000.0
+
+@overload(plain)
+def _(x):
+    return lambda x: x + {k}
+
+@overload(np.busday_count)
+def _(x):
+    return lambda x: x + {k}
+
+@numba.njit("float64(float64)")
+def eager(x):
+    return x + {k}
+
+FUNCTIONS = {{
+    "vectorize": lambda x: by_element(x),
+    "ufunc": lambda x: universal(x),
+    "intrinsic": lambda x: constant(),
+    "overload": lambda x: plain(x),
+    "overload of NumPy": lambda x: np.busday_count(x),
+    "eager": lambda x: eager(x),
+    "getattr": lambda x: getattr(consts, "K"),
+}}
+""",
+    "consts.py": "K = {k}",
+}
+READ = """
+import sys
+from dataclasses import dataclass
+from functools import reduce
+sys.path.insert(0, sys.argv[1])
+import fastloss as fl
+from fastloss.kernels import fingerprint, jit
+from fastloss.kernels.snapshot import snapshot
+from functions import FUNCTIONS
+
+for name, function in FUNCTIONS.items():
+    print(name, *fingerprint.fingerprint(snapshot(function)), sep=":")
+
+def added(first, second):
+    return lambda x: first(x) + second(x)
+
+whole = reduce(added, FUNCTIONS.values())
+
+@dataclass(frozen=True)
+class Whole(fl.ElementwiseLoss):
+    def scalar(self, y_true, y_pred):
+        return 1.0 * whole(y_pred), 0.0
+
+value = Whole()([0.0], [3.0])
+print(value, jit.counts["compiled"], jit.counts["loaded"])
+"""
+
+
+def read(folder: Path, modules: dict[str, str], k: int) -> tuple[dict[str, tuple[str, ...]], str]:
+    """The fingerprints of functions, and what becomes of a loss that calls them all."""
+    for name, text in modules.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text.format(k=k))
+    output = run_python(
+        READ, str(folder), FASTLOSS_CACHE_DIR=str(folder / "cache"), PYTHONDONTWRITEBYTECODE="1"
+    )
+    *rows, done = output.splitlines()
+    return {name: tuple(rest) for name, *rest in (row.split(":") for row in rows)}, done
+
+
+def test_what_is_read_from_anywhere_is_never_stale(tmp_path):
+    before, done = read(tmp_path, READING, 10)
+    assert done == "229.0 1 0"  # with x = 3 they add up to 19 + 21 k
+    assert {complete for _, complete in before.values()} == {"True"}
+    assert read(tmp_path, READING, 10) == (before, "229.0 0 1")
+    after, done = read(tmp_path, READING, 20)
+    assert done == "439.0 1 0"
+    assert [name for name, digest in after.items() if digest == before[name]] == []
+
+
+def test_what_cannot_be_known_is_not_stored(tmp_path):
+    for k in (10, 20):
+        fingerprints, done = read(tmp_path, OPAQUE, k)
+        assert {complete for _, complete in fingerprints.values()} == {"False"}
+        assert done == f"{15.0 + 7 * k} 1 0"
+    assert not files_in(tmp_path / "cache")
 
 
 def test_options_are_not_compiled_in(tmp_path):
@@ -237,6 +434,65 @@ class TestPermissions:
         assert cache.state().problem is None
         target.chmod(0o777)
         assert cache.state().problem is not None
+
+
+class TestKey:
+    """What is in the name of a stored file besides the fingerprint of its function."""
+
+    def file(self) -> str:
+        codegen = cpu_target.target_context.codegen()
+        return jit._StoredCode("name", "mark")._file((), codegen)
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("OPT", 0),
+            ("LOOP_VECTORIZE", 0),
+            ("SLP_VECTORIZE", 1),
+            ("ENABLE_AVX", False),
+            ("BOUNDSCHECK", 1),
+            ("DEBUGINFO_DEFAULT", 1),
+            ("USING_SVML", True),
+            ("LLVM_REFPRUNE_FLAGS", "none"),
+            ("CPU_NAME", "generic"),
+            ("CPU_FEATURES", "+sse4.2"),
+            ("A_SETTING_OF_A_LATER_NUMBA", 1),
+        ],
+    )
+    def test_settings_of_numba(self, setting, value, monkeypatch):
+        before = self.file()
+        monkeypatch.setattr(numba.config, setting, value, raising=False)
+        assert self.file() != before
+
+    def test_settings_that_shape_no_code(self, monkeypatch):
+        before = self.file()
+        for setting in ("NUMBA_NUM_THREADS", "CACHE_DIR", "CUDA_LOG_LEVEL"):
+            monkeypatch.setattr(numba.config, setting, "other")
+        assert self.file() == before
+
+    def test_sources(self, monkeypatch):
+        before = self.file()
+        monkeypatch.setattr(jit, "SOURCES", "other")
+        assert self.file() != before
+
+    def test_every_source_of_kernels_and_compiler_and_the_version_count(self, tmp_path):
+        package = Path(fl.__file__).parent
+        folder = tmp_path / "fastloss"
+        shutil.copytree(package / "kernels", folder / "kernels")
+        shutil.copy(package / "__init__.py", folder)
+
+        def digest() -> str | None:
+            return fingerprint._digest_of_sources(folder / "kernels")
+
+        found = {digest()}
+        assert found == {fingerprint.SOURCES}
+        files = [folder / "__init__.py", *(folder / "kernels").glob("*.py")]
+        for file in files:
+            file.write_text(file.read_text() + "#")
+            found.add(digest())
+        assert len(found) == len(files) + 1
+        shutil.rmtree(folder)
+        assert digest() is None
 
 
 class TestStore:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from numba.core import ir
 from processes import run_python
+from registry import CASES
 
 import fastloss as fl
 from fastloss import _blocks, _evaluate
-from fastloss.kernels import compilers, jit
+from fastloss.kernels import compilers, fingerprint, jit
 from fastloss.kernels.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
+from fastloss.kernels.flags import allocating, formula, manner_of, unfused
 from fastloss.kernels.form import Form
 from fastloss.kernels.survey import survey
 
@@ -44,13 +46,13 @@ def test_fingerprint_follows_what_the_code_depends_on():
     assert jit.fingerprint(make(helper_one, 2)) != reference  # 2 == 2.0, but not compiled alike
 
 
-def test_fingerprint_follows_fast_math_flags():
+def test_fingerprint_follows_marks():
     def plain(x):
         return x
 
     before = jit.fingerprint(plain)
-    plain.__fastmath__ = {"contract"}
-    assert jit.fingerprint(plain) != before
+    marked = [jit.fingerprint(mark(plain)) for mark in (unfused, allocating, formula)]
+    assert len({before, *marked}) == 4
 
 
 def test_fingerprint_follows_which_of_two_functions_is_called_where():
@@ -69,7 +71,36 @@ def test_fingerprint_of_a_recursive_function_ends():
     def countdown(n):
         return 0 if n == 0 else countdown(n - 1)
 
-    assert len(jit.fingerprint(countdown)) == 64
+    assert jit.fingerprint(countdown).complete
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_kernels_of_losses_are_known_completely(case, monkeypatch):
+    """And functions outside of the kernels, which users write as well, are marked as formulas."""
+    outside = []
+    read_function = fingerprint._Reader.read_function
+
+    def read(reader, function):
+        if "/kernels/" not in function.__code__.co_filename.replace("\\", "/"):
+            outside.append(manner_of(function).weak)
+        read_function(reader, function)
+
+    class Known(Exception):
+        pass
+
+    def finished(function, *_):
+        assert jit.fingerprint(function).complete
+        raise Known
+
+    monkeypatch.setattr(jit, "_finished", finished)
+    monkeypatch.setattr(fingerprint._Reader, "read_function", read)
+    monkeypatch.setattr(_evaluate, "_kernels", {})
+    loss = case.reduced("sum")  # one that has no kernels yet
+    y_true, y_pred = case.data()
+    for verb in (loss, loss.value_and_grad):
+        with pytest.raises(Known):
+            verb(y_true, y_pred)
+    assert all(outside)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -251,7 +282,6 @@ def test_conditions_that_are_known_are_left_out(monkeypatch):
 
     drop = compilers._DropConditions.run_pass
     monkeypatch.setattr(compilers._DropConditions, "run_pass", run_pass)
-    inner.__module__ = jit.__name__
     jit.compiled(outer)(out, 2)
     assert left == [(2, 2)]
     np.testing.assert_array_equal(out, [1.0, 0.0, 1.0])

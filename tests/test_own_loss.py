@@ -8,9 +8,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from plain import compiled, plain
 
 import fastloss as fl
 from fastloss.kernels import jit
+from fastloss.kernels.snapshot import snapshot
 from fastloss.scalar import exp, log1p
 
 HALF = 0.5
@@ -141,6 +143,64 @@ def test_class_in_a_function_may_use_its_variables():
     Power().check_gradient()
 
 
+@pytest.mark.parametrize(
+    "way", [pytest.param("plain", marks=plain), pytest.param("compiled", marks=compiled)]
+)
+def test_what_is_read_from_outside_is_read_once(way):
+    """So value and gradient agree, whatever is changed between the first calls of the two."""
+    names: dict[str, Any] = {}
+    code = """
+import numba
+import numpy as np
+from types import ModuleType
+
+consts = ModuleType("consts")
+consts.K = 2.0
+K = 2.0
+TABLE = np.array([2.0])
+
+def helper(x):
+    return K * x
+
+@numba.njit
+def compiled(x):
+    return K * x
+
+compiled(1.0)  # what it was compiled to before does not count
+
+def scalar(self, y_true, y_pred):
+    slope = K * consts.K * TABLE[0] * helper(1.0) * compiled(1.0) * 2.0
+    return slope * y_pred, slope
+"""
+    exec(code, names)
+
+    @dataclass(frozen=True)
+    class Own(fl.ElementwiseLoss):
+        scalar = names["scalar"]
+
+    assert Own()([0.0], [1.0]) == 64.0
+    names["K"] = names["consts"].K = names["TABLE"][0] = 3.0
+    names["helper"] = names["compiled"] = lambda x: 0.0
+    assert Own().value_and_grad([0.0], [1.0]) == (64.0, [64.0])
+    assert Own(reduction="sum").grad([0.0], [1.0]) == [64.0]
+    assert Own().jit().scalar(0.0, 1.0) == (64.0, 64.0)
+
+
+@plain
+def test_a_name_that_was_missing_is_found_later():
+    names: dict[str, Any] = {}
+    exec("def scalar(self, y_true, y_pred):\n    return late(y_pred), 1.0", names)
+
+    @dataclass(frozen=True)
+    class Own(fl.ElementwiseLoss):
+        scalar = names["scalar"]
+
+    with pytest.raises(NameError, match="late"):
+        Own()([0.0], [1.0])
+    names["late"] = abs
+    assert Own()([0.0], [-2.0]) == 2.0
+
+
 def test_functions_of_math_and_numpy_work_too():
     @dataclass(frozen=True)
     class LogCosh(fl.ElementwiseLoss):
@@ -161,8 +221,10 @@ def test_written_numbers_take_the_precision_of_the_data():
             total += y_true
         return 0.1 * (1 - y_pred) + HALF * y_pred, (y_pred**2 if y_pred > 0 else 0) * total
 
+    formula = snapshot(scalar)
+
     def call(y_true: Any, y_pred: Any) -> Any:
-        return scalar(None, y_true, y_pred)
+        return formula(None, y_true, y_pred)
 
     single = jit.compiled(call)
     results = single(np.float32(1), np.float32(3))

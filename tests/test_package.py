@@ -41,6 +41,7 @@ FLOORS = [
 NUMBA_FILES = {
     "kernels/jit.py",
     "kernels/compilers.py",
+    "kernels/fingerprint.py",
     "kernels/intrinsics.py",
     "kernels/spans.py",
     "kernels/blocks.py",

@@ -43,7 +43,7 @@ class ElementFunctions:
         self._loss._check_results(form)
         parameters, constants = self._loss._parameter_type_in(form)
         values = (*self._loss._parameters_in(form), *constants)
-        formula = type(self._loss).scalar
+        formula = self._loss._formula_in(form)
         return jit.entry(single.one_element(formula, parameters, values, form))
 
 

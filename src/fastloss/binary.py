@@ -9,6 +9,7 @@ from ._options import Numbers, check_number
 from .elementwise import ElementwiseLoss
 from .kernels.form import Form
 from .kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid, softplus
+from .kernels.snapshot import snapshot
 from .loss import LogitLoss
 
 
@@ -50,9 +51,9 @@ class _BinaryLogitLoss(_BinaryLoss, LogitLoss):
 
     names = ("y_true", "logits")
 
-    def _scalar_in(self, form: Form) -> Callable[..., Any]:
+    def _formula_in(self, form: Form) -> Callable[..., Any]:
         verbs = {"proba": _proba, "log_proba": _log_proba}
-        return verbs.get(form.output, type(self).scalar)
+        return snapshot(verbs[form.output]) if form.output in verbs else super()._formula_in(form)
 
 
 @dataclass(frozen=True)

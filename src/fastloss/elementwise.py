@@ -37,6 +37,12 @@ class ElementwiseLoss(ScalarLoss):
     if only some numbers make sense. `check_gradient()` compares the derivatives with finite
     differences.
 
+    What `scalar` reads from outside, global numbers and functions and variables of an enclosing
+    function, is read once in each process: when a loss of the class is first called, by whatever
+    verb. All verbs go on with that, in plain Python, too. Make an option of what is to change.
+    Functions of `numba.njit` are compiled anew with it. What is not plain Python or such a
+    function, say one of `numba.vectorize`, works, but the kernel is compiled in each process.
+
     An option may be a sequence of c numbers instead of one number: then y_pred has c columns on its
     last axis, shape (..., c), and in `scalar` the option is the number of the column. The loss
     keeps the sequence as a tuple, which is what a check in `__post_init__` sees. Every column has
@@ -103,12 +109,8 @@ class ElementwiseLoss(ScalarLoss):
         surveyed = form.labelled and self._limits(form).reads(form)[0]
         parameters = self._parameter_type_in(form)
         n_per_column = len(self._ranked(0))
-        scalar = self._scalar_in(form)
+        scalar = self._formula_in(form)
         return elementwise.elementwise(scalar, *parameters, form, surveyed, n_per_column)
-
-    def _scalar_in(self, form: Form) -> Callable[..., Any]:
-        """The function of an element whose results this form asks for."""
-        return type(self).scalar
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return self._parameters_in(form)

@@ -12,6 +12,7 @@ import numpy as np
 from ._options import PerColumn
 from .kernels import elementwise
 from .kernels.form import Form
+from .kernels.snapshot import snapshot
 from .loss import Loss
 
 
@@ -39,6 +40,10 @@ class FormulaLoss(Loss):
     @abstractmethod
     def _formula(self) -> Callable[..., Any]:
         """The function, whose `self` is a named tuple of the options."""
+
+    def _formula_in(self, form: Form) -> Callable[..., Any]:
+        """What is compiled for this form: the function and all that it reads, as first seen."""
+        return snapshot(self._formula)
 
     @cached_property
     def _per_column(self) -> dict[str, PerColumn]:

@@ -367,7 +367,7 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
         return -y_true * log_p, -ratio, ratio / y_pred
 
     def _kernel(self, form: Form) -> Callable[..., Any]:
-        return rowwise.pointwise(type(self).scalar, *self._parameter_type_in(form), form)
+        return rowwise.pointwise(self._formula_in(form), *self._parameter_type_in(form), form)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return 0, NO_CLASS_WEIGHTS, *self._parameters_in(form)

@@ -121,7 +121,7 @@ class RowLoss(RowwiseLoss, FormulaLoss):
     def _kernel(self, form: Form) -> Callable[..., Any]:
         limits, parameters = self._limits(form), self._parameter_type_in(form)
         counting = limits.ignoring, limits.class_weighted
-        return rows.by_row(self._formula, *parameters, self.padding, form, *counting)
+        return rows.by_row(self._formula_in(form), *parameters, self.padding, form, *counting)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return 0, NO_CLASS_WEIGHTS, *self._parameters_in(form)

@@ -12,6 +12,7 @@ from ._evaluate import Batch, evaluate
 from ._options import as_mask, check_positive
 from .kernels import along_rows, lanes
 from .kernels.form import Extras, Form
+from .kernels.snapshot import snapshot
 from .kernels.softmax import Variant
 from .kernels.survey import Limits
 from .loss import LogitLoss
@@ -110,7 +111,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
             class_masked=self.class_mask is not None,
             tempered=self.temperature != 1,
             capped=self.softcap is not None,
-            link=type(self).link,
+            link=None if (link := type(self).link) is None else snapshot(link),
             options=tuple(self._told(1)),
         )
 

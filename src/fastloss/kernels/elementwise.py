@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .bits import accumulate, disjoint, interleaved, prefetch, scratch, select, smaller, window
+from .flags import allocating
 from .form import Form, Function
 from .tiles import put
 
@@ -194,6 +195,7 @@ def elementwise(
 
     tile_number = stored if ready else number
 
+    @allocating
     def sum_elements(block: Any) -> Any:
         losses = scratch(number, TILE)
         grads = scratch(tile_number, TILE if with_grad else 0)

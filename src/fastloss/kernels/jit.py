@@ -5,11 +5,12 @@ turns one of them and every plain function that it refers to, by global name or 
 function, into Numba dispatchers. `kernel` compiles the outermost one for one signature and keeps
 the machine code in the store of `cache.py`.
 
-The key of the store is a fingerprint of everything that shapes the code: the bytecode and constants
-of all functions reached, the fast-math flags, the signature, the CPU, the versions. Numba's own key
-leaves out globals, helpers and flags, so an edited helper would give stale results; and its index
-file is shared by processes without a lock. The fingerprint is also part of each compiled function's
-name, as the linker finds functions by name alone.
+The key of the store is a fingerprint of everything that shapes the code: all functions reached with
+what they refer to (`fingerprint.py`), the sources of kernels and compiler, the signature, the CPU,
+the versions, the settings of Numba. What cannot be fingerprinted completely is not stored. Numba's
+own key leaves out globals, helpers and flags, so an edited helper would give stale results; and its
+index file is shared by processes without a lock. The fingerprint is also part of each compiled
+function's name, as the linker finds functions by name alone.
 """
 
 import functools
@@ -30,7 +31,6 @@ import llvmlite
 import numba
 import numpy as np
 from numba import types
-from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError
@@ -38,11 +38,13 @@ from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
-from . import bits, cache, intrinsics, spans
+from . import cache
 from .bits import ByPrecision
 from .blocks import over_blocks
 from .compilers import InlinedCompiler, WeakNumbersCompiler, import_arrays
-from .flags import CompilationError, flags_of
+from .fingerprint import SOURCES, Fingerprint, fingerprint, intrinsic_of, settings
+from .flags import CompilationError, manner_of
+from .snapshot import Part, codes_in, is_extended
 
 Function = Callable[..., Any]
 
@@ -56,7 +58,18 @@ if hasattr(os, "register_at_fork"):
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
 _dispatchers: dict[tuple[str, bool], Any] = {}
-_PACKAGE = __name__.rpartition(".")[0]
+# Numbers of the functions whose fingerprints are incomplete, and which share their code with none.
+_unlike_others: dict[Function, int] = {}
+
+
+def _fingerprint(function: Function) -> Fingerprint:
+    """That of `function`, which is another one for each function if it is incomplete."""
+    digest, complete = fingerprint(function)
+    if not complete:
+        number = _unlike_others.setdefault(function, len(_unlike_others))
+        digest = hashlib.sha256(f"{number} {digest}".encode()).hexdigest()
+    return Fingerprint(digest, complete)
+
 
 # ---------------------------------------------------------------------------------------------
 # Compiling
@@ -71,19 +84,18 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
     if numba.config.DISABLE_JIT:
         return function
     with _lock:
-        key = fingerprint(function), inner
+        key = _fingerprint(function).digest, inner
         if key not in _dispatchers:
+            manner = manner_of(function)
             options: dict[str, Any] = {
                 "error_model": "numpy",
                 "nogil": True,
-                "fastmath": flags_of(function),
+                "fastmath": set(manner.flags),
             }
-            own = (function.__module__ or "").startswith(_PACKAGE)
             if inner:
                 options |= {"forceinline": True, "no_cpython_wrapper": True}
-                options["pipeline_class"] = InlinedCompiler if own else WeakNumbersCompiler
-                if own and "scratch" not in function.__code__.co_names:
-                    options["_nrt"] = False  # no memory is allocated: references need no count
+                options["pipeline_class"] = WeakNumbersCompiler if manner.weak else InlinedCompiler
+                options["_nrt"] = manner.allocates  # else references need no count
             named = _rebind(function, f"{function.__name__}_{key[0][:16]}", _resolve)
             _dispatchers[key] = numba.njit(no_cfunc_wrapper=True, **options)(named)
         return _dispatchers[key]
@@ -157,8 +169,9 @@ def _finished(function: Function, name: str, arguments: Sequence[Any], prange: b
         return function
     signature = tuple(_type_of(argument) for argument in arguments)
     with _lock:
-        mark = fingerprint(function) + ("-parallel" if prange else "")
-        stored = _StoredCode(name, mark)
+        digest, complete = _fingerprint(function)
+        mark = digest + ("-parallel" if prange else "")
+        stored = _StoredCode(name, mark if complete and SOURCES else None)
         # What is in the store needs no dispatchers of all that it was made of.
         resolve = (lambda value: value) if stored.find(signature) else _resolve
         named = _rebind(function, f"{name}_{mark[:16]}", resolve)
@@ -167,7 +180,7 @@ def _finished(function: Function, name: str, arguments: Sequence[Any], prange: b
             nogil=True,
             no_cfunc_wrapper=True,
             parallel=prange,
-            fastmath=flags_of(function),
+            fastmath=set(manner_of(function).flags),
         )(named)
         dispatcher._cache = stored
         try:
@@ -222,7 +235,9 @@ def _rebind(
 ) -> python_types.FunctionType:
     """A copy of `function` under `name` that refers to `resolve(value)` instead of each value."""
     assert isinstance(function, python_types.FunctionType)
-    scope = {key: resolve(value) for key, value in _globals(function)}
+    names = {name for code in codes_in(function.__code__) for name in code.co_names}
+    shared = function.__globals__
+    scope = {name: resolve(shared[name]) for name in sorted(names & shared.keys())}
     cells = tuple(
         python_types.CellType(resolve(cell.cell_contents)) for cell in function.__closure__ or ()
     )
@@ -233,6 +248,7 @@ def _rebind(
         function.__defaults__,
         cells,
     )
+    copy.__kwdefaults__ = function.__kwdefaults__
     copy.__qualname__ = name
     copy.__module__ = function.__module__
     return copy
@@ -242,16 +258,13 @@ def _resolve(value: Any) -> Any:
     """What compiled code refers to in place of `value`."""
     if isinstance(value, ByPrecision):
         return _overloaded(value)
-    if isinstance(value, python_types.FunctionType):
-        return _intrinsic(value) or compiled(value, inner=True)
+    if isinstance(value, python_types.FunctionType) and not is_extended(value):
+        return intrinsic_of(value) or compiled(value, inner=True)
+    if isinstance(value, Part):
+        part = Part(value.__name__)
+        vars(part).update({name: _resolve(each) for name, each in vars(value).items()})
+        return part
     return value
-
-
-def _intrinsic(function: Function) -> Any:
-    """The intrinsic that stands for a function of `bits`, if there is one."""
-    if function.__module__ == bits.__name__:
-        return getattr(intrinsics, function.__name__, None)
-    return None
 
 
 @functools.cache
@@ -280,107 +293,13 @@ def _overloaded(function: ByPrecision) -> Function:
 
 
 # ---------------------------------------------------------------------------------------------
-# Fingerprints
-
-
-def fingerprint(function: Function) -> str:
-    """A digest of all that the compiled code of `function` depends on, but for the signature."""
-    digest = hashlib.sha256()
-    for part in _function_parts(function, {}):
-        digest.update(part.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _function_parts(function: Function, seen: dict[Function, int]) -> Iterator[str]:
-    """The text of a function; of one that was seen before, which number it was."""
-    if function in seen:
-        yield f"function number {seen[function]}"
-        return
-    seen[function] = len(seen)
-    assert isinstance(function, python_types.FunctionType)
-    yield f"function {function.__name__} {sorted(flags_of(function))}"
-    yield from _code_parts(function.__code__)
-    for name, value in _globals(function):
-        yield f"global {name}"
-        yield from _value_parts(value, function, seen)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield f"free {name}"
-        yield from _value_parts(cell.cell_contents, function, seen)
-    yield from _value_parts(function.__defaults__, function, seen)
-
-
-def _code_parts(code: python_types.CodeType) -> Iterator[str]:
-    yield f"code {code.co_argcount} {code.co_flags} {code.co_varnames} {code.co_names}"
-    yield code.co_code.hex()
-    for constant in code.co_consts:
-        if isinstance(constant, python_types.CodeType):
-            yield from _code_parts(constant)
-        else:
-            yield f"{type(constant).__name__} {constant!r}"
-
-
-def _value_parts(
-    value: Any, user: python_types.FunctionType, seen: dict[Function, int]
-) -> Iterator[str]:
-    """What a value that compiled code refers to adds to the fingerprint."""
-    if isinstance(value, ByPrecision):
-        yield from _function_parts(value.float32, seen)
-        yield from _function_parts(value.float64, seen)
-    elif isinstance(value, python_types.FunctionType):
-        if _versioned(value.__module__):
-            yield f"function {value.__module__}.{value.__qualname__}"
-        else:
-            intrinsic = _intrinsic(value)
-            yield from _function_parts(getattr(intrinsic, "_defn", value), seen)
-    elif isinstance(value, numba.core.dispatcher.Dispatcher):
-        yield f"dispatcher {sorted(map(repr, value.targetoptions.items()))}"
-        yield from _function_parts(value.py_func, seen)
-    elif isinstance(value, python_types.ModuleType):
-        yield f"module {value.__name__}"
-        if not _versioned(value.__name__):
-            for name in sorted(set(user.__code__.co_names) & set(vars(value))):
-                attribute = getattr(value, name)
-                if not isinstance(attribute, python_types.ModuleType):
-                    yield f"attribute {name}"
-                    yield from _value_parts(attribute, user, seen)
-    elif isinstance(value, type):
-        yield f"type {value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
-    elif isinstance(value, tuple):
-        yield f"tuple {type(value).__qualname__}"
-        for part in value:
-            yield from _value_parts(part, user, seen)
-    elif isinstance(value, np.ndarray):
-        yield f"array {value.dtype} {value.shape} {value.tobytes().hex()}"
-    else:
-        yield f"{type(value).__qualname__} {value!r}"
-
-
-def _versioned(module: str | None) -> bool:
-    """Whether a module belongs to Python or to a package whose version is in the key."""
-    package = (module or "").partition(".")[0]
-    return package in ("numba", "numpy", "llvmlite") or package in sys.stdlib_module_names
-
-
-def _globals(function: python_types.FunctionType) -> list[tuple[str, Any]]:
-    """The global names that `function`, or a function written inside it, uses."""
-
-    def names(code: python_types.CodeType) -> Iterator[str]:
-        yield from code.co_names
-        for constant in code.co_consts:
-            if isinstance(constant, python_types.CodeType):
-                yield from names(constant)
-
-    scope = function.__globals__
-    return [(name, scope[name]) for name in sorted(set(names(function.__code__))) if name in scope]
-
-
-# ---------------------------------------------------------------------------------------------
 # The store, as Numba's dispatcher wants to see it
 
 
-class _StoredCode(_Cache):  # type: ignore[misc]
-    def __init__(self, name: str, mark: str) -> None:
+class _StoredCode:
+    """What the store has of a function; without a mark nothing, and it keeps nothing."""
+
+    def __init__(self, name: str, mark: str | None) -> None:
         self._name = name
         self._mark = mark
         self._found: Any = None
@@ -391,6 +310,8 @@ class _StoredCode(_Cache):  # type: ignore[misc]
 
     def find(self, sig: Any) -> bool:
         """Load what is stored, if anything is; `load_overload` gives it then."""
+        if self._mark is None:
+            return False
         target_context = cpu_target.target_context
         with global_compiler_lock:
             import_arrays()
@@ -410,15 +331,14 @@ class _StoredCode(_Cache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         counts["compiled"] += 1
-        if not data.library.has_dynamic_globals:  # those hold addresses of this process
+        # Dynamic globals hold addresses of this process.
+        if self._mark is not None and not data.library.has_dynamic_globals:
             cache.store(self._file(sig, data.codegen), dumps(data._reduce()))
 
     def _file(self, sig: Any, codegen: Any) -> str:
         versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
-        switches = (numba.config.BOUNDSCHECK, numba.config.OPT, numba.config.DEBUGINFO_DEFAULT)
         machine = (platform.machine(), codegen.magic_tuple())
-        elements = [fingerprint(function) for function in spans.LOWERED]
-        key = repr((self._mark, elements, str(sig), versions, switches, machine))
+        key = repr((self._mark, SOURCES, str(sig), versions, settings(), machine))
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:40]}"
 
     def enable(self) -> None: ...

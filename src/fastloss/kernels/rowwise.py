@@ -13,6 +13,7 @@ import numpy as np
 
 from .bits import accumulate, disjoint, larger, scratch, select, smaller, window
 from .elementwise import TILE, tile_function
+from .flags import allocating
 from .form import Extras, Form, Function
 from .tiles import fill
 
@@ -100,6 +101,7 @@ def rowwise(
             total = accumulate(total, loss)
         return total
 
+    @allocating
     def sum_rows(block: Any) -> Any:
         n_classes, n_labels, options = block.width, block.true_width, block.options
         size = group_size(n_classes)
@@ -190,6 +192,7 @@ def pointwise(
             for j in range(out.size):
                 out[j] = encode(factor * derivatives[j])
 
+    @allocating
     def soft_labels(rows: Any) -> None:
         y_pred, weights, scale = rows.y_pred, rows.weights, rows.scale
         size = y_pred.size

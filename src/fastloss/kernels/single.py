@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .bits import scratch, writeable
+from .flags import allocating
 from .form import BOTH, Form, Function
 from .tiles import fill
 
@@ -46,6 +47,7 @@ def one_row(
     stored, stored_true = form.stored, form.stored_true
     double, nan = np.float64, stored(np.nan)
 
+    @allocating
     def labels_of_number(y_true: Any) -> Any:
         labels = scratch(stored_true, 1)
         labels[0] = y_true
@@ -54,6 +56,7 @@ def one_row(
     n_labels = shape[1]
     labels_of = labels_of_number if one_label else writeable
 
+    @allocating
     def run(y_true: Any, y_pred: Any, grad_out: Any) -> Any:
         labels = labels_of(y_true)
         # No exception: a parallel loop may be running.

@@ -100,9 +100,6 @@ def _setitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return context.get_dummy_value()
 
 
-# What the code of a kernel depends on though none of its functions names it.
-LOWERED = (_getitem, _setitem)
-
 # -------------------------------------------------------------------------------------------------
 # For intrinsics, which take arrays and spans alike
 

@@ -1,0 +1,292 @@
+"""What the function of a loss reads from outside of itself, read once.
+
+A loss is compiled once for each verb and dtype, whenever that is first asked for, and compiled code
+keeps the values that global names had then. Of a function that reads a global number, the value
+could so be of one number and the gradient of another. Therefore a kernel, and plain Python, get a
+copy of the function that refers to copies of all it reads, made when it is first asked for.
+
+The copy also knows exactly what is read, be it through modules: `pkg.consts.K`. Fingerprints are
+made of that.
+"""
+
+import builtins
+import dis
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from .flags import formula
+
+_OWN_FOLDER = os.path.dirname(__file__) + os.sep
+
+
+class Part(ModuleType):
+    """Of a module what functions use of it."""
+
+
+def is_own(function: FunctionType) -> bool:
+    """Whether a function is written in this folder."""
+    return function.__code__.co_filename.startswith(_OWN_FOLDER)
+
+
+# Functions and what stands for them.
+_taken: dict[Any, Any] = {}
+
+
+def snapshot(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a loss, with all that it reads as it was when this was first asked for.
+
+    It is marked as a formula, and so are all plain functions that it reaches, but those of this
+    folder, which never change.
+    """
+    if not isinstance(function, FunctionType) and not _is_dispatcher(function):
+        return function
+    if function in _taken:
+        return _taken[function]  # type: ignore[no-any-return]
+    copies = _Copies()
+    copy = copies.of(function)
+    if not copies.lacking:
+        return _taken.setdefault(function, copy)  # type: ignore[no-any-return]
+    # A name that is not there yet may be there at the next try, or when Python comes to it.
+    return function if _in_plain_python() else copy
+
+
+class _Copies:
+    def __init__(self) -> None:
+        self.made: dict[int, Any] = {}
+        self.lacking = False
+
+    def of(self, value: Any) -> Any:
+        if id(value) in self.made:
+            return self.made[id(value)]
+        if isinstance(value, FunctionType):
+            if is_own(value) or name_of(value) or is_extended(value):
+                return value
+            copy = self.made[id(value)] = _blank(value)
+            self._fill(copy, value)
+            return formula(copy)
+        if _is_dispatcher(value):
+            copy = _blank(value.py_func)
+            compiler = value._compiler
+            made = type(value)(
+                copy,
+                locals=compiler.locals,
+                targetoptions=value.targetoptions.copy(),
+                pipeline_class=compiler.pipeline_class,
+            )
+            self.made[id(value)] = made
+            self._fill(copy, value.py_func)
+            return made
+        if isinstance(value, tuple):
+            parts = map(self.of, value)
+            if type(value) is tuple:
+                return tuple(parts)
+            return type(value)._make(parts) if hasattr(value, "_make") else value
+        if type(value) is np.ndarray:
+            numbers = value.copy(order="K")
+            numbers.flags.writeable = False
+            return numbers
+        return value
+
+    def _fill(self, copy: FunctionType, function: FunctionType) -> None:
+        """Let a blank copy refer to copies of what the function refers to."""
+        uses = _uses(function.__code__)
+        scope, everywhere = function.__globals__, vars(builtins)
+        for name, chains in uses.items():
+            if name in scope:
+                copy.__globals__[name] = self._used(scope[name], chains)
+            elif name not in everywhere and name not in _own_names(function.__code__):
+                self.lacking = True
+        for name, own, cell in zip(
+            function.__code__.co_freevars,
+            copy.__closure__ or (),
+            function.__closure__ or (),
+            strict=True,
+        ):
+            try:
+                value = cell.cell_contents
+            except ValueError:  # not assigned yet
+                self.lacking = True
+            else:
+                own.cell_contents = self._used(value, uses.get(name, frozenset({()})))
+        if function.__defaults__:
+            copy.__defaults__ = tuple(map(self.of, function.__defaults__))
+        if function.__kwdefaults__:
+            named = function.__kwdefaults__
+            copy.__kwdefaults__ = {name: self.of(value) for name, value in named.items()}
+
+    def _used(self, value: Any, chains: frozenset[tuple[str, ...]]) -> Any:
+        """Of a module those attributes of attributes that are asked for; all of anything else."""
+        if not isinstance(value, ModuleType) or () in chains:
+            return self.of(value)
+        if is_versioned(value) and not any(is_extended(_end(value, chain)) for chain in chains):
+            return value
+        part = Part(value.__name__)
+        for name in {chain[0] for chain in chains}:
+            further = frozenset(chain[1:] for chain in chains if chain[0] == name)
+            if hasattr(value, name):
+                setattr(part, name, self._used(getattr(value, name), further))
+            else:
+                self.lacking = True
+        return part
+
+
+def _end(value: Any, chain: tuple[str, ...]) -> Any:
+    for name in chain:
+        value = getattr(value, name, None)
+    return value
+
+
+def _blank(function: FunctionType) -> FunctionType:
+    """A copy that refers to nothing yet."""
+    code, scope = function.__code__, function.__globals__
+    kept: dict[str, Any] = {}
+    for name in ("__builtins__", "__name__"):
+        if name in scope:
+            kept[name] = scope[name]
+    cells = tuple(CellType() for _ in code.co_freevars)
+    copy = FunctionType(code, kept, function.__name__, None, cells)
+    copy.__qualname__ = function.__qualname__
+    copy.__module__ = function.__module__
+    copy.__dict__.update(function.__dict__)
+    return copy
+
+
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """The code of a function and of those that are written inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from codes_in(constant)
+
+
+def _own_names(code: CodeType) -> set[str]:
+    """The variables of functions that others, written inside them, read."""
+    return {name for each in codes_in(code) for name in each.co_cellvars}
+
+
+_ROOTS = frozenset({"LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_NAME"})
+_ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+
+
+@cache
+def _uses(code: CodeType) -> dict[str, frozenset[tuple[str, ...]]]:
+    """The outer names that code uses, and of each the attributes of attributes: () for itself."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for each in codes_in(code):
+        root, chain = "", []
+        for step in [*dis.get_instructions(each), None]:
+            if step is not None and step.opname == "EXTENDED_ARG":
+                continue
+            if root and step is not None and step.opname in _ATTRIBUTES:
+                chain.append(step.argval)
+                continue
+            if root:
+                found.setdefault(root, set()).add(tuple(chain))
+            is_root = step is not None and step.opname in _ROOTS
+            root, chain = step.argval if step is not None and is_root else "", []
+    return {name: frozenset(chains) for name, chains in found.items()}
+
+
+# ---------------------------------------------------------------------------------------------
+# What belongs to Python, NumPy and Numba, whose versions are known
+
+
+@cache
+def _folders(of_numba: bool) -> tuple[str, ...]:
+    """Where they lie; Numba's is known once it has been imported."""
+    files = [os.__file__, np.__file__, getattr(math, "__file__", None)]
+    if of_numba:
+        files += [sys.modules[name].__file__ for name in ("numba", "llvmlite")]
+    return tuple(os.path.dirname(file) + os.sep for file in files if file)
+
+
+def _is_in_folders(file: str) -> bool:
+    """Whether a file is theirs; a user's may have the name of one of Python's."""
+    insides = [
+        file[len(folder) :].split(os.sep)
+        for folder in _folders("numba" in sys.modules)
+        if file.startswith(folder)
+    ]
+    # What is installed may lie inside Python's own folder.
+    return any({"site-packages", "dist-packages"}.isdisjoint(inside) for inside in insides)
+
+
+def is_versioned(module: Any) -> bool:
+    """Whether a module is theirs."""
+    origin = getattr(getattr(module, "__spec__", None), "origin", None)
+    return isinstance(origin, str) and (origin in ("built-in", "frozen") or _is_in_folders(origin))
+
+
+_names: dict[int, tuple[Any, str | None]] = {}
+
+
+def name_of(value: Any) -> str | None:
+    """The name under which one of their modules holds a value, or None."""
+    if id(value) not in _names:
+        _names[id(value)] = value, _find_name(value)  # as long as it is here, no other has its id
+    return _names[id(value)][1]
+
+
+def _find_name(value: Any) -> str | None:
+    if isinstance(value, np.ufunc):
+        module, name = "numpy", value.__name__
+    elif callable(value):
+        module = getattr(value, "__module__", None) or ""
+        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or ""
+    else:
+        return None
+    held = sys.modules.get(module) if isinstance(module, str) else None
+    if not isinstance(name, str) or not is_versioned(held):
+        return None
+    for part in name.split("."):
+        held = getattr(held, part, None)
+    return f"{module}.{name}" if held is value else None
+
+
+# ---------------------------------------------------------------------------------------------
+# What Numba knows of functions, if it has been imported
+
+
+def _in_plain_python() -> bool:
+    numba = sys.modules.get("numba")
+    return numba is not None and bool(numba.config.DISABLE_JIT)
+
+
+def _is_dispatcher(value: Any) -> bool:
+    """Whether it is the work of `njit`, and not compiled for some types alone."""
+    registry = sys.modules.get("numba.core.registry")
+    return registry is not None and type(value) is registry.CPUDispatcher and value._can_compile
+
+
+# Of values, what Numba was told to make of them, and of how many of its list that is.
+_told: dict[int, list[Any]] = {}
+_n_told = 0
+
+
+def is_extended(value: Any) -> bool:
+    """Whether somebody else told Numba what to make of a function, as `overload` does."""
+    global _n_told
+    templates = sys.modules.get("numba.core.typing.templates")
+    if templates is None:
+        return False
+    known = templates.builtin_registry.globals
+    for told, kind in known[_n_told:]:
+        _told.setdefault(id(told), []).append(kind)
+    _n_told = len(known)
+    rules = [rule for kind in _told.get(id(value), ()) for rule in getattr(kind, "templates", ())]
+    return not all(map(_is_numbas, rules))
+
+
+def _is_numbas(rule: Any) -> bool:
+    """Whether a typing rule was written for Numba."""
+    function = getattr(rule, "_overload_func", None)
+    if function is not None:
+        return _is_in_folders(function.__code__.co_filename)
+    return all(is_versioned(sys.modules.get(each.__module__)) for each in rule.__mro__)
