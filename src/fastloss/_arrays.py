@@ -95,12 +95,18 @@ def as_array(value: Any, name: str) -> Array:
 
 
 class Strided:
-    """An array that a kernel cannot take as it is; read and written in C order through buffers."""
+    """An array that a kernel cannot take as it is; read and written in C order through buffers.
 
-    def __init__(self, array: Array, dtype: np.dtype[Any], bits: np.dtype[Any]) -> None:
+    What is read is multiplied by 2**-shift and stays finite.
+    """
+
+    def __init__(
+        self, array: Array, dtype: np.dtype[Any], bits: np.dtype[Any], shift: int = 0
+    ) -> None:
         self.array = array
         self.dtype = dtype
         self.bits = bits
+        self.shift = shift
 
     def buffer(self, start: int, stop: int) -> Array:
         """Room for the elements start to stop, as a kernel sees them."""
@@ -110,12 +116,21 @@ class Strided:
         buffer = np.empty(stop - start, self.dtype)
         for piece, offset in _pieces(self.array, start, stop):
             buffer[offset : offset + piece.size].reshape(piece.shape)[...] = piece
+        if self.shift:
+            times_power(buffer, -self.shift)
+            np.minimum(buffer, np.finfo(self.dtype).max, out=buffer)
         return buffer.view(self.bits)
 
     def write(self, start: int, stop: int, buffer: Array) -> None:
         numbers = buffer.view(self.dtype)
         for piece, offset in _pieces(self.array, start, stop):
             piece[...] = numbers[offset : offset + piece.size].reshape(piece.shape)
+
+
+def times_power(numbers: Array, exponent: int) -> None:
+    """Multiply by 2**exponent, in place."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        np.ldexp(numbers, exponent, out=numbers)
 
 
 # What calls hand to a kernel or its buffers. An array that is absent is ().

@@ -24,6 +24,7 @@ from ._arrays import (
     report_class_id,
     report_range,
     report_weight,
+    times_power,
 )
 from ._small_calls import SmallCall, small_call
 from .kernels.flags import CompilationError
@@ -33,6 +34,8 @@ from .kernels.survey import (
     BAD_WEIGHT,
     BAD_Y_PRED,
     BAD_Y_TRUE,
+    LEAST_WEIGHT,
+    MOST_WEIGHT,
     UNBOUNDED,
     Limits,
     survey,
@@ -68,6 +71,9 @@ _NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
 _ndarray = np.ndarray
 # Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
 _MOST_CALLS = 256
+# The largest exponent of 2 that derivatives are multiplied by in the arithmetic.
+_MOST_EXPONENT = {"float32": 100, "float64": 900}
+_LARGEST = float(np.finfo(np.float64).max)
 
 NO_MEAN = "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0"
 
@@ -92,6 +98,13 @@ class Batch(NamedTuple):
     one_truth: bool = False  # y_true has one number for each row of y_pred
     # The formats of other inputs, if there are any.
     extras: Extras | None = None
+
+
+class Power(NamedTuple):
+    """A number times 2**exponent, which float64 may not hold."""
+
+    number: float
+    exponent: int
 
 
 class Inputs(NamedTuple):
@@ -248,6 +261,11 @@ class Call:
         self.options = loss._options(plan.form, width)
         self.true_shape, self.shape = y_true.shape, y_pred.shape
         averages = plan.form.labelled and loss.reduction == "mean"
+        # Results are yet to be multiplied by 2 to this, as the kernel is told of numbers of classes
+        # that are near 1; in a mean over the weights, those in the denominator cancel.
+        of_factors, of_weights = loss._class_exponents(width) if plan.form.labelled else (0, 0)
+        self.exponent = of_factors - of_weights if averages else of_factors
+        self.exponent_of_sum, self.exponent_of_weights = of_factors, of_weights
         self.by_weight = plan.weighs and averages
         # What the sum of the losses is divided by, if all samples weigh the same.
         self.denominator = float(self.cut.n_samples) if averages else 1.0
@@ -259,6 +277,7 @@ class Call:
             and not batch.one_truth
             and plan.form.labelled
             and not (plan.form.per_sample or plan.form.with_hess)
+            and self.exponent == 0
             and (y_true.dtype, y_pred.dtype) == (plan.true.dtype, plan.pred.dtype)
             and self.cut.n_blocks > 0
         )
@@ -343,7 +362,7 @@ def evaluate(
     y_true: Any,
     y_pred: Any,
     weight: Any,
-    normalizer: float | None,
+    normalizer: float | Power | None,
     class_mask: Any = None,
     grad_out: Array | None = None,
     *,
@@ -396,36 +415,75 @@ def evaluate(
     weights, partials = sums = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
     streamed = _blocks.streams(grad, inputs.y_pred)
     by_weight, denominator = call.by_weight, call.denominator
+    # Weights are taken times 2**-shift, and results times 2**exponent.
+    shift, exponent = 0, call.exponent
     if normalizer is not None:
-        by_weight, denominator = False, _checked_normalizer(loss, normalizer)
+        by_weight, exponent = False, call.exponent_of_sum
+        denominator, shift = _checked_normalizer(loss, normalizer)
+    if exponent and form.per_sample and form.weight == "float64":
+        # Weights and numbers of classes may cancel, and what is written has to hold their product.
+        shift, exponent = -exponent, 0
 
     surveyed = plan.surveys
     strided = Strided in map(type, (*arrays, *others))
     # A kernel of one block looks at all of it before it writes; and results that nobody else has a
     # hand on may be dropped should an error be found.
-    at_once = (cut.n_blocks == 1 and not strided) or (
-        private and not (by_weight and form.with_grad)
+    at_once = shift == exponent == 0 and (
+        (cut.n_blocks == 1 and not strided) or (private and not (by_weight and form.with_grad))
     )
     if not (surveyed and at_once and by_weight):
         scale = 1.0 / denominator if denominator else 0.0
     else:
         scale = math.nan  # the kernel finds it out
+    total = 1.0
+    computed = False
     if surveyed:
         if at_once:
             call.run(loss, BOTH, scale, streamed, arrays, others, strided, sums)
         else:
             call.survey(loss, scale, arrays, others, sums)
         total = _total_weight(loss, call, inputs, weights)
-        if by_weight:
-            denominator = total
-            scale = 1.0 / denominator if denominator else 0.0
-    if not (surveyed and at_once):
+        if cut.n_blocks == 1:
+            computed = at_once and (_in_reach(total) or (total < 1.0 and not by_weight))
+        else:
+            computed = at_once and bool(np.all(weights <= MOST_WEIGHT))
+        if by_weight and not _in_reach(total) and total == total:
+            computed, shift = False, _exponent_of(total)
+    if shift and inputs.weight is None:
+        total, exponent = _times_power(total, -shift), exponent - shift
+    elif shift:
+        # Not so far that weights would lose digits or be infinite.
+        largest = _exponent_of(total)
+        taken = max(largest - 500, min(shift, largest + 500))
+        exponent -= shift - taken
+        arrays = _shifted(arrays, taken, call, inputs)
+        strided = True
+        call.survey(loss, 0.0, arrays, others, sums)
+        total = _total_weight(loss, call, inputs, weights)
+    if by_weight:
+        denominator = total
+    late = 0
+    if not computed:
+        scale = 1.0 / denominator if denominator else 0.0
+        if exponent or not _in_reach(total):
+            # Of what the arithmetic cannot hold, a part comes late.
+            most = _MOST_EXPONENT[plan.arithmetic.name]
+            early = max(min(exponent, most - _exponent_of(total * scale), 900), -900)
+            scale, late = math.ldexp(scale, early), exponent - early
         call.run(loss, COMPUTE, scale, streamed, arrays, others, strided, sums)
+    if late:
+        for out in (grad_out, hess_out):
+            if out is not None:
+                times_power(out, late)
+    if exponent and losses_out is not None:
+        times_power(losses_out, exponent)
     if call.may_be_small and call.small is None:
         call.prepare_small()
     value: Any = losses_out
     if call.reduces:
         value = _blocks.pairwise_sum(partials.tolist()) / denominator if denominator else _no_mean()
+        if exponent:
+            value = _times_power(value, exponent)
     return value, grad_out, hess_out
 
 
@@ -470,13 +528,43 @@ def _canonical(call: Call, inputs: Inputs) -> tuple[tuple[Operand, ...], tuple[O
     )
 
 
-def total_weight(loss: "Loss", verb: Verb, y_true: Any, y_pred: Any, weight: Any) -> float:
+def _in_reach(total: float) -> bool:
+    """Whether samples of so much weight are computed with as they are."""
+    return LEAST_WEIGHT <= total <= MOST_WEIGHT or total == 0.0
+
+
+def _shifted(
+    arrays: tuple[Operand, ...], shift: int, call: Call, inputs: Inputs
+) -> tuple[Operand, ...]:
+    """The arrays of a call with weights times 2**-shift."""
+    assert inputs.weight is not None
+    form = call.plan.weight
+    weight = Strided(_spread(inputs.weight, call.batch), form.dtype, form.bits, shift)
+    return *arrays[:2], weight, *arrays[3:]
+
+
+def _exponent_of(number: float) -> int:
+    return math.frexp(min(number, _LARGEST))[1]
+
+
+def _times_power(number: float, exponent: int) -> float:
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.ldexp(number, exponent))
+
+
+def total_weight(loss: "Loss", verb: Verb, y_true: Any, y_pred: Any, weight: Any) -> Power:
     """The denominator of the mean, by which a call of this verb divides.
 
     Predictions matter only where they have a range; NaN stands for all that are legal.
     """
     call, inputs = prepare(loss, verb, y_true, y_pred, weight)
-    return _survey(loss, call, inputs) if call.by_weight else call.denominator
+    if not call.by_weight:
+        return Power(call.denominator, 0)
+    total, shift = _survey(loss, call, inputs), 0
+    if not _in_reach(total) and total == total:
+        shift = _exponent_of(total)
+        total = math.ldexp(total, -shift) if weight is None else _survey(loss, call, inputs, shift)
+    return Power(total, shift + call.exponent_of_weights)
 
 
 def check(
@@ -494,9 +582,11 @@ def check(
         _survey(loss, call, inputs)
 
 
-def _survey(loss: "Loss", call: Call, inputs: Inputs) -> float:
-    """The sum of the weights of the samples that count, unless there is an error."""
+def _survey(loss: "Loss", call: Call, inputs: Inputs, shift: int = 0) -> float:
+    """The sum of the weights of the samples that count, times 2**-shift, or an error."""
     arrays, others = _canonical(call, inputs)
+    if shift:
+        arrays = _shifted(arrays, shift, call, inputs)
     arrays = *arrays, *call.plan.no_results()
     weights, partials = np.empty(call.cut.n_blocks), np.empty(call.cut.n_blocks)
     call.survey(loss, 0.0, arrays, others, (weights, partials))
@@ -541,20 +631,17 @@ def _output(
 
 
 def _total_weight(loss: "Loss", call: Call, inputs: Inputs, weights: Array) -> float:
-    """The sum of the weights of the samples that count, unless the survey found an error."""
+    """The sum of the weights of the samples that count, unless the survey found an error.
+
+    It is infinite where float64 cannot hold it.
+    """
     if weights.size == 1:
         weight = float(weights[0])
-        if 0.0 <= weight < math.inf:
+        if weight >= 0.0:
             return weight
     for b in np.flatnonzero(weights < 0.0):
         _report(loss, call, inputs, int(-weights[b]), *call.cut.samples(int(b), int(b) + 1))
-    total = _blocks.pairwise_sum(weights.tolist())
-    if total == math.inf:
-        raise ValueError(
-            "the weights add up to more than a float64 can hold: only their ratios matter, so "
-            "divide sample_weight by its maximum"
-        )
-    return total
+    return _blocks.pairwise_sum(weights.tolist())
 
 
 def _report(loss: "Loss", call: Call, inputs: Inputs, report: int, start: int, stop: int) -> None:
@@ -592,7 +679,10 @@ def _report(loss: "Loss", call: Call, inputs: Inputs, report: int, start: int, s
         report_weight(inputs.weight, start // n, -(-stop // n))
 
 
-def _checked_normalizer(loss: "Loss", normalizer: float) -> float:
+def _checked_normalizer(loss: "Loss", normalizer: float | Power) -> Power:
+    """The denominator as a number in reach."""
+    if isinstance(normalizer, Power):
+        return normalizer
     if loss.reduction != "mean":
         raise ValueError(
             "normalizer replaces the denominator of a mean, but this loss has "
@@ -602,7 +692,8 @@ def _checked_normalizer(loss: "Loss", normalizer: float) -> float:
         raise TypeError(f"normalizer must be a number, got {type(normalizer).__name__}")
     if not 0.0 < normalizer < math.inf:
         raise ValueError(f"normalizer is {normalizer}, but must be positive and finite")
-    return float(normalizer)
+    number = float(normalizer)
+    return Power(number, 0) if _in_reach(number) else Power(*math.frexp(number))
 
 
 def _no_mean() -> float:

@@ -83,5 +83,7 @@ class RowFunctions:
         arguments = (*head, *_blocks.arguments(call.cut, arrays, (), results))
         kernel = jit.finished(*call.plan.kernel.make(), arguments)
         one_label = self._label.ndim == 0
-        function = single.one_row(kernel, call.options, call.cut.shape, form, one_label)
+        function = single.one_row(
+            kernel, call.options, call.cut.shape, form, one_label, call.exponent
+        )
         return jit.entry(function)

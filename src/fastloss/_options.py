@@ -9,6 +9,9 @@ import numpy as np
 
 from ._arrays import Array, as_array, format_of
 
+# The largest of the numbers that losses of classes are multiplied by, if all are taken as they are.
+_SMALL, _LARGE = 2.0**-32, 2.0**32
+
 
 def plain(value: Any) -> Any:
     """A number as Python's own bool, int or float, so that equal options are the same option."""
@@ -125,3 +128,17 @@ def as_weights(name: str, value: Any) -> Array:
         )
     weights.flags.writeable = False
     return weights
+
+
+def near_one(weights: Array) -> tuple[Array, int]:
+    """Weights that float32 can be trusted with, and the exponent of 2 that was taken out of them.
+
+    Their digits are as they were, but those of weights that are next to nothing beside the largest.
+    """
+    largest = float(weights.max(initial=0.0))
+    if largest == 0.0 or _SMALL <= largest <= _LARGE:
+        return weights, 0
+    exponent = math.frexp(largest)[1]
+    near = np.ldexp(weights, -exponent)
+    near.flags.writeable = False
+    return near, exponent

@@ -11,6 +11,7 @@ from . import _blocks
 from ._arrays import PLAIN, Array, Format
 from ._blocks import Cut, pairwise_sum
 from .kernels.form import BOTH, COMPUTE, SURVEY
+from .kernels.survey import LEAST_WEIGHT, MOST_WEIGHT
 
 # More of NumPy's flags as bits.
 _OWN = 0x4  # its memory is its own
@@ -66,7 +67,7 @@ def small_call(
     run = partial(code, phase, options, scale, *blocks)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
-    empty, inf = np.empty, math.inf
+    empty = np.empty
 
     def call(y_true: Array, y_pred: Array, out: Any) -> tuple[Any, Any, None] | None:
         flags = y_true.flags.num & y_pred.flags.num
@@ -98,7 +99,7 @@ def small_call(
         divisor = denominator
         if surveys:
             weight = weights.item() if one_block else _sum_legal(weights)
-            if not 0.0 <= weight < inf:
+            if not (LEAST_WEIGHT <= weight <= MOST_WEIGHT or weight == 0.0):
                 return None
             if divisor is None:
                 divisor = weight

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ._arrays import FLOAT64, Array, as_array
-from ._evaluate import NO_MEAN, Verb, prepare, total_weight
+from ._evaluate import NO_MEAN, Power, Verb, prepare, total_weight
+from ._evaluate import evaluate as run
 from .evaluation.scorecard import Scorecard, sizes_of
 from .evaluation.scores import Scores
 from .loss import Loss
@@ -28,6 +29,9 @@ except ImportError as error:
     ) from error
 
 _FAN_IN = 8  # as many scorecards are merged by a task
+# A sum as `Power`: weights may add up to more or less than float64 can hold.
+_POWER = np.dtype([("number", np.float64), ("exponent", np.int64)])
+_NOTHING = Power(0.0, -10_000)  # beside which all exponents are larger
 _OBJECT = np.dtype(object)
 
 
@@ -61,8 +65,14 @@ def value(loss: Loss, y_true: Any, y_pred: Any, /, *, sample_weight: Any = None)
     if loss.reduction == "sum":
         return call.chunks.numbers(work).sum()
     # Divided at the end, so that no logits wait for the weights of other chunks.
-    total = call.chunks.numbers(work, normalizer=1.0).sum()
-    return _blockwise(_mean, (), FLOAT64.dtype, total, (), weight=call.total_weight())
+    weights = call.weights()
+    part = partial(_part_of_mean, loss)
+    if weights is None:
+        total = call.chunks.numbers(part).sum()
+        return _blockwise(_mean, (), FLOAT64.dtype, total, (), weight=call.call.denominator)
+    parts = call.chunks.numbers(part, beside=("exponent", weights["exponent"]))
+    total, weight = _in_one_power(weights, parts), _in_one_power(weights, weights["number"])
+    return _blockwise(_mean, (), FLOAT64.dtype, total, (), weight=weight)
 
 
 def value_and_grad(
@@ -184,23 +194,46 @@ def _value(loss: Loss, y_true: Any, y_pred: Array, **options: Any) -> Any:
     return loss(y_true, y_pred, **options)
 
 
+def _part_of_mean(
+    loss: Loss, y_true: Any, y_pred: Array, exponent: Any = None, sample_weight: Any = None
+) -> float:
+    """The sum of the losses, over 2**exponent."""
+    power = Power(1.0, 0 if exponent is None else exponent.item())
+    value: float = run(loss, "value", y_true, y_pred, sample_weight, power)[0]
+    return value
+
+
 def _value_and_grad(
-    loss: Loss, y_true: Any, y_pred: Array, normalizer: float | None, **options: Any
+    loss: Loss, y_true: Any, y_pred: Array, normalizer: Any, sample_weight: Any = None
 ) -> tuple[Any, Array]:
-    if normalizer == 0:  # nothing counts: loss and gradient are 0, whatever they are divided by
-        normalizer = 1.0
-    return loss.value_and_grad(y_true, y_pred, normalizer=normalizer, **options)
+    power = None
+    if normalizer is not None:
+        number, exponent = normalizer.item()
+        # 0: nothing counts, and loss and gradient are 0 whatever they are divided by.
+        power = Power(number or 1.0, exponent)
+    return run(loss, "value_and_grad", y_true, y_pred, sample_weight, power)[:2]
 
 
 def _weight(
     loss: Loss, y_true: Any, verb: Verb, row: tuple[Any, ...], lead: int, sample_weight: Any = None
-) -> float:
+) -> Any:
     """The sum of the weights. Predictions need not be known: `row` is their dtype and shape."""
     labels = y_true[0] if type(y_true) is tuple else y_true
     dtype, shape = row
     # NaN is in the range of every loss.
     y_pred = np.broadcast_to(np.full((), math.nan, dtype), labels.shape[:lead] + shape)
-    return total_weight(loss, verb, y_true, y_pred, sample_weight)
+    power = total_weight(loss, verb, y_true, y_pred, sample_weight)
+    return _power(*(power if power.number else _NOTHING))
+
+
+def _power(number: Any, exponent: Any) -> Any:
+    return np.array((number, exponent), _POWER)[()]
+
+
+def _in_one_power(weights: Any, numbers: Any) -> Any:
+    """The sum of the numbers of chunks times their powers of 2, over the largest of these."""
+    exponents = weights["exponent"]
+    return da.ldexp(numbers, exponents - exponents.max()).sum()
 
 
 def _first(pair: Any) -> Any:
@@ -214,9 +247,10 @@ def _mean(total: float, weight: float) -> float:
     return total / weight
 
 
-def _mean_of_quotients(total: float, weight: float) -> float:
+def _mean_of_quotients(total: float, weight: Any) -> float:
     """The sum of what each chunk has divided by the weight."""
-    return total if weight else _mean(total, weight)
+    number, _ = weight.item()
+    return total if number else _mean(total, number)
 
 
 def _card(options: dict[str, Any], labels: Array, logits: Array, **by_row: Any) -> Scorecard:
@@ -301,13 +335,21 @@ class _Call:
         self.chunks = _Chunks("y_pred", y_pred, lead, others)
 
     def total_weight(self) -> Any:
-        """The denominator of a mean: a number, or not yet computed if it depends on numbers."""
+        """The denominator of a mean, as `Power`; not yet computed if it depends on numbers."""
+        weights = self.weights()
+        if weights is None:
+            return _power(self.call.denominator, 0)
+        number = _in_one_power(weights, weights["number"])
+        return _blockwise(_power, (), _POWER, number, (), exponent=weights["exponent"].max())
+
+    def weights(self) -> Any:
+        """The sums of the weights of chunks, or None if each sample weighs 1."""
         if not self.call.by_weight:
-            return self.call.denominator
+            return None
         lead = len(self.chunks.lead)
         row = self.y_pred_dtype, self.chunks.first.shape[lead:]
         work = partial(_weight, self.loss, verb=self.verb, row=row, lead=lead)
-        return self.chunks.numbers(work, without="y_pred").sum()
+        return self.chunks.numbers(work, _POWER, without="y_pred")
 
 
 class _Chunks:
@@ -337,11 +379,17 @@ class _Chunks:
         dtype: np.dtype[Any],
         *,
         without: str = "",
+        beside: tuple[str, Any] | None = None,
         one_each: bool = False,
         **options: Any,
     ) -> Any:
-        """What `work` returns for the chunks, given by name, as a Dask array with these axes."""
+        """What `work` returns for the chunks, given by name, as a Dask array with these axes.
+
+        `beside` has one element for each chunk.
+        """
         used = [item for item in self.arrays if item[0] != without]
+        if beside is not None:
+            used.append((*beside, tuple(self.lead)))
         arguments = [part for _, *pair in used for part in pair]
         for i in self.lead:
             starts = np.cumsum([0, *self.first.chunks[i][:-1]])
@@ -349,10 +397,12 @@ class _Chunks:
         task = partial(_on_chunk, work, tuple(name for name, *_ in used))
         return _blockwise(task, axes, dtype, *arguments, one_each=one_each, **options)
 
-    def numbers(self, work: Callable[..., float], **options: Any) -> Any:
-        """The numbers that `work` returns for the chunks, as a Dask array of float64."""
+    def numbers(
+        self, work: Callable[..., Any], dtype: np.dtype[Any] = FLOAT64.dtype, **options: Any
+    ) -> Any:
+        """The numbers that `work` returns for the chunks, as a Dask array."""
         number = partial(_as_chunk, work, len(self.lead))
-        return self.map(number, self.lead, FLOAT64.dtype, one_each=True, **options)
+        return self.map(number, self.lead, dtype, one_each=True, **options)
 
 
 def _blockwise(

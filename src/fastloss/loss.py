@@ -270,6 +270,13 @@ class Loss(ABC):
         """Which of several kernels serves rows of this width."""
         return ""
 
+    def _class_exponents(self, width: int) -> tuple[int, int]:
+        """What kernels are told of classes is short of these powers of 2.
+
+        Of what the loss of a class is multiplied by, and of its weight in a mean.
+        """
+        return 0, 0
+
     def _has_hessian(self) -> bool:
         return True
 

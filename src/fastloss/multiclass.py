@@ -10,7 +10,7 @@ import numpy as np
 
 from ._arrays import Array
 from ._evaluate import Batch, evaluate
-from ._options import as_weights, check_integer, check_number
+from ._options import as_weights, check_integer, check_number, near_one
 from .formula import ScalarLoss
 from .kernels import rowwise
 from .kernels.bits import disjoint
@@ -230,11 +230,16 @@ class Focal(SoftmaxLoss):
     def _alpha(self) -> Array:
         return as_weights("alpha", self.alpha)
 
-    def _factors(self, width: int) -> Array | None:
+    def _factors(self, width: int) -> tuple[Array, int] | None:
         if self.alpha is None:
             return None
         alpha = np.full(width, self.alpha) if isinstance(self.alpha, float) else self._alpha
-        return alpha if self.class_weight is None or width == 1 else alpha * self._class_weight
+        factors, exponent = near_one(alpha)
+        if self.class_weight is None or width == 1:
+            return factors, exponent
+        weight, of_weights = self._known_class_weight
+        product, more = near_one(factors * weight)
+        return product, exponent + of_weights + more
 
     def _by_class(self) -> dict[str, tuple[Any, ...]]:
         by_class = super()._by_class()
@@ -481,7 +486,7 @@ class MultiMargin(ClassLoss, RowLoss):
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         self._check_by_class(width)
-        return self.ignore_index or 0, self._class_weight, *self._parameters_in(form)
+        return self.ignore_index or 0, self._known_class_weight[0], *self._parameters_in(form)
 
 
 cross_entropy = CrossEntropy()

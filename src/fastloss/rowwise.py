@@ -18,7 +18,7 @@ from ._arrays import (
 from ._evaluate import Batch
 from ._finite_differences import random_in
 from ._functions import RowFunctions
-from ._options import as_weights, check_integer
+from ._options import as_weights, check_integer, near_one
 from .formula import FormulaLoss, parameter_type
 from .kernels import rows, rowwise
 from .kernels.form import Extras, Form
@@ -159,6 +159,15 @@ class ClassLoss(RowwiseLoss):
         if self.class_weight is None:
             return NO_CLASS_WEIGHTS
         return as_weights("class_weight", self.class_weight)
+
+    @cached_property
+    def _known_class_weight(self) -> tuple[Array, int]:
+        """The class weights that kernels are told, and the exponent of 2 that they are short of."""
+        return near_one(self._class_weight)
+
+    def _class_exponents(self, width: int) -> tuple[int, int]:
+        exponent = self._known_class_weight[1]
+        return exponent, exponent
 
     def _by_class(self) -> dict[str, tuple[Any, ...]]:
         """The options that have something for each class."""

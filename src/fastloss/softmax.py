@@ -85,20 +85,29 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
     def _class_mask(self) -> Array | None:  # type: ignore[override]
         return None if self.class_mask is None else as_mask("class_mask", self.class_mask)
 
-    def _factors(self, width: int) -> Array | None:
-        """What the loss of each class is multiplied by, if not by its weight."""
+    def _factors(self, width: int) -> tuple[Array, int] | None:
+        """What the loss of each class is multiplied by, if not by its weight.
+
+        It is short of 2 to the second.
+        """
         return None
+
+    def _class_exponents(self, width: int) -> tuple[int, int]:
+        factors = self._factors(width)
+        of_weights = self._known_class_weight[1]
+        return of_weights if factors is None else factors[1], of_weights
 
     def _told(self, width: int) -> dict[str, Any]:
         """What kernels are told at each call, by name; which names follows from the options."""
         factors = self._factors(width)
         # Surveys find the weights of a mean in the second place, whatever it is called.
         in_mean = "class_weight" if factors is None else "weight_in_mean"
-        told: dict[str, Any] = {"ignore_index": self.ignore_index or 0, in_mean: self._class_weight}
+        weight, _ = self._known_class_weight
+        told: dict[str, Any] = {"ignore_index": self.ignore_index or 0, in_mean: weight}
         if self._class_mask is not None:
             told["class_mask"] = self._class_mask
         if factors is not None:
-            told["class_weight"] = factors
+            told["class_weight"] = factors[0]
         if self.temperature != 1:
             told["inverse_temperature"] = 1.0 / self.temperature
         if self.softcap is not None:

@@ -9,10 +9,10 @@ Numba's threading layer hands out the blocks.
 from typing import Any, NamedTuple
 
 import numba
-import numpy as np
 
 from .bits import aligned_stack, part_of, settle, wide_vectors
 from .form import COMPUTE, SURVEY, Extras, Function
+from .survey import LEAST_WEIGHT, MOST_WEIGHT
 
 
 class Block(NamedTuple):
@@ -45,7 +45,8 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
 
     For each, `survey_block(block)` gives the sum of its weights, or a negative number if it holds
     anything illegal, and `sum_block(block)` the sum of its losses. A scale of NaN stands for 1 /
-    the sum of the weights of the one block that there is.
+    the sum of the weights of the one block that there is. If a block is surveyed in the same call
+    and its weights are out of reach, nothing is written: the call is repeated with others.
     """
 
     def kernel(
@@ -89,8 +90,9 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
             if phase & SURVEY:
                 total = survey_block(Block(options, scale, streamed, *parts))
                 weights[b] = total
-                legal = total >= 0.0 and total < np.inf
+                legal = total >= 0.0 and total <= MOST_WEIGHT
                 if scale != scale:
+                    legal = legal and (total >= LEAST_WEIGHT or total == 0.0)
                     factor = 1.0 / total if total > 0.0 else 0.0
             if phase & COMPUTE and legal:
                 partials[b] = sum_block(Block(options, factor, streamed, *parts))

@@ -38,8 +38,9 @@ def one_row(
     shape: tuple[int, int, int, int],
     form: Form,
     one_label: bool,
+    exponent: int,
 ) -> Function:
-    """The kernel called for one row, with derivatives not scaled.
+    """The kernel called for one row, with results times 2**exponent.
 
     `shape` is the last of `Cut`. If `one_label`, y_true is a number, not a row.
     """
@@ -54,6 +55,9 @@ def one_row(
         return labels
 
     n_labels = shape[1]
+    rescaled_grad = form.with_grad and exponent != 0
+    # Two powers of 2, as float64 may not hold their product.
+    power, rest = 2.0 ** (exponent // 2), 2.0 ** (exponent - exponent // 2)
     labels_of = labels_of_number if one_label else writeable
 
     @allocating
@@ -81,7 +85,10 @@ def one_row(
             weights,
             partials,
         )
-        return partials[0] if weights[0] >= 0.0 else np.nan
+        if rescaled_grad:
+            for j in range(grad_out.size):
+                grad_out[j] = stored(double(grad_out[j]) * power * rest)
+        return partials[0] * power * rest if weights[0] >= 0.0 else np.nan
 
     def value(y_true: Any, y_pred: Any) -> Any:
         return run(y_true, y_pred, ())

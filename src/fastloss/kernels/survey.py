@@ -21,6 +21,11 @@ BAD_PROBABILITY = 8  # of a class id, where a row has several
 
 UNBOUNDED = (-np.inf, np.inf)
 
+# Sums of weights with which losses and derivatives can be computed as they are. Only the ratios of
+# weights matter in a mean: where the sum is beyond these, a call first takes a power of two out of
+# the weights, which changes no digit. Products with losses and scales then stay within float64.
+LEAST_WEIGHT, MOST_WEIGHT = 2.0**-100, 2.0**100
+
 
 class Limits(NamedTuple):
     """What is legal, and what counts."""
