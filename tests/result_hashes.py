@@ -62,8 +62,8 @@ def logits(n: int, c: int, dtype: Any = "f4", seed: int = 1) -> Any:
     """Every seventh row is confident; and there is a largest logit that is met twice, and -inf."""
     x = numbers((n, c), -8, 8, seed, "f8")
     x[::7, 1] = 32
-    x[1, :2] = 24
-    x[2:3, 2] = -np.inf
+    x[1:2, :2] = 24
+    x[2:3, 2:3] = -np.inf
     return x.astype(dtype)
 
 
@@ -123,8 +123,13 @@ def never_kept() -> Iterator[None]:
         along_rows.keeps = keeps
 
 
-def with_all_options(c: int) -> fl.CrossEntropy:
-    return fl.CrossEntropy(**OPTIONS, class_weight=tuple(1 + integers((c,), 7, 9) / 4))
+def with_all_options(c: int, **more: Any) -> fl.CrossEntropy:
+    return fl.CrossEntropy(**OPTIONS, class_weight=tuple(1 + integers((c,), 7, 9) / 4), **more)
+
+
+def allowed(c: int) -> Any:
+    """All classes but every fifth."""
+    return np.arange(c) % 5 != 3
 
 
 def _softmax(rows: str, n: int, c: int) -> None:
@@ -151,6 +156,12 @@ def _softmax(rows: str, n: int, c: int) -> None:
         "all options, soft labels, Hessian",
         lambda: with_all_options(c).grad_hess(soft(n, c), np.maximum(logits(n, c), -32)),
     )
+    enter(
+        "all options, class ids",
+        lambda: with_all_options(c, class_mask=allowed(c)).value_and_grad(
+            np.where(allowed(c)[labels], labels, 1), logits(n, c)
+        ),
+    )
     enter("probabilities", lambda: [fl.cross_entropy.proba(logits(n, c))])
     enter("logarithms of probabilities", lambda: [fl.cross_entropy.log_proba(logits(n, c))])
     enter("log-sum-exp", lambda: [fl.cross_entropy.logsumexp(logits(n, c))])
@@ -163,6 +174,24 @@ def _softmax(rows: str, n: int, c: int) -> None:
 # Of few: more rows than a group, so that one is not full.
 _softmax("few", 70, 7)
 _softmax("many", 5, 200)
+
+
+@form("two classes, class ids")
+def _() -> Results:
+    return NONE.value_and_grad(ids(70, 2), logits(70, 2))
+
+
+@form("a row of several segments, class ids")
+def _() -> Results:
+    x = logits(1, 40_000)
+    x[0, 39_000] = 40  # the largest logit comes late
+    return NONE.value_and_grad(ids(1, 40_000), x)
+
+
+@form("many classes, Hessian times a vector, all options")
+def _() -> Results:
+    vector = numbers((5, 200), -1, 1, 10)
+    return [with_all_options(200).hvp(soft(5, 200), np.maximum(logits(5, 200), -32), vector)]
 
 
 @form("too many classes to keep, class ids")
@@ -182,6 +211,16 @@ def _() -> Results:
 @form("few classes, focal, float16")
 def _() -> Results:
     return fl.focal.value_and_grad(ids(70, 7), logits(70, 7, "f2"))
+
+
+@form("few classes, generalized cross-entropy")
+def _() -> Results:
+    return fl.generalized_cross_entropy.value_and_grad(ids(70, 7), logits(70, 7))
+
+
+@form("few classes, poly cross-entropy, Hessian")
+def _() -> Results:
+    return fl.poly_cross_entropy.grad_hess(ids(70, 7), logits(70, 7))
 
 
 @form("many classes, focal, bfloat16")
@@ -224,6 +263,9 @@ def _losses(base: type[Any]) -> dict[str, Any]:
     }
 
 
+form("BinaryFocal, all options")(
+    lambda: fl.BinaryFocal(gamma=1.5, alpha=0.25).grad_hess(*elements(fl.binary_focal, (131,)))
+)
 for _name, _loss in _losses(fl.ElementwiseLoss).items():
     form(_name)(lambda loss=_loss: loss.value_and_grad(*elements(loss, (131,))))
 
@@ -283,6 +325,8 @@ form("Kullback-Leibler, logits, long rows")(
     _of_rows(fl.KLDivergence(reduction="none", from_logits=True), n=5, c=200)
 )
 form("Jensen-Shannon")(_of_rows(fl.JensenShannon(reduction="none")))
+form("Kullback-Leibler, logits")(_of_rows(fl.KLDivergence(reduction="none", from_logits=True)))
+form("Jensen-Shannon, logits")(_of_rows(fl.JensenShannon(reduction="none", from_logits=True)))
 form("cosine")(_of_rows(fl.CosineDistance(reduction="none")))
 form("cosine, long rows")(_of_rows(fl.CosineDistance(reduction="none"), n=5, c=200))
 form("Dice")(_of_rows(fl.Dice(reduction="none")))
@@ -327,6 +371,13 @@ def _() -> Results:
     names = ("kl", "reverse_kl", "jensen_shannon", "total_variation", "loss_a", "loss_difference")
     summaries = [getattr(both, name) for name in names]
     return [number for s in summaries for number in (s.mean, s.minimum, s.maximum)]
+
+
+@form("two sets of logits that are close, float64")
+def _() -> Results:
+    a = logits(70, 7, "f8")
+    both = fl.compare(a, a + numbers((70, 7), 0, 2**-10, 13, "f8"))
+    return [both.kl.mean, both.jensen_shannon.mean, both.total_variation.mean]
 
 
 @form("the best temperature")

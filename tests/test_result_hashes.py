@@ -3,8 +3,11 @@
 Compiled code is looked at by `make test-processors`, for each kind of processor in turn.
 """
 
+import json
+
 import numpy as np
 import pytest
+import result_hashes
 from plain import plain, plain_python
 from result_hashes import FORMS, PLAIN, hash_of, kept, results_of
 
@@ -74,3 +77,15 @@ def test_other_bits_have_another_hash():
     assert hash_of([numbers.astype("f4")]) != hash_of([numbers])
     odd = np.array([np.nan, np.inf])
     assert hash_of([odd]) == hash_of([-odd * [1, -1]])  # a NaN of the other sign
+
+
+def test_what_other_processors_gave_is_forgotten_where_code_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_hashes, "PLACE", tmp_path / "kept.json")
+    monkeypatch.setattr(result_hashes, "measured", lambda: {"here": {"a": "1", "b": "2"}})
+    before = {"here": {"a": "0", "b": "2"}, "there": {"a": "5", "b": "6"}}
+    result_hashes.PLACE.write_text(json.dumps(before))
+    assert result_hashes.main([]) == 1
+    assert kept() == before
+    assert result_hashes.main(["--write"]) == 0
+    assert kept() == {"here": {"a": "1", "b": "2"}, "there": {"b": "6"}}
+    assert result_hashes.main([]) == 0
