@@ -4,11 +4,13 @@
 (8 + gap) u, gap being the largest |x_j - max x| that matters.
 """
 
+import itertools
 import math
 
 import mpmath
 import numpy as np
 import pytest
+from plain import both
 from registry import (
     BFLOAT16,
     DTYPES,
@@ -253,8 +255,11 @@ def test_binary_probabilities_near_0_and_1():
 # Means
 
 
-@pytest.mark.parametrize("case", PLAIN, ids=str)
-@pytest.mark.parametrize("n", [10, 1000, 2_000_003])
+@both(
+    "case, n",
+    itertools.product(PLAIN, [10, 1000]),
+    compiled=itertools.product([SQUARED, LOGITS, SOFTMAX, SOFTMAX_SOFT], [2_000_003]),
+)
 def test_the_mean_is_that_of_the_losses(case, n):
     """Within 2 float32 ulp of the exact mean of the terms."""
     shape = (n // 5, 5) if case.rowwise else (n,)
@@ -296,8 +301,11 @@ def in_float32(y_true, y_pred):
     return y_true.astype(np.float32) if is_float else y_true, y_pred.astype(np.float32)
 
 
-@pytest.mark.parametrize("case", PLAIN, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES[:2], ids=name_of)
+@both(
+    "case, dtype",
+    itertools.product(PLAIN, DTYPES[:2]),
+    compiled=itertools.product([SQUARED, SOFTMAX], DTYPES[:2]),
+)
 def test_16_bit_results_are_the_float32_results_rounded_once(case, dtype):
     y_true, y_pred = case.data(dtype, (60, 5))
     value, grad = case.loss.value_and_grad(y_true, y_pred)
@@ -308,8 +316,11 @@ def test_16_bit_results_are_the_float32_results_rounded_once(case, dtype):
         np.testing.assert_array_equal(grad, grad_wide.astype(dtype))
 
 
-@pytest.mark.parametrize("case", [SQUARED, LOGITS, SOFTMAX], ids=str)
-@pytest.mark.parametrize("dtype", DTYPES[:2], ids=name_of)
+@both(
+    "case, dtype",
+    itertools.product([SQUARED, LOGITS, SOFTMAX], DTYPES[:2]),
+    compiled=[(SOFTMAX, DTYPES[0])],
+)
 def test_16_bit_hessians_and_losses(case, dtype):
     y_true, y_pred = case.data(dtype, (60, 5))
     wide = in_float32(y_true, y_pred)

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import scipy.special
+from plain import compiled, plain
 from registry import assert_same
 
 import fastloss as fl
+
+pytestmark = plain
 
 INF = np.inf
 
@@ -28,6 +31,7 @@ def test_probabilities_of_binary_logits_at_the_ends():
     np.testing.assert_array_equal(loss.log_proba(logits), [-INF, -800, -np.log(2), 0, np.nan])
 
 
+@compiled
 def test_probabilities_of_binary_logits_in_place_and_by_column():
     logits = np.random.default_rng(1).normal(size=(70_000, 3)).astype(np.float32)
     loss = fl.BinaryCrossEntropyWithLogits(pos_weight=[1.0, 2.0, 3.0])

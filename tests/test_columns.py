@@ -9,10 +9,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from plain import both, compiled, plain
 
 import fastloss as fl
 from fastloss.kernels import jit
 from fastloss.kernels.elementwise import BLOCK, TILE
+
+pytestmark = plain
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ LOSSES = [
 ]
 
 
+@compiled
 @pytest.mark.parametrize(("loss", "names"), LOSSES, ids=str)
 def test_columns_are_separate_losses(loss, names):
     # Two blocks, the first of which ends within a row, were it not cut between rows.
@@ -96,7 +100,7 @@ def test_weights():
     )
 
 
-@pytest.mark.parametrize("n_columns", [1, TILE - 1, TILE, BLOCK + 1])
+@both("n_columns", [1, TILE - 1, TILE], compiled=[BLOCK + 1])
 def test_any_number_of_columns(n_columns):
     y_true, y_pred = data((5, n_columns), np.float32)
     q = np.linspace(0.1, 0.9, n_columns)
@@ -116,6 +120,7 @@ def test_mean_and_sum_are_over_all_elements():
     assert mean == pytest.approx((weight @ losses).sum() / (3 * weight.sum()))
 
 
+@compiled
 def test_one_truth_for_all_quantiles():
     y_true, y_pred = data((20_000, 3), np.float32)
     one = y_true[:, 0].copy()
@@ -136,6 +141,7 @@ def test_slopes_of_a_high_quantile_keep_their_digits(q):
     assert grad[0, 1] == np.float32(0.001)
 
 
+@compiled
 def test_one_kernel_serves_any_numbers():
     y_true, y_pred = data((10, 3), np.float64)
     fl.Quantile(q=(0.1, 0.5, 0.9))(y_true, y_pred)

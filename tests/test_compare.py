@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import compiled, plain
 from processes import run_python
 
 import fastloss as fl
@@ -20,6 +21,8 @@ from fastloss.kernels.form import PairScores
 from fastloss.kernels.log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
 from fastloss.kernels.tally_pairs import CHANGE_BINS, KL_BINS, bin_of
 from trust.ulp import apply
+
+pytestmark = plain
 
 INF, NAN = math.inf, math.nan
 DIVERGENCES = ("kl", "reverse_kl", "jensen_shannon", "total_variation")
@@ -148,6 +151,7 @@ def test_equal_logits_differ_in_nothing(dtype):
         assert differences.kl.quantile(0.5) == differences.probability_change.quantile(0.1) == 0
 
 
+@compiled
 def test_long_rows_keep_their_digits():
     """Sums of 100,000 classes, in parts that are close and parts that are not."""
     a, b, labels = pair((2, 100_003), 1e-3)
@@ -492,6 +496,7 @@ def test_means_errors_and_extremes():
     )
 
 
+@compiled
 def test_quantiles_are_those_of_the_rows():
     a, b, labels = pair((3000, 5), 0.3)
     a[0, 1] = -INF  # an infinite KL one way
@@ -587,6 +592,7 @@ def part_of(rows, **options):
     return comparison.update(a[rows], b[rows], labels[rows], sample_weight=SPLIT_WEIGHT[rows])
 
 
+@compiled
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=5), st.randoms())
 def test_any_split_and_any_order_of_merging(cuts, random):
@@ -603,6 +609,7 @@ def test_any_split_and_any_order_of_merging(cuts, random):
         assert number == pytest.approx(whole[name], **near), name
 
 
+@compiled
 def test_the_same_order_gives_the_same_bits():
     def run():
         merged = part_of(slice(0, 50)).merge(part_of(slice(50, 120)))
@@ -611,6 +618,7 @@ def test_the_same_order_gives_the_same_bits():
     assert_equal(run(), run())
 
 
+@compiled
 def test_threads_and_backends_give_the_same_bits(monkeypatch):
     a, b, labels = pair((3000, 100))
     expected = fl.Comparison().update(a, b, labels).state()
@@ -795,6 +803,7 @@ def test_a_comparison_shows_its_options():
 # In other ways
 
 
+@compiled
 def test_plain_python_gives_the_same():
     code = """
 import numpy as np, fastloss as fl

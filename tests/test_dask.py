@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import compiled, plain
 
 pytest.importorskip("dask", reason="needs Dask: pip install 'fastloss[dask]'")
 
@@ -20,6 +21,8 @@ import dask.array as da
 
 import fastloss as fl
 import fastloss.dask
+
+pytestmark = plain
 
 RNG = np.random.default_rng(5)
 N, C = 23, 5
@@ -379,6 +382,7 @@ def test_a_bad_number_is_told_with_its_chunk():
 # Processes and clusters
 
 
+@compiled
 def test_processes():
     with dask.config.set(scheduler="processes", num_workers=2):
         found = fl.dask.evaluate(cut(LABELS), cut(LOGITS)).compute()
@@ -403,6 +407,7 @@ def client():
         yield client
 
 
+@compiled
 def test_a_cluster(client):
     logits = cut(LOGITS.astype(np.float32))
     lazy = fl.dask.evaluate(LABELS, logits, sample_weight=WEIGHT)
@@ -420,6 +425,7 @@ def slowly(block):
     return block
 
 
+@compiled
 def test_a_killed_worker_costs_a_retry_and_no_wrong_number(client):
     n = 40
     logits, labels = RNG.normal(size=(n, C)), RNG.integers(0, C, n)

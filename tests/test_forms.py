@@ -1,16 +1,484 @@
-"""All forms of kernels, in plain Python and compiled."""
+"""All forms of kernels: each pair of choices once, compiled and in plain Python.
 
+A form is what a kernel is compiled for: a loss with its options, dtypes, what is written, weights.
+In plain Python all pairs meet, with layouts and shapes besides. Compiled are fewer: a formula meets
+both precisions, and what the loops do meets each other. There the two are compared.
+
+They may differ by the rounding of fused multiply-adds, of divisions that became products, and of
+sums whose terms were reordered: all that the error allowed for a result is for. So each is compared
+with the true results, and what has no reference with the other, within that error. The formulas
+without primitives (`BITWISE`) are not fused (`flags.py`): their bits are the same.
+"""
+
+import dataclasses
 import itertools
+import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering
 from plain import compiled, plain, plain_python
-from registry import DOUBLE, SOFTMAX, SOFTMAX_SOFT, assert_near, assert_same, expect
+from registry import (
+    BFLOAT16,
+    CASES,
+    DOUBLE,
+    DTYPES,
+    FAMILY,
+    IN_FLOAT64,
+    SOFTMAX,
+    SOFTMAX_SOFT,
+    Case,
+    arithmetic,
+    assert_near,
+    assert_same,
+    cross_entropy,
+    dense,
+    expect,
+)
 
 import fastloss as fl
-from fastloss.kernels import jit
+from fastloss.kernels import along_rows, jit
 
 pytestmark = plain
+
+FLOAT16, _, FLOAT32, FLOAT64 = DTYPES
+VERBS = ("grad_hess", "value_and_grad", "value", "losses", "losses_and_grad")
+
+# ---------------------------------------------------------------------------------------------
+# Layouts and odd numbers
+
+
+def strided(a: Any) -> Any:
+    return np.repeat(a, 2, axis=-1)[..., ::2]
+
+
+def backwards(a: Any) -> Any:
+    return a[::-1].copy()[::-1]
+
+
+LAYOUTS = {
+    "contiguous": np.ascontiguousarray,
+    "strided": strided,
+    "backwards": backwards,
+    "fortran": np.asfortranarray,
+    "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder()) if a.dtype != BFLOAT16 else a,
+}
+
+
+def call(loss: Any, verb: str, y_true: Any, y_pred: Any, **more: Any) -> tuple[Any, ...]:
+    """What a verb gives, by the name of `Expected`."""
+    if verb in ("losses", "losses_and_grad"):
+        loss = dataclasses.replace(loss, reduction="none")
+    if verb in ("value", "losses"):
+        return (loss(y_true, y_pred, **more),)
+    results: tuple[Any, ...] = getattr(loss, verb.replace("losses", "value"))(
+        y_true, y_pred, **more
+    )
+    return results
+
+
+def expected(case: Case, verb: str, y_true: Any, y_pred: Any, **more: Any) -> Any:
+    reduction = "none" if verb.startswith("losses") else "mean"
+    return expect(case, y_true, y_pred, lib=DOUBLE, reduction=reduction, **more)
+
+
+def fields_of(verb: str) -> list[str]:
+    return ["grad", "hess"] if verb == "grad_hess" else verb.split("_and_")
+
+
+def assert_true(verb: str, results: tuple[Any, ...], true: Any) -> None:
+    for name, result in zip(fields_of(verb), results, strict=True):
+        assert_near(result, getattr(true, name), getattr(true, f"{name}_error"), name)
+
+
+def assert_alike(verb: str, results: tuple[Any, ...], others: tuple[Any, ...], true: Any) -> None:
+    """Both have NaN and infinities in the same places, and numbers that differ by two errors."""
+    for name, result, other in zip(fields_of(verb), results, others, strict=True):
+        a, b = (np.asarray(x).astype(np.float64) for x in (result, other))
+        np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b), name)
+        np.testing.assert_array_equal(a[~np.isfinite(a)], b[~np.isfinite(a)], name)
+        here = np.isfinite(a)
+        error = np.broadcast_to(getattr(true, f"{name}_error"), a.shape)
+        assert_near(a[here], b[here], 2 * error[here].astype(np.float64), name)
+
+
+def weight_for(case: Case, y_pred: Any, dtype: Any) -> dict[str, Any]:
+    if dtype is None:
+        return {}
+    shape = y_pred.shape[:-1] if case.rowwise else y_pred.shape
+    weight = np.random.default_rng(5).integers(0, 9, shape) / 4
+    weight.flat[0], weight.flat[-1] = 0.0, 1.5
+    return {"sample_weight": weight.astype(dtype)}
+
+
+# ---------------------------------------------------------------------------------------------
+# Losses that are a formula
+
+FORMULAS = [case for case in CASES if not case.name.startswith("softmax")]
+# Sums and products alone: no primitive, of which multiplications and additions are fused.
+BITWISE = {"squared", "absolute", "percentage", "hinge", "squared_hinge"} | {
+    case.name for case in FAMILY if case.name.startswith(("huber", "smooth_l1", "quantile"))
+}
+
+
+# Whole numbers from 0 on are no labels that make sense, or have a gradient beyond float16.
+_NOT_NARROW = ("kl", "js", "gaussian", "cosine", "percentage")
+
+
+def other_labels(case: Case, y_true: Any, kind: str) -> Any:
+    """The same labels, or those that another dtype can hold."""
+    if y_true.dtype.kind == "i":
+        y_true = y_true.clip(0) if kind == "wide" else y_true  # which knows no mark below 0
+        return y_true.astype({"same": np.int64, "narrow": np.int8, "wide": np.uint64}[kind])
+    if kind == "wide":
+        return y_true.astype(np.float64)
+    if kind == "narrow" and not case.name.startswith(_NOT_NARROW):
+        return np.rint(y_true.clip(0)).astype(np.uint8)
+    return y_true
+
+
+def of_formulas(**choices: Any) -> list[Any]:
+    rows = covering({"case": FORMULAS, **choices})
+    return [pytest.param(row, id="-".join(map(str, row.values()))) for row in rows]
+
+
+def check_formula(
+    case: Case, dtype: Any, labels: str, verb: str, weight: Any, layout: str, shape: Any
+) -> tuple[Any, ...]:
+    """Against the reference; returns what the call gives."""
+    y_true, y_pred = case.data(dtype, shape)
+    y_true = other_labels(case, y_true, labels)
+    more = weight_for(case, y_pred, weight)
+    true = expected(case, verb, y_true, y_pred, **more)
+    change = LAYOUTS[layout]
+    results = call(case.loss, verb, change(y_true), change(y_pred), **more)
+    assert_true(verb, results, true)
+    return results, true
+
+
+@pytest.mark.parametrize(
+    "form",
+    of_formulas(
+        dtype=[FLOAT32, FLOAT16, BFLOAT16, FLOAT64],
+        labels=["same", "narrow", "wide"],
+        verb=VERBS,
+        weight=[None, FLOAT32, FLOAT64],
+        layout=list(LAYOUTS),
+        shape=[(7, 5), (2, 3, 5), (1, 5), (70, 5)],
+    ),
+)
+def test_a_formula_in_plain_python(form):
+    check_formula(**form)
+
+
+def compiled_formulas() -> list[Any]:
+    """Each formula with its Hessian in one precision and its losses in the other.
+
+    The other choices meet each other in pairs, on one formula or another.
+    """
+    rest = {
+        "labels": ["same", "narrow", "wide"],
+        "weight": [None, FLOAT32, FLOAT64],
+    }
+    single = [FLOAT32, FLOAT16, BFLOAT16]
+    turns = {
+        (verb, dtypes[0]): itertools.cycle(covering({"dtype": dtypes, **rest}))
+        for verb in VERBS
+        for dtypes in (single, [FLOAT64])
+    }
+    rows = []
+    for i, case in enumerate(FORMULAS):
+        chosen = [("grad_hess", FLOAT32), ("losses_and_grad", FLOAT64)]
+        if i % 2:
+            chosen = [("grad_hess", FLOAT64), ("losses_and_grad", FLOAT32)]
+        if case not in IN_FLOAT64:
+            chosen = [("grad_hess", FLOAT32)]
+        rows += [{"case": case, "verb": verb, **next(turns[verb, d])} for verb, d in chosen]
+    cases = itertools.cycle(case for case in FORMULAS if case in IN_FLOAT64)
+    for verb, dtype in itertools.product(VERBS[2:], (FLOAT32, FLOAT64)):
+        for _ in range(3):
+            rows.append({"case": next(cases), "verb": verb, **next(turns[verb, dtype])})
+    return [pytest.param(row, id="-".join(map(str, row.values()))) for row in rows]
+
+
+def with_odd_numbers(case: Case, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    y_true, y_pred = y_true.copy(), y_pred.copy()
+    y_pred[2, 1] = np.nan
+    if y_true.dtype.kind == "f" and y_true.ndim == 2:
+        y_true[3, 1] = np.nan
+    if case.loss.y_pred_range == (-np.inf, np.inf) and not case.name.startswith("gaussian"):
+        y_pred[4, 2], y_pred[5, 3] = np.inf, -np.inf
+    return y_true, y_pred
+
+
+@compiled
+@pytest.mark.parametrize("form", compiled_formulas())
+def test_a_formula_compiled(form):
+    """True, in any layout, and as plain Python has it, odd numbers included."""
+    case, verb, dtype = form["case"], form["verb"], form["dtype"]
+    for shape in ((7, 5), (300, 5)):
+        results, true = check_formula(**form, layout="contiguous", shape=shape)
+    for layout in LAYOUTS:
+        again, _ = check_formula(**form, layout=layout, shape=(300, 5))
+        assert_bits(again, results)
+
+    y_true, y_pred = case.data(dtype, (70, 5))
+    y_true = other_labels(case, y_true, form["labels"])
+    more = weight_for(case, y_pred, form["weight"])
+    true = expected(case, verb, y_true, y_pred, **more)
+    for data in ((y_true, y_pred), with_odd_numbers(case, y_true, y_pred)):
+        results = call(case.loss, verb, *data, **more)
+        with plain_python():
+            others = call(case.loss, verb, *data, **more)
+        assert_alike(verb, results, others, true)
+        if case.name in BITWISE and verb != "value":
+            assert_bits(results[-1:], others[-1:])
+
+
+def assert_bits(results: tuple[Any, ...], others: tuple[Any, ...]) -> None:
+    """The sign of zero is free."""
+    for result, other in zip(results, others, strict=True):
+        np.testing.assert_array_equal(
+            np.asarray(result).astype(np.float64), np.asarray(other).astype(np.float64)
+        )
+
+
+# ---------------------------------------------------------------------------------------------
+# Losses of a softmax
+
+UNLABELLED = ("proba", "log_proba", "logsumexp")
+LINKS = {
+    "focal": fl.Focal(gamma=1.5, alpha=0.25),
+    "generalized": fl.GeneralizedCrossEntropy(q=0.5),
+    "poly": fl.PolyCrossEntropy(epsilon=0.5),
+}
+OPTIONS = {
+    "temperature": 0.5,
+    "softcap": 6.0,
+    "z_loss": 0.1,
+    "label_smoothing": 0.125,
+    "ignore_index": 0,
+}
+SOFTMAX_CHOICES = {
+    "rows": ["few", "kept", "long"],
+    "dtype": [FLOAT32, FLOAT16, BFLOAT16, FLOAT64],
+    "labels": ["ids", "narrow ids", "soft", "wide soft", "sparse"],
+    "verb": [*VERBS, "hvp", *UNLABELLED],
+    "weight": [None, FLOAT32, FLOAT64],
+    "link": ["", *LINKS],
+    "hessian": ["exact", "xgboost", "lightgbm", "floor"],
+    **{name: [False, True] for name in (*OPTIONS, "class_weight", "class_mask", "row_mask")},
+}
+
+
+def is_legal(row: dict[str, Any]) -> bool:
+    """What goes together; of what is not yet chosen, the first value goes with all."""
+    given = {name: SOFTMAX_CHOICES[name][0] for name in SOFTMAX_CHOICES} | row
+    by_id = given["labels"] in ("ids", "narrow ids")
+    if given["verb"] in UNLABELLED and (given["labels"] != "ids" or given["weight"] is not None):
+        return False
+    if given["link"] and (
+        not by_id
+        or given["verb"] == "hvp"
+        or given["z_loss"]
+        or given["label_smoothing"]
+        or given["hessian"] != "exact"
+    ):
+        return False
+    if given["hessian"] != "exact" and given["verb"] != "grad_hess":
+        return False
+    return by_id or not given["ignore_index"]
+
+
+def of_softmax(**more: Any) -> list[Any]:
+    rows = covering(SOFTMAX_CHOICES | more, is_legal)
+    return [pytest.param(row, id="-".join(map(str, row.values()))) for row in rows]
+
+
+class Softmax:
+    """A loss with its data, and what must come out."""
+
+    def __init__(self, form: dict[str, Any], n: int) -> None:
+        rng = np.random.default_rng(7)
+        c = 5 if form["rows"] == "few" else 130
+        self.verb, labels, dtype = form["verb"], form["labels"], form["dtype"]
+        self.loss = self._loss(form, rng, c)
+        self.logits = rng.normal(scale=3.0, size=(n, c)).astype(dtype)
+        self.vector = (rng.integers(-8, 9, (n, c)) / 32).astype(dtype)
+        ids = rng.choice(np.flatnonzero(np.arange(c) % 4 != 3), (n, 3))
+        ids[0] = 1  # not the one to ignore; of sparse labels one class, three times
+        self.y_true: Any = ids[:, 0].astype(np.uint8 if labels == "narrow ids" else np.int64)
+        if labels == "sparse":
+            self.y_true = ids, (rng.integers(0, 3, (n, 3)) / 8).astype(dtype)
+        elif labels.endswith("soft"):
+            soft = rng.integers(0, 5, (n, c)) * (rng.random((n, c)) < 0.3) / 4
+            soft[:, 1] = 0.5
+            self.y_true = soft.astype(np.float64 if labels == "wide soft" else dtype)
+        self.mask = None
+        if form["row_mask"]:
+            self.mask = rng.random((n, c)) < 0.8
+            np.put_along_axis(self.mask, ids, True, axis=1)
+        self.more: dict[str, Any] = {}
+        if form["weight"] is not None:
+            weight = rng.integers(1, 9, n) / 4
+            weight[-1] = 0 if n > 1 else 1
+            self.more["sample_weight"] = weight.astype(form["weight"])
+
+    @staticmethod
+    def _loss(form: dict[str, Any], rng: Any, c: int) -> Any:
+        options = {name: value for name, value in OPTIONS.items() if form[name]}
+        if form["class_weight"]:
+            options["class_weight"] = rng.integers(1, 9, c) / 4
+        if form["class_mask"]:
+            options["class_mask"] = np.arange(c) % 4 != 3
+        if form["hessian"] == "floor":
+            options["hessian_floor"] = 1e-3
+        elif not form["link"]:
+            options["hessian"] = form["hessian"]
+        if form["link"]:
+            return dataclasses.replace(LINKS[form["link"]], **options)
+        return fl.CrossEntropy(**options)
+
+    def call(self, change: Any = np.asarray, logits: Any = None) -> tuple[Any, ...]:
+        x = change(self.logits if logits is None else logits)
+        mask = {} if self.mask is None else {"class_mask": change(self.mask)}
+        if self.verb in UNLABELLED:
+            return (getattr(self.loss, self.verb)(x, **mask),)
+        y_true = self.y_true
+        y_true = tuple(map(change, y_true)) if isinstance(y_true, tuple) else change(y_true)
+        if self.verb == "hvp":
+            return (self.loss.hvp(y_true, x, change(self.vector), **mask, **self.more),)
+        return call(self.loss, self.verb, y_true, x, **mask, **self.more)
+
+    def reference(self, logits: Any) -> Any:
+        case = Case("", self.loss, None, partial(cross_entropy, class_mask=self.mask))  # type: ignore[arg-type]
+        labels = dense(self.y_true, logits) if isinstance(self.y_true, tuple) else self.y_true
+        return expected(case, self.verb, labels, logits, **self.more), case, labels
+
+    def true(self) -> list[tuple[Any, Any]]:
+        """Each result and its error."""
+        if self.verb in UNLABELLED:
+            return [self._unlabelled()]
+        true, _, _ = self.reference(self.logits)
+        if self.verb == "hvp":
+            h = 1e-5
+            x, v = (a.astype(np.float64) for a in (self.logits, self.vector))
+            ahead, behind = (self.reference(x + step * v)[0].grad for step in (h, -h))
+            # No number of the vector is above 1/4; the rest is that of the difference.
+            error = 4 * true.grad_error + 1e-9 * abs(true.grad).max()
+            return [((ahead - behind) / (2 * h), error)]
+        results = [(getattr(true, f), getattr(true, f"{f}_error")) for f in fields_of(self.verb)]
+        if self.verb == "grad_hess" and isinstance(self.loss, fl.CrossEntropy):
+            least = self.loss.hessian_floor
+            if least is None:
+                least = 1e-16 if self.loss.hessian == "xgboost" else -np.inf
+            hess, error = results[1]
+            low = self._counts()[:, None] & (hess < least)
+            results[1] = np.where(low, least, hess), error + np.where(low, least * 2.0**-8, 0)
+        return results
+
+    def _counts(self) -> Any:
+        counts = np.ones(len(self.logits), bool)
+        if "sample_weight" in self.more:
+            counts &= self.more["sample_weight"] > 0
+        if getattr(self.y_true, "ndim", 0) == 1 and self.loss.ignore_index is not None:
+            counts &= self.y_true != self.loss.ignore_index
+        return counts
+
+    def _unlabelled(self) -> tuple[Any, Any]:
+        x = self.logits.astype(np.float64)
+        cap = self.loss.softcap
+        x = (x if cap is None else cap * np.tanh(x / cap)) / self.loss.temperature
+        here = np.ones(x.shape, bool)
+        for mask in (self.loss.class_mask, self.mask):
+            here &= True if mask is None else np.asarray(mask)
+        x = np.where(here, x, -np.inf)
+        top = x.max(axis=1, keepdims=True)
+        log_sum = -DOUBLE.log(DOUBLE.softmax(x)[0].max(axis=1, keepdims=True))
+        gap = cross_entropy(
+            DOUBLE,
+            fl.CrossEntropy(softcap=cap, temperature=self.loss.temperature),
+            self.y_true,
+            self.logits,
+        ).gap[:, None]
+        number = arithmetic(self.loss, self.y_true, self.logits)
+        u = max(2.0**-24 if number == FLOAT32 else 2.0**-53, 2.0**-51)
+        allowed = (10 + gap) * u
+        stored = {2: 2.0**-8 if self.logits.dtype == BFLOAT16 else 2.0**-11}
+        rounding = stored.get(self.logits.dtype.itemsize, 0.0)
+        with np.errstate(invalid="ignore"):
+            log_p = np.where(here, x - top - log_sum, -np.inf)
+        if self.verb == "logsumexp":
+            return (top + log_sum)[:, 0], (allowed * (abs(top) + log_sum + gap))[:, 0]
+        result = np.exp(log_p) if self.verb == "proba" else log_p
+        size = np.where(here, abs(result), 0)
+        error = (
+            allowed * (size + (self.verb == "log_proba") * (cap or 0)) + rounding * size + 2.0**-24
+        )
+        return result, error
+
+
+def assert_all_near(results: tuple[Any, ...], true: list[tuple[Any, Any]]) -> None:
+    for result, (value, error) in zip(results, true, strict=True):
+        finite = np.isfinite(value)
+        np.testing.assert_array_equal(np.asarray(result)[~finite], value[~finite])
+        assert_near(
+            np.asarray(result)[finite], value[finite], np.broadcast_to(error, value.shape)[finite]
+        )
+
+
+@pytest.fixture
+def of_rows(monkeypatch):
+    """Has rows of many classes keep their exponentials or not, which depends on the processor."""
+
+    def choose(rows: str) -> None:
+        monkeypatch.setattr(along_rows, "keeps", lambda n_classes: rows == "kept")
+
+    return choose
+
+
+def with_odd_logits(logits: Any) -> Any:
+    logits = logits.copy()
+    logits[1, 1], logits[2, 0], logits[3, 2] = np.nan, -np.inf, np.inf
+    return logits
+
+
+@compiled
+@pytest.mark.parametrize("form", of_softmax())
+def test_a_softmax_compiled(form, of_rows):
+    """True, in any layout, and as plain Python has it, odd logits included."""
+    of_rows(form["rows"])
+    many = Softmax(form, 300)
+    results, true = many.call(), many.true()
+    assert_all_near(results, true)
+    for change in LAYOUTS.values():
+        assert_bits(many.call(change), results)
+    few = Softmax(form, 70 if form["rows"] == "few" else 9)
+    true = few.true()
+    for logits in (few.logits, with_odd_logits(few.logits)):
+        results = few.call(logits=logits)
+        with plain_python():
+            others = few.call(logits=logits)
+        for result, other, (value, error) in zip(results, others, true, strict=True):
+            a, b = (np.asarray(x).astype(np.float64) for x in (result, other))
+            finite = np.isfinite(a)
+            np.testing.assert_array_equal(a[~finite], b[~finite])
+            here = finite & np.isfinite(value)
+            error = np.broadcast_to(error, value.shape)
+            assert_near(a[here], b[here], 2 * error[here])
+
+
+@pytest.mark.parametrize("form", of_softmax(layout=list(LAYOUTS), n_rows=[9, 1, 70]))
+def test_a_softmax_in_plain_python(form, of_rows):
+    of_rows(form["rows"])
+    softmax = Softmax(form, form["n_rows"] if form["rows"] == "few" else min(form["n_rows"], 9))
+    assert_all_near(softmax.call(LAYOUTS[form["layout"]]), softmax.true())
+
+
+# ---------------------------------------------------------------------------------------------
+# Plain Python
 
 # Around the ends of groups and squares.
 ROWS_AND_CLASSES = [
@@ -44,3 +512,20 @@ def test_plain_python_compiles_nothing_and_leaves_what_was_compiled():
     assert_same(after[0], before[0])
     assert_same(after[1], before[1])
     assert sum(jit.counts.values()) == n_kernels
+
+
+@dataclasses.dataclass(frozen=True)
+class WithMath(fl.ElementwiseLoss):
+    scale: float = 0.0
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        return math.exp(y_pred) + math.log(y_pred), 1 / self.scale + math.sqrt(y_pred)
+
+
+def test_functions_of_math_and_divisions_do_not_raise():
+    """As compiled, where they give NaN and infinity; and float32 stays float32."""
+    y_pred = np.float32([0, 1000, -1, 4])
+    losses, grad = WithMath(reduction="none").value_and_grad(np.zeros(4, "f4"), y_pred)
+    four = np.float32(4)
+    np.testing.assert_array_equal(losses, [-np.inf, np.inf, np.nan, np.exp(four) + np.log(four)])
+    np.testing.assert_array_equal(grad, [np.inf, np.inf, np.nan, np.inf])

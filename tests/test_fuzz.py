@@ -14,6 +14,7 @@ import pytest
 from fuzzing import NIGHTLY, choose, counting, fuzz, layouts, refused
 from hypothesis import assume
 from hypothesis import strategies as st
+from plain import plain
 from registry import (
     CASES,
     DOUBLE,
@@ -32,6 +33,9 @@ from registry import (
 )
 
 import fastloss as fl
+
+# At night the same, compiled.
+pytestmark = [] if NIGHTLY else [plain]
 
 # ---------------------------------------------------------------------------------------------
 # Cross-entropy with any of its options

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from plain import both, compiled, plain
 from registry import (
     BFLOAT16,
     CASES,
@@ -22,6 +23,7 @@ from registry import (
     ROWS,
     ROWWISE,
     SOFTMAX,
+    SOFTMAX_ALL,
     SOFTMAX_SOFT,
     SQUARED,
     WEIGHED,
@@ -36,13 +38,16 @@ from registry import (
 
 import fastloss as fl
 
+pytestmark = plain
+
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 P = [[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]
 
 all_cases = pytest.mark.parametrize("case", CASES, ids=str)
 mechanics = pytest.mark.parametrize("case", MECHANICS, ids=str)
-weighed = pytest.mark.parametrize("case", WEIGHED, ids=str)
 plain_cases = pytest.mark.parametrize("case", PLAIN, ids=str)
+# One for each loop and kind of labels.
+LOOPS = [SQUARED, LOGITS, CATEGORICAL, SOFTMAX, SOFTMAX_SOFT]
 
 
 @pytest.fixture
@@ -127,7 +132,7 @@ def test_no_reduction(case, dtype):
     assert_near(losses, true.losses, true.losses_error, "losses")
 
 
-@mechanics
+@both("case", MECHANICS, compiled=MECHANICS)
 def test_no_reduction_and_gradient(case):
     """The loss of each sample, and the gradient of their sum."""
     y_true, y_pred = case.data()
@@ -147,7 +152,7 @@ def weights_for(case, dtype=np.float64):
     return weight.astype(dtype)
 
 
-@weighed
+@both("case", WEIGHED, compiled=[SQUARED, SOFTMAX])
 def test_sample_weight(case):
     y_true, y_pred = case.data()
     weight = weights_for(case)
@@ -166,7 +171,7 @@ def test_sample_weight(case):
     assert np.all(losses[weight == 0] == 0)
 
 
-@pytest.mark.parametrize("case", [SQUARED, LOGITS, CATEGORICAL, SOFTMAX, SOFTMAX_SOFT], ids=str)
+@pytest.mark.parametrize("case", LOOPS, ids=str)
 def test_sample_weight_of_hessian(case):
     y_true, y_pred = case.data()
     true = expect(case, y_true, y_pred, sample_weight=weights_for(case))
@@ -388,10 +393,10 @@ def test_soft_labels_weigh_by_class_weight_times_target():
 # Identities
 
 
-@pytest.mark.parametrize(
+@both(
     "case",
     [c for c in ROWWISE if c in IN_FLOAT64 and c not in ROWS and c.data()[0].ndim == 1],
-    ids=str,
+    compiled=[SOFTMAX, SOFTMAX_ALL, CATEGORICAL],
 )
 def test_one_hot_labels_equal_class_ids_bit_for_bit(case):
     ids, y_pred = case.data()
@@ -464,10 +469,10 @@ def test_smoothing_of_zero_and_weights_of_one_change_nothing():
     assert almost[0] == pytest.approx(expected[0], rel=1e-6)
     np.testing.assert_allclose(almost[1], expected[1], rtol=1e-6, atol=1e-9)
     labels, logits = LOGITS.data()
-    plain = fl.binary_cross_entropy_with_logits.value_and_grad(labels, logits)
+    without = fl.binary_cross_entropy_with_logits.value_and_grad(labels, logits)
     options = fl.BinaryCrossEntropyWithLogits(pos_weight=1, label_smoothing=0)
-    assert_same(options.value_and_grad(labels, logits)[0], plain[0])
-    assert_same(options.value_and_grad(labels, logits)[1], plain[1])
+    assert_same(options.value_and_grad(labels, logits)[0], without[0])
+    assert_same(options.value_and_grad(labels, logits)[1], without[1])
 
 
 def test_options_of_any_number_type_and_order_of_use():
@@ -560,7 +565,7 @@ def test_permuting_class_weights_too():
 # Where results are written
 
 
-@mechanics
+@both("case", MECHANICS, compiled=[SQUARED, SOFTMAX])
 def test_out(case):
     """`out` is what is returned, with the bits of a call without it."""
     y_true, y_pred = case.data()
@@ -589,8 +594,11 @@ def test_out(case):
     assert_same(losses, expected)
 
 
-@mechanics
-@pytest.mark.parametrize("shape", [(7, 5), (20_011, 5)], ids=str)
+@both(
+    "case, shape",
+    [(case, (7, 5)) for case in MECHANICS],
+    compiled=[(case, (20_011, 5)) for case in LOOPS],
+)
 def test_in_place(case, shape):
     y_true, y_pred = case.data(shape=shape)
     value, grad = case.loss.value_and_grad(y_true, y_pred)
@@ -669,7 +677,8 @@ def test_class_weights_are_taken_from_any_sequence_and_copied():
 # The same bits on any number of threads
 
 
-@pytest.mark.parametrize("case", [*MECHANICS, *ROWS], ids=str)
+@compiled
+@pytest.mark.parametrize("case", WEIGHED, ids=str)
 def test_results_do_not_depend_on_threads_or_repetition(case, threads):
     """More than four tasks of 2**18 elements, the last one short."""
     y_true, y_pred = case.data(shape=(230_011, 5))
@@ -689,6 +698,7 @@ def test_results_do_not_depend_on_threads_or_repetition(case, threads):
 
 
 @pytest.mark.parametrize("case", [SQUARED, SOFTMAX], ids=str)
+@compiled
 def test_layout_and_weights_do_not_depend_on_threads(case, threads):
     y_true, y_pred = case.data(shape=(100_003, 5))
     weight = np.random.default_rng(1).random(100_003)
@@ -706,10 +716,29 @@ def test_layout_and_weights_do_not_depend_on_threads(case, threads):
 # Sizes
 
 
-@pytest.mark.parametrize("case", [SQUARED, LOGITS, CATEGORICAL, SOFTMAX, SOFTMAX_SOFT], ids=str)
-@pytest.mark.parametrize(
-    "n",
-    [1, 2, 3, 1023, 1024, 1025, 5460, 5461, 5462, 16383, 16384, 16385, 65_536, 100_000, 300_001],
+@both(
+    "case, n",
+    itertools.product(LOOPS, [1, 2, 3, 255, 256, 257]),
+    compiled=itertools.product(
+        LOOPS,
+        [
+            1,
+            2,
+            3,
+            1023,
+            1024,
+            1025,
+            5460,
+            5461,
+            5462,
+            16383,
+            16384,
+            16385,
+            65_536,
+            100_000,
+            300_001,
+        ],
+    ),
 )
 def test_sizes(case, n):
     """Around the ends of tiles, blocks and tasks, with three classes for the row-wise losses."""
@@ -724,6 +753,7 @@ def test_sizes(case, n):
     assert_near(losses, true.losses, true.losses_error, "losses")
 
 
+@compiled
 @mechanics
 def test_a_result_does_not_depend_on_its_neighbours(case):
     """A small batch repeated: the same bits for each copy, wherever it falls in a block."""
@@ -740,6 +770,7 @@ def test_a_result_does_not_depend_on_its_neighbours(case):
 
 @pytest.mark.parametrize("case", [SOFTMAX, SOFTMAX_SOFT, CATEGORICAL], ids=str)
 @pytest.mark.parametrize("n_classes", [1, 2, 3, 10, 1000, 1023, 1024, 1025, 16_385, 131_072])
+@compiled
 def test_numbers_of_classes(case, n_classes):
     y_true, y_pred = case.data(shape=(5, n_classes))
     true = expect(case, y_true, y_pred, lib=DOUBLE)
@@ -748,7 +779,7 @@ def test_numbers_of_classes(case, n_classes):
     assert_near(grad, true.grad, true.grad_error, "grad")
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@both("smoothing", [], compiled=[0.0, 0.1])
 def test_many_weighed_classes(smoothing):
     n_classes = 5000
     weight = np.random.default_rng(0).integers(0, 9, n_classes) / 4
@@ -768,8 +799,11 @@ def test_gradient_dtype_of_byte_swapped_predictions_is_native():
     assert grad.dtype.isnative
 
 
-@pytest.mark.parametrize("size", [3, 1025, 300_001])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both(
+    "size, dtype",
+    itertools.product([3, 1025], [FLOAT32, FLOAT64]),
+    compiled=itertools.product([3, 1025, 300_001], [FLOAT32, FLOAT64]),
+)
 def test_losses_of_elements_in_place(size, dtype):
     rng = np.random.default_rng(size)
     y_true, y_pred = rng.normal(size=(2, size)).astype(dtype)

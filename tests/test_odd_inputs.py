@@ -13,6 +13,7 @@ import warnings
 
 import numpy as np
 import pytest
+from plain import both, compiled, plain
 from registry import (
     BFLOAT16,
     BINARY,
@@ -37,6 +38,8 @@ from registry import (
 import fastloss as fl
 from fastloss._evaluate import Call
 from fastloss.kernels.form import SURVEY
+
+pytestmark = plain
 
 INF, NAN = math.inf, math.nan
 BY_NAME = {case.name: case for case in CASES}
@@ -536,6 +539,7 @@ def test_class_ids_out_of_range_in_several_axes():
     assert_rejected(fl.cross_entropy, 7, np.zeros(5), ValueError, "labels is 7", verbs=False)
 
 
+@compiled
 @pytest.mark.parametrize("place", [0, 5460, 5461, 87_380, 99_999])
 @pytest.mark.parametrize("step", [1, -1], ids=["contiguous", "reversed"])
 def test_the_first_bad_class_id_of_many(place, step):
@@ -547,6 +551,7 @@ def test_the_first_bad_class_id_of_many(place, step):
     )
 
 
+@compiled
 @pytest.mark.parametrize("verb", ["value_and_grad", "grad_hess"])
 @pytest.mark.parametrize("n_classes", [3, 300])
 @pytest.mark.parametrize("case", [SOFTMAX, CATEGORICAL], ids=str)
@@ -1134,9 +1139,12 @@ def test_the_layouts_are_what_they_claim():
     assert _misaligned(a).flags.writeable
 
 
-@pytest.mark.parametrize("case", LAYOUT_CASES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-@pytest.mark.parametrize("shape", [(7, 5), (3, 4, 5), (8191, 5)], ids=str)
+@both(
+    "case, shape",
+    itertools.product(LAYOUT_CASES, [(7, 5), (3, 4, 5)]),
+    compiled=itertools.product(LAYOUT_CASES, [(8191, 5)]),
+)
 def test_layouts_of_inputs(case, layout, shape):
     """The bits of the contiguous native arrays, of each argument alone and of all together."""
     y_true, y_pred = case.data(shape=shape)
@@ -1152,9 +1160,12 @@ def test_layouts_of_inputs(case, layout, shape):
     assert_same(none(layout(y_true), layout(y_pred)), none(y_true, y_pred))
 
 
-@pytest.mark.parametrize("case", LAYOUT_CASES, ids=str)
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS.values(), ids=WRITEABLE_LAYOUTS)
-@pytest.mark.parametrize("shape", [(7, 5), (3, 4, 5), (8191, 5)], ids=str)
+@both(
+    "case, shape",
+    itertools.product(LAYOUT_CASES, [(7, 5), (3, 4, 5)]),
+    compiled=itertools.product(LAYOUT_CASES, [(8191, 5)]),
+)
 def test_layouts_of_out(case, layout, shape):
     y_true, y_pred = case.data(shape=shape)
     expected = case.loss.grad_hess(y_true, y_pred)
@@ -1184,6 +1195,7 @@ def test_byte_swapped_predictions_in_place(case):
     np.testing.assert_array_equal(swapped, expected)
 
 
+@compiled
 def test_what_lies_around_a_strided_out_is_not_touched():
     labels, logits = SOFTMAX.data(shape=(5000, 5))
     wide = np.full((10_001, 11), 7, np.float32)
@@ -1219,6 +1231,7 @@ def test_labels_of_the_narrow_kind_in_odd_layouts():
             assert_same(fl.cross_entropy.grad(layout(ids), logits), expected)
 
 
+@compiled
 @pytest.mark.parametrize("case", LAYOUT_CASES, ids=str)
 def test_memmaps(case, tmp_path):
     y_true, y_pred = case.data(shape=(3000, 5))
@@ -1241,6 +1254,7 @@ def test_memmaps(case, tmp_path):
     np.testing.assert_array_equal(in_place, expected[1])
 
 
+@compiled
 def test_broadcast_inputs():
     """Zero strides: the same memory for every row, or for every element."""
     row = np.random.default_rng(0).normal(size=5).astype(np.float32)
@@ -1345,6 +1359,7 @@ def test_weights_that_float32_cannot_hold():
             np.testing.assert_allclose(grad, expected[1], rtol=1e-6)
 
 
+@compiled
 def test_more_than_2_to_the_31_elements():
     """Broadcast from one number, so that no memory is needed. The last index is past int32."""
     n = 2**31 + 11

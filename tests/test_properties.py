@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import counting, fuzz, layouts, refused
+from fuzzing import NIGHTLY, counting, fuzz, layouts, refused
 from hypothesis import assume
 from hypothesis import strategies as st
+from plain import compiled, plain
 from registry import (
     CASES,
     CATEGORICAL,
@@ -33,6 +34,9 @@ from registry import (
 )
 
 import fastloss as fl
+
+# At night the same, compiled.
+pytestmark = [] if NIGHTLY else [plain]
 
 INF, NAN = math.inf, math.nan
 
@@ -277,6 +281,7 @@ def test_value_and_gradient_in_float32(data, call):
     run(data.draw, call)
 
 
+@compiled
 @fuzz(150, st.data(), calls(MECHANICS, [np.float32], False, ("none",)))
 def test_losses_and_gradient_in_float32(data, call):
     """The same, of each sample."""
@@ -329,6 +334,7 @@ def test_samples_do_not_see_each_other(data, call):
     np.testing.assert_array_equal(loss.grad(*some), grad[chosen])
 
 
+@compiled
 @fuzz(
     60,
     case=st.sampled_from([SOFTMAX, CATEGORICAL]),
@@ -376,6 +382,7 @@ def test_the_first_bad_label_is_named(case, shape, bad, data):
         counting(case.loss).value_and_grad(y_true, y_pred, out=out)
 
 
+@compiled
 @fuzz(
     60,
     logits=st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=8),

@@ -1,12 +1,16 @@
 """Losses of whole rows: hand values, identities, digits that formulas lose, and odd inputs."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+from plain import both, compiled, plain
 from registry import EXACT, ROWS, one_hot_of
 
 import fastloss as fl
+
+pytestmark = plain
 
 INF, NAN = math.inf, math.nan
 U = 2.0**-24
@@ -304,8 +308,11 @@ def test_limits_of_the_normal_distribution():
 # Errors
 
 
-@pytest.mark.parametrize("bad", [0.0, -0.5, -INF, -0.0])
-@pytest.mark.parametrize("n", [7, 100_000])
+@both(
+    "bad, n",
+    itertools.product([0.0, -0.5, -INF, -0.0], [7]),
+    compiled=itertools.product([0.0, -0.5, -INF, -0.0], [100_000]),
+)
 def test_variances_that_are_not_positive(bad, n):
     y_pred = np.ones((n, 2), np.float32)
     y_pred[:, 0] = -3
@@ -391,6 +398,7 @@ def test_shipped_losses_pass_their_own_check(loss):
     loss.check_gradient()
 
 
+@compiled
 def test_memory_of_a_row_in_place_and_streamed():
     """Long rows are written in parts, and a large gradient past the caches."""
     rng = np.random.default_rng(0)

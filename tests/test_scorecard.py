@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import both, compiled, plain
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
 import fastloss as fl
 from fastloss.evaluation import scorecard
 from fastloss.evaluation.calibration import SlopedScorecard
 from fastloss.evaluation.tally import Tally
+
+pytestmark = plain
 
 NUMBERS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
 # One for the lanes, one along the row, one of several segments.
@@ -73,8 +76,8 @@ def assert_rows(rows, expected, rtol):
 # Rows
 
 
-@pytest.mark.parametrize("c", WIDTHS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
 def test_rows_are_those_of_the_formulas(c, dtype):
     labels, logits = data(40 if c > 1000 else 150, c, dtype)
     scores = fl.evaluate(labels, logits, rows=NUMBERS)
@@ -111,7 +114,7 @@ def test_options(c, options):
     assert_rows(scores.rows, expected, 2e-5)
 
 
-@pytest.mark.parametrize("c", WIDTHS)
+@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
 def test_the_loss_is_that_of_cross_entropy(c):
     """But for the order in which the exponentials of a row are added."""
     labels, logits = data(30, c)
@@ -133,7 +136,7 @@ def test_equal_logits(c):
         assert scores.top_k(k) == pytest.approx(expected, rel=1e-15)
 
 
-@pytest.mark.parametrize(("c", "k"), [(7, 3), (200, 5), (70_000, 20)])
+@both("c, k", [(7, 3), (200, 5)], compiled=[(70_000, 20)])
 def test_top_classes(c, k):
     labels, logits = data(20, c)
     logits[:, ::3] = logits[:, 1:2]  # equal ones
@@ -171,7 +174,7 @@ def test_confident_rows_keep_their_digits(c):
     assert rows["entropy"][0] == pytest.approx(entropy, rel=1e-6)
 
 
-@pytest.mark.parametrize("c", WIDTHS)
+@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_ranks_among_equal_logits(c, dtype):
     """Of few numbers, that many classes have: next to each other, of either sign, of infinity."""
@@ -385,6 +388,7 @@ def all_numbers(scores):
     return np.array(flatten(scores.to_dict()), np.float64)
 
 
+@compiled
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=6), st.randoms(use_true_random=False))
 def test_any_split_and_order_of_merges_give_the_same(cuts, random):
@@ -408,6 +412,7 @@ def test_any_split_and_order_of_merges_give_the_same(cuts, random):
         assert getattr(cards[0].result(), name) == pytest.approx(expected, rel=1e-15), name
 
 
+@compiled
 def test_parts_in_the_same_order_give_the_same_bits():
     labels, logits = data(3000, 7)
     whole = all_numbers(fl.evaluate(labels, logits))
@@ -424,6 +429,7 @@ def threads():
     fl.set_backend("pool")
 
 
+@compiled
 @pytest.mark.parametrize("c", [10, 1000])
 def test_threads_and_backends_give_the_same_bits(threads, c):
     labels, logits = data(4_000_000 // c, c)
@@ -437,6 +443,7 @@ def test_threads_and_backends_give_the_same_bits(threads, c):
         np.testing.assert_array_equal(result, results[0])
 
 
+@compiled
 def test_an_interrupt_leaves_a_row_in_all_tables_or_in_none(monkeypatch):
     def interrupted(task, n_tasks, parallel=True):
         task(n_tasks - 1)
@@ -667,6 +674,7 @@ def drawn(temperature, n=4000, c=6):
     return (p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(max=c - 1), logits
 
 
+@compiled
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
 def test_the_temperature_is_that_of_the_least_loss(scale):
     labels, logits = drawn(2.5)
@@ -681,6 +689,7 @@ def test_the_temperature_is_that_of_the_least_loss(scale):
     assert calibration.n_passes < 12
 
 
+@compiled
 def test_calibration_makes_confidence_honest():
     labels, logits = drawn(3.0)
     weight = np.random.default_rng(1).integers(0, 3, len(labels)).astype(float)
@@ -692,6 +701,7 @@ def test_calibration_makes_confidence_honest():
     assert calibration.to_dict()["after"]["loss"] == calibration.after.loss
 
 
+@compiled
 @pytest.mark.parametrize(
     ("labels", "logits", "text"),
     [
@@ -707,7 +717,7 @@ def test_there_may_be_no_least_loss(labels, logits, text):
         fl.calibrate(labels, logits)
 
 
-@pytest.mark.parametrize("c", WIDTHS)
+@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
 def test_derivatives_by_the_temperature(c):
     labels, logits = data(50, c, np.float64)
 

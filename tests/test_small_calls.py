@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from plain import compiled, plain
 from registry import DTYPES, assert_same, name_of
 
 import fastloss as fl
 from fastloss.kernels.form import COMPUTE, SURVEY
+
+pytestmark = plain
 
 IDS = np.array([0, 2, 1, 1])
 LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -32,6 +35,7 @@ def unknown():
         loss._calls.clear()
 
 
+@compiled
 @SIZES
 @pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
 def test_both_ways_give_the_same(loss, ids, logits):
@@ -87,6 +91,7 @@ def test_layouts_that_only_look_alike():
         fl.cross_entropy.grad(IDS, frozen, out=frozen)
 
 
+@compiled
 @SIZES
 @pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
 def test_nothing_is_written_where_a_label_is_wrong(loss, ids, logits):
@@ -99,6 +104,7 @@ def test_nothing_is_written_where_a_label_is_wrong(loss, ids, logits):
     assert np.all(out == 7)
 
 
+@compiled
 def test_labels_that_change_once_they_are_checked():
     """As by another thread: the row's gradient is NaN, and no other memory is touched."""
     ids, logits = np.tile(IDS, MANY), np.tile(LOGITS, (MANY, 1))
@@ -140,6 +146,7 @@ def test_other_errors_are_found():
         fl.mse.grad(y_true, y_pred, out=y_true)
 
 
+@compiled
 @SIZES
 def test_nothing_to_average_warns_each_time(ids, logits):
     ids = np.full(len(ids), -1)

@@ -11,6 +11,7 @@ import pytest
 import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import both, compiled, plain
 from registry import (
     BFLOAT16,
     DOUBLE,
@@ -26,6 +27,8 @@ from registry import (
 
 import fastloss as fl
 from fastloss.kernels import along_rows
+
+pytestmark = plain
 
 INF = np.inf
 
@@ -61,7 +64,7 @@ def check(
     hess: bool = True,
     value_alone: bool = False,
 ) -> None:
-    """Against the reference. Each verb is a kernel to compile, for two or three seconds here."""
+    """Against the reference. Compiled, each verb is a kernel for two or three seconds."""
     reference = partial(cross_entropy, class_mask=mask)
     case = Case("", loss, lambda *_: None, reference)  # type: ignore[arg-type]
     small = logits.size < 100
@@ -107,8 +110,11 @@ def test_an_option_alone(options):
     check(fl.CrossEntropy(**options), ids, logits)
 
 
-@pytest.mark.parametrize("kind", ["ids", "soft", "sparse"])
-@pytest.mark.parametrize("c", WIDTHS)
+@both(
+    "kind, c",
+    itertools.product(["ids", "soft", "sparse"], WIDTHS[:2]),
+    compiled=itertools.product(["ids", "soft", "sparse"], WIDTHS[2:]),
+)
 def test_all_options_together(kind, c):
     n = 9 if c < 1000 else 3
     y_true, logits = data(kind, n, c)
@@ -120,7 +126,7 @@ def test_all_options_together(kind, c):
     check(loss, y_true, logits, mask_for(y_true, n, c), hess, value_alone=c == 5 and kind == "ids")
 
 
-@pytest.mark.parametrize(("c", "smoothing"), [*((c, 0) for c in WIDTHS), (5, 0.25)])
+@both("c, smoothing", [(5, 0), (130, 0), (5, 0.25)], compiled=[(WIDTHS[2], 0)])
 def test_sparse_labels_equal_soft_labels(c, smoothing):
     pair, logits = data("sparse", 5, c)
     labels = dense(pair, logits).astype(np.float32)
@@ -131,6 +137,7 @@ def test_sparse_labels_equal_soft_labels(c, smoothing):
     np.testing.assert_allclose(grad, grad_soft, rtol=2e-6, atol=1e-9)
 
 
+@compiled
 def test_one_sparse_label_equals_a_class_id():
     for c in WIDTHS:
         ids, logits = data("ids", 5, c)
@@ -141,7 +148,7 @@ def test_one_sparse_label_equals_a_class_id():
         assert_same(grad_pair, grad)
 
 
-@pytest.mark.parametrize("c", WIDTHS)
+@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
 def test_a_mask_equals_deleting_the_classes(c):
     ids, logits = data("ids", 5, c)
     off = np.arange(c) % 3 == 1
@@ -235,6 +242,7 @@ def test_strided_masks_and_pairs(c):
     assert_same(np.ascontiguousarray(grad_strided), grad)
 
 
+@compiled
 def test_masks_and_pairs_over_many_blocks_and_threads():
     n, c = 70_000, 40
     pair, logits = data("sparse", n, c)
@@ -429,15 +437,15 @@ def test_probabilities_in_place_and_into_out():
         fl.cross_entropy.proba(logits, out=row)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [("ids", {}), ("ids", ALL), ("soft", ALL), ("sparse", {})],
-    ids=["ids", "ids-options", "soft-options", "sparse"],
+@both(
+    "kind, options, c",
+    [("ids", {}, 300), ("ids", ALL, 300), ("soft", ALL, 300), ("sparse", {}, 300)],
+    compiled=[("ids", ALL, 9_000)],
 )
-def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options):
+def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options, c):
     """Which of the two is faster depends on the processor."""
-    y_true, logits = data(kind, 3, 9_000)
-    mask, vector = mask_for(y_true, 3, 9_000), np.roll(logits, 1)
+    y_true, logits = data(kind, 3, c)
+    mask, vector = mask_for(y_true, 3, c), np.roll(logits, 1)
     results = []
     for kept in (True, False):
         monkeypatch.setattr(along_rows, "keeps", lambda n_classes, kept=kept: kept)
@@ -455,6 +463,7 @@ def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options):
         assert_same(actual, expected)
 
 
+@compiled
 @pytest.mark.parametrize("c", [5, 100, 130])
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan, -3e38])
 def test_an_infinite_gap_leaves_other_rows_their_bits(c, value):
@@ -481,6 +490,7 @@ def test_an_infinite_gap_leaves_other_rows_their_bits(c, value):
             np.testing.assert_allclose(found[row], expected[0], rtol=1e-6)
 
 
+@compiled
 @pytest.mark.parametrize("first", [-INF, 0.0, 1.0, 2.0, 3.0])
 def test_kept_exponentials_follow_the_largest_logit(monkeypatch, first):
     """Of rows so long that their largest logit is found part by part."""

@@ -47,24 +47,47 @@ def snapshot(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not isinstance(function, FunctionType) and not _is_dispatcher(function):
         return function
-    if function in _taken:
-        return _taken[function]  # type: ignore[no-any-return]
-    copies = _Copies()
+    in_plain_python = _in_plain_python()
+    key = function, in_plain_python
+    if key in _taken:
+        return _taken[key]  # type: ignore[no-any-return]
+    copies = _Copies(in_plain_python)
     copy = copies.of(function)
     if not copies.lacking:
-        return _taken.setdefault(function, copy)  # type: ignore[no-any-return]
+        return _taken.setdefault(key, copy)  # type: ignore[no-any-return]
     # A name that is not there yet may be there at the next try, or when Python comes to it.
-    return function if _in_plain_python() else copy
+    return function if in_plain_python else copy
+
+
+def _as_compiled(ufunc: Any) -> Callable[..., Any]:
+    def call(*numbers: Any) -> Any:
+        result = ufunc(*numbers)
+        return result if any(isinstance(x, np.generic) for x in numbers) else result.item()
+
+    return call
+
+
+# Functions of `math` raise where compiled code goes on with NaN and infinity, and return float64
+# where compiled code has float32: what stands for them in plain Python.
+_FOR_MATH = {
+    id(function): _as_compiled(ufunc)
+    for name, function in vars(math).items()
+    if isinstance(ufunc := getattr(np, name, None), np.ufunc)
+    and name not in ("floor", "ceil", "trunc", "gcd", "lcm")  # whole numbers
+}
 
 
 class _Copies:
-    def __init__(self) -> None:
+    def __init__(self, in_plain_python: bool) -> None:
+        self.in_plain_python = in_plain_python
         self.made: dict[int, Any] = {}
         self.lacking = False
 
     def of(self, value: Any) -> Any:
         if id(value) in self.made:
             return self.made[id(value)]
+        if self.in_plain_python and id(value) in _FOR_MATH:
+            return _FOR_MATH[id(value)]
         if isinstance(value, FunctionType):
             if is_own(value) or name_of(value) or is_extended(value):
                 return value
@@ -125,7 +148,8 @@ class _Copies:
         """Of a module those attributes of attributes that are asked for; all of anything else."""
         if not isinstance(value, ModuleType) or () in chains:
             return self.of(value)
-        if is_versioned(value) and not any(is_extended(_end(value, chain)) for chain in chains):
+        known = is_versioned(value) and not (self.in_plain_python and value is math)
+        if known and not any(is_extended(_end(value, chain)) for chain in chains):
             return value
         part = Part(value.__name__)
         for name in {chain[0] for chain in chains}:
