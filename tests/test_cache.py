@@ -535,6 +535,19 @@ class TestStore:
         assert cache.load("a") is None
         assert cache.clear() == 0
 
+    def test_a_folder_in_the_home_that_no_shell_has_looked_at(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("USERPROFILE", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("FASTLOSS_CACHE_DIR", os.path.join("~", "x"))
+        cache.store("name", b"payload")
+        assert files_in(tmp_path / "x")
+        monkeypatch.setenv("FASTLOSS_CACHE_DIR", "~nobody-of-this-name")
+        cache.store("name", b"payload")
+        assert cache.load("name") is None
+        assert "not known" in cache.state().problem
+        assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
     def test_home_is_the_default_place(self, monkeypatch, tmp_path):
         monkeypatch.delenv("FASTLOSS_CACHE_DIR")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

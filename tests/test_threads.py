@@ -820,8 +820,27 @@ def test_bad_number_in_the_environment(value, monkeypatch):
     meet(2)
 
 
-def test_bad_environment_does_not_break_the_import():
-    python("", FASTLOSS_NUM_THREADS="nonsense", FASTLOSS_BACKEND="nonsense")
+@pytest.mark.parametrize("name", ["FASTLOSS_NUM_THREADS", "FASTLOSS_BACKEND"])
+def test_bad_environment_is_told_at_the_first_call_however_small(name):
+    """And not at the import: the program may still set what is wrong."""
+    code = """
+        import fastloss as fl
+        def refused(use):
+            try:
+                use()
+            except ValueError as error:
+                return NAME in str(error) and "'nonsense'" in str(error)
+        for _ in range(2):
+            assert refused(lambda: fl.mse([1.0], [3.0]))
+            assert refused(lambda: fl.cross_entropy.grad([0], [[1.0, 2.0]]))
+            assert refused(lambda: fl.mse.jit().scalar)
+            assert refused(lambda: fl.evaluate([0], [[1.0, 2.0]]))
+        fl.set_num_threads(2)
+        fl.set_backend("pool")
+        assert fl.mse([1.0], [3.0]) == 4.0
+    """
+    both = {"NUMBA_DISABLE_JIT": "1", name: "nonsense"}
+    python(code.replace("NAME", repr(name)), **both)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from . import _blocks
+from . import _blocks, _threads
 from ._arrays import (
     FLOAT32,
     FLOAT64,
@@ -29,6 +29,7 @@ from ._arrays import (
 from ._small_calls import SmallCall, small_call
 from .kernels.flags import CompilationError
 from .kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
+from .kernels.interrupts import compiler
 from .kernels.survey import (
     BAD_PROBABILITY,
     BAD_WEIGHT,
@@ -159,8 +160,7 @@ class Kernel:
     ) -> Any:
         known = _kernels.get((self.key, prange))
         if known is None:
-            from .kernels import jit  # only now: to import numba takes longer than all the rest
-
+            jit = compiler()
             examples = [_blocks.room(array, 0, 0) for array in arrays]
             more = [_blocks.room(array, 0, 0) for array in extras]
             arguments = (*head, 0, 0, *_blocks.arguments(cut, examples, more, results))
@@ -176,6 +176,7 @@ class Plan:
     def __init__(
         self, loss: "Loss", verb: Verb, batch: Batch, weight: Any, arithmetic: Format, rows: str
     ) -> None:
+        _threads.check_environment()
         pred = batch.pred if batch.pred.kind == "float" else FLOAT64
         self.true, self.pred, self.arithmetic = batch.true, pred, arithmetic
         self.weight = FLOAT32 if weight == FLOAT32.dtype else FLOAT64

@@ -10,6 +10,7 @@ from . import _blocks
 from ._evaluate import Call, Verb
 from .kernels import single
 from .kernels.form import BOTH
+from .kernels.interrupts import compiler
 
 if TYPE_CHECKING:
     from .formula import ScalarLoss
@@ -35,8 +36,7 @@ class ElementFunctions:
     @cached_property
     def scalar(self) -> Any:
         """`scalar(y_true, y_pred) -> (loss, gradient[, hessian])`."""
-        from .kernels import jit
-
+        jit = compiler()
         verb: Verb = "grad_hess" if self._loss._has_hessian() else "value_and_grad"
         number = np.zeros((), self._dtype)
         form = Call(self._loss, verb, number, number, None, None).plan.form
@@ -72,8 +72,7 @@ class RowFunctions:
         return self._made("value_and_grad")
 
     def _made(self, verb: Verb) -> Any:
-        from .kernels import jit
-
+        jit = compiler()
         call = self._call(verb)
         form = call.plan.form
         grad = self._row if form.with_grad else ()

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from ._cpus import available_cpus, cpus_of_others, parse_int, read_text
+from .kernels.interrupts import undisturbed
 
 _INSIDE = "inside"  # a worker sits in its seat: it may be writing to the caller's arrays
 _LEFT = "left"  # it is done with this call for good
@@ -324,6 +325,22 @@ def set_num_threads(n: int | None) -> None:
     _pool.run(print, 0, get_num_threads())  # no tasks: ends the workers that are now too many
 
 
+def check_environment() -> None:
+    """Raise ValueError if an environment variable is wrong, whatever the next call is going to use.
+
+    The import lets it pass: a program may still correct it, or set the number or the backend.
+    """
+    get_num_threads()
+    if _backend is None:
+        _check_backend(*_backend_by_default())
+
+
+def _backend_by_default() -> tuple[str, str]:
+    """Its name, and who says so."""
+    name = os.environ.get("FASTLOSS_BACKEND", "").strip() or "pool"
+    return name, "the environment variable FASTLOSS_BACKEND"
+
+
 def get_backend() -> str:
     """Return what runs a parallel kernel, "pool" or "prange"; in a forked child always "pool".
 
@@ -336,8 +353,7 @@ def get_backend() -> str:
     if _in_forked_child:
         return "pool"
     if _backend is None:
-        name = os.environ.get("FASTLOSS_BACKEND", "").strip() or "pool"
-        return _choose_backend(name, "the environment variable FASTLOSS_BACKEND")
+        return _choose_backend(*_backend_by_default())
     return _backend
 
 
@@ -354,10 +370,14 @@ def set_backend(name: str) -> None:
     _choose_backend(name, "name")
 
 
-def _choose_backend(name: str, source: str) -> str:
-    global _backend
+def _check_backend(name: str, source: str) -> None:
     if name not in ("pool", "prange"):
         raise ValueError(f'{source} must be "pool" or "prange", got {name!r}')
+
+
+def _choose_backend(name: str, source: str) -> str:
+    global _backend
+    _check_backend(name, source)
     if name == "prange":
         if _in_forked_child:
             raise RuntimeError(
@@ -370,6 +390,7 @@ def _choose_backend(name: str, source: str) -> str:
     return name
 
 
+@undisturbed
 def _check_threading_layer(source: str) -> None:
     problem = ""
     try:

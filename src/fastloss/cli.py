@@ -20,6 +20,7 @@ from ._cpus import cpu_model
 from .evaluation import command as evaluation
 from .evaluation import signals
 from .kernels import cache
+from .kernels.interrupts import compiler
 
 Verb = Callable[[Any, Any], Any]
 
@@ -352,11 +353,11 @@ def _warmup(options: argparse.Namespace) -> int:
     problem = cache.state().problem
     if problem is not None:
         return _fail(f"nothing can be kept: {problem}", 1)
+    jit = compiler()
     import numba
     import numpy as np
 
     from . import binary, multiclass, regression
-    from .kernels import jit
 
     if numba.config.DISABLE_JIT:
         return _fail("nothing to warm up: NUMBA_DISABLE_JIT is set", 1)

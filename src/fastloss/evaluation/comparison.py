@@ -14,6 +14,7 @@ from .._arrays import FLOAT64, WIDE, Array, Format, as_array
 from .._evaluate import Batch, Verb, check, evaluate
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
+from ..kernels.interrupts import compiler
 from ..kernels.survey import Limits
 from ..kernels.tally_pairs import (
     CHANGE_BINS,
@@ -113,11 +114,9 @@ _TALLIES = ("means", "kls", "changes")
 
 @cache
 def _tally_pairs() -> Callable[..., None]:
-    from ..kernels import jit  # only now: to import numba takes longer than all the rest
-
     pair = np.empty(0), np.empty(0)
     arguments = np.empty(0), np.empty(0), pair, np.empty(0), np.empty(0), pair, pair
-    return jit.serial(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
+    return compiler().serial(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
 
 
 def _distribution(summary: Summary, bins: Bins, tally: Tally) -> Distribution:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import _threads
 from .._arrays import FLOAT64, Array, check_no_overlap, format_of
 from ..kernels.form import RowScores
+from ..kernels.interrupts import compiler
 from ..kernels.top_k import top_k
 from ..multiclass import CrossEntropy
 from .rows import Rows, Slab
@@ -135,8 +136,6 @@ class RowResults:
 
 @cache
 def _search(name: str, bits: Any, dtype: Any, masked: bool) -> Any:
-    from ..kernels import jit
-
     examples = (
         np.empty(0, bits),
         np.empty(0, np.uint8),
@@ -145,4 +144,4 @@ def _search(name: str, bits: Any, dtype: Any, masked: bool) -> Any:
         np.empty(0, np.int64),
         np.empty(0, dtype),
     )
-    return jit.serial(top_k(name, dtype.name, masked), examples)
+    return compiler().serial(top_k(name, dtype.name, masked), examples)

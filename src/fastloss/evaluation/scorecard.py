@@ -14,6 +14,7 @@ from .._arrays import Array, as_array
 from .._evaluate import Verb
 from .._options import check_integer, check_switch
 from ..kernels import tally as kernel
+from ..kernels.interrupts import compiler
 from ..kernels.tally import Terms
 from ..multiclass import CrossEntropy
 from .row_results import RowResults, made
@@ -400,10 +401,8 @@ def evaluate(
 @cache
 def _tally_rows() -> Any:
     """The compiled loop; it writes into nothing but its tables."""
-    from ..kernels import jit
-
     examples = np.empty(0), *[_NO_KEYS] * 5, 1, np.empty(0), *[_NO_TABLE] * 5
-    return jit.serial(kernel.tally_rows, examples)
+    return compiler().serial(kernel.tally_rows, examples)
 
 
 def _places(keyed: KeyedTally, ids: Array | None) -> Array:

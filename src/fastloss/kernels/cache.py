@@ -31,8 +31,8 @@ class State(NamedTuple):
 def folder() -> Path:
     """Where compiled code is kept: `FASTLOSS_CACHE_DIR`, or the user's own cache folder."""
     chosen = os.environ.get("FASTLOSS_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
+    if chosen:  # what no shell has looked at may begin with ~
+        return Path(os.path.expanduser(chosen))
     home = Path(os.path.expanduser("~"))
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -62,9 +62,11 @@ def load(name: str) -> bytes | None:
 def store(name: str, payload: bytes) -> None:
     """Keep `payload` under `name`; readers see the old file or the new one, never a half."""
     path = folder()
+    if _problem(path) is not None:
+        return
     with contextlib.suppress(OSError):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _problem(path) is not None:
+        if _problem(path) is not None:  # somebody else made it meanwhile
             return
         handle, temporary = tempfile.mkstemp(dir=path, prefix="tmp-", suffix=_SUFFIX)
         try:
@@ -106,6 +108,8 @@ def _files(path: Path) -> list[Path]:
 
 def _problem(path: Path) -> str | None:
     """Why `path` must not be used, or None. A folder that is not there yet is no problem."""
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        return f"{path} begins with the home of a user who is not known here"
     try:
         status = path.stat()
     except FileNotFoundError:

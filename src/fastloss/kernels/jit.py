@@ -44,6 +44,7 @@ from .blocks import over_blocks
 from .compilers import InlinedCompiler, WeakNumbersCompiler, import_arrays
 from .fingerprint import SOURCES, Fingerprint, fingerprint, intrinsic_of, settings
 from .flags import CompilationError, manner_of
+from .interrupts import undisturbed
 from .snapshot import Part, codes_in, is_extended
 
 Function = Callable[..., Any]
@@ -101,6 +102,7 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
         return _dispatchers[key]
 
 
+@undisturbed
 def entry(function: Function) -> Any:
     """`function` for users to call, from Python and from their own compiled code."""
     if numba.config.DISABLE_JIT:
@@ -108,6 +110,7 @@ def entry(function: Function) -> Any:
     return compiled(function)
 
 
+@undisturbed
 def kernel(
     survey_block: Function,
     sum_block: Function,
@@ -143,6 +146,7 @@ def kernel(
     return run
 
 
+@undisturbed
 def finished(
     survey_block: Function,
     sum_block: Function,
@@ -155,6 +159,7 @@ def finished(
     return _finished(function, sum_block.__name__, arguments, prange)
 
 
+@undisturbed
 def serial(function: Function, arguments: Sequence[Any]) -> Any:
     """A plain function that is no kernel, compiled for such arguments or loaded."""
     if numba.config.DISABLE_JIT:
