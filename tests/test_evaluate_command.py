@@ -927,14 +927,14 @@ def test_pipes_are_no_inputs(here, run):
 
 
 @contextmanager
-def piped(name, encoding="utf-8"):
+def piped(name, encoding="utf-8", errors="strict"):
     """The stream of this name goes into a pipe; gives the end to read from."""
     reading, writing = os.pipe()
     with (
         pytest.MonkeyPatch.context() as patch,
         open(reading, "rb") as source,
         suppress(BrokenPipeError),
-        open(writing, "w", encoding=encoding) as stream,
+        open(writing, "w", encoding=encoding, errors=errors) as stream,
     ):
         patch.setattr(sys, name, stream)
         yield source
@@ -965,10 +965,21 @@ def test_other_commands_say_it_too(capsys):
     assert "the pipe was closed" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+def test_a_full_disk_that_is_printed_to_gets_a_clear_word(monkeypatch, capsys):
+    for arguments in (["losses"], ["evaluate", "labels.npy", "logits.npy"]):
+        with monkeypatch.context() as patch, suppress(OSError), open("/dev/full", "w") as stream:
+            patch.setattr(sys, "stdout", stream)
+            assert cli.main(arguments) == 2
+        message = capsys.readouterr().err
+        assert message == "fastloss: what was found cannot be printed: No space left on device\n"
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # as in the locale C
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_any_terminal_shows_results(run, encoding):
+def test_any_terminal_shows_results(run, encoding, errors):
     expected = run("evaluate", "labels.npy", "logits.npy")
-    with piped("stdout", encoding) as source:
+    with piped("stdout", encoding, errors) as source:
         assert cli.main(["evaluate", "labels.npy", "logits.npy"]) == 0
         sys.stdout.close()
         printed = source.read().decode(encoding)

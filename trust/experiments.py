@@ -5,6 +5,7 @@ from typing import Any
 
 NAMES = (
     "survival",
+    "evaluation",
     "primitives",
     "loss_errors",
     "tiny_losses",

@@ -18,7 +18,8 @@ def prepare() -> None:
             setattr(sys, name, _nowhere(number))
     codecs.register_error(_ERRORS, _spelled)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        # The second is what Python takes in the locale C.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors=_ERRORS)
 
 

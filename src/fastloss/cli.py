@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         _terminal.say("interrupted")
         return 128 + getattr(error, "number", signal.SIGINT)
-    except BrokenPipeError as error:
+    except OSError as error:
+        if error.filename is not None:
+            raise
         return _fail(_terminal.unprinted(error), 2)
     problem = _terminal.show(end="")
     return status if problem is None else _fail(problem, 2)

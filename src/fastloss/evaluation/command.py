@@ -277,11 +277,21 @@ def _run(
     work = Work(
         str(first), first.n_rows, row_bytes, begin, located_update, notes, checkpoint, row_output
     )
-    outcome = one_pass.run(work)
+    try:
+        outcome = one_pass.run(work)
+    except BaseException:
+        _drop_unknown(checkpoint, row_output)
+        raise
     with discarding():
         for each in rows.values():
             each.check_unchanged()
     return outcome
+
+
+def _drop_unknown(checkpoint: Checkpoint | None, row_output: RowOutput | None) -> None:
+    """Results of rows that no state knows of, so that no later run could go on with them."""
+    if row_output is not None and not (checkpoint is not None and checkpoint.is_ours):
+        row_output.remove()
 
 
 def _discard(checkpoint: Checkpoint | None, row_output: RowOutput | None) -> None:
@@ -378,6 +388,7 @@ def _end(
         return 0
     if outcome.problem is None:
         outcome.save()  # of all rows, so that a later run has only to write and print
+    _drop_unknown(checkpoint, row_output)
     how = ""
     if checkpoint is not None and checkpoint.is_ours:
         how = f"; --resume goes on from {checkpoint.output}"

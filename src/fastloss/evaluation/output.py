@@ -31,17 +31,16 @@ class Output:
         folder = self.path.parent
         if not folder.is_dir():
             raise FileError(f"{self} cannot be written: there is no folder {folder}")
+        if self.path.exists() and not self.path.is_file():
+            what = "a folder" if self.path.is_dir() else "a pipe or a device"
+            raise FileError(f"{self} is {what}: {self.option} is to name a file")
         if self.path.is_symlink():
             # To follow it would change a file that nobody named, and who planted it chose which.
             raise FileError(
                 f"{self} is a link, to {os.path.realpath(self.path)}: name that file, or another"
             )
-        if self.path.exists():
-            if not self.path.is_file():
-                what = "a folder" if self.path.is_dir() else "a pipe or a device"
-                raise FileError(f"{self} is {what}: {self.option} is to name a file")
-            if not os.access(self.path, os.W_OK):
-                raise FileError(f"{self} may not be written: chmod u+w it, or name another file")
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            raise FileError(f"{self} may not be written: chmod u+w it, or name another file")
         try:
             descriptor, name = self._begun()
             os.close(descriptor)
@@ -81,7 +80,7 @@ class Output:
 
     def _keep_mode(self, descriptor: int) -> None:
         """The owner, if that is allowed, and the permissions of the file that is replaced."""
-        if not self.path.exists() or not hasattr(os, "fchmod"):
+        if not self.path.exists() or not hasattr(os, "fchown"):
             return
         state = self.path.stat()
         with suppress(OSError):
