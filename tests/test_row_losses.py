@@ -337,7 +337,7 @@ def test_a_sample_of_the_normal_distribution_has_two_predictions():
 
 def test_labels_of_the_wrong_kind():
     x = np.full((3, 4), 0.25)
-    with pytest.raises(ValueError, match=r"class ids of shape \(3,\): write y_true.argmax"):
+    with pytest.raises(ValueError, match=r"class ids of shape \(3,\): write np.argmax"):
         fl.multi_margin(one_hot_of([0, 1, 2], 4), x)
     with pytest.raises(TypeError, match="class ids of shape .* are integers"):
         fl.multi_margin([0.0, 1.0, 2.0], x)

@@ -7,7 +7,7 @@ that no layout costs a copy of the whole.
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,21 +50,66 @@ def format_of(array: Array, name: str) -> Format:
     elif dtype.kind == "b":
         kind = "bool"
     else:
-        raise TypeError(f"{name} has dtype {dtype}: {_remedy(dtype, name)}")
+        raise TypeError(f"{name} has dtype {dtype}: {_remedy(array, name)}")
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
     return _formats.setdefault(dtype, Format(dtype.name, kind, native, bits_type(dtype.name)))
 
 
-def _remedy(dtype: np.dtype[Any], name: str) -> str:
+def _remedy(array: Array, name: str) -> str:
+    """What to write, which has to work for lists, too."""
+    dtype = array.dtype
     if dtype.kind == "c":
-        return f"a loss takes real numbers; pass {name}.real or abs({name})"
-    if dtype.kind == "f":
-        return f"write {name}.astype(np.float64)"
+        return f"a loss takes real numbers; write np.real({name}) or np.abs({name})"
     if dtype.kind == "O":
-        return f"write np.asarray({name}, dtype=np.float64), or int64 for class ids"
-    if dtype.kind in "USV":
-        return f"a loss takes numbers; write {name}.astype(np.float64), or map names to class ids"
-    return f"a loss takes numbers; write {name}.astype(np.int64) or .astype(np.float64)"
+        return _remedy_of_objects(array, name)
+    if dtype.kind in "UST":
+        return _remedy_of_strings(name)
+    if dtype.names is not None:
+        return (
+            f"a loss takes numbers, and each of these has several; pass one field, "
+            f"np.asarray({name})[{dtype.names[0]!r}], or stack those you want: "
+            f"np.stack([np.asarray({name})[field] for field in {list(dtype.names)}], axis=-1)"
+        )
+    if dtype.type is np.void:
+        # As numpy.load gives numbers whose dtype it does not know.
+        kind = {2: "ml_dtypes.bfloat16", 4: "np.float32", 8: "np.float64"}.get(dtype.itemsize)
+        return (
+            f"say what numbers these bytes are; write np.asarray({name}).view({kind or 'np.uint8'})"
+        )
+    kinds = "np.float64" if dtype.kind in "fV" else "np.int64 or np.float64"
+    return f"write np.asarray({name}).astype({kinds})"
+
+
+def _remedy_of_masks(value: Any, name: str) -> str:
+    fill = f"{name}.filled(0)" if _is_masked(value) else "x.filled(0) for each of them, x,"
+    return f"whose mask would be lost: write {fill} and give masked samples the weight 0"
+
+
+def _remedy_of_strings(name: str) -> str:
+    return (
+        f"a loss takes numbers; write np.asarray({name}).astype(np.float64), or, to make class ids "
+        f"of names, np.unique({name}, return_inverse=True)[1]"
+    )
+
+
+def _remedy_of_objects(array: Array, name: str) -> str:
+    convert = f"np.asarray({name}, dtype=np.float64), or np.int64 for class ids"
+    for index, value in np.ndenumerate(array):
+        if _find(value, _is_masked) is not None:
+            return f"it holds masked arrays, {_remedy_of_masks(array, name)}"
+        try:
+            float(value)
+        except Exception:
+            if isinstance(value, str):
+                return _remedy_of_strings(name)
+            shown = repr(value)
+            if len(shown) > 40:
+                shown = f"of type {type(value).__name__}"
+            return (
+                f"{name}{_place(index)} is {shown}, which is no number; put one there, as np.nan, "
+                f"or a mark that ignore_index names, and write {convert}"
+            )
+    return f"write {convert}"
 
 
 def _is_masked(value: Any) -> bool:
@@ -75,19 +120,68 @@ def _is_masked(value: Any) -> bool:
     return isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ()))
 
 
+_NESTING = list, tuple, np.ndarray
+
+
+def _find(value: Any, is_it: Callable[[Any], bool], depth: int = 64) -> Any:
+    """What is wanted, or the first of it in lists, tuples and arrays of objects, or None."""
+    if is_it(value):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.ravel().tolist()
+    if isinstance(value, (list, tuple)) and depth:
+        # A type is looked at once: most lists have numbers.
+        of_kinds = {type(item): item for item in value}
+        if any(is_it(item) or isinstance(item, _NESTING) for item in of_kinds.values()):
+            for item in value:
+                found = _find(item, is_it, depth - 1)
+                if found is not None:
+                    return found
+    return None
+
+
 def as_array(value: Any, name: str) -> Array:
     """`value` as an array, without copying one."""
     if type(value) is np.ndarray:
         return value
-    if _is_masked(value):
-        raise TypeError(
-            f"{name} is a masked array, whose mask would be lost: write {name}.filled(value), "
-            "and give masked samples the weight 0"
-        )
+    if "numpy.ma" in sys.modules and _find(value, _is_masked) is not None:
+        what = "is a masked array" if _is_masked(value) else "holds masked arrays"
+        raise TypeError(f"{name} {what}, {_remedy_of_masks(value, name)}")
     try:
-        return np.asarray(value)
-    except ValueError as error:  # rows of unequal length, mostly
-        raise ValueError(f"{name} cannot be made an array: {error}") from None
+        array = np.asarray(value)
+    except Exception as error:
+        tensor = _find(value, _is_tensor)
+        if tensor is not None and (steps := _to_numpy(tensor)):
+            write = f"{name}{steps}" if tensor is value else f"[x{steps} for x in {name}]"
+            raise TypeError(
+                f"{name} {'is' if tensor is value else 'holds'} a tensor that NumPy cannot read: "
+                f"write {write}"
+            ) from error
+        # Rows of unequal length, mostly.
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{name} cannot be made an array: {error}") from error
+    if array.ndim == 0 and array.dtype == object:
+        for convert in ("toarray", "todense"):
+            if hasattr(value, convert):
+                raise TypeError(f"{name} is a sparse array: write {name}.{convert}()")
+    return array
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "requires_grad") and hasattr(value, "detach")
+
+
+def _to_numpy(tensor: Any) -> str:
+    """The calls that make a tensor of PyTorch one that NumPy can read."""
+    dtype = str(tensor.dtype)
+    steps = {
+        ".detach()": tensor.requires_grad,
+        ".to_dense()": not str(getattr(tensor, "layout", "strided")).endswith("strided"),
+        ".dequantize()": getattr(tensor, "is_quantized", False),
+        ".cpu()": getattr(getattr(tensor, "device", None), "type", "cpu") != "cpu",
+        ".float()": "bfloat16" in dtype or "float8" in dtype,
+    }
+    return "".join(step for step, needed in steps.items() if needed)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -191,7 +285,7 @@ def check_same_shape(y_true: Array, y_pred: Array, names: tuple[str, str]) -> No
         "they must be equal, nothing is broadcast"
     )
     if y_true.size == y_pred.size:
-        message += f"; write {names[0]}.reshape({names[1]}.shape) if the order is right"
+        message += f"; write np.reshape({names[0]}, np.shape({names[1]})) if the order is right"
     raise ValueError(message)
 
 
@@ -220,8 +314,18 @@ def check_classes(
     if true.kind == "float" and y_true.size:
         raise TypeError(
             f"{first} has dtype {true.name}, but class ids of shape {y_true.shape} are integers: "
-            f"write {first}.astype(np.int64); soft labels have shape {y_pred.shape}"
+            + _remedy_of_float_ids(y_true, first)
+            + f"; soft labels have shape {y_pred.shape}"
         )
+
+
+def _remedy_of_float_ids(labels: Array, name: str) -> str:
+    if np.isnan(labels.astype(np.float64)).any():
+        return (
+            f"some are nan; write np.where(np.isnan({name}), -100, {name}).astype(np.int64) and "
+            "build the loss with ignore_index=-100"
+        )
+    return f"write np.asarray({name}).astype(np.int64)"
 
 
 def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> None:
@@ -238,12 +342,12 @@ def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> None
     if true.kind == "float":
         raise TypeError(
             f"labels[0] has dtype {true.name}, but class ids are integers: labels are the pair "
-            "(ids, probabilities); write ids.astype(np.int64)"
+            "(ids, probabilities); write np.asarray(ids).astype(np.int64)"
         )
     if given.kind != "float":
         raise TypeError(
             f"labels[1] has dtype {given.name}, but holds the probabilities of the class ids in "
-            "labels[0]: write probabilities.astype(np.float64)"
+            "labels[0]: write np.asarray(probabilities).astype(np.float64)"
         )
 
 
@@ -413,6 +517,10 @@ def _first(part: Array, bad: Array, start: int, shape: tuple[int, ...]) -> tuple
     found = np.flatnonzero(bad)
     if not found.size:
         return "no longer what it was during the call (another thread wrote it)", ""
-    index = np.unravel_index(start + int(found[0]), shape)
+    return part[found[0]], _place(np.unravel_index(start + int(found[0]), shape))
+
+
+def _place(index: Iterable[Any]) -> str:
+    """An index as text: "[3, 0]"."""
     place = ", ".join(str(int(i)) for i in index)
-    return part[found[0]], f"[{place}]" if place else ""
+    return f"[{place}]" if place else ""

@@ -480,7 +480,7 @@ class MultiMargin(ClassLoss, RowLoss):
         if not batch.class_ids:
             raise ValueError(
                 f"y_true has shape {y_true.shape}, that of y_pred, but this loss takes class ids "
-                f"of shape {y_pred.shape[:-1]}: write y_true.argmax(axis=-1) if labels are one-hot"
+                f"of shape {y_pred.shape[:-1]}: write np.argmax(y_true, axis=-1) if one-hot"
             )
         return batch
 

@@ -135,7 +135,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
         if self.link is not None and (form.probabilities or not form.class_ids):
             raise ValueError(
                 f"{type(self).__name__} takes one class id for each row of logits: write "
-                "labels.argmax(axis=-1) if they are one-hot"
+                "np.argmax(labels, axis=-1) if they are one-hot"
             )
         return super()._limits(form)._replace(class_masked=self.class_mask is not None)
 
@@ -187,7 +187,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
             if mask.dtype != bool:
                 raise TypeError(
                     f"class_mask has dtype {mask.dtype}, but says of each class whether it is in: "
-                    "write class_mask.astype(bool)"
+                    "write np.asarray(class_mask).astype(bool)"
                 )
         if vector is not None:
             formats[2] = format_of(vector, self.vector_name)

@@ -65,7 +65,7 @@ class _Pairs(SoftmaxLoss):
         if not form.class_ids:
             raise ValueError(
                 "labels are soft labels, but a comparison takes one class id for each row of "
-                "logits: write labels.argmax(axis=-1) if they are one-hot"
+                "logits: write np.argmax(labels, axis=-1) if they are one-hot"
             )
         return super()._limits(form)
 

@@ -69,7 +69,7 @@ class Rows:
         if labels.shape == logits.shape and labels.ndim > 0:
             raise TypeError(
                 f"labels have the shape of the logits, {logits.shape}, but each row has a rank by "
-                "one class id: write labels.argmax(axis=-1) if they are one-hot"
+                "one class id: write np.argmax(labels, axis=-1) if they are one-hot"
             )
         weight = None if weight is None else as_array(weight, "sample_weight")
         mask = None if mask is None else as_array(mask, "class_mask")
