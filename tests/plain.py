@@ -22,10 +22,11 @@ class _Apart:
     """In place of an attribute of losses that remembers: what they remember meanwhile."""
 
     def __init__(self, name: str) -> None:
-        self.name = f"{name}_in_plain_python"
+        self.name = name
+        self.of: dict[int, tuple[Any, dict[Any, Any]]] = {}  # with the loss, so that its id stays
 
     def __get__(self, loss: Any, owner: Any) -> Any:
-        return loss.__dict__.setdefault(self.name, {})
+        return self.of.setdefault(id(loss), (loss, {}))[1]
 
     # With this Python looks here first, and not into the loss.
     def __set__(self, loss: Any, value: Any) -> None:

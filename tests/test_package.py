@@ -42,6 +42,7 @@ NUMBA_FILES = {
     "kernels/jit.py",
     "kernels/compilers.py",
     "kernels/fingerprint.py",
+    "kernels/weak_numbers.py",
     "kernels/intrinsics.py",
     "kernels/spans.py",
     "kernels/blocks.py",

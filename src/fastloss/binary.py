@@ -12,6 +12,9 @@ from .kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid
 from .kernels.snapshot import snapshot
 from .loss import LogitLoss
 
+# Of larger exponents the squares, which the Hessian has, could overflow in float32.
+_LARGEST_GAMMA = 1e15
+
 
 def _share(label: Any, loss: Any) -> Any:
     """label * loss, where a label of 0 takes nothing even from an infinite loss."""
@@ -81,6 +84,7 @@ class BinaryCrossEntropy(_BinaryLoss):
 
     log_floor: Numbers = -100.0
 
+    _limit_at_0 = ("log_floor",)
     y_true_range = (0.0, 1.0)
     y_pred_range = (0.0, 1.0)
     y_true_widens = False
@@ -99,7 +103,10 @@ class BinaryCrossEntropy(_BinaryLoss):
         b = 0 if log_q < self.log_floor or y_true == 1 else (1 - y_true) / (1 - y_pred)
         hess_a = 0 if a == 0 else a / y_pred
         hess_b = 0 if b == 0 else b / (1 - y_pred)
-        return loss, b - a, hess_a + hess_b
+        # Between 0 and 1 the difference b - a would cancel near the optimum.
+        inner = (a != 0) & (b != 0)
+        slope = (y_pred - y_true) / (y_pred * (1 - y_pred)) if inner else b - a
+        return loss, slope, hess_a + hess_b
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,8 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
 
     pos_weight: Numbers = 1.0
     label_smoothing: Numbers = 0.0
-    derived = ("even",)
+    derived = ("even", "kept", "share")
+    _limit_at_0 = ("pos_weight", "label_smoothing")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,8 +152,18 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
         """Whether the two labels of a logit weigh 1 in all."""
         return bool(self.pos_weight == 1 and self.label_smoothing == 0)
 
+    # How a label is smoothed, before the option is rounded to float32.
+
+    @property
+    def kept(self) -> Any:
+        return 1 - self.label_smoothing
+
+    @property
+    def share(self) -> Any:
+        return self.label_smoothing / 2
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        kept, share = 1 - self.label_smoothing, self.label_smoothing / 2
+        kept, share = self.kept, self.share
         positive = self.pos_weight * (kept * y_true + share)
         negative = kept * (1 - y_true) + share
         # With e = exp(-|x|), nothing overflows and nothing is subtracted: the sigmoid of |x| is
@@ -190,10 +208,11 @@ class BinaryFocal(_BinaryLogitLoss):
     gamma: Numbers = 2.0
     alpha: Numbers | None = None
     derived = ("positive", "negative", "squares")
+    _limit_at_0 = ("gamma", "alpha")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("gamma", self.gamma, 0.0)
+        check_number("gamma", self.gamma, 0.0, _LARGEST_GAMMA)
         if self.alpha is not None:
             check_number("alpha", self.alpha, 0.0, 1.0)
 

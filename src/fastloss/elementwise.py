@@ -15,7 +15,7 @@ from ._arrays import (
 from ._evaluate import Batch
 from ._finite_differences import random_in
 from ._functions import ElementFunctions
-from ._options import numbers
+from ._options import PerColumn, numbers
 from .formula import ScalarLoss
 from .kernels import elementwise
 from .kernels.form import Extras, Form
@@ -30,8 +30,12 @@ class ElementwiseLoss(ScalarLoss):
             return loss, gradient              # or: return loss, gradient, hessian
 
     for two numbers, with derivatives by `y_pred`. The function is compiled, in float32 and in
-    float64; a number written in it takes the precision of the data, as in NumPy. `self` has the
-    options that are numbers or switches, and the properties that the class names in `derived`. Call
+    float64; a number written in it takes the precision of the data, as in NumPy, and whole numbers
+    stay whole among themselves: `table[int(y_true) + 1]` and `k // 2` are what they are in Python.
+    `self` has the options that are numbers or switches, in the precision of the data, and the
+    properties that the class names in `derived`, which are computed in float64 before they are
+    rounded: where `1 - self.q` would cancel, say. An option that float32 would round to 0 or to
+    infinity is refused with float32 data. Call
     `exp`, `log`, `log1p`, `sigmoid` and `softplus` from `fastloss.scalar`, which compile to SIMD
     code; those of `math` work and are several times slower. Set `y_true_range` and `y_pred_range`
     if only some numbers make sense. `check_gradient()` compares the derivatives with finite
@@ -67,14 +71,16 @@ class ElementwiseLoss(ScalarLoss):
     # Whether one truth may serve all columns, where these have options of their own.
     _one_truth: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            value = numbers(option.name, getattr(self, option.name))
-            object.__setattr__(self, option.name, value)
-        super().__post_init__()
-        if any(len(value) != self._n_columns for value in self._per_column.values()):
-            sizes = ", ".join(f"{name} has {len(v)}" for name, v in self._per_column.items())
-            raise ValueError(f"{sizes} numbers: give each one number for each column")
+    def _settled(self, name: str, value: Any) -> Any:
+        return super()._settled(name, numbers(name, value))
+
+    def _settle(self) -> None:
+        super()._settle()
+        options = ((option.name, getattr(self, option.name, None)) for option in fields(self))
+        sizes = {name: len(value) for name, value in options if isinstance(value, PerColumn)}
+        if len(set(sizes.values())) > 1:
+            found = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+            raise ValueError(f"{found} numbers: give each one number for each column")
 
     def _check_columns(self, y_pred: Array) -> None:
         """Whether y_pred has the columns that the options are for."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._options import PerColumn
+from ._options import PerColumn, held
 from .kernels import elementwise
 from .kernels.form import Form
 from .kernels.snapshot import snapshot
@@ -35,6 +35,11 @@ class FormulaLoss(Loss):
 
     # Properties that the function reads besides the options: numbers that follow from them.
     derived: ClassVar[tuple[str, ...]] = ()
+    # Of those and of the options, the ones that are told as float64 whatever the arithmetic is.
+    _double: ClassVar[tuple[str, ...]] = ()
+    # The options that float32 may round to 0, or to infinity, as the formula has its limit there.
+    _limit_at_0: ClassVar[tuple[str, ...]] = ()
+    _limit_at_inf: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -78,25 +83,34 @@ class FormulaLoss(Loss):
         found = [item for item in options.items() if isinstance(item[1], known)]
         return dict(sorted(found, key=lambda item: _rank(item[1])))
 
-    def _ranked(self, rank: int) -> list[Any]:
-        return [value for value in self._parameters.values() if _rank(value) == rank]
+    def _ranked(self, rank: int) -> dict[str, Any]:
+        return {name: value for name, value in self._parameters.items() if _rank(value) == rank}
+
+    def _ranked_in(self, rank: int, form: Form) -> list[Any]:
+        """Values in the precision of the arithmetic."""
+
+        def in_form(name: str, value: Any) -> Any:
+            if isinstance(value, bool):
+                return value
+            # What is derived was made for the formula, be it 0 or infinite.
+            at_0 = name in self.derived or name in self._limit_at_0
+            at_inf = name in self.derived or name in self._limit_at_inf
+            number = np.float64 if name in self._double else form.number
+            return held(name, value, number, at_0, at_inf)
+
+        return [in_form(*item) for item in self._ranked(rank).items()]
 
     def _parameter_type_in(self, form: Form) -> tuple[type, tuple[Any, ...]]:
-        """The named tuple that stands for `self` in compiled code, and its last values.
-
-        Numbers have the precision of the arithmetic.
-        """
+        """The named tuple that stands for `self` in compiled code, and its last values."""
         named = parameter_type(type(self).__name__, tuple(self._parameters))
-        return named, tuple(
-            value if isinstance(value, bool) else form.number(value) for value in self._ranked(2)
-        )
+        return named, tuple(self._ranked_in(2, form))
 
     def _parameters_in(self, form: Form) -> tuple[Any, ...]:
         """The values that are told at each call."""
         told = self._values_told.get(form.arithmetic)
         if told is None:
-            told = tuple(form.number(value) for value in self._ranked(1))
-            if columns := self._ranked(0):
+            told = tuple(self._ranked_in(1, form))
+            if columns := self._ranked_in(0, form):
                 told = elementwise.per_column(columns, form.number), *told
             self._values_told[form.arithmetic] = told
         return told
@@ -106,7 +120,7 @@ class FormulaLoss(Loss):
         return {}
 
     def _structure(self) -> Any:
-        constants = tuple((value, isinstance(value, bool)) for value in self._ranked(2))
+        constants = tuple((value, isinstance(value, bool)) for value in self._ranked(2).values())
         names, n_per_column = tuple(self._parameters), len(self._ranked(0))
         return self._formula, type(self).__name__, names, constants, n_per_column
 

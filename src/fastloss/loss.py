@@ -8,8 +8,8 @@ from, and `RowwiseLoss` say how the arrays belong together and which loop runs o
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cached_property, wraps
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -23,6 +23,19 @@ from .kernels.survey import Limits
 
 _UNBOUNDED = (-math.inf, math.inf)
 _Functions = TypeVar("_Functions")
+
+
+def _settling(method: Callable[..., None]) -> Callable[..., None]:
+    """`method`, which builds a loss, with the options settled before, if known, and after."""
+
+    @wraps(method)
+    def settled(self: "Loss", *args: Any, **kws: Any) -> None:
+        if method.__name__ == "__post_init__":
+            self._settle()
+        method(self, *args, **kws)
+        self._settle()
+
+    return settled
 
 
 @dataclass(frozen=True)
@@ -60,23 +73,47 @@ class Loss(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        # What a class of a user's own does while it is built, and whether it calls its parents, is
+        # its own business; options are settled all the same.
+        for name in {"__init__", "__post_init__"} & set(vars(cls)):
+            setattr(cls, name, _settling(vars(cls)[name]))
         # Before `dataclass` writes one that names all options, of which a loss may have ten.
         if "__repr__" not in vars(cls):
             cls.__repr__ = Loss.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         """The call that makes an equal loss: its options, but for those that have their default."""
-        options = ((option, getattr(self, option.name)) for option in fields(self) if option.repr)
-        given = (f"{option.name}={value!r}" for option, value in options if value != option.default)
+        options = [option for option in fields(self) if option.init and option.repr]
+        given = (
+            f"{option.name}={getattr(self, option.name)!r}"
+            for option in options
+            if not self._is_default(option)
+        )
         return f"{type(self).__name__}({', '.join(given)})"
 
+    def _is_default(self, option: "Field[Any]") -> bool:
+        default: Any = option.default
+        if option.default_factory is not MISSING:
+            default = option.default_factory()
+        value = getattr(self, option.name)
+        return isinstance(value, bool) == isinstance(default, bool) and bool(value == default)
+
     def __post_init__(self) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Bring options into the form in which equal ones are the same, and check `reduction`."""
         for option in fields(self):
-            object.__setattr__(self, option.name, plain(getattr(self, option.name)))
+            if hasattr(self, option.name):
+                value = self._settled(option.name, getattr(self, option.name))
+                object.__setattr__(self, option.name, value)
         if self.reduction not in ("mean", "sum", "none"):
             raise ValueError(
                 f'reduction is {self.reduction!r}, but must be one of "mean", "sum", "none"'
             )
+
+    def _settled(self, name: str, value: Any) -> Any:
+        return plain(name, value)
 
     # -----------------------------------------------------------------------------------------
     # The verbs
@@ -244,6 +281,10 @@ class Loss(ABC):
         """What is looked at before anything is written."""
         return Limits(self.y_true_range, self.y_pred_range)
 
+    def _y_pred_limits(self) -> tuple[Any, Any]:
+        """The least and the largest y_pred, each a number or one for each number of a row."""
+        return self.y_pred_range
+
     def _arithmetic(self, batch: Batch) -> Format:
         """That of float64, unless float32 holds all numbers that are computed with."""
         pred, true = batch.pred, batch.true
@@ -306,7 +347,11 @@ class Loss(ABC):
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {option.name: getattr(self, option.name) for option in fields(self)}
+        """Options, and what else a class gave its losses, but not what follows from them."""
+        parts = [vars(base) for base in type(self).__mro__]
+        follows = {n for part in parts for n, v in part.items() if isinstance(v, cached_property)}
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        return options | {n: value for n, value in vars(self).items() if n not in follows}
 
 
 class LogitLoss(Loss):

@@ -22,6 +22,8 @@ from .rowwise import NO_CLASS_WEIGHTS, ClassLoss, RowLoss, RowwiseLoss
 from .softmax import SoftmaxLoss
 
 _LARGEST = float(np.finfo(np.float64).max)
+# Losses that are multiplied by more could overflow in float32.
+_LARGEST_ALPHA = 1e30
 
 
 @dataclass(frozen=True)
@@ -206,10 +208,12 @@ class Focal(SoftmaxLoss):
         super().__post_init__()
         check_number("gamma", self.gamma, 0.0)
         if isinstance(self.alpha, int | float):
-            check_number("alpha", self.alpha, 0.0)
+            check_number("alpha", self.alpha, 0.0, _LARGEST_ALPHA)
             object.__setattr__(self, "alpha", float(self.alpha))
         elif self.alpha is not None:
             alpha = tuple(as_weights("alpha", self.alpha).tolist())
+            for j, number in enumerate(alpha):
+                check_number(f"alpha[{j}]", number, 0.0, _LARGEST_ALPHA)
             object.__setattr__(self, "alpha", alpha)
 
     def link(self, loss: Any) -> tuple[Any, Any, Any]:
@@ -355,6 +359,7 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
 
     log_floor: float = -100.0
 
+    _limit_at_0 = ("log_floor",)
     y_pred_range = (0.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -461,6 +466,7 @@ class MultiMargin(ClassLoss, RowLoss):
 
     padding = (0.0, -math.inf)
     cost = 3
+    _limit_at_0 = ("margin",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

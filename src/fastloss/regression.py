@@ -24,6 +24,8 @@ _HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 _REAL = (-math.inf, math.inf)
 # Numbers between this and its inverse have squares whose sum is a float64.
 _SMALL = 2.0**-500
+# Up to this share of its constant, the series of Fair's loss is exact in float64.
+_SMALL_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Huber(ElementwiseLoss):
         gradient = r, clipped to [-delta, delta]
         hessian  = 1 if |r| <= delta, else 0
 
+    With `delta=math.inf` it is half the squared error.
+
     Ready made: `huber`.
 
     >>> import fastloss as fl
@@ -100,16 +104,18 @@ class Huber(ElementwiseLoss):
     delta: Numbers = 1.0
 
     cost: ClassVar[int] = 1
+    _limit_at_inf = ("delta",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("delta", self.delta)
+        check_positive("delta", self.delta, finite=False)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         # NaN is on neither side of a limit, and passes through.
         inner = self.delta if r > self.delta else -self.delta if r < -self.delta else r
-        return inner * (r - inner / 2), inner, 1 if inner == r else 0
+        inside = inner == r
+        return inner * (r / 2 if inside else r - inner / 2), inner, 1 if inside else 0
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,7 @@ class SmoothL1(ElementwiseLoss):
     beta: Numbers = 1.0
 
     cost: ClassVar[int] = 1
+    _limit_at_0 = ("beta",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -215,6 +222,7 @@ class Quantile(ElementwiseLoss):
     cost: ClassVar[int] = 1
     _one_truth = True
     derived = ("above",)
+    _limit_at_0 = ("q",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -283,17 +291,25 @@ class AbsolutePercentageError(ElementwiseLoss):
     """
 
     epsilon: Numbers = 2.0**-52
+    derived = ("steepest",)
+    _limit_at_0 = _limit_at_inf = ("epsilon",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("epsilon", self.epsilon)
 
+    @property
+    def steepest(self) -> Any:
+        """1 / epsilon, which float32 may hold where it does not hold epsilon."""
+        return 1 / self.epsilon
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         size = abs(y_true)
-        inverse = 1 / (self.epsilon if size < self.epsilon else size)
-        sign = 1 if r > 0 else -1 if r < 0 else r * 0
-        return abs(r) * inverse, sign * inverse, 0
+        inverse = self.steepest if (size < self.epsilon) | (size == 0) else 1 / size
+        # At the kink nothing is lost, however steep both sides are.
+        slope = inverse if r > 0 else -inverse if r < 0 else r * 0
+        return r * slope if r != 0 else r * 0, slope, 0
 
 
 @dataclass(frozen=True)
@@ -325,7 +341,12 @@ class Fair(ElementwiseLoss):
         inverse = 1 / (1 + share)
         # r / (1 + share), also where both are infinite.
         slope = 1 / (1 / r + (1 / self.c if r > 0 else -1 / self.c))
-        return self.c * self.c * less_log1p(share), slope, inverse * inverse
+        # Near 0 by a series, as squares of c overflow and those of the share vanish.
+        near = share < _SMALL_SHARE
+        rest = share * (1 / 3 - share * (1 / 4 - share / 5))
+        far = self.c * less_log1p(share) if share < math.inf else abs(r)
+        loss = r * (r * (0.5 - rest)) if near else self.c * far
+        return loss, slope, inverse * inverse
 
 
 @dataclass(frozen=True)
@@ -379,7 +400,11 @@ class Poisson(_Counts):
         less = 0 if y_pred == y_pred else y_pred
         ratio = y_true / y_pred if y_true != 0 else less
         taken = y_true * log(y_pred) if y_true != 0 else less
-        return y_pred - taken, 1 - ratio, ratio / y_pred if y_true != 0 else less
+        # The mean grows faster than its logarithm.
+        finite = y_pred < math.inf
+        # Of 1 - y / m, most digits cancel near the optimum.
+        slope = (y_pred - y_true) / y_pred if (y_true != 0) & finite else 1 - ratio
+        return y_pred - taken if finite else y_pred, slope, ratio / y_pred if y_true != 0 else less
 
 
 @dataclass(frozen=True)
@@ -407,14 +432,18 @@ class Gamma(_Counts):
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         less = 0 if y_pred == y_pred else y_pred  # 0, or NaN
-        inverse = exp(-y_pred) if self.log_input else 1 / y_pred
-        ratio = y_true * inverse if y_true != 0 else less
+        share = y_true * exp(-y_pred) if self.log_input else y_true / y_pred
+        ratio = share if y_true != 0 else less
         log_mean = y_pred if self.log_input else log(y_pred)
         # The ratio grows faster than the logarithm falls.
         loss = log_mean + ratio if ratio < math.inf else ratio
         if self.log_input:
             return loss, 1 - ratio, ratio
-        return loss, (1 - ratio) * inverse, (2 * ratio - 1) * inverse * inverse
+        # Of 1 - y / m, most digits cancel near the optimum, and of 2 y / m - 1 near half of it.
+        near = (ratio > 0.25) & (ratio < 4)
+        excess = (y_pred - y_true) / y_pred if near else 1 - ratio
+        bend = (y_true - (y_pred - y_true)) / y_pred if near else 2 * ratio - 1
+        return loss, excess / y_pred, bend / y_pred / y_pred
 
 
 @dataclass(frozen=True)
@@ -442,6 +471,7 @@ class Tweedie(ElementwiseLoss):
     power: Numbers = 1.5
 
     y_true_range = (0.0, math.inf)
+    derived = ("below_2", "above_1")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -451,8 +481,18 @@ class Tweedie(ElementwiseLoss):
                 other = "Poisson" if power == 1 else "Gamma"
                 raise ValueError(f"{name} is {power:g}: use {other}(), which this would be")
 
+    # Both before the power is rounded to float32, after which near 1 and 2 few digits are left.
+
+    @property
+    def below_2(self) -> Any:
+        return 2 - self.power
+
+    @property
+    def above_1(self) -> Any:
+        return self.power - 1
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        a, b = 2 - self.power, self.power - 1
+        a, b = self.below_2, self.above_1
         mean = exp(a * y_pred)
         taken = y_true * exp(-b * y_pred) if y_true != 0 else 0
         return mean / a + taken / b, mean - taken, a * mean + b * taken
@@ -547,6 +587,9 @@ class GaussianNLL(RowLoss):
     def _limits(self, form: Form) -> Limits:
         positive = None if self.log_variance else 1
         return super()._limits(form)._replace(positive=positive)
+
+    def _y_pred_limits(self) -> tuple[Any, Any]:
+        return (-math.inf, -math.inf if self.log_variance else 0.0), math.inf
 
     def _report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
         report_variance(y_pred, start, stop, self.names[1])

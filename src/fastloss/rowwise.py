@@ -70,8 +70,9 @@ class RowwiseLoss(Loss):
         float32 or float64. `grad_out` may be `y_pred` itself. `y_true` is a class id or, with
         `soft_labels`, a row of labels of the same shape and dtype. The loss, a float64, and the
         gradient are those that the verbs give for such a row with `reduction="sum"`, to the last
-        bit. Both are NaN if a label is out of range or an array has another length; memory outside
-        is never touched. The functions can be called from Python, too.
+        bit. Both are NaN if a label is no class id (out of range, or with a fraction) or an array
+        has another length; memory outside is never touched. The functions can be called from
+        Python, too.
 
         Each call costs some 100 ns besides the arithmetic, and more for few classes, of which the
         verbs compute many rows at a time: whole batches are theirs.

@@ -19,6 +19,10 @@ from .rowwise import RowLoss
 #     hessian_j  = -2 (dN + t_j) gradient_j / T
 
 
+# Sums of numbers that weigh more could overflow in float32.
+_LARGEST_WEIGHT = 1e30
+
+
 def _overlap(self: Any, t: Any, y_pred: Any) -> tuple[Any, Any]:
     """t p, and what is weighed of F and M."""
     p = sigmoid(y_pred) if self.from_logits else y_pred
@@ -85,6 +89,10 @@ class _Overlap(RowLoss):
     from_logits: bool
 
     cost = 4
+    # What is added is added to sums in float64.
+    _double = ("added",)
+    _limit_at_0 = ("smooth", "alpha", "beta")
+    _limit_at_inf = ("smooth",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,8 +188,8 @@ class Tversky(_Overlap):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("alpha", self.alpha, 0.0)
-        check_number("beta", self.beta, 0.0)
+        check_number("alpha", self.alpha, 0.0, _LARGEST_WEIGHT)
+        check_number("beta", self.beta, 0.0, _LARGEST_WEIGHT)
 
     @property
     def added(self) -> float:

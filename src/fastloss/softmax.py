@@ -1,5 +1,6 @@
 """What losses of a softmax have in common: labels, options of the logits, and more verbs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,6 +115,18 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
             told |= {"softcap": float(self.softcap), "inverse_softcap": 1.0 / self.softcap}
         return told | {name: float(getattr(self, name)) for name in self.link_options}
 
+    def _check_held(self, form: Form) -> None:
+        """Whether the arithmetic holds a cap, and the inverses of the cap and the temperature."""
+        largest = float(np.finfo(form.number).max)
+        for name, high in (("softcap", largest), ("temperature", math.inf)):
+            value = getattr(self, name)
+            if value is not None and not 1 / largest <= value <= high:
+                limits = f"{1 / largest:.2g} or more" + f", at most {high:.2g}" * (high < math.inf)
+                raise ValueError(
+                    f"{name} is {value:g}, but for these logits, of which the arithmetic is "
+                    f"{form.arithmetic}, must be {limits}"
+                )
+
     def _variant(self) -> Variant:
         return Variant(
             class_weighted=self.class_weight is not None or self._factors(1) is not None,
@@ -153,6 +166,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         self._check_by_class(width)
+        self._check_held(form)
         return tuple(self._told(width).values())
 
     def _take_extras(

@@ -24,7 +24,11 @@ class ByPrecision:
         self.__doc__ = float64.__doc__
 
     def __call__(self, x: Any) -> Any:
-        return self.float32(x) if isinstance(x, np.float32) else self.float64(np.float64(x))
+        if isinstance(x, np.float32):
+            return self.float32(x)
+        result = self.float64(np.float64(x))
+        # A Python number stays one, which takes the precision of the numbers beside it.
+        return result if isinstance(x, np.generic) else float(result)
 
     def __repr__(self) -> str:
         return f"<fastloss.scalar.{self.name}>"

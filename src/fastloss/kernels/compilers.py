@@ -1,28 +1,24 @@
 """How Numba compiles the functions that end up in a kernel, where its own way does not serve."""
 
-import operator
 import re
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, ClassVar
 
-import numpy as np
 from llvmlite import ir as llvm
 from llvmlite.binding import parse_assembly
-from numba import types
 from numba.core import ir
 from numba.core.cgutils import alloca_once, normalize_ir_text
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
-from numba.core.ir_utils import build_definitions
 from numba.core.lowering import Lower
 from numba.core.typed_passes import (
     InlineOverloads,
     IRLegalization,
     NativeLowering,
     NopythonRewrites,
+    NopythonTypeInference,
 )
 from numba.core.untyped_passes import (
     DeadBranchPrune,
@@ -34,61 +30,13 @@ from numba.core.untyped_passes import (
 
 from .bits import INTERLEAVED
 from .intrinsics import INTERLEAVED_MARK
-
-# Operations whose right-hand side stays a whole number: x ** 2 is two factors, not pow(x, 2.0).
-_WHOLE_RIGHT = {operator.pow, operator.ipow, operator.lshift, operator.rshift}
-
-
-@register_pass(mutates_CFG=False, analysis_only=False)
-class _WeakNumbers(FunctionPass):  # type: ignore[misc]
-    """Give Python numbers the precision of the function's arguments, as NumPy 2 does.
-
-    Numba types `0.5 * float32` and `1 - float32` as float64, which halves the width of SIMD. Under
-    NumPy's rule for Python numbers (NEP 50) both are float32, and so are they in a scalar function
-    that is called with float32.
-    """
-
-    _name = "fastloss_weak_numbers"
-
-    def __init__(self) -> None:
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state: Any) -> bool:
-        floats = [argument for argument in state.args if isinstance(argument, types.Float)]
-        if not floats or max(floats, key=lambda number: number.bitwidth) != types.float32:
-            return False
-        whole = set(_whole_numbers(state.func_ir))
-        for block in state.func_ir.blocks.values():
-            for statement in block.find_insts(ir.Assign):
-                source = statement.value
-                if (
-                    isinstance(source, (ir.Const, ir.Global, ir.FreeVar))
-                    and type(source.value) in (int, float)
-                    and statement.target.name not in whole
-                ):
-                    statement.value = ir.Const(np.float32(source.value), source.loc)
-        # Definitions hold the replaced values, which later passes look up.
-        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
-        return True
-
-
-def _whole_numbers(func_ir: Any) -> Iterator[str]:
-    """The variables that count, index or shift: these stay integers."""
-    for block in func_ir.blocks.values():
-        for statement in block.find_insts(ir.Assign):
-            source = statement.value
-            if not isinstance(source, ir.Expr):
-                continue
-            if source.op in ("binop", "inplace_binop"):
-                function = source.fn if source.op == "binop" else source.immutable_fn
-                if function in _WHOLE_RIGHT:
-                    yield source.rhs.name
-            elif source.op == "getitem":
-                yield source.index.name
-            elif source.op == "call":
-                callee = func_ir.get_definition(source.func)
-                if getattr(callee, "value", None) is range:
-                    yield from (argument.name for argument in source.args)
+from .weak_numbers import (
+    LargeNumbers,
+    WeakResults,
+    WeakTypes,
+    compiles_weak_numbers,
+    has_weak_numbers,
+)
 
 
 def import_arrays() -> None:
@@ -345,12 +293,16 @@ class InlinedCompiler(CompilerBase):  # type: ignore[misc]
         return [manager]
 
 
+@compiles_weak_numbers
 class WeakNumbersCompiler(CompilerBase):  # type: ignore[misc]
     """For functions of users that are called from kernels."""
 
     def define_pipelines(self) -> list[Any]:
         manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        manager.add_pass_after(_WeakNumbers, IRProcessing)
+        if has_weak_numbers(self.state.args):
+            self.state.typingctx = WeakTypes(_SettledTypes(self.state.typingctx))
+            manager.add_pass_after(LargeNumbers, IRProcessing)
+            manager.add_pass_after(WeakResults, NopythonTypeInference)
         manager.add_pass_after(_Inline, IRProcessing)
         manager.finalize()
         return [manager]

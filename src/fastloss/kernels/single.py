@@ -54,11 +54,24 @@ def one_row(
         labels[0] = y_true
         return labels
 
+    # Which no row has that counts, nor one that is ignored.
+    no_class = -2 if form.class_ids and options[0] == -1 else -1
+
+    @allocating
+    def labels_of_class_id(y_true: Any) -> Any:
+        labels = scratch(stored_true, 1)
+        in_reach = (y_true >= -(2.0**63)) & (y_true < 2.0**63)
+        label = stored_true(y_true) if in_reach else stored_true(no_class)
+        labels[0] = label if label == y_true else no_class  # no fraction is a class id
+        return labels
+
     n_labels = shape[1]
     rescaled_grad = form.with_grad and exponent != 0
     # Two powers of 2, as float64 may not hold their product.
     power, rest = 2.0 ** (exponent // 2), 2.0 ** (exponent - exponent // 2)
-    labels_of = labels_of_number if one_label else writeable
+    labels_of: Function = writeable
+    if one_label:
+        labels_of = labels_of_class_id if form.class_ids else labels_of_number
 
     @allocating
     def run(y_true: Any, y_pred: Any, grad_out: Any) -> Any:

@@ -1,0 +1,343 @@
+"""Options that float32 cannot hold, numbers that follow from options, and the ends of ranges."""
+
+import copy
+import math
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from plain import plain
+
+import fastloss as fl
+
+pytestmark = plain
+F = np.float32
+INF = math.inf
+TINY = 2.0**-149  # the smallest float32 above 0
+
+
+class Series:
+    """As of pandas: no array, but it can be made one."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self.values, dtype)
+
+
+# ---------------------------------------------------------------------------------------------
+# What float32 does not hold, or only once it has been computed with
+
+
+def in_both(loss: fl.Loss, y_true: Any, y_pred: Any) -> Any:
+    """Loss and gradient of data that float32 holds, in float32 and in float64."""
+    data = F(y_true), F(y_pred)
+    single = loss.value_and_grad(*data)
+    return single, loss.value_and_grad(*(each.astype(np.float64) for each in data))
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_true", "y_pred"),
+    [
+        (fl.Tweedie(power=1.0001), [1, 3], [0.5, -2]),
+        (fl.Tweedie(power=1 + 1e-8), [1, 3], [0.5, -2]),
+        (fl.Tweedie(power=2 - 1e-8), [1, 3], [0.5, -2]),
+        (fl.Tweedie(power=[1.0001, 1.5]), [[1, 3]], [[0.5, -2]]),
+        (fl.Fair(c=1e20), [0, 0, 0], [3, -1e-5, 1e15]),
+        (fl.Fair(c=3e38), [0, 0], [3, -1e-5]),
+        (fl.Fair(c=1e-30), [0, 0], [3, 1e10]),
+        (fl.Huber(delta=1e300), [0, 0], [3, -1e15]),
+        (fl.Huber(delta=INF), [0, 0, 0], [3, -1e15, INF]),
+        (fl.Huber(delta=[1e300, 1.0]), [[0, 0]], [[3, -3]]),
+        (fl.SmoothL1(beta=1e-300), [0, 0], [3, 0]),
+        (fl.Quantile(q=1 - 1e-12), [0, 0], [3, -3]),
+        (fl.Quantile(q=1e-300), [0, 0], [3, -3]),
+        (fl.AbsolutePercentageError(epsilon=1e-300), [0, 2], [0, 3]),
+        (fl.AbsolutePercentageError(epsilon=1e39), [0, 0], [0, 1e38]),
+        (fl.BinaryCrossEntropyWithLogits(pos_weight=1e-300), [1, 0], [3, 3]),
+        (fl.BinaryCrossEntropyWithLogits(label_smoothing=1 - 1e-9), [1, 0], [3, 3]),
+        (fl.BinaryFocal(gamma=1e-300), [1, 0], [3, 3]),
+        (fl.BinaryFocal(gamma=1e15), [1, 0], [3, -3]),
+        (fl.BinaryCrossEntropy(log_floor=-1e-300), [1, 0], [0.5, 0.5]),
+        (fl.Dice(smooth=1e39), [[1, 0]], [[0.5, 0.5]]),
+        (fl.Tversky(smooth=1e39), [[1, 0]], [[0.5, 0.5]]),
+        (fl.Tversky(smooth=1e-300), [[1, 0]], [[0.5, 0.5]]),
+        (fl.Tversky(alpha=1e30), [[1, 0]], [[0.5, 0.5]]),
+        (fl.Tversky(alpha=1e-300), [[1, 0]], [[0.5, 0.5]]),
+    ],
+    ids=str,
+)
+def test_float32_has_the_numbers_of_float64(loss, y_true, y_pred):
+    single, double = in_both(loss, y_true, y_pred)
+    assert single[0] == pytest.approx(double[0], rel=2e-6)
+    np.testing.assert_allclose(single[1], double[1], rtol=2e-6, atol=TINY)
+
+
+def test_known_values_of_extreme_options():
+    near_poisson = fl.Tweedie(power=1.0001).value_and_grad(F([1]), F([0.5]))[0]
+    exact = math.exp(0.9999 * 0.5) / 0.9999 + math.exp(-0.0001 * 0.5) / 0.0001
+    assert near_poisson == pytest.approx(exact, rel=1e-7)
+    r = np.array([0.5, -3.0, 1e10])
+    assert fl.Huber(delta=INF)(r * 0, r) == np.mean(r * r) / 2
+    assert fl.Huber(delta=INF)([0.0], [INF]) == INF
+    for c, dtype in ((1e20, F), (1e300, np.float64)):
+        half_squares = fl.Fair(c=c, reduction="none")((r * 0).astype(dtype), r.astype(dtype))
+        np.testing.assert_allclose(half_squares, r * r / 2, rtol=1e-6)
+    for c, dtype in ((1e-30, F), (1e-300, np.float64)):
+        assert fl.Fair(c=c)(dtype([0]), dtype([1e10])) == pytest.approx(c * 1e10, rel=1e-6)
+    steep = fl.AbsolutePercentageError(epsilon=1e-300).value_and_grad(F([0, 0]), F([0, 1]))
+    assert steep[0] == INF
+    np.testing.assert_array_equal(steep[1], [0, INF])
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (fl.Huber(delta=1e-300), "delta is 1e-300, which float32 rounds to 0"),
+        (fl.SmoothL1(beta=1e39), r"beta is 1e\+39, which float32 rounds to inf"),
+        (fl.Fair(c=1e39), r"c is 1e\+39, which float32 rounds to inf"),
+        (fl.BinaryCrossEntropyWithLogits(pos_weight=[1.0, 10**39]), r"pos_weight\[1\] is 1e\+39"),
+        (fl.BinaryCrossEntropy(log_floor=-1e39), r"log_floor is -1e\+39, .* rounds to -inf"),
+    ],
+)
+def test_what_has_no_limit_is_refused(loss, message):
+    data = np.full((1, 2), 0.5)
+    out = np.full((1, 2), 7, F)
+    with pytest.raises(ValueError, match=message):
+        loss.grad(F(data), F(data), out=out)
+    assert (out == 7).all()
+    loss.grad(data, data)  # the remedy
+
+
+@pytest.mark.parametrize("dtype", [F, np.float64])
+def test_caps_and_temperatures_that_the_arithmetic_does_not_hold(dtype):
+    largest = float(np.finfo(dtype).max)
+    logits = np.array([[1, 2]], dtype)
+    plain_loss = fl.cross_entropy([0], logits)
+    assert fl.CrossEntropy(softcap=largest)([0], logits) == pytest.approx(plain_loss, rel=1e-6)
+    hot = fl.CrossEntropy(temperature=1e300)([0], logits)
+    assert hot == pytest.approx(math.log(2), rel=1e-6)
+    too_small = 0.1 / largest
+    options = [{"softcap": too_small}, {"temperature": too_small}]
+    options += [{"softcap": 1e39}] if dtype is F else []
+    for option in options:
+        with pytest.raises(ValueError, match=rf"{next(iter(option))} is .*{np.dtype(dtype)}, must"):
+            fl.CrossEntropy(**option)([0], logits)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda n: fl.Huber(delta=n), "delta is larger than any number that float64 can hold"),
+        (lambda n: fl.Quantile(q=[0.5, n]), r"q\[1\] is larger than any"),
+        (lambda n: fl.CrossEntropy(temperature=n), "temperature is larger than any"),
+        (lambda n: fl.CrossEntropy(ignore_index=n), "ignore_index is larger than any"),
+        (lambda n: fl.Tversky(alpha=min(n, 1e31)), r"alpha is 1e\+31, .* between 0 and 1e\+30"),
+        (lambda n: fl.BinaryFocal(gamma=min(n, 1e16)), "gamma is 1e.16, .* between 0 and 1e.15"),
+        (lambda n: fl.Focal(alpha=min(n, 1e31)), r"alpha is 1e\+31, .* between 0 and 1e\+30"),
+        (lambda n: fl.Focal(alpha=[0.5, 1e31]), r"alpha\[1\] is 1e\+31, .* between 0 and"),
+        (lambda n: fl.Fair(c=INF), "c is inf, but must be finite"),
+        (lambda n: fl.Huber(delta=math.nan), "delta is nan, but must be 0 or more"),
+    ],
+)
+def test_numbers_too_large_for_an_option(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(10**400)
+
+
+# ---------------------------------------------------------------------------------------------
+# The ends of ranges, and gradients near the optimum
+
+
+@pytest.mark.parametrize("dtype", [F, np.float64])
+def test_counts_and_amounts_at_the_ends(dtype):
+    y, m = dtype([1, 0, 1, 0]), dtype([INF, INF, 0, 0])
+    poisson = fl.Poisson(log_input=False, reduction="none")
+    np.testing.assert_array_equal(poisson(y, m), [INF, INF, INF, 0])
+    grad, hess = poisson.grad_hess(y, m)
+    np.testing.assert_array_equal(grad, [1, 1, -INF, 1])
+    np.testing.assert_array_equal(hess, [0, 0, INF, 0])
+    gamma = fl.Gamma(log_input=False, reduction="none")
+    np.testing.assert_array_equal(gamma(y, m), [INF, INF, INF, -INF])
+    grad, hess = gamma.grad_hess(y, m)
+    np.testing.assert_array_equal(grad, [0, 0, -INF, INF])
+    np.testing.assert_array_equal(hess, [0, 0, INF, -INF])
+    for loss in (fl.poisson, fl.gamma, fl.tweedie):
+        value, grad = loss.value_and_grad(dtype([1, 1]), dtype([INF, -INF]))
+        assert value == INF
+        assert not np.isnan(grad).any()
+
+
+@pytest.mark.parametrize("dtype", [F, np.float64])
+def test_probabilities_at_the_ends(dtype):
+    y, p = dtype([0, 1, 0, 1, 0.5, 0.5]), dtype([0, 1, 1, 0, 0, 1])
+    bare = fl.BinaryCrossEntropy(log_floor=-INF, reduction="none")
+    np.testing.assert_array_equal(bare(y, p), [0, 0, INF, INF, INF, INF])
+    np.testing.assert_array_equal(bare.grad(y, p), [1, -1, INF, -INF, -INF, INF])
+    floored = fl.BinaryCrossEntropy(reduction="none")
+    np.testing.assert_array_equal(floored(y, p), [0, 0, 100, 100, 50, 50])
+    np.testing.assert_array_equal(floored.grad(y, p), [1, -1, 0, 0, 0.5, -0.5])
+
+
+@pytest.mark.parametrize(
+    ("loss", "slope"),
+    [
+        (fl.Poisson(log_input=False), lambda y, m: (m - y) / m),
+        (fl.Gamma(log_input=False), lambda y, m: (m - y) / m**2),
+        (fl.BinaryCrossEntropy(), lambda y, m: (m - y) / (m * (1 - m))),
+        (fl.msle, lambda y, m: 2 * np.log1p((m - y) / (1 + y)) / (1 + m)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [F, np.float64])
+def test_gradients_near_the_optimum_keep_their_digits(loss, slope, dtype):
+    y = np.linspace(0.05, 0.95, 19).astype(dtype)
+    m = (y * dtype(1 + 64 * np.finfo(dtype).eps)).astype(dtype)
+    exact = slope(y.astype(np.longdouble), m.astype(np.longdouble)) / y.size
+    grad = loss.grad(y, m)
+    np.testing.assert_allclose(grad, exact.astype(np.float64), rtol=6 * np.finfo(dtype).eps)
+
+
+def test_hessian_of_amounts_at_twice_the_mean_keeps_its_digits():
+    y = np.linspace(0.05, 0.95, 19).astype(F)
+    m = (2 * y * F(1 + 2.0**-18)).astype(F)
+    y64, m64 = y.astype(np.float64), m.astype(np.float64)
+    hess = fl.Gamma(log_input=False, reduction="sum").grad_hess(y, m)[1]
+    np.testing.assert_allclose(hess, (2 * y64 - m64) / m64**3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_true", "y_pred"),
+    [
+        (fl.binary_cross_entropy, [0, 1, 0.5, 0, 1], [0, 1, 1e-6, 1e-9, 1 - 1e-9]),
+        (fl.BinaryCrossEntropy(log_floor=-INF), [0, 1, 1, 0.5], [0, 1, 0, 1]),
+        (fl.msle, [0, 3, 0, -0.5], [-1, -1, -0.999999, -0.5]),
+        (fl.Poisson(log_input=False), [0, 0, 1, 1], [0, 1e-9, 0, 1e-5]),
+        (fl.Gamma(log_input=False), [1, 1], [0, 1e-5]),
+        (fl.gaussian_nll, [0, 1], [[0, 1e-6], [0, 1e-3]]),
+        (fl.categorical_cross_entropy, [[0, 1]], [[0, 1]]),
+        (fl.kl_divergence, [[0, 1]], [[0, 1]]),
+        (fl.dice, [[0, 1]], [[0, 1]]),
+    ],
+    ids=str,
+)
+def test_derivatives_are_checked_at_the_ends_too(loss, y_true, y_pred):
+    loss.check_gradient(np.float64(y_true), np.float64(y_pred))
+
+
+# ---------------------------------------------------------------------------------------------
+# Losses of one's own, whose classes do as they please
+
+
+@dataclass(frozen=True)
+class Own(fl.ElementwiseLoss):
+    """Calls no parent, has a field that cannot be given, and an attribute that is no field."""
+
+    scale: float = 1.0
+    twice: bool = False
+    hidden: int = field(default=3, init=False)
+    note: tuple[str, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", (type(self.scale).__name__, 0.5))
+        object.__setattr__(self, "note", self.note or ("none",))
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = (y_pred - y_true) * self.scale
+        return r * r, 2 * r * self.scale, 1 / self.scale
+
+
+class Handmade(fl.ElementwiseLoss):
+    """No dataclass, with an `__init__` that calls no parent."""
+
+    def __init__(self, how: str = "mean") -> None:
+        object.__setattr__(self, "reduction", how)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        return y_pred - y_true, 1
+
+
+def test_options_are_settled_whatever_a_class_does():
+    for make in (lambda: Own(reduction="Mean"), lambda: Handmade("Mean")):
+        with pytest.raises(ValueError, match="reduction is 'Mean', but must be one of"):
+            make()
+    for given in (np.float32(3), np.int64(3), np.array(3.0), 3):
+        loss = Own(scale=given)
+        assert type(loss.scale) in (int, float)
+        assert loss.table[0] in ("int", "float")  # before the class looks at it
+        assert loss == Own(scale=3.0)
+        assert hash(loss) == hash(Own(scale=3.0))
+        assert loss([0.0], [1.0]) == 9
+    assert Own(twice=np.True_).twice is True
+    assert Own(scale=Series([1, 2.5])).scale == (1, 2.5)
+    with pytest.raises(ValueError, match="scale is larger than any number"):
+        Own(scale=10**400)
+    with pytest.raises(ValueError, match=r"scale is 1e\+39, which float32 rounds to inf"):
+        Own(scale=1e39)(F([0]), F([1]))
+    with pytest.raises(ValueError, match="scale is 1e-50, which float32 rounds to 0"):
+        Own(scale=1e-50)(F([0]), F([1]))
+    assert Handmade("sum")([0.0, 0.0], [1.0, 2.0]) == 3
+
+
+def test_equal_options_are_the_same_option():
+    zeros = Own(scale=-0.0), Own(scale=0.0), Own(scale=0)
+    for loss in zeros + zeros[::-1]:
+        assert loss == zeros[0]
+        assert loss.grad_hess([0.0], [1.0])[1] == [INF]
+    assert math.copysign(1, Own(scale=[-0.0, 1]).scale[0]) == 1
+
+
+def test_copies_have_what_a_class_gave_its_losses():
+    loss = Own(scale=2.0)
+    loss([0.0], [1.0])  # what it remembers of a call is not copied
+    for made in (copy.copy(loss), copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert made == loss
+        assert made.table == ("float", 0.5)
+        assert vars(made).keys() == {"reduction", "scale", "twice", "hidden", "note", "table"}
+        assert made([0.0], [1.0]) == 4
+
+
+def test_repr_is_a_call():
+    assert repr(Own(scale=np.float32(2), note=("a",))) == "Own(scale=2.0, note=('a',))"
+    assert eval(repr(Own(scale=2.0, twice=True))) == Own(scale=2.0, twice=True)
+    assert repr(Own(twice=1)) == "Own(twice=1, note=('none',))"  # a number is no switch
+    assert repr(Own(scale=[1.0, 2.0])) == "Own(scale=(1.0, 2.0), note=('none',))"
+
+
+# ---------------------------------------------------------------------------------------------
+# Sequences of numbers
+
+
+def test_anything_that_can_be_made_an_array_is_a_sequence():
+    assert fl.Quantile(q=Series([0.1, 0.9])) == fl.Quantile(q=[0.1, 0.9])
+    assert fl.Quantile(q=Series(0.3)) == fl.Quantile(q=0.3)
+    weighed = fl.BinaryCrossEntropyWithLogits(pos_weight=Series([1, 2]))
+    assert weighed == fl.BinaryCrossEntropyWithLogits(pos_weight=(1, 2))
+    assert fl.Focal(alpha=Series([0.1, 0.2])) == fl.Focal(alpha=(0.1, 0.2))
+    assert fl.CrossEntropy(class_weight=Series([1, 2])) == fl.CrossEntropy(class_weight=(1, 2))
+    with pytest.raises(ValueError, match=r"q has shape \(2, 1\), but must be a number or one"):
+        fl.Quantile(q=Series([[0.1], [0.9]]))
+    with pytest.raises(TypeError, match="q must be a number, got Series"):
+        fl.Quantile(q=Series(["a", "b"]))
+
+
+def test_series_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    given = pandas.Series([0.1, 0.9], index=[5, 6])
+    assert fl.Quantile(q=given) == fl.Quantile(q=[0.1, 0.9])
+
+
+@pytest.mark.parametrize("ignore_index", [None, -1, -100])
+def test_a_fraction_is_no_class_id(ignore_index):
+    loss = fl.CrossEntropy(ignore_index=ignore_index)
+    functions, row, grad = loss.jit(3), np.array([1.0, 2.0, 0.5]), np.empty(3)
+    for label in (2.7, 0.5, -0.5, math.nan, INF, -INF, 1e300, np.uint64(2**64 - 1)):
+        assert math.isnan(functions.value(label, row)), label
+        assert math.isnan(functions.value_and_grad(label, row, grad))
+        assert np.isnan(grad).all()
+    assert functions.value(2.0, row) == functions.value(2, row) == loss([2], row[None])
+    if ignore_index is not None:
+        assert functions.value(ignore_index, row) == 0
