@@ -39,7 +39,23 @@ from registry import (
 )
 
 import fastloss as fl
+from fastloss import _blocks, _threads
 from fastloss.kernels import along_rows, jit
+from fastloss.kernels.bits import (
+    bfloat_as_float,
+    float_as_bfloat,
+    float_as_int,
+    int_as_float,
+    int_like,
+    larger,
+    next_larger,
+    part_of,
+    scratch,
+    select,
+    smaller,
+    window,
+    windows,
+)
 
 pytestmark = plain
 
@@ -529,3 +545,66 @@ def test_functions_of_math_and_divisions_do_not_raise():
     four = np.float32(4)
     np.testing.assert_array_equal(losses, [-np.inf, np.inf, np.nan, np.exp(four) + np.log(four)])
     np.testing.assert_array_equal(grad, [np.inf, np.inf, np.nan, np.inf])
+
+
+def with_primitives(number: Any) -> Any:
+    """A function of all primitives that are not tested one by one elsewhere."""
+    single, one, smallest = np.float32, number(1), number(1e-3)
+
+    def run(x: Any, floats: Any, wholes: Any) -> None:
+        n = x.size
+        for i in range(n):
+            bits = float_as_int(x[i])
+            wholes[i] = bits
+            wholes[n + i] = float_as_bfloat(single(x[i]))
+            wholes[2 * n + i] = smaller(np.int64(i), np.int64(5)) + larger(np.int64(i), np.int64(7))
+            wholes[3 * n + i] = np.int64(int_like(bits * 3, x[i]))
+            floats[i] = int_as_float(int_like(bits, x[i]))
+            floats[n + i] = next_larger(x[i])
+            floats[2 * n + i] = select(x[i] > one, x[i], smallest)
+            floats[3 * n + i] = larger(select(x[i] == x[i], x[i], one), one)
+            floats[4 * n + i] = bfloat_as_float(np.uint16(wholes[n + i]))
+        few, part, last = window(x, 2, 3), part_of(x, 1, 4), part_of(x, n // 4, 4)
+        parts = windows(x, 3, 2)
+        wholes[4 * n] = few.size
+        wholes[4 * n + 1] = part.size
+        wholes[4 * n + 2] = last.size
+        wholes[4 * n + 3] = part_of(x, n, 4).size
+        wholes[4 * n + 4] = scratch(single, 5).size
+        wholes[4 * n + 5] = len(window((), 3, 4)) + len(part_of((), 3, 4))
+        floats[5 * n] = few[1]
+        floats[5 * n + 1] = part[3]
+        floats[5 * n + 2] = last[0]
+        floats[5 * n + 3] = parts[0][2] + parts[1][1]
+
+    return run
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_primitives_are_those_of_plain_python(dtype):
+    special = [0.0, -0.0, 1.0, -1.5, 1e-40, -1e-45, 3e38, np.inf, -np.inf, np.nan, 1 + 2.0**-8]
+    x = np.concatenate([special, np.random.default_rng(0).normal(size=8) * 100]).astype(dtype)
+    run = with_primitives(dtype.type)
+    results = []
+    for function in (run, jit.compiled(run)):
+        floats, wholes = np.zeros(5 * x.size + 4, dtype), np.zeros(4 * x.size + 6, np.int64)
+        with np.errstate(all="ignore"):
+            function(x, floats, wholes)
+        results.append((floats, wholes))
+    (floats, wholes), (compiled_floats, compiled_wholes) = results
+    np.testing.assert_array_equal(compiled_wholes, wholes)
+    np.testing.assert_array_equal(compiled_floats, floats)
+    np.testing.assert_array_equal(np.signbit(compiled_floats), np.signbit(floats))
+    n = x.size
+    np.testing.assert_array_equal(floats[:n], x)
+    np.testing.assert_array_equal(floats[n : n + 7], np.nextafter(x[:7], dtype.type(np.inf)))
+    assert wholes[4 * n :].tolist() == [3, 4, n % 4, 0, 5, 0]
+
+
+def test_the_other_backend_is_plain_python_too(monkeypatch):
+    monkeypatch.setattr(_blocks, "SERIAL", 10)
+    monkeypatch.setattr(_threads, "get_backend", lambda: "prange")
+    ids, logits = SOFTMAX.data(shape=(70, 5))
+    true = expect(SOFTMAX, ids, logits, lib=DOUBLE)
+    assert_near(fl.CrossEntropy()(ids, logits), true.value, true.value_error)
