@@ -942,9 +942,12 @@ def piped(name, encoding="utf-8", errors="strict"):
 
 @pytest.mark.parametrize("verb", ["evaluate", "compare", "calibrate"])
 def test_a_closed_pipe_gets_a_clear_word(run, capsys, verb):
-    first = "logits.npy" if verb == "compare" else "labels.npy"
-    more = ["--html", "r.html", "--state", "s"] if verb == "evaluate" else []
-    arguments = [verb, first, "logits.npy", *more]
+    more = {
+        "evaluate": ["labels.npy", "--html", "r.html", "--state", "s"],
+        "compare": ["logits.npy", "--labels", "labels.npy"],
+        "calibrate": ["labels.npy"],
+    }[verb]
+    arguments = [verb, more[0], "logits.npy", *more[1:]]
     whole = run(*arguments)
     with piped("stdout") as source:
         source.close()
@@ -998,7 +1001,7 @@ def test_nobody_reads_the_errors(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes streams in a shell")
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed_from_the_start(here, closed):
     """No file gets their numbers, which whatever writes to them by number would write into."""
     np.save("few.npy", LABELS[:9])
