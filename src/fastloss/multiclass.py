@@ -53,20 +53,26 @@ class CrossEntropy(SoftmaxLoss):
 
     Options, in any combination:
 
-    - `class_weight`: c numbers; the loss of a row is multiplied by that of its class, and the mean
-      is over the weights. With soft labels t_j becomes class_weight_j t_j.
+    - `class_weight`: c numbers w; the loss of a row is multiplied by that of its class, and the
+      mean is over these weights. With soft labels t_j becomes w_j t_j, and the weight of a row in
+      the mean is the sum of w_j t_j; a row that weighs 0 is left out.
     - `label_smoothing` e: labels become (1 - e) t_j + e / c, c being the classes that are in.
+      Beside `class_weight` each class has its own weight in that: w_j ((1 - e) t_j + e / c), while
+      rows weigh in the mean what they weigh without smoothing, as with PyTorch.
     - `ignore_index`: rows of this class id are left out. None: every id must be a class.
     - `class_mask`: c booleans; a class that is not True is out for all rows. Class ids must not
-      name a class that is out, and what soft labels give it does not count.
+      name a class that is out, and what soft labels give it does not count: a row whose labels are
+      all on such classes has the loss 0. Where all classes of a row are out there are no
+      probabilities, and its loss and derivatives are NaN, or with class weights left out.
     - `softcap` s: logits x become s tanh(x / s) before anything else (-inf becomes -s).
     - `temperature`: logits are divided by it.
     - `z_loss` z: adds z T log(sum of exp(x_j))^2, which keeps the sum near 1. T is the sum of the
       masses t_j, 1 for a class id without weights.
-    - `hessian`: "exact"; or as boosting libraries take it, "xgboost", 2 T p_j (1 - p_j), or
-      "lightgbm", c / (c - 1) T p_j (1 - p_j).
+    - `hessian`: "exact"; or as boosting libraries take it: "xgboost", 2 T p_j (1 - p_j), of XGBoost
+      up to 3.4; "xgboost_residual", |T p_j - t_j|, of XGBoost after 3.4; or "lightgbm",
+      c / (c - 1) T p_j (1 - p_j).
     - `hessian_floor`: no number of the Hessian of a row that counts is smaller. None: 0, or for
-      "xgboost" its 1e-16.
+      both of XGBoost its 1e-16.
 
     Raises, besides what every loss raises: ValueError for a class id outside [0, c) or of a class
     that is out, soft labels outside [0, 1], or as many class weights as there are not classes;
@@ -89,16 +95,19 @@ class CrossEntropy(SoftmaxLoss):
 
     label_smoothing: float = field(default=0.0, kw_only=True)
     z_loss: float = field(default=0.0, kw_only=True)
-    hessian: Literal["exact", "xgboost", "lightgbm"] = field(default="exact", kw_only=True)
+    hessian: Literal["exact", "xgboost", "xgboost_residual", "lightgbm"] = field(
+        default="exact", kw_only=True
+    )
     hessian_floor: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
         check_number("z_loss", self.z_loss, 0.0)
-        if self.hessian not in ("exact", "xgboost", "lightgbm"):
+        if self.hessian not in ("exact", "xgboost", "xgboost_residual", "lightgbm"):
             raise ValueError(
-                f'hessian is {self.hessian!r}, but must be one of "exact", "xgboost", "lightgbm"'
+                f'hessian is {self.hessian!r}, but must be one of "exact", "xgboost", '
+                '"xgboost_residual", "lightgbm"'
             )
         if self.hessian_floor is not None:
             check_number("hessian_floor", self.hessian_floor, 0.0)
@@ -141,7 +150,7 @@ class CrossEntropy(SoftmaxLoss):
     @property
     def _floor(self) -> float:
         if self.hessian_floor is None:
-            return 1e-16 if self.hessian == "xgboost" else 0.0
+            return 1e-16 if self.hessian.startswith("xgboost") else 0.0
         return self.hessian_floor
 
     def _told(self, width: int) -> dict[str, Any]:
@@ -152,7 +161,7 @@ class CrossEntropy(SoftmaxLoss):
             told["share"] = self.label_smoothing / n_inside
         if self.z_loss > 0:
             told["z_loss"] = float(self.z_loss)
-        if self.hessian != "exact":
+        if self.hessian in ("xgboost", "lightgbm"):
             told["hessian_scale"] = 2.0 if self.hessian == "xgboost" else width / max(width - 1, 1)
         if self._floor > 0:
             told["hessian_floor"] = self._floor
@@ -165,7 +174,8 @@ class CrossEntropy(SoftmaxLoss):
             ._replace(
                 smoothed=self.label_smoothing > 0,
                 z_loss=self.z_loss > 0,
-                hessian_scaled=self.hessian != "exact",
+                hessian_scaled=self.hessian in ("xgboost", "lightgbm"),
+                hessian_of_residual=self.hessian == "xgboost_residual",
                 hessian_floored=self._floor > 0,
             )
         )

@@ -27,7 +27,7 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
     Options:
 
     - `class_weight`: c numbers; the loss of a row is multiplied by that of its class, and the mean
-      is over the weights. Of soft labels t_j becomes class_weight_j t_j.
+      is over the weights. Of soft labels t_j becomes class_weight_j t_j, smoothed before that.
     - `ignore_index`: rows of this class id are left out. None: every id must be a class.
     - `class_mask`: c booleans; a class that is not True is out for all rows, as if it had been
       deleted: its probability and derivatives are 0, no class id may name it, and what soft labels

@@ -8,11 +8,12 @@ target masses t, T = sum of t_j, is
     gradient_j = (T e_j / S - t_j) / temperature
     hessian_j  = T p_j (1 - p_j) / temperature^2,           p_j = e_j / S
 
-The mass of a class is its class weight times its label, the label being smoothed if asked. What
-options add: logits are capped first, c(x) = softcap tanh(x / softcap), and derivatives follow by
-the chain rule; a class that is masked out has a logit of -inf and no mass; the z-loss
-z T log(sum of exp(x_j))^2 adds 2 z T log(...) to the T that probabilities are multiplied by; and
-with a link f the loss of a class id is f(cross-entropy), as of the focal loss.
+The mass of a class is its class weight times its label, the label being smoothed if asked; a mean
+is over the masses without smoothing. What options add: logits are capped first, c(x) = softcap
+tanh(x / softcap), and derivatives follow by the chain rule; a class that is masked out has a logit
+of -inf and no mass; the z-loss z T log(sum of exp(x_j))^2 adds 2 z T log(...) to the T that
+probabilities are multiplied by; and with a link f the loss of a class id is f(cross-entropy), as of
+the focal loss.
 
 The loops are in `along_rows.py`, for rows of many classes, and in `lanes.py`, for few. Both compute
 a group of rows in four steps: the largest number of each row; what each row adds up to (`Sums`);
@@ -45,6 +46,7 @@ class Variant(NamedTuple):
     capped: bool = False
     z_loss: bool = False
     hessian_scaled: bool = False
+    hessian_of_residual: bool = False
     hessian_floored: bool = False
     # From the cross-entropy of a class id to the loss: `link(options, loss)` returns the value and
     # its first two derivatives, in float64.
@@ -133,6 +135,7 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     masked = class_masked or row_masked
     tempered, capped, z_loss = variant.tempered, variant.capped, variant.z_loss
     hessian_scaled, hessian_floored = variant.hessian_scaled, variant.hessian_floored
+    hessian_of_residual = variant.hessian_of_residual
     linked, link = variant.link is not None, variant.link or _no_link
     form_output = form.output
     curved = linked or z_loss
@@ -244,6 +247,8 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         hess = total * (p * q)
         if hessian_scaled:
             hess = number(o.hessian_scale) * hess
+        if hessian_of_residual:
+            hess = abs(excess)
         if linked:
             # p_j - [j = y]. Its square would underflow where a large curvature makes up for it.
             away = select(at_label, q, p)
