@@ -14,9 +14,7 @@ from plain import both, compiled, plain
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
 import fastloss as fl
-from fastloss.evaluation import scorecard
 from fastloss.evaluation.calibration import SlopedScorecard
-from fastloss.evaluation.tally import Tally
 
 pytestmark = plain
 
@@ -441,37 +439,6 @@ def test_threads_and_backends_give_the_same_bits(threads, c):
             results.append(all_numbers(fl.evaluate(labels, logits)))
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
-
-
-@compiled
-def test_an_interrupt_leaves_a_row_in_all_tables_or_in_none(monkeypatch):
-    def interrupted(task, n_tasks, parallel=True):
-        task(n_tasks - 1)
-        if n_tasks == 2:  # the tables, not the rows, which are one task
-            raise KeyboardInterrupt
-
-    labels, logits = data(50, 7)
-    card = fl.Scorecard()
-    with monkeypatch.context() as patch:
-        patch.setattr(scorecard._threads, "run", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            card.update(labels, logits)
-    scores, expected = card.result(), fl.evaluate(labels, logits)
-    np.testing.assert_array_equal(scores.bins.n, expected.bins.n)
-    np.testing.assert_array_equal(scores.by_class.loss, expected.by_class.loss)
-
-
-def test_sums_are_exact():
-    """A tally against exact fractions, of terms that cancel."""
-    rng = np.random.default_rng(0)
-    terms = rng.standard_normal(2000) * 10.0 ** rng.integers(-12, 12, 2000)
-    tally = Tally(1, 1)
-    for term in terms:
-        tally.add(0, np.array([term]), np.zeros(1))
-    exact = sum(map(Fraction, terms.tolist()))
-    assert float(tally.total[0]) == pytest.approx(float(exact), rel=1e-15)
-    tally.add(0, np.array([np.inf]), np.zeros(1))
-    assert tally.total[0] == np.inf
 
 
 def test_a_scorecard_can_be_kept(tmp_path):

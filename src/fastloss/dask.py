@@ -168,9 +168,9 @@ def evaluate(
     if offsets is not None:
         sizes = sizes_of(as_array(offsets, "offsets"), math.prod(logits.shape[:lead]))
         empty["offsets"] = np.zeros(sizes.size + 1, np.int64)
-        by_row["sequences"] = np.repeat(np.arange(sizes.size), sizes).reshape(logits.shape[:lead])
+        by_row["numbers"] = np.repeat(np.arange(sizes.size), sizes).reshape(logits.shape[:lead])
     start = Scorecard(**options)
-    start.update(empty.pop("labels"), _without_rows(logits), n_bytes=n_bytes, **empty)
+    start._update(empty.pop("labels"), _without_rows(logits), n_bytes=n_bytes, **empty)
 
     chunks = _Chunks("logits", logits, lead, by_row)
     scores = da.reduction(
@@ -254,7 +254,7 @@ def _mean_of_quotients(total: float, weight: Any) -> float:
 
 
 def _card(options: dict[str, Any], labels: Array, logits: Array, **by_row: Any) -> Scorecard:
-    return Scorecard(**options).update(labels, logits, **by_row)
+    return Scorecard(**options)._update(labels, logits, **by_row)
 
 
 def _same(card: Scorecard, **axes: Any) -> Scorecard:
@@ -265,7 +265,7 @@ def _merged(start: Scorecard, parts: Any, **axes: Any) -> Scorecard:
     """All in one, which none of the arguments is: a task may be run again."""
     whole = deepcopy(start)
     for part in _flat(parts):
-        whole.merge(part)
+        whole._add(part._sums, numbered_on=False)
     return whole
 
 

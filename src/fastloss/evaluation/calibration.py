@@ -5,15 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._arrays import Array
-from ..kernels.tally import Terms
+import numpy as np
+
+from .._arrays import as_array
+from .rows import warn_of_probabilities
 from .scorecard import Scorecard
 from .scores import Scores
 
 # Steps of less than this, relative, end the search; Newton's method then has all digits but a few.
 STEP = 1e-7
-# Where the search is given up.
-COLDEST, HOTTEST = 1e-8, 1e8
+# Between the smallest and the largest normal number.
+COLDEST, HOTTEST = 2.0**-1022, 2.0**1023
+# Of logits that tell so little that their loss is that of none, but for rounding.
+FAINT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def calibrate(
     /,
     *,
     sample_weight: Any = None,
-    class_mask: Array | None = None,
+    class_mask: Any = None,
     **options: Any,
 ) -> Calibration:
     """Find the temperature that minimises the mean cross-entropy of labels and logits.
@@ -59,11 +63,13 @@ def calibrate(
         d2loss / db2   = (sum of p_j x_j^2) - (sum of p_j x_j)^2
 
     and Newton's method takes a handful of passes over the logits. `labels`, `logits`,
-    `sample_weight` and `class_mask` are as for `Scorecard.update`, and options those of
-    `Scorecard`; a `temperature` among them is where the search begins, and that of `before`.
+    `sample_weight` and `class_mask` are as for `evaluate`, and options those of `Scorecard`; a
+    `temperature` among them is where the search begins, and that of `before`.
 
-    Raises ValueError where the loss has no minimum: if each label has the largest logit of its
-    row, every lower temperature is better; and if logits say less than nothing, every higher one.
+    A minimum is found wherever there is one between the smallest and the largest normal number.
+    Raises ValueError where there is none: if each label has the largest logit of its row, every
+    lower temperature is better; if logits say less than nothing, every higher one; and if no row
+    counts, or all logits are equal, all are the same.
 
     >>> import fastloss as fl
     >>> logits = [[4.0, 0.0], [0.0, 4.0], [4.0, 0.0], [4.0, 0.0]]
@@ -75,10 +81,14 @@ def calibrate(
 
     Source: C. Guo et al., On Calibration of Modern Neural Networks (2017).
     """
+    logits = as_array(logits, "logits")
+    if class_mask is not None and np.ndim(class_mask) == 1 != logits.ndim:
+        options["class_mask"], class_mask = class_mask, None
+    warn_of_probabilities(logits)
 
     def score(temperature: float) -> SlopedScorecard:
         card = SlopedScorecard(**{**options, "temperature": temperature})
-        card.update(labels, logits, sample_weight=sample_weight, class_mask=class_mask)
+        card._update(labels, logits, sample_weight=sample_weight, class_mask=class_mask)
         return card
 
     return find_temperature(score, options.get("temperature", 1.0))
@@ -91,54 +101,91 @@ class SlopedScorecard(Scorecard):
 
     @property
     def derivatives(self) -> tuple[float, float]:
-        """Those of the weighed sum of the losses by b = 1 / temperature, times b; and the second,
-        times b^2.
-        """
-        terms = Terms(*self._bins.total[: len(Terms._fields)])
-        return float(terms.slope), float(terms.spread)
+        """Those of the mean loss by b = 1 / temperature, times b; and the second, times b^2."""
+        sums = self._sums.added_up().tables["slopes"].sums
+        if not len(sums):
+            raise ValueError(
+                "no row counts, as there are none, or all are ignored or of weight 0: there is "
+                "nothing to be calibrated"
+            )
+        slope, spread, weight = sums[0, :3].tolist()
+        return slope / weight, spread / weight
 
 
 def find_temperature(
     score: Callable[[float], SlopedScorecard], temperature: float = 1.0
 ) -> Calibration:
-    """As `calibrate`, for `score(temperature)` that passes over all rows: over files, for one."""
-    before = score(temperature)
-    card = before
-    low, high = COLDEST, HOTTEST
-    n_passes = 1
+    """As `calibrate`, for `score(temperature)` that passes over all rows: over files, for one.
+
+    The loss is convex, so that the sign of its slope says on which side the minimum is. Newton's
+    method is used where it gets nearer, as it does not far from the minimum, where all
+    probabilities are 0 and 1 or all alike. There steps grow until both sides are known, and then
+    what is between them is halved.
+    """
+    passes: dict[float, SlopedScorecard] = {}
+
+    def pass_at(temperature: float) -> SlopedScorecard:
+        if temperature not in passes:
+            passes[temperature] = score(temperature)
+        return passes[temperature]
+
+    before = pass_at(temperature)
+    low, high = 0.0, math.inf  # temperatures that are known to be too low and too high
+    stride, moved, is_flat = 10.0, math.inf, True
     while True:
-        slope, spread = card.derivatives
-        if not math.isfinite(slope):
+        slope, spread = pass_at(temperature).derivatives
+        if math.isnan(slope) or (slope == math.inf == pass_at(HOTTEST).derivatives[0]):
             raise ValueError(
-                f"the loss is {card.result().loss} at temperature {temperature:g}, so it has no "
-                "minimum to be found: leave rows with NaN or an infinite loss out by the weight 0"
+                f"the loss is {pass_at(temperature).result().loss} at temperature "
+                f"{temperature:g}, so it has no minimum to be found: leave rows with NaN or an "
+                "infinite loss out by the weight 0"
             )
-        # If the loss falls as b grows, the temperature that is sought is lower.
-        if slope < 0:
-            high = temperature
-        else:
-            low = temperature
-        if spread <= 0 and before.result().loss == card.result().loss:
-            raise ValueError(
-                "the loss has no minimum: the temperature makes no difference to it, as "
-                "probabilities are all equal, or all 0 and 1"
-            )
-        factor = 1 - slope / spread if spread > 0 else 0.1
-        following = temperature / min(max(factor, 0.1), 10.0)
-        if not COLDEST < following < HOTTEST or spread <= 0:
-            raise ValueError(
-                "the loss has no minimum: it falls as the temperature goes to "
-                + (
-                    "0, as each label has the largest logit of its row"
-                    if following < 1
-                    else "infinity, as the logits tell less than nothing of the labels"
-                )
-            )
-        if abs(following / temperature - 1) <= STEP:
+        is_cold = slope > 0
+        if slope == spread == 0:
+            # All probabilities are alike, for a temperature so high, or they are 0 and 1.
+            loss, most = (pass_at(t).result().loss for t in (temperature, HOTTEST))
+            if loss < most:
+                raise ValueError(_NO_MINIMUM + _ALL_RIGHT)
+        elif slope == 0:
             break
-        if not low < following < high:
-            following = math.sqrt(low * high)
+        else:
+            is_flat = False
+        if is_cold:
+            low = temperature
+        else:
+            high = temperature
+        # Newton's step, as far as it makes sense.
+        factor = 1 - slope / spread if spread > 0 else 0.0
+        following = temperature / factor if factor > 0 else math.inf if is_cold else 0.0
+        if low > 0 and high < math.inf:
+            if not low < following < high or abs(math.log(following / temperature)) > moved / 2:
+                following = math.sqrt(low) * math.sqrt(high)
+        else:
+            nearest = min(temperature * stride, HOTTEST), max(temperature / stride, COLDEST)
+            if is_cold and not following < nearest[0]:
+                following, stride = nearest[0], min(stride, 1e150) ** 2
+            elif not is_cold and not following > nearest[1]:
+                following, stride = nearest[1], min(stride, 1e150) ** 2
+            if following == temperature:
+                if is_flat:
+                    raise ValueError(
+                        f"{_NO_MINIMUM}the temperature makes no difference to it, as all "
+                        "probabilities of a row are equal"
+                    )
+                raise ValueError(_NO_MINIMUM + (_LESS_THAN_NOTHING if is_cold else _ALL_RIGHT))
+        moved = abs(math.log(following / temperature))
+        if moved <= STEP:
+            break
         temperature = following
-        card = score(temperature)
-        n_passes += 1
-    return Calibration(temperature, before.result(), card.result(), n_passes)
+    after = pass_at(temperature).result()
+    if spread < FAINT and not after.loss < pass_at(HOTTEST).result().loss:
+        raise ValueError(_NO_MINIMUM + _LESS_THAN_NOTHING)
+    return Calibration(temperature, before.result(), after, len(passes))
+
+
+_NO_MINIMUM = "the loss has no minimum: "
+_ALL_RIGHT = "it falls as the temperature goes to 0, as each label has the largest logit of its row"
+_LESS_THAN_NOTHING = (
+    "it falls as the temperature goes to infinity, as the logits tell less than nothing of the "
+    "labels"
+)

@@ -3,10 +3,9 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,20 +15,29 @@ from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
 from ..kernels.interrupts import compiler
 from ..kernels.survey import Limits
+from ..kernels.tally import Room
 from ..kernels.tally_pairs import (
+    CENTERS,
     CHANGE_BINS,
+    FIRSTS,
+    HISTOGRAM_POWERS,
     KL_BINS,
+    MEANS,
     N_COUNTS,
     N_MEANS,
     N_SCORES,
+    POWERS,
+    SECONDS,
     WIDTH,
     Bins,
 )
 from ..softmax import SoftmaxLoss
+from .accumulator import PENDING_ROWS, Accumulator, check_options, options_of, options_state
 from .differences import Differences, Distribution, Summary
-from .rows import slabs
+from .double_double import divide
+from .rows import slabs, warn_of_probabilities
 from .standard_error import standard_error
-from .tally import Tally
+from .tally import Layout, Table, entry, spread
 
 
 def _verb(labels: Array | None) -> Verb:
@@ -77,53 +85,96 @@ class _Pairs(SoftmaxLoss):
         return pairs.pairs(form, self._known_variant, ignoring)
 
 
-class _Sums:
-    """What rows add up to."""
+_LAYOUTS = {
+    "means": Layout(
+        POWERS,
+        centers=slice(CENTERS, CENTERS + N_MEANS),
+        firsts=slice(FIRSTS, FIRSTS + N_MEANS),
+        seconds=slice(SECONDS, SECONDS + N_MEANS),
+        squared_weight=3,
+    ),
+    "kls": Layout(HISTOGRAM_POWERS),
+    "changes": Layout(HISTOGRAM_POWERS),
+}
+# Of each table what is added up in it, and how many keys it has.
+_TABLES = {
+    "means": (tally_pairs.SUMS, 1),
+    "kls": (tally_pairs.KLS, KL_BINS.n),
+    "changes": (tally_pairs.CHANGES, CHANGE_BINS.n),
+}
 
-    def __init__(self) -> None:
-        self.n_rows = 0
-        self.means = Tally(1, WIDTH)
-        self.lowest = np.full(N_MEANS, math.inf)
-        self.highest = np.full(N_MEANS, -math.inf)
-        self.kls = Tally(KL_BINS.n, 1)
-        self.changes = Tally(CHANGE_BINS.n, 1)
 
-    def add(self, scores: Array) -> None:
-        """Add rows in order."""
-        tables = (
-            np.empty(WIDTH + 1),
-            self.means.pair,
-            self.lowest,
-            self.highest,
-            self.kls.pair,
-            self.changes.pair,
+_EMPTY = {name: Table.empty(layout) for name, layout in _LAYOUTS.items()}
+
+
+class _Sums(NamedTuple):
+    """What a comparison has seen. It is never changed: whoever adds to it makes another."""
+
+    n_rows: int = 0
+    n_classes: int = 0
+    labelled: bool | None = None  # until the first rows say so
+    tables: Mapping[str, Table] = _EMPTY
+    lowest: Array = np.full(N_MEANS, math.inf)
+    highest: Array = np.full(N_MEANS, -math.inf)
+    pending: tuple[Array, ...] = ()  # scores of rows that are not yet added up
+    n_pending: int = 0
+
+    def plus(self, other: "_Sums") -> "_Sums":
+        """With the rows of another."""
+        both = self._replace(
+            n_rows=self.n_rows + other.n_rows,
+            n_classes=other.n_classes or self.n_classes,
+            labelled=self.labelled if other.labelled is None else other.labelled,
         )
-        _tally_pairs()(scores.reshape(-1), *tables)
-        self.n_rows += scores.size // N_SCORES
+        if any(table.n_keys for table in other.tables.values()):
+            mine, its = self.added_up(), other.added_up()
+            return both._replace(
+                tables={
+                    name: table.merged(its.tables[name]) for name, table in mine.tables.items()
+                },
+                lowest=np.minimum(mine.lowest, its.lowest),
+                highest=np.maximum(mine.highest, its.highest),
+                pending=(),
+                n_pending=0,
+            )
+        both = both._replace(
+            pending=self.pending + other.pending, n_pending=self.n_pending + other.n_pending
+        )
+        n_keys = sum(table.n_keys for table in self.tables.values())
+        return both.added_up() if both.n_pending >= max(PENDING_ROWS, n_keys) else both
 
-    def merge(self, other: "_Sums") -> None:
-        self.n_rows += other.n_rows
-        for name in _TALLIES:
-            getattr(self, name).merge(getattr(other, name))
-        self.lowest = np.minimum(self.lowest, other.lowest)
-        self.highest = np.maximum(self.highest, other.highest)
-
-
-_TALLIES = ("means", "kls", "changes")
+    def added_up(self) -> "_Sums":
+        """The same with no rows pending."""
+        if not self.pending:
+            return self
+        scores = np.concatenate(self.pending) if len(self.pending) > 1 else self.pending[0]
+        lowest, highest = self.lowest.copy(), self.highest.copy()
+        tables = {}
+        for name, (what, n_keys) in _TABLES.items():
+            table = self.tables[name]
+            powers, room = table.layout.powers, table.room(n_keys, len(scores))
+            terms = np.empty(2 * len(powers))
+            _tally_pairs()(scores.reshape(-1), what, powers, terms, lowest, highest, room)
+            tables[name] = table.filled(room)
+        return self._replace(tables=tables, lowest=lowest, highest=highest, pending=(), n_pending=0)
 
 
 @cache
 def _tally_pairs() -> Callable[..., None]:
-    pair = np.empty(0), np.empty(0)
-    arguments = np.empty(0), np.empty(0), pair, np.empty(0), np.empty(0), pair, pair
+    keys, numbers = np.empty(0, np.int64), np.empty(0)
+    room = Room(keys, keys, keys, numbers, numbers)
+    arguments = numbers, 1, keys, numbers, numbers, numbers, room
     return compiler().serial(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
 
 
-def _distribution(summary: Summary, bins: Bins, tally: Tally) -> Distribution:
-    return Distribution(**vars(summary), bins=bins, bin_weights=tally.sums[:, 0])
+def _distribution(summary: Summary, bins: Bins, table: Table, scale: float) -> Distribution:
+    """With the weights of its bins, times a scale."""
+    weights = np.zeros(bins.n)
+    weights[table.ids] = table.sums[:, 0] * (scale / table.sums[:, 1])
+    return Distribution(**vars(summary), bins=bins, bin_weights=weights)
 
 
-class Comparison:
+class Comparison(Accumulator[_Sums]):
     """Adds up how far two sets of logits are apart, which come in parts.
 
     >>> import fastloss as fl
@@ -157,14 +208,17 @@ class Comparison:
             softcap=softcap,
             ignore_index=ignore_index,
         )
-        self._sums = _Sums()
-        self.n_classes = 0
-        self._labelled: bool | None = None  # until the first rows say so
+        super().__init__(_Sums())
 
     @property
     def n_rows(self) -> int:
         """How many rows were added, those that do not count included."""
         return self._sums.n_rows
+
+    @property
+    def n_classes(self) -> int:
+        """The size of the last axis of the logits; 0 before the first ones."""
+        return self._sums.n_classes
 
     def update(
         self, logits_a: Any, logits_b: Any, /, labels: Any = None, *, sample_weight: Any = None
@@ -183,18 +237,21 @@ class Comparison:
         given = None if labels is None else as_array(labels, "labels")
         weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         self._loss.check(given, a, b, weight)
-        self._check_alike(a.shape[-1], given is not None)
-
-        sums = deepcopy(self._sums)  # so that Ctrl-C leaves no half of an update behind
+        if self.n_rows == 0:
+            for array, name in ((a, "logits_a"), (b, "logits_b")):
+                warn_of_probabilities(array, name)
+        new = _Sums(n_classes=a.shape[-1], labelled=given is not None)
+        self._check_alike(self._sums, new)
         for part in slabs(a.shape):
             scores = self._loss.score(
                 None if given is None else given[part],
                 a[part],
                 b[part],
                 None if weight is None else weight[part],
-            )
-            sums.add(scores)
-        self._sums, self.n_classes, self._labelled = sums, a.shape[-1], given is not None
+            ).reshape(-1, N_SCORES)
+            n = len(scores)
+            new = new.plus(_Sums(n_rows=n, pending=(scores,), n_pending=n))
+        self._add(new)
         return self
 
     def merge(self, other: "Comparison") -> "Comparison":
@@ -206,26 +263,33 @@ class Comparison:
                 f"the options differ, {other} and {self}: only comparisons of equal options can be "
                 "merged"
             )
-        if other._labelled is not None:
-            self._check_alike(other.n_classes, other._labelled)
-            self._sums.merge(other._sums)
-            self.n_classes, self._labelled = other.n_classes, other._labelled
+        self._add(other._sums)
         return self
 
-    def _check_alike(self, n_classes: int, labelled: bool) -> None:
+    def _add(self, new: _Sums) -> None:
+        def change(before: _Sums) -> _Sums:
+            self._check_alike(before, new)
+            return before.plus(new)
+
+        self._replace(change)
+
+    def _check_alike(self, before: _Sums, new: _Sums) -> None:
+        if new.labelled is None:  # nothing came
+            return
+        labelled, n_classes = new.labelled, new.n_classes
         if not labelled and self._loss.ignore_index is not None:
             raise ValueError(
                 f"ignore_index is {self._loss.ignore_index}, but there are no labels to find it "
                 "in: give labels, or leave rows out by the sample_weight 0"
             )
-        if self._labelled is None:
+        if before.labelled is None:
             return
-        if n_classes != self.n_classes:
+        if n_classes != before.n_classes:
             raise ValueError(
                 f"there are {n_classes} classes on the last axis, but before there were "
-                f"{self.n_classes}: a comparison is of one number of classes"
+                f"{before.n_classes}: a comparison is of one number of classes"
             )
-        if labelled != self._labelled:
+        if labelled != before.labelled:
             raise ValueError(
                 "labels were given "
                 + ("now, but not before" if labelled else "before, but not now")
@@ -237,80 +301,93 @@ class Comparison:
 
         Warns with RuntimeWarning if there are no rows that count: means are NaN then.
         """
-        s = self._sums
-        sums = s.means.sums[0]
-        n, n_undefined, weight, square_weight = sums[:N_COUNTS].tolist()
-        firsts, products, squares = sums[N_COUNTS:-1].reshape(3, N_MEANS)
+        s = self._sums.added_up()
+        sums = s.tables["means"]
+        rounded = sums.sums[0] if sums.n_keys else np.zeros(WIDTH)
+        n, n_undefined, weight, _ = rounded[:N_COUNTS].tolist()
+        scale = float(rounded[-1])
         lowest, highest = s.lowest, s.highest
+        errors = means = np.full(N_MEANS, math.nan)
         if n == 0:
             warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
-            lowest = highest = np.full(N_MEANS, math.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            means = firsts / weight
-            errors = standard_error(np.float64(n), weight, square_weight, products, squares, means)
-            root_mean_square = float(np.sqrt(sums[-1] / weight))
+            lowest = highest = means
+        else:
+            part = slice(MEANS, MEANS + N_MEANS)
+            with np.errstate(all="ignore"):
+                means = rounded[part] / weight
+                about = divide((sums.high[:, part], sums.low[:, part]), sums.column(2))
+                errors = standard_error(n, weight, spread(sums, about)[0])
+        with np.errstate(all="ignore"):
+            root_mean_square = float(np.sqrt(np.float64(rounded[-2]) / weight))
+            weight = float(np.float64(weight) / scale) if n else 0.0
         table = np.stack([means, errors, lowest, highest], axis=-1) + 0.0  # no -0
         of = PairScores(None, *(Summary(*numbers) for numbers in table.tolist()))
         differences = Differences(
             n_rows=s.n_rows,
             n_counted=int(n),
             n_undefined=int(n_undefined),
-            n_classes=self.n_classes,
+            n_classes=s.n_classes,
             weight=weight,
-            kl=_distribution(of.kl, KL_BINS, s.kls),
+            kl=_distribution(of.kl, KL_BINS, s.tables["kls"], scale),
             reverse_kl=of.reverse_kl,
             jensen_shannon=of.jensen_shannon,
             total_variation=of.total_variation,
             agreement=of.agreement,
         )
-        if not self._labelled:
+        if not s.labelled:
             return differences
         return replace(
             differences,
             loss_a=of.loss_a,
             loss_b=of.loss_b,
             loss_difference=of.loss_difference,
-            probability_change=_distribution(of.probability_change, CHANGE_BINS, s.changes),
+            probability_change=_distribution(
+                of.probability_change, CHANGE_BINS, s.tables["changes"], scale
+            ),
             root_mean_square_change=root_mean_square,
         )
 
     def state(self) -> dict[str, Array]:
         """All that was added up, as arrays for `np.savez`; see `from_state`."""
-        s = self._sums
-        labelled = -1 if self._labelled is None else int(self._labelled)
-        state = {
-            "rows": np.array([s.n_rows, self.n_classes, labelled], np.int64),
+        s = self._sums.added_up()
+        labelled = -1 if s.labelled is None else int(s.labelled)
+        state = options_state(self._options) | {
+            "rows": np.array([s.n_rows, s.n_classes, labelled], np.int64),
             "lowest": s.lowest.copy(),
             "highest": s.highest.copy(),
         }
-        for name in _TALLIES:
-            state |= {key: table.copy() for key, table in getattr(s, name).state(name).items()}
+        for name, table in s.tables.items():
+            state |= table.state(name)
         return state
 
     @classmethod
     def from_state(cls, state: Mapping[str, Array], **options: Any) -> "Comparison":
         """The comparison that goes on where one with the same options was when it gave `state`.
 
-        Raises ValueError for a state that is not one.
+        Raises ValueError for a state that is not one, is damaged, or is of other options.
         """
         comparison = cls(**options)
-        own = comparison.state()
-        for name, expected in own.items():
-            if name not in state:
-                raise ValueError(f"the state has no {name!r}: it is not that of a Comparison")
-            if np.shape(state[name]) != expected.shape:
-                raise ValueError(
-                    f"{name!r} of the state has shape {np.shape(state[name])}, not "
-                    f"{expected.shape}: it is not that of a Comparison of this version"
-                )
-        given = {name: np.array(state[name], own[name].dtype) for name in own}
-        n_rows, comparison.n_classes, labelled = given["rows"].tolist()
-        comparison._labelled = None if labelled < 0 else bool(labelled)
-        s = comparison._sums
-        s.n_rows, s.lowest, s.highest = n_rows, given["lowest"], given["highest"]
-        for name in _TALLIES:
-            setattr(s, name, Tally.from_state(name, given))
+        check_options(state, comparison._options)
+        n_rows, n_classes, labelled = entry(state, "rows", np.int64, (3,)).tolist()
+        if min(n_rows, n_classes) < 0 or labelled not in (-1, 0, 1):
+            raise ValueError("'rows' of the state are not what they were: it is damaged")
+        comparison._sums = _Sums(
+            n_rows=n_rows,
+            n_classes=n_classes,
+            labelled=None if labelled < 0 else bool(labelled),
+            tables={
+                name: Table.from_state(layout, name, state, _TABLES[name][1])
+                for name, layout in _LAYOUTS.items()
+            },
+            lowest=entry(state, "lowest", np.float64, (N_MEANS,)),
+            highest=entry(state, "highest", np.float64, (N_MEANS,)),
+        )
         return comparison
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """By name, each equal to that of any comparison that does the same."""
+        return options_of(self._loss) | {"columns": PairScores._fields}
 
     def __repr__(self) -> str:
         options = repr(self._loss).partition("(")[2].replace("reduction='sum'", "").lstrip(", ")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _threads
-from .._arrays import FLOAT64, Array, check_no_overlap, format_of
+from .._arrays import FLOAT64, Array, _overlaps_itself, check_no_overlap, format_of
 from ..kernels.form import RowScores
 from ..kernels.interrupts import compiler
 from ..kernels.top_k import top_k
@@ -44,13 +44,25 @@ def _checked(name: str) -> str:
 
 
 class RowResults:
-    def __init__(self, arrays: Mapping[str, Array], rows: Rows, loss: CrossEntropy) -> None:
-        """Raise unless each array can take what it is to get."""
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        rows: Rows,
+        loss: CrossEntropy,
+        inputs: Mapping[str, Any],
+    ) -> None:
+        """Raise unless each array can take what it is to get, in memory of its own."""
         self.arrays = {_checked(name): array for name, array in arrays.items()}
         self.loss = loss
         self.k = 0
+        others = {"logits": rows.whole.logits, "labels": rows.whole.labels, **inputs}
         for name, array in self.arrays.items():
-            self._check(f"rows[{name!r}]", name, array, rows)
+            what = f"rows[{name!r}]"
+            self._check(what, name, array, rows)
+            for other, given in others.items():
+                if isinstance(given, np.ndarray):
+                    check_no_overlap(array, what, given, other)
+            others[what] = array
 
     def _check(self, what: str, name: str, array: Any, rows: Rows) -> None:
         if not isinstance(array, np.ndarray):
@@ -75,8 +87,8 @@ class RowResults:
             raise TypeError(f"{what} has dtype {array.dtype}, but the result has {kind}")
         if name in _INTEGERS and np.iinfo(array.dtype).max < rows.n_classes - 1:
             raise TypeError(f"{what} has dtype {array.dtype}, too small for {rows.n_classes} ids")
-        check_no_overlap(array, what, rows.whole.logits, "logits")
-        check_no_overlap(array, what, rows.whole.labels, "labels")
+        if _overlaps_itself(array):
+            raise ValueError(f"{what} uses the same memory for several rows: pass a plain array")
 
     def write(self, slab: Slab, scores: Array) -> None:
         """Those of some rows."""
@@ -126,8 +138,10 @@ class RowResults:
         log_probs = values.astype(np.float64)
         if self.loss.softcap is not None:
             log_probs = self.loss.softcap * np.tanh(log_probs / self.loss.softcap)
-        with np.errstate(invalid="ignore"):
-            log_probs = log_probs / self.loss.temperature - log_sums[:, np.newaxis]
+        certain = log_sums == np.inf  # one logit of inf, and no other class has a chance
+        log_sums = np.where(certain, 0.0, log_sums)
+        log_probs[certain] = np.where(log_probs[certain] == np.inf, 0.0, -np.inf)
+        log_probs = log_probs / self.loss.temperature - log_sums[:, np.newaxis]
         undefined = np.isnan(log_sums)
         places[undefined] = -1
         log_probs[undefined] = np.nan

@@ -1,6 +1,7 @@
 """The rows of a call, checked as a whole and then handed out in slabs."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -65,12 +66,10 @@ class Rows:
         verb: Verb,
     ) -> None:
         """Raise for all that the loss would raise for; `weighing` has the class weights."""
+        if type(labels) is tuple and len(labels) == 2 and np.ndim(labels[0]) == np.ndim(logits):
+            raise TypeError(f"labels are class ids with probabilities, {_ONE_LABEL}")
         labels, logits = as_array(labels, "labels"), as_array(logits, "logits")
-        if labels.shape == logits.shape and labels.ndim > 0:
-            raise TypeError(
-                f"labels have the shape of the logits, {logits.shape}, but each row has a rank by "
-                "one class id: write np.argmax(labels, axis=-1) if they are one-hot"
-            )
+        _check_classes(labels, logits, loss.ignore_index)
         weight = None if weight is None else as_array(weight, "sample_weight")
         mask = None if mask is None else as_array(mask, "class_mask")
         self.whole = Slab((), slice(None), labels, logits, weight, mask)
@@ -84,7 +83,7 @@ class Rows:
         _, _, labels, logits, weight, mask = self.whole
         stop = 0
         for index in slabs(logits.shape):
-            part = labels[index]
+            part = labels[(*index, ...)]  # an array also of one row
             start, stop = stop, stop + part.size
             yield Slab(
                 index,
@@ -106,3 +105,54 @@ class Rows:
         scores: Array
         scores, *_ = evaluate(self.loss, self.verb, labels, logits, weight, None, class_mask=mask)
         return scores.reshape(-1, scores.shape[-1])
+
+
+_ONE_LABEL = (
+    "but an evaluation takes one class id for each row: of soft labels, fl.cross_entropy is the "
+    "loss; write np.argmax(labels, axis=-1) if the likeliest class of each is the right one"
+)
+
+
+def _check_classes(labels: Array, logits: Array, ignore_index: int | None) -> None:
+    """Raise for labels that are not one of several classes."""
+    if logits.ndim and logits.shape[-1] == 1:
+        ids = labels.reshape(-1) if labels.size * logits.shape[-1] == logits.size else labels
+        if labels.shape == logits.shape or ((ids == 1) & (ids != ignore_index)).any():
+            raise ValueError(
+                f"logits have shape {logits.shape}, so there is one class; if they are binary, of "
+                "two classes, write np.concatenate([np.zeros_like(logits), logits], axis=-1)"
+                + (", and labels[..., 0]" if labels.shape == logits.shape else "")
+            )
+    elif labels.shape == logits.shape and labels.ndim == 1:
+        raise TypeError(
+            f"labels and logits both have shape {logits.shape}, but logits have an axis of classes "
+            "besides; if they are binary, of two classes, write "
+            "np.stack([np.zeros_like(logits), logits], axis=-1)"
+        )
+    elif labels.shape == logits.shape and labels.ndim:
+        raise TypeError(f"labels have the shape of the logits, {logits.shape}, {_ONE_LABEL}")
+
+
+def warn_of_probabilities(logits: Array, name: str = "logits") -> None:
+    """Warn the caller of who calls this, if all that is looked at seems to be probabilities.
+
+    A row of zeros and a one may well be logits.
+    """
+    if logits.ndim == 0 or logits.dtype.kind not in "fV":
+        return
+    try:
+        rows = logits[(slice(4),) * (logits.ndim - 1)].astype(np.float64)
+    except (TypeError, ValueError):
+        return  # no numbers, of which checks will tell
+    with np.errstate(invalid="ignore"):
+        inside = (rows > 0) & (rows < 1)
+        if not inside.any() or not (inside | (rows == 0) | (rows == 1)).all():
+            return
+        close = 1e-2 if logits.dtype.itemsize == 2 else 1e-4
+        if (abs(rows.sum(axis=-1) - 1) < close).all():
+            warnings.warn(
+                f"{name} seem to be probabilities: in each row that was looked at they lie in "
+                f"[0, 1] and add up to 1, and their softmax is another; write np.log({name})",
+                UserWarning,
+                stacklevel=3,
+            )

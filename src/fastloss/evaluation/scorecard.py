@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,20 +15,182 @@ from .._evaluate import Verb
 from .._options import check_integer, check_switch
 from ..kernels import tally as kernel
 from ..kernels.interrupts import compiler
-from ..kernels.tally import Terms
+from ..kernels.tally import SLOPE_POWERS, Room, Terms
 from ..multiclass import CrossEntropy
+from .accumulator import PENDING_ROWS, Accumulator, check_options, options_of, options_state
 from .row_results import RowResults, made
-from .rows import Rows
-from .scores import Groups, Means, Scores, Sequences
-from .tally import ClassTally, KeyedTally, Tally
+from .rows import Rows, warn_of_probabilities
+from .scores import LAYOUT, RANK_LAYOUT, Groups, Means, Scores, Sequences
+from .tally import Layout, Table, entry
 
-_NO_KEYS = np.empty(0, np.int64)
-_NO_TABLE = np.empty(0), np.empty(0)
+_NO_KEYS, _NO_NUMBERS = np.empty(0, np.int64), np.empty(0)
+_NO_TERMS = Terms(*np.zeros(kernel.WIDTH))
 # To add up fewer rows takes less time than to wake a thread.
 _PARALLEL_ROWS = 1 << 10
+_NAMED, _NUMBERED = "named", "numbered"
+_KINDS = ("", _NAMED, _NUMBERED)
 
 
-class Scorecard:
+class _Part(NamedTuple):
+    """Rows that were scored and are not yet added up, and the sequences that came with them."""
+
+    scores: Array  # of shape (rows, scores)
+    labels: Array
+    groups: Array | None
+    sequences: Array | None
+    # Sequences, which may have no rows, and the bytes of each, NaN if they are not known.
+    ids: Array = _NO_KEYS
+    n_bytes: Array = _NO_NUMBERS
+
+
+class _Sums(NamedTuple):
+    """What a scorecard has seen. It is never changed: whoever adds to it makes another."""
+
+    n_bins: int
+    tables: dict[str, Table]
+    n_rows: int = 0
+    n_classes: int = 0  # 0 until the first rows say so
+    sequences: str = ""  # whether they are named or numbered, if there are any
+    next_sequence: int = 0
+    bytes_ids: Array = _NO_KEYS
+    n_bytes: Array = _NO_NUMBERS
+    pending: tuple[_Part, ...] = ()
+    n_pending: int = 0
+
+    def check(self, n_classes: int, sequences: str, other: bool = False) -> None:
+        """Raise ValueError unless such rows, of another scorecard or not, go with those here."""
+        if n_classes and self.n_classes not in (0, n_classes):
+            raise ValueError(
+                f"other has seen {n_classes} classes and this scorecard {self.n_classes}"
+                if other
+                else f"logits have {n_classes} classes on the last axis, but those that came "
+                f"before have {self.n_classes}: keep a scorecard for each"
+            )
+        if sequences and self.sequences not in ("", sequences):
+            raise ValueError(
+                ("other" if other else "sequences" if sequences == _NAMED else "offsets")
+                + (
+                    " has ids, but those that came before were numbered, as they had offsets"
+                    if sequences == _NAMED
+                    else " numbers sequences, but those that came before had ids of their own"
+                )
+                + ": keep to one of the two"
+            )
+
+    def plus(self, other: "_Sums", first: int = 0) -> "_Sums":
+        """With the rows of another, whose sequences have numbers that are so much larger here."""
+        if first:
+            other = other._shifted(first)
+        both = self._replace(
+            n_rows=self.n_rows + other.n_rows,
+            n_classes=self.n_classes or other.n_classes,
+            sequences=self.sequences or other.sequences,
+            next_sequence=max(self.next_sequence, other.next_sequence),
+        )
+        if any(table.n_keys for table in other.tables.values()):
+            mine, its = self.added_up(), other.added_up()
+            return both._replace(
+                tables={
+                    name: table.merged(its.tables[name]) for name, table in mine.tables.items()
+                },
+                bytes_ids=np.append(mine.bytes_ids, its.bytes_ids),
+                n_bytes=np.append(mine.n_bytes, its.n_bytes),
+                pending=(),
+                n_pending=0,
+            )
+        both = both._replace(
+            pending=self.pending + other.pending,
+            n_pending=self.n_pending + other.n_pending,
+        )
+        n_keys = sum(table.n_keys for table in self.tables.values())
+        return both.added_up() if both.n_pending >= max(PENDING_ROWS, n_keys) else both
+
+    def _shifted(self, first: int) -> "_Sums":
+        """The same with larger numbers of sequences."""
+        table = self.tables["sequences"]
+        return self._replace(
+            tables=self.tables | {"sequences": table._replace(ids=table.ids + first)},
+            next_sequence=self.next_sequence + first,
+            bytes_ids=self.bytes_ids + first,
+            pending=tuple(
+                part._replace(
+                    sequences=None if part.sequences is None else part.sequences + first,
+                    ids=part.ids + first,
+                )
+                for part in self.pending
+            ),
+        )
+
+    def added_up(self) -> "_Sums":
+        """The same with no rows pending."""
+        if not self.pending:
+            return self
+        ids = _joined([part.ids for part in self.pending])
+        n_bytes = _joined([part.n_bytes for part in self.pending])
+        known = ~np.isnan(n_bytes)
+        return self._replace(
+            tables=_added_up(self, ids),
+            bytes_ids=np.append(self.bytes_ids, ids[known]),
+            n_bytes=np.append(self.n_bytes, n_bytes[known]),
+            pending=(),
+            n_pending=0,
+        )
+
+
+def _joined(arrays: list[Array]) -> Array:
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+
+
+def _added_up(sums: _Sums, sequences: Array) -> dict[str, Table]:
+    """The tables with the rows that are pending, and with these sequences.
+
+    Each table is added to by a thread of its own, so that its rows come in order.
+    """
+    scores = _joined([part.scores for part in sums.pending])
+    labels = _joined([part.labels for part in sums.pending])
+    tables = dict(sums.tables)
+    ids = {}
+    tasks = []
+
+    def add(name: str, what: int, n_keys: int, keys: Array = _NO_KEYS) -> None:
+        tasks.append((name, what, keys, tables[name].room(n_keys, len(scores))))
+
+    def add_by_id(name: str, given: list[Array | None], more: Array) -> None:
+        """By any integers, which rows have or not; some have no rows."""
+        known = [part for part in given if part is not None]
+        if not known and not more.size:
+            return
+        every = ids[name] = np.unique(np.concatenate([tables[name].ids, more, *known]))
+        places = [
+            np.full(len(part.labels), -1) if part_ids is None else np.searchsorted(every, part_ids)
+            for part, part_ids in zip(sums.pending, given, strict=True)
+        ]
+        tables[name] = tables[name].with_keys(every)._replace(ids=np.arange(len(every)))
+        add(name, kernel.KEYS, len(every), _joined(places))
+
+    add("bins", kernel.BINS, sums.n_bins + 1)
+    if "classes" in tables:
+        add("classes", kernel.KEYS, sums.n_classes, labels)
+    add_by_id("groups", [part.groups for part in sums.pending], _NO_KEYS)
+    add_by_id("sequences", [part.sequences for part in sums.pending], sequences)
+    add("ranks", kernel.RANKS, sums.n_classes)
+    if "slopes" in tables:
+        add("slopes", kernel.SLOPES, 1)
+    numbers, tally = scores.reshape(-1), _tally_rows()
+
+    def task(index: int) -> None:
+        name, what, keys, room = tasks[index]
+        powers = tables[name].layout.powers
+        tally(numbers, keys, what, sums.n_bins, powers, np.empty(2 * len(powers)), room)
+
+    _threads.run(task, len(tasks), parallel=len(scores) >= _PARALLEL_ROWS)
+    for name, _, _, room in tasks:
+        table = tables[name].filled(room)
+        tables[name] = table._replace(ids=ids[name]) if name in ids else table
+    return tables
+
+
+class Scorecard(Accumulator[_Sums]):
     """Adds up everything about labels and logits that come in parts.
 
     >>> import fastloss as fl
@@ -77,18 +239,19 @@ class Scorecard:
             softcap=softcap,
             temperature=temperature,
         )
-        self._n_bins = int(n_bins)
         check_switch("by_class", by_class)
-        self._by_class = by_class
-        self.n_rows = 0
-        self.n_classes = 0
-        self._bins = Tally(self._n_bins + 1, kernel.WIDTH)  # and one for rows that have no score
-        self._ranks = Tally(0, 1)
-        self._classes = ClassTally(kernel.WIDTH)
-        self._groups = KeyedTally(kernel.WIDTH)
-        self._sequences = KeyedTally(kernel.WIDTH)
-        self._bytes: dict[int, float] = {}
-        self._numbered = False  # whether sequences were numbered, not named
+        self._n_bins, self._by_class = int(n_bins), by_class
+        super().__init__(self._nothing)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows were added, those that do not count included."""
+        return self._sums.n_rows
+
+    @property
+    def n_classes(self) -> int:
+        """The size of the last axis of the logits; 0 before the first ones."""
+        return self._sums.n_classes
 
     def update(
         self,
@@ -120,31 +283,79 @@ class Scorecard:
 
         Returns the scorecard itself. Raises what `CrossEntropy` raises, before anything is changed.
         """
+        logits = as_array(logits, "logits")
+        if self._sums.n_rows == 0:
+            warn_of_probabilities(logits)
+        return self._update(
+            labels,
+            logits,
+            sample_weight=sample_weight,
+            class_mask=class_mask,
+            groups=groups,
+            sequences=sequences,
+            offsets=offsets,
+            n_bytes=n_bytes,
+            rows=rows,
+        )
+
+    def _update(
+        self,
+        labels: Any,
+        logits: Any,
+        *,
+        sample_weight: Any = None,
+        class_mask: Any = None,
+        groups: Any = None,
+        sequences: Any = None,
+        offsets: Any = None,
+        n_bytes: Any = None,
+        numbers: Any = None,
+        rows: Mapping[str, Array] | None = None,
+    ) -> "Scorecard":
+        """`update` without a warning. `numbers` are those of sequences of several scorecards."""
         batch = Rows(
             labels, logits, sample_weight, class_mask, self._loss, self._weighing, self._verb
         )
-        if self.n_classes not in (0, batch.n_classes):
-            raise ValueError(
-                f"logits have {batch.n_classes} classes on the last axis, but those that came "
-                f"before have {self.n_classes}: keep a scorecard for each"
-            )
+        if sequences is not None and offsets is not None:
+            raise ValueError("give sequences or offsets, not both: each says which rows belong")
+        if n_bytes is not None and offsets is None:
+            raise ValueError("n_bytes is for the sequences of offsets, which are not given")
+        kind = _NAMED if sequences is not None else ""
+        if offsets is not None or numbers is not None:
+            kind = _NUMBERED
+        self._sums.check(batch.n_classes, kind)
         group_ids = None if groups is None else _ids(groups, "groups", batch.shape)
-        sequence_ids, n_bytes = self._sequence_ids(sequences, offsets, n_bytes, batch)
-        results = RowResults(rows or {}, batch, self._loss)
+        sequence_ids = None
+        sums = self._nothing._replace(n_classes=batch.n_classes, sequences=kind)
+        if offsets is not None:
+            sizes = sizes_of(as_array(offsets, "offsets"), batch.n_rows)
+            sequence_ids = np.repeat(np.arange(sizes.size), sizes)
+            sums = sums._replace(**_numbered(sizes.size, n_bytes))
+        elif kind:
+            given = sequences if numbers is None else numbers
+            sequence_ids = _ids(given, "sequences", batch.shape)
+        inputs = {
+            "sample_weight": sample_weight,
+            "class_mask": class_mask,
+            "groups": groups,
+            "sequences": sequences,
+            "offsets": offsets,
+            "n_bytes": n_bytes,
+        }
+        results = RowResults(rows or {}, batch, self._loss, inputs)
 
-        self._make_room(batch.n_classes)
-        self._classes.make_room(batch.n_rows)
-        group_places = _places(self._groups, group_ids)
-        sequence_places = _places(self._sequences, sequence_ids)
-        self._bytes |= n_bytes
-        self._numbered |= offsets is not None
         for slab in batch.slabs():
             scores = batch.score(slab)
             results.write(slab, scores)
-            self._tally(
-                slab.labels, scores, group_places[slab.places], sequence_places[slab.places]
+            part = _Part(
+                scores,
+                slab.labels.reshape(-1).astype(np.int64),
+                None if group_ids is None else group_ids[slab.places],
+                None if sequence_ids is None else sequence_ids[slab.places],
             )
-            self.n_rows += len(scores)
+            n = len(scores)
+            sums = sums.plus(self._nothing._replace(n_rows=n, pending=(part,), n_pending=n))
+        self._add(sums)
         return self
 
     def merge(self, other: "Scorecard") -> "Scorecard":
@@ -152,23 +363,16 @@ class Scorecard:
 
         Equal ids are the same group or sequence, but sequences of `offsets` are numbered on.
         """
-        if other._options != self._options:
-            raise ValueError("other has other options: merge scorecards that were built alike")
-        if 0 not in (self.n_classes, other.n_classes) and other.n_classes != self.n_classes:
-            raise ValueError(
-                f"other has seen {other.n_classes} classes and this scorecard {self.n_classes}"
-            )
-        if other.n_classes:
-            self._make_room(other.n_classes)
-        first = self._next_sequence if self._numbered and other._numbered else 0
-        self._bins.merge(other._bins)
-        self._ranks.merge(other._ranks)
-        self._classes.merge(other._classes)
-        self._groups.merge(other._groups)
-        self._sequences.merge(other._sequences, first)
-        self._bytes |= {id_ + first: n for id_, n in other._bytes.items()}
-        self._numbered |= other._numbered
-        self.n_rows += other.n_rows
+        if not isinstance(other, Scorecard):
+            raise TypeError(f"other must be a Scorecard, got {type(other).__name__}")
+        mine, its = self._options, other._options
+        for name, value in its.items():
+            if mine.get(name) != value:
+                raise ValueError(
+                    f"other has other options: merge scorecards that were built alike; {name} is "
+                    f"{value} there and {mine.get(name)} here"
+                )
+        self._add(other._sums, other=True)
         return self
 
     def result(self) -> Scores:
@@ -176,163 +380,117 @@ class Scorecard:
 
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
-        total = self._bins.total
-        terms, means = Terms(*total[: len(Terms._fields)]), Means(total)
-        if terms.weight == 0:
+        sums = self._sums.added_up()
+        tables = sums.tables
+        total = tables["bins"].total()
+        means = Means(total, 1).to_dict()
+        (found,) = (Terms(*row) for row in total.sums) if total.n_keys else (_NO_TERMS,)
+        if found.n == 0:
             warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
-        bins = Means(self._bins.sums[:-1])
-        gaps = np.abs(bins.accuracy - bins.confidence)[bins.weight > 0]
+        bins = tables["bins"].select(tables["bins"].ids < self._n_bins)
+        error, largest = _calibration_errors(bins)
+        ranks, relative = tables["ranks"], np.zeros(sums.n_classes)
+        relative[ranks.ids] = ranks.sums[:, 0] * (found.scale / ranks.sums[:, 1])
         with np.errstate(over="ignore"):
-            perplexity = float(np.exp(means.loss))
+            perplexity = float(np.exp(means["loss"][0]))
+            rank_weights = relative / found.scale if found.n else relative
+        names = (
+            "weight",
+            "loss",
+            "loss_standard_error",
+            "accuracy",
+            "accuracy_standard_error",
+            "mean_reciprocal_rank",
+            "brier",
+            "entropy",
+            "confidence",
+        )
         return Scores(
-            n_rows=self.n_rows,
-            n_counted=int(terms.n),
-            n_undefined=int(terms.n_undefined),
-            n_classes=self.n_classes,
-            weight=float(terms.weight),
-            loss=float(means.loss),
-            loss_standard_error=float(means.loss_standard_error),
+            n_rows=sums.n_rows,
+            n_counted=int(found.n),
+            n_undefined=int(found.n_undefined),
+            n_classes=sums.n_classes,
+            **{name: means[name][0] for name in names},
             perplexity=perplexity,
-            accuracy=float(means.accuracy),
-            accuracy_standard_error=float(means.accuracy_standard_error),
-            mean_reciprocal_rank=float(means.mean_reciprocal_rank),
-            brier=float(means.brier),
-            calibration_error=_mean(gaps, bins.weight[bins.weight > 0]),
-            maximum_calibration_error=float(gaps.max(initial=0.0)) if gaps.size else math.nan,
-            entropy=float(means.entropy),
-            confidence=float(means.confidence),
-            bin_edges=np.linspace(0, 1, self._n_bins + 1),
-            bins=bins,
-            rank_weights=self._ranks.sums[:, 0],
-            by_class=Means(self._classes.snapshot()) if self._by_class else None,
-            groups=self._group_table(),
-            sequences=self._sequence_table(),
+            calibration_error=error,
+            maximum_calibration_error=largest,
+            bin_edges=np.arange(self._n_bins + 1) / self._n_bins,
+            bins=Means(bins, self._n_bins),
+            rank_weights=rank_weights,
+            by_class=Means(tables["classes"], sums.n_classes) if self._by_class else None,
+            groups=_groups(tables["groups"]),
+            sequences=_sequence_table(sums),
+            _rank_sums=(relative, found.weight),
         )
 
     def state(self) -> dict[str, Array]:
         """All that it has seen, as arrays that `np.savez` writes and reads without pickles."""
-        return {
-            "rows": np.array([self.n_rows, self.n_classes, self._numbered], np.int64),
-            **self._bins.state("bins"),
-            **self._ranks.state("ranks"),
-            **self._classes.state("classes"),
-            **self._groups.state("groups"),
-            **self._sequences.state("sequences"),
-            "bytes_ids": np.array(list(self._bytes), np.int64),
-            "bytes": np.array(list(self._bytes.values())),
-        }
+        sums = self._sums.added_up()
+        kind = _KINDS.index(sums.sequences)
+        numbers = [sums.n_rows, sums.n_classes, kind, sums.next_sequence]
+        state = options_state(self._options) | {"rows": np.array(numbers, np.int64)}
+        for name, table in sums.tables.items():
+            state |= table.state(name)
+        return state | {"bytes_ids": sums.bytes_ids.copy(), "bytes": sums.n_bytes.copy()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Array], **options: Any) -> "Scorecard":
-        """A scorecard of these options that goes on where the one of that state was."""
+        """A scorecard of these options that goes on where the one of that state was.
+
+        Raises ValueError for a state that is not one, is damaged, or is of other options.
+        """
         card = cls(**options)
-        card.n_rows, card.n_classes, numbered = state["rows"].tolist()
-        card._numbered = bool(numbered)
-        card._bins = Tally.from_state("bins", state)
-        card._ranks = Tally.from_state("ranks", state)
-        card._classes = ClassTally.from_state("classes", state, card.n_classes * card._by_class)
-        card._groups = KeyedTally.from_state("groups", state)
-        card._sequences = KeyedTally.from_state("sequences", state)
-        card._bytes = dict(zip(state["bytes_ids"].tolist(), state["bytes"].tolist(), strict=True))
+        check_options(state, card._options)
+        n_rows, n_classes, kind, next_sequence = entry(state, "rows", np.int64, (4,)).tolist()
+        if min(n_rows, n_classes, next_sequence) < 0 or not 0 <= kind < len(_KINDS):
+            raise ValueError("'rows' of the state are not what they were: it is damaged")
+        most = {"bins": card._n_bins + 1, "ranks": n_classes, "classes": n_classes, "slopes": 1}
+        bytes_ids = entry(state, "bytes_ids", np.int64, (None,))
+        card._sums = card._sums._replace(
+            tables={
+                name: Table.from_state(table.layout, name, state, most.get(name))
+                for name, table in card._sums.tables.items()
+            },
+            n_rows=n_rows,
+            n_classes=n_classes,
+            sequences=_KINDS[kind],
+            next_sequence=next_sequence,
+            bytes_ids=bytes_ids,
+            n_bytes=entry(state, "bytes", np.float64, (len(bytes_ids),)),
+        )
         return card
 
     # ---------------------------------------------------------------------------------------------
 
     @property
-    def _options(self) -> tuple[Any, ...]:
-        return self._weighing, self._loss, self._n_bins, self._by_class, self._verb
+    def _options(self) -> dict[str, Any]:
+        """By name, each equal to that of any scorecard that does the same."""
+        return options_of(self._loss) | {
+            "class_weight": self._weighing.class_weight,
+            "n_bins": self._n_bins,
+            "by_class": self._by_class,
+            "scores": self._verb,
+            "columns": Terms._fields,
+        }
 
     @property
-    def _next_sequence(self) -> int:
-        return max(self._sequences.index, default=-1) + 1
-
-    def _make_room(self, n_classes: int) -> None:
-        self.n_classes = n_classes
-        self._ranks.grow(n_classes)
+    def _nothing(self) -> _Sums:
+        layouts = {"bins": LAYOUT, "ranks": RANK_LAYOUT, "groups": LAYOUT, "sequences": LAYOUT}
         if self._by_class:
-            self._classes.grow(n_classes)
+            layouts["classes"] = LAYOUT
+        if self._verb == "scores_and_spread":
+            layouts["slopes"] = Layout(SLOPE_POWERS)
+        return _Sums(self._n_bins, {name: Table.empty(layout) for name, layout in layouts.items()})
 
-    def _sequence_ids(
-        self, sequences: Any, offsets: Any, n_bytes: Any, batch: Rows
-    ) -> tuple[Array | None, dict[int, float]]:
-        """The sequence of each row, and the bytes of each of `offsets`."""
-        if sequences is not None and offsets is not None:
-            raise ValueError("give sequences or offsets, not both: each says which rows belong")
-        if n_bytes is not None and offsets is None:
-            raise ValueError("n_bytes is for the sequences of offsets, which are not given")
-        if sequences is not None:
-            if self._numbered:
-                raise ValueError(
-                    "sequences has ids, but those that came before were numbered, as they had "
-                    "offsets: keep to one of the two"
-                )
-            return _ids(sequences, "sequences", batch.shape), {}
-        if offsets is None:
-            return None, {}
-        if self._sequences.index and not self._numbered:
-            raise ValueError(
-                "offsets numbers sequences, but those that came before had ids of their own: keep "
-                "to one of the two"
-            )
-        sizes = sizes_of(as_array(offsets, "offsets"), batch.n_rows)
-        ids = np.arange(self._next_sequence, self._next_sequence + sizes.size)
-        self._sequences.places(ids)  # those of no rows, too
-        return np.repeat(ids, sizes), {} if n_bytes is None else dict(
-            zip(ids.tolist(), _bytes(as_array(n_bytes, "n_bytes"), sizes.size), strict=True)
-        )
+    def _add(self, sums: _Sums, *, other: bool = False, numbered_on: bool = True) -> None:
+        """Add what was seen elsewhere, and number its sequences on."""
 
-    def _tally(self, labels: Array, scores: Array, groups: Array, sequences: Array) -> None:
-        """Each table in a thread of its own, so that rows are added to it in order."""
-        classes = self._classes
-        tables = (
-            (self._bins.pair, self._ranks.pair, _NO_TABLE, _NO_TABLE, _NO_TABLE),
-            (_NO_TABLE, _NO_TABLE, classes.tally.pair, _NO_TABLE, _NO_TABLE),
-            (_NO_TABLE, _NO_TABLE, _NO_TABLE, self._groups.tally.pair, _NO_TABLE),
-            (_NO_TABLE, _NO_TABLE, _NO_TABLE, _NO_TABLE, self._sequences.tally.pair),
-        )
-        used = [given for given in tables if any(table[0].size for table in given)]
-        numbers, ids, add = scores.reshape(-1), labels.reshape(-1).astype(np.int64), _tally_rows()
+        def change(before: _Sums) -> _Sums:
+            before.check(sums.n_classes, sums.sequences, other)
+            first = before.next_sequence if numbered_on and sums.sequences == _NUMBERED else 0
+            return before.plus(sums, first)
 
-        def task(index: int) -> None:
-            add(
-                numbers,
-                ids,
-                classes.places,
-                classes.n_met,
-                groups,
-                sequences,
-                self._n_bins,
-                np.empty(kernel.WIDTH + 1),
-                *used[index],
-            )
-            missing.discard(index)
-
-        missing = set(range(len(used)))
-        try:
-            _threads.run(task, len(used), parallel=len(scores) >= _PARALLEL_ROWS)
-        except KeyboardInterrupt:
-            for index in tuple(missing):  # rows are in all tables or in none
-                task(index)
-            raise
-
-    def _group_table(self) -> Groups | None:
-        if not self._groups.index:
-            return None
-        ids, sums = self._groups.sorted()
-        return Groups(ids, Means(sums))
-
-    def _sequence_table(self) -> Sequences | None:
-        if not self._sequences.index:
-            return None
-        ids, sums = self._sequences.sorted()
-        terms = Terms(*sums.T[: len(Terms._fields)])
-        n_bytes = bits = None
-        if self._bytes:
-            n_bytes = np.array([self._bytes.get(id_, math.nan) for id_ in ids.tolist()])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                bits = terms.loss / (math.log(2) * n_bytes)
-        is_greedy = terms.correct == terms.weight
-        return Sequences(ids, terms.n.astype(np.int64), 0.0 - terms.loss, is_greedy, n_bytes, bits)
+        self._replace(change)
 
 
 def evaluate(
@@ -383,8 +541,10 @@ def evaluate(
     if class_mask is not None and np.ndim(class_mask) == 1 != np.ndim(logits):
         options["class_mask"], class_mask = class_mask, None
     card = Scorecard(**options)
+    logits = as_array(logits, "logits")
     arrays = rows if isinstance(rows, Mapping) else made(rows, labels, logits, top)
-    card.update(
+    warn_of_probabilities(logits)
+    card._update(
         labels,
         logits,
         sample_weight=sample_weight,
@@ -400,13 +560,10 @@ def evaluate(
 
 @cache
 def _tally_rows() -> Any:
-    """The compiled loop; it writes into nothing but its tables."""
-    examples = np.empty(0), *[_NO_KEYS] * 5, 1, np.empty(0), *[_NO_TABLE] * 5
+    """The compiled loop; it writes into nothing but the room."""
+    room = Room(_NO_KEYS, _NO_KEYS, _NO_KEYS, _NO_NUMBERS, _NO_NUMBERS)
+    examples = _NO_NUMBERS, _NO_KEYS, 1, 1, _NO_KEYS, _NO_NUMBERS, room
     return compiler().serial(kernel.tally_rows, examples)
-
-
-def _places(keyed: KeyedTally, ids: Array | None) -> Array:
-    return _NO_KEYS if ids is None else keyed.places(ids)
 
 
 def _ids(value: Any, name: str, shape: tuple[int, ...]) -> Array:
@@ -442,7 +599,15 @@ def sizes_of(offsets: Array, n_rows: int) -> Array:
     return sizes
 
 
-def _bytes(n_bytes: Array, n_sequences: int) -> list[float]:
+def _numbered(n: int, n_bytes: Any) -> dict[str, Any]:
+    """What is known of n new sequences, before their rows come."""
+    known = np.full(n, math.nan) if n_bytes is None else _bytes(as_array(n_bytes, "n_bytes"), n)
+    nothing = np.empty((0, kernel.N_SCORES)), _NO_KEYS, None, None
+    part = _Part(*nothing, np.arange(n), known)
+    return {"next_sequence": n, "pending": (part,), "n_pending": n}
+
+
+def _bytes(n_bytes: Array, n_sequences: int) -> Array:
     if n_bytes.shape != (n_sequences,):
         raise ValueError(
             f"n_bytes has shape {n_bytes.shape}, but there are {n_sequences} sequences in offsets"
@@ -452,8 +617,36 @@ def _bytes(n_bytes: Array, n_sequences: int) -> list[float]:
     bad = np.flatnonzero(~((n_bytes >= 0) & (n_bytes < np.inf)))
     if bad.size:
         raise ValueError(f"n_bytes[{bad[0]}] is {n_bytes[bad[0]]}, but counts bytes")
-    return n_bytes.astype(np.float64).tolist()  # type: ignore[no-any-return]
+    return n_bytes.astype(np.float64)
 
 
-def _mean(numbers: Array, weights: Array) -> float:
-    return float((numbers * weights).sum() / weights.sum()) if numbers.size else math.nan
+def _calibration_errors(bins: Table) -> tuple[float, float]:
+    """The mean over the weights of the bins, and the largest."""
+    if not bins.n_keys:
+        return math.nan, math.nan
+    terms = Terms(*bins.sums.T)
+    gaps = np.abs(terms.correct - terms.confidence) / terms.weight
+    weights = terms.weight * (terms.scale.min() / terms.scale)
+    return float((gaps * weights).sum() / weights.sum()), float(gaps.max())
+
+
+def _groups(table: Table) -> Groups | None:
+    if not table.n_keys:
+        return None
+    return Groups(table.ids, Means(table._replace(ids=np.arange(table.n_keys)), table.n_keys))
+
+
+def _sequence_table(sums: _Sums) -> Sequences | None:
+    table = sums.tables["sequences"]
+    if not table.n_keys:
+        return None
+    terms = Terms(*table.sums.T)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        losses = np.where(terms.n > 0, terms.loss / terms.scale, 0.0)
+        n_bytes = bits = None
+        if sums.n_bytes.size:
+            n_bytes = np.full(table.n_keys, math.nan)
+            n_bytes[np.searchsorted(table.ids, sums.bytes_ids)] = sums.n_bytes
+            bits = losses / (math.log(2) * n_bytes)
+    is_greedy = terms.n_correct == terms.n
+    return Sequences(table.ids, terms.n.astype(np.int64), 0.0 - losses, is_greedy, n_bytes, bits)

@@ -9,41 +9,83 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Array
-from ..kernels.tally import Terms
+from ..kernels.tally import CENTER, FIRST, RANK_POWERS, SECOND, TERM_POWERS, Terms
+from .double_double import divide
 from .standard_error import standard_error
-from .tally import ClassTally
+from .tally import Layout, Table, spread
+
+LAYOUT = Layout(
+    TERM_POWERS,
+    centers=slice(CENTER, CENTER + 1),
+    firsts=slice(FIRST, FIRST + 1),
+    seconds=slice(SECOND, SECOND + 1),
+    squared_weight=Terms._fields.index("squared_weight"),
+)
+RANK_LAYOUT = Layout(RANK_POWERS)
 
 
-class Means:
+def same(a: Any, b: Any) -> bool:
+    """Whether two results are equal, number for number; NaN is equal to NaN."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=True)
+    return bool(a == b or (a != a and b != b))
+
+
+class Result:
+    """Something with numbers, which is equal to another that has the same."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and same(self._numbers(), other._numbers())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _numbers(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
+class Means(Result):
     """Means over rows, weighed as those of the loss: arrays of one number for each key.
 
     A key without rows has means of NaN. They are computed when they are asked for: there may be
     a hundred thousand classes.
     """
 
-    def __init__(self, sums: ClassTally | Array) -> None:
-        """Of a table, or of sums of shape (..., WIDTH)."""
-        self._table = sums
+    def __init__(self, table: Table, n_keys: int) -> None:
+        """Of the keys from 0 to `n_keys`."""
+        self._table, self._n_keys = table, n_keys
 
     @cached_property
     def _terms(self) -> Terms:
-        sums = self._table.sums if isinstance(self._table, ClassTally) else self._table
-        return Terms(*np.moveaxis(sums[..., : len(Terms._fields)], -1, 0))
+        return Terms(*self._table.sums.T)
+
+    def _by_key(self, values: Array, missing: float = math.nan) -> Array:
+        dense = np.full(self._n_keys, missing)
+        dense[self._table.ids] = values
+        return dense
 
     def _mean(self, sums: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean: Array = sums / self._terms.weight
-        return mean
+            return self._by_key(sums / self._terms.weight)
+
+    def _error(self, squares: Array) -> Array:
+        return self._by_key(standard_error(self._terms.n, self._terms.weight, squares))
+
+    def _numbers(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _MEANS}
 
     @property
     def n(self) -> Array:
         """The number of rows of a weight above 0."""
-        return self._terms.n.astype(np.int64)  # type: ignore[no-any-return]
+        return self._by_key(self._terms.n, 0).astype(np.int64)
 
     @property
     def weight(self) -> Array:
         """The sum of the weights."""
-        return self._terms.weight  # type: ignore[no-any-return]
+        with np.errstate(all="ignore"):
+            weight = self._terms.weight / self._terms.scale
+        return self._by_key(np.where(self._terms.n > 0, weight, 0.0), 0.0)
 
     @property
     def loss(self) -> Array:
@@ -53,10 +95,12 @@ class Means:
     @property
     def loss_standard_error(self) -> Array:
         """That of the mean loss."""
-        t = self._terms
-        return standard_error(  # type: ignore[no-any-return]
-            t.n, t.weight, t.squared_weight, t.squared_weight_loss, t.squared_loss, self.loss
+        loss, weight = (
+            self._table.column(Terms._fields.index(name)) for name in ("loss", "weight")
         )
+        with np.errstate(all="ignore"):
+            mean = divide(loss, weight)
+        return self._error(spread(self._table, mean)[:, 0])
 
     @property
     def accuracy(self) -> Array:
@@ -67,10 +111,11 @@ class Means:
     def accuracy_standard_error(self) -> Array:
         """That of the accuracy."""
         t = self._terms
-        correct = t.squared_weight_correct
-        return standard_error(  # type: ignore[no-any-return]
-            t.n, t.weight, t.squared_weight, correct, correct, self.accuracy
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            right = t.correct / t.weight
+        of_right = t.squared_weight_correct
+        of_wrong = t.squared_weight - of_right
+        return self._error(of_right * (1 - right) ** 2 + of_wrong * right**2)
 
     @property
     def mean_reciprocal_rank(self) -> Array:
@@ -93,7 +138,7 @@ class Means:
         return self._mean(self._terms.confidence)
 
     def __len__(self) -> int:
-        return len(self._table)
+        return self._n_keys
 
     def to_dict(self) -> dict[str, Any]:
         """Lists by name."""
@@ -106,8 +151,8 @@ class Means:
 _MEANS = tuple(name for name, value in vars(Means).items() if isinstance(value, property))
 
 
-@dataclass(frozen=True)
-class Groups:
+@dataclass(frozen=True, eq=False)
+class Groups(Result):
     """Means by group; `ids` in ascending order."""
 
     ids: Array
@@ -117,8 +162,8 @@ class Groups:
         return {"ids": self.ids.tolist(), **self.means.to_dict()}
 
 
-@dataclass(frozen=True)
-class Sequences:
+@dataclass(frozen=True, eq=False)
+class Sequences(Result):
     """What is known of each sequence of rows, `ids` in ascending order.
 
     `log_probability` is the sum of the weighed log-probabilities of its labels, `is_greedy` whether
@@ -136,8 +181,8 @@ class Sequences:
         return {k: None if v is None else v.tolist() for k, v in vars(self).items()}
 
 
-@dataclass(frozen=True, repr=False)
-class Scores:
+@dataclass(frozen=True, repr=False, eq=False)
+class Scores(Result):
     """Everything about labels and logits. Means are over the weights of the rows that count.
 
     - `n_rows`, `n_counted` of them of a weight above 0, `weight` their sum, `n_undefined` with a
@@ -184,12 +229,15 @@ class Scores:
     sequences: Sequences | None = None
     rows: dict[str, Array] = field(default_factory=dict)
     complete: bool = True
+    # Those of the ranks, and that of all rows, times a scale at which they are exact.
+    _rank_sums: tuple[Array, float] = (np.empty(0), 0.0)
 
     def top_k(self, k: int) -> float:
         """The share of the rows whose label is among the k classes of the largest logits."""
         if isinstance(k, (bool, np.bool_)) or not hasattr(k, "__index__") or k < 1:
             raise ValueError(f"k is {k!r}, but must be an integer of at least 1")
-        return float(self.rank_weights[:k].sum() / self.weight) if self.weight else math.nan
+        weights, total = self._rank_sums
+        return float(weights[:k].sum() / total) if total else math.nan
 
     def to_dict(self, top_k: tuple[int, ...] = (1, 5)) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them; without `rows`."""

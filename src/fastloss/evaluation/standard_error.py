@@ -5,16 +5,12 @@ from typing import Any
 import numpy as np
 
 
-def standard_error(
-    n: Any, weight: Any, squared_weight: Any, products: Any, squares: Any, mean: Any
-) -> Any:
+def standard_error(n: Any, weight: Any, squares: Any) -> Any:
     """sqrt(n / (n - 1) (sum of w^2 (x - mean)^2)) / (sum of w), of n independent rows.
 
-    From the sums of w, w^2, w^2 x and w^2 x^2. With equal weights it is that of textbooks, and of
-    one row it is NaN.
+    With equal weights it is that of textbooks, and of one row it is NaN.
 
     Source: W. G. Cochran, Sampling Techniques (1977): a weighted mean is a ratio of two sums.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        sums = np.maximum(squares - 2 * mean * products + mean * mean * squared_weight, 0.0)
-        return np.sqrt(n / (n - 1) * sums) / weight
+        return np.sqrt(n / (n - 1) * squares) / weight

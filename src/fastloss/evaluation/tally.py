@@ -1,195 +1,225 @@
 """Tables of exact sums by key, which can be merged in any order."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._arrays import Array
+from ..kernels.tally import Room
+from .double_double import Pair, add, exact_sum, multiply
 
 
-class Tally:
-    """For each key, so many sums, each of two float64: the sum, and what rounding took from it."""
+class Layout(NamedTuple):
+    """What the columns of a table are. The last is the scale of the weights, 0 without rows."""
 
-    def __init__(self, n_keys: int, width: int) -> None:
-        self.width = width
-        self.high = np.zeros((n_keys, width))
-        self.low = np.zeros((n_keys, width))
-        self._is_shared = False
+    powers: Array  # of the weight, in each column
+    # Numbers c that are close to x, the sums of w^2 (x - c) and w^2 (x - c)^2, and that of w^2.
+    centers: slice = slice(0)
+    firsts: slice = slice(0)
+    seconds: slice = slice(0)
+    squared_weight: int = 0
 
-    def __len__(self) -> int:
-        return len(self.high)
+    @property
+    def width(self) -> int:
+        return len(self.powers)
+
+
+class Table(NamedTuple):
+    """For each key some sums, each of two float64: the sum, and what rounding took from it.
+
+    It is never changed: whoever adds to it makes another.
+    """
+
+    layout: Layout
+    ids: Array  # the keys, int64, each of them once
+    high: Array  # of shape (keys, width)
+    low: Array
+
+    @classmethod
+    def empty(cls, layout: Layout) -> Table:
+        zeros = np.zeros((0, layout.width))
+        return cls(layout, np.zeros(0, np.int64), zeros, zeros)
+
+    @property
+    def n_keys(self) -> int:
+        return len(self.ids)
 
     @property
     def sums(self) -> Array:
-        """Of shape (n_keys, width). An infinite sum has lost nothing."""
+        """Rounded, of shape (keys, width). An infinite sum has lost nothing."""
         with np.errstate(invalid="ignore"):
             exact = self.high + self.low
         sums: Array = np.where(np.isfinite(self.high), exact, self.high)
         return sums
 
-    @property
-    def total(self) -> Array:
-        """The sums over all keys, of shape (width,)."""
-        result = Tally(1, self.width)
-        for key in range(len(self)):
-            result.add(0, self.high[key], self.low[key])
-        return result.sums.reshape(-1)
+    def column(self, index: int) -> Pair:
+        """Of each key one of the sums, as a column."""
+        return self.high[:, index, np.newaxis], self.low[:, index, np.newaxis]
 
-    @property
-    def pair(self) -> tuple[Array, Array]:
-        """What a kernel adds to."""
-        self._own()
-        return self.high.reshape(-1), self.low.reshape(-1)
+    def select(self, chosen: Array) -> Table:
+        """Some of the keys."""
+        return Table(self.layout, self.ids[chosen], self.high[chosen], self.low[chosen])
 
-    def grow(self, n_keys: int) -> None:
-        """Have room for so many keys, and at once for some more."""
-        n = len(self)
-        if n_keys > n:
-            before = self.high, self.low
-            # Pages of zeros that nobody writes to cost nothing.
-            shape = max(n_keys, 2 * n), self.width
-            self.high, self.low = np.zeros(shape), np.zeros(shape)
-            self.high[:n], self.low[:n] = before
-            self._is_shared = False
+    def total(self) -> Table:
+        """The sums over all keys, as those of the key 0."""
+        high, low = self.high, self.low
+        while len(high) > 1:
+            half = len(high) // 2
+            first, second, rest = np.s_[:half], np.s_[half : 2 * half], np.s_[2 * half :]
+            both = added(self.layout, (high[first], low[first]), (high[second], low[second]))
+            high, low = (
+                np.concatenate([sums, more[rest]])
+                for sums, more in zip(both, (high, low), strict=True)
+            )
+        return Table(self.layout, np.zeros(len(high), np.int64), high, low)
 
-    def snapshot(self) -> "Tally":
-        """A table of the same sums, which stays as it is: one of the two is copied if need be."""
-        other = Tally(0, self.width)
-        other.high, other.low = self.high, self.low
-        self._is_shared = other._is_shared = True
-        return other
+    def merged(self, other: Table) -> Table:
+        """The sums of both."""
+        if not self.n_keys:
+            return other
+        ids, places = np.unique(np.concatenate([self.ids, other.ids]), return_inverse=True)
+        mine, its = places[: self.n_keys], places[self.n_keys :]
+        high, low = np.zeros((2, len(ids), self.layout.width))
+        high[mine], low[mine] = self.high, self.low
+        high[its], low[its] = added(self.layout, (high[its], low[its]), (other.high, other.low))
+        return Table(self.layout, ids, high, low)
 
-    def _own(self) -> None:
-        if self._is_shared:
-            self.high, self.low, self._is_shared = self.high.copy(), self.low.copy(), False
+    def with_keys(self, ids: Array) -> Table:
+        """With these keys as well, in order."""
+        zeros = np.zeros((len(ids), self.layout.width))
+        return self.merged(Table(self.layout, ids, zeros, zeros))
 
-    def merge(self, other: "Tally") -> None:
-        self.grow(len(other))
-        self.add(np.s_[: len(other)], other.high, other.low)
+    def room(self, n_keys: int, n_rows: int) -> Room:
+        """A copy with room for the keys below `n_keys` that so many rows may have.
 
-    def add(self, keys: Any, high: Array, low: Array) -> None:
-        """Add sums, and what they lost, to those of some keys, each of them once."""
-        self._own()
-        with np.errstate(invalid="ignore"):
-            before = self.high[keys]
-            total = before + high
-            part = total - before
-            self.low[keys] += low + ((before - (total - part)) + (high - part))
-            self.high[keys] = total
+        Keys that nobody meets cost nothing: memory that is not written to is none. Of a hundred
+        thousand classes a batch meets a few.
+        """
+        n, width = self.n_keys, self.layout.width
+        most = min(n_keys, n + n_rows)
+        places = np.zeros(n_keys, np.int64)
+        places[self.ids] = np.arange(1, n + 1)
+        met = np.empty(most, np.int64)
+        met[:n] = self.ids
+        high, low = np.empty(most * width), np.empty(most * width)
+        high[: n * width], low[: n * width] = self.high.reshape(-1), self.low.reshape(-1)
+        return Room(places, met, np.array([n]), high, low)
 
-    def state(self, name: str, n_keys: int | None = None) -> dict[str, Array]:
-        """Those of the first keys, or of all."""
-        return {f"{name}_high": self.high[:n_keys].copy(), f"{name}_low": self.low[:n_keys].copy()}
+    def filled(self, room: Room) -> Table:
+        """What was added up in a room."""
+        n, width = int(room.n_met[0]), self.layout.width
+        high, low = (sums[: n * width].reshape(n, width) for sums in (room.high, room.low))
+        return Table(self.layout, room.met[:n], high, low)
+
+    def state(self, name: str) -> dict[str, Array]:
+        parts = {"ids": self.ids, "high": self.high, "low": self.low}
+        return {f"{name}_{part}": array.copy() for part, array in parts.items()}
 
     @classmethod
-    def from_state(cls, name: str, state: Mapping[str, Array]) -> "Tally":
-        high, low = state[f"{name}_high"], state[f"{name}_low"]
-        tally = cls(0, high.shape[1])
-        tally.high, tally.low = high.copy(), low.copy()
-        return tally
+    def from_state(
+        cls, layout: Layout, name: str, state: Mapping[str, Array], n_keys: int | None
+    ) -> Table:
+        """Raise ValueError unless it is such a table, of keys below `n_keys` or of any in order."""
+        ids = entry(state, f"{name}_ids", np.int64, (None,))
+        shape = len(ids), layout.width
+        high, low = (entry(state, f"{name}_{part}", np.float64, shape) for part in ("high", "low"))
+        if n_keys is None:
+            sound = bool((np.diff(ids) > 0).all())
+        else:
+            sound = len(np.unique(ids)) == len(ids) and bool(((ids >= 0) & (ids < n_keys)).all())
+        scale = high[:, -1]
+        if not sound or not ((scale >= 0) & (scale < np.inf)).all():
+            raise ValueError(f"the sums of {name} in the state make no sense: it is damaged")
+        return cls(layout, ids, high, low)
 
 
-class ClassTally:
-    """A table whose keys are class ids, of which only those that were met take memory.
+def entry(
+    state: Mapping[str, Array], name: str, dtype: Any, shape: tuple[int | None, ...]
+) -> Array:
+    """A copy of an array of a state; ValueError unless there is one of this dtype and shape."""
+    if name not in state:
+        raise ValueError(f"the state has no {name!r}: it is another one, or of another version")
+    array = np.asarray(state[name])
+    if array.dtype != dtype:
+        raise ValueError(
+            f"{name!r} of the state has dtype {array.dtype}, not {np.dtype(dtype)}: it is another "
+            "one, or of another version"
+        )
+    if len(array.shape) != len(shape) or any(
+        size not in (None, found) for size, found in zip(shape, array.shape, strict=True)
+    ):
+        expected = str(shape).replace("None", "n")
+        raise ValueError(
+            f"{name!r} of the state has shape {array.shape}, not {expected}: it is another one, or "
+            "of another version"
+        )
+    return array.copy()
 
-    Of a hundred thousand classes a batch meets a few: to write to pages of a table of all of them
-    for the first time took longer than all else that is done with the scores.
+
+def added(layout: Layout, a: Pair, b: Pair) -> Pair:
+    """The sums of the rows of two tables, key by key; where one has no rows, those of the other."""
+    (a_high, a_low), (b_high, b_low) = _copies(a), _copies(b)
+    a_scale, b_scale = a_high[:, -1], b_high[:, -1]
+    # That of the larger weights, next to which nothing is lost of the others.
+    scale = np.where(
+        a_scale == 0, b_scale, np.where(b_scale == 0, a_scale, np.minimum(a_scale, b_scale))
+    )
+    with np.errstate(all="ignore"):
+        for sums, before in (((a_high, a_low), a_scale.copy()), ((b_high, b_low), b_scale.copy())):
+            factor = scale / before
+            changed = np.flatnonzero((before != 0) & (factor != 1))
+            if changed.size:
+                factors = factor[changed, np.newaxis] ** layout.powers
+                for part in sums:
+                    part[changed] *= factors
+        _center(layout, (b_high, b_low), a_high, a_scale)
+        high, lost = exact_sum(a_high, b_high)
+        low = a_low + b_low + lost
+    high[:, layout.centers] = a_high[:, layout.centers]
+    low[:, layout.centers] = 0.0
+    high[:, -1], low[:, -1] = scale, 0.0
+    return high, low
+
+
+def _copies(pair: Pair) -> Pair:
+    return pair[0].copy(), pair[1].copy()
+
+
+def _center(layout: Layout, b: Pair, a_high: Array, a_scale: Array) -> None:
+    """Let the moments of b be those about the centers of a, which gets them where it has none.
+
+    With d = c_b - c_a, the sum of w^2 (x - c_a) is that of w^2 (x - c_b) + d w^2, and the sum of
+    w^2 (x - c_a)^2 that of w^2 (x - c_b)^2 + 2 d w^2 (x - c_b) + d^2 w^2.
     """
-
-    def __init__(self, width: int) -> None:
-        self.tally = Tally(0, width)
-        # Where in it the sums of a class are, counted from 1; and how many were met.
-        self.places = np.zeros(0, np.int64)
-        self.n_met = np.zeros(1, np.int64)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def grow(self, n_classes: int) -> None:
-        if n_classes > len(self):
-            self.places = np.append(self.places, np.zeros(n_classes - len(self), np.int64))
-
-    def make_room(self, n_rows: int) -> None:
-        """For the classes of so many more rows."""
-        self.tally.grow(min(int(self.n_met[0]) + n_rows, len(self)))
-
-    @property
-    def ids(self) -> Array:
-        """The classes that were met, in their order in the table."""
-        met = np.flatnonzero(self.places)
-        return met[np.argsort(self.places[met])]
-
-    @property
-    def sums(self) -> Array:
-        """Of shape (n_classes, width)."""
-        ids = self.ids
-        sums = np.zeros((len(self), self.tally.width))
-        sums[ids] = self.tally.sums[: len(ids)]
-        return sums
-
-    def snapshot(self) -> "ClassTally":
-        """A table of the same sums, which stays as it is."""
-        other = ClassTally(self.tally.width)
-        other.tally = self.tally.snapshot()
-        other.places, other.n_met = self.places.copy(), self.n_met.copy()
-        return other
-
-    def merge(self, other: "ClassTally") -> None:
-        self.grow(len(other))
-        self._add(other.ids, other.tally)
-
-    def _add(self, ids: Array, tally: Tally) -> None:
-        self.make_room(len(ids))
-        new = ids[self.places[ids] == 0]
-        self.places[new] = self.n_met[0] + 1 + np.arange(len(new))
-        self.n_met += len(new)
-        self.tally.add(self.places[ids] - 1, tally.high[: len(ids)], tally.low[: len(ids)])
-
-    def state(self, name: str) -> dict[str, Array]:
-        return {f"{name}_ids": self.ids, **self.tally.state(name, int(self.n_met[0]))}
-
-    @classmethod
-    def from_state(cls, name: str, state: Mapping[str, Array], n_classes: int) -> "ClassTally":
-        tally = Tally.from_state(name, state)
-        classes = cls(tally.width)
-        classes.grow(n_classes)
-        classes._add(state[f"{name}_ids"], tally)
-        return classes
+    high, low = b
+    centers, firsts, seconds = layout.centers, layout.firsts, layout.seconds
+    a_high[:, centers] = np.where(a_scale[:, None] == 0, high[:, centers], a_high[:, centers])
+    gap = exact_sum(high[:, centers], -a_high[:, centers])
+    if not np.any(gap[0]):
+        return
+    here = high[:, -1:] != 0  # else there is nothing to be moved
+    gap = np.where(here, gap[0], 0.0), np.where(here, gap[1], 0.0)
+    squares = layout.squared_weight
+    weight = high[:, squares, None], low[:, squares, None]
+    first, second = ((high[:, part], low[:, part]) for part in (firsts, seconds))
+    shift = multiply(gap, weight)
+    moved = add(first, shift)
+    # 2 d B + d^2 D = d (B + (B + d D))
+    high[:, seconds], low[:, seconds] = add(second, multiply(gap, add(first, moved)))
+    high[:, firsts], low[:, firsts] = moved
 
 
-class KeyedTally:
-    """A table whose keys are any integers, which come as they come."""
-
-    def __init__(self, width: int, ids: Iterable[int] = ()) -> None:
-        self.index = {id_: i for i, id_ in enumerate(ids)}
-        self.tally = Tally(len(self.index), width)
-
-    def places(self, ids: Array) -> Array:
-        """Where in the table the sums of these ids are; new ones get a place."""
-        unique, inverse = np.unique(ids, return_inverse=True)
-        places = [self.index.setdefault(id_, len(self.index)) for id_ in unique.tolist()]
-        self.tally.grow(len(self.index))
-        return np.array(places, np.int64)[inverse].reshape(ids.shape)
-
-    def merge(self, other: "KeyedTally", shift: int = 0) -> None:
-        """Add the sums of another table, whose ids are so much larger here."""
-        ids = np.array(list(other.index), np.int64) + shift
-        n = len(ids)
-        self.tally.add(self.places(ids), other.tally.high[:n], other.tally.low[:n])
-
-    def sorted(self) -> tuple[Array, Array]:
-        """The ids in order, and the sums of each."""
-        ids = np.array(list(self.index), np.int64)
-        order = np.argsort(ids)
-        return ids[order], self.tally.sums[: len(ids)][order]
-
-    def state(self, name: str) -> dict[str, Array]:
-        ids = np.array(list(self.index), np.int64)
-        return {f"{name}_ids": ids, **self.tally.state(name, len(ids))}
-
-    @classmethod
-    def from_state(cls, name: str, state: Mapping[str, Array]) -> "KeyedTally":
-        keyed = cls(0, state[f"{name}_ids"].tolist())
-        keyed.tally = Tally.from_state(name, state)
-        return keyed
+def spread(table: Table, mean: Pair) -> Array:
+    """The sum of w^2 (x - mean)^2 of each x that has moments, of shape (keys, x)."""
+    layout, high, low = table.layout, table.high, table.low
+    centers = high[:, layout.centers]
+    first, second = ((high[:, part], low[:, part]) for part in (layout.firsts, layout.seconds))
+    with np.errstate(all="ignore"):
+        gap = add(mean, (-centers, np.zeros_like(centers)))
+        twice = -2.0 * first[0], -2.0 * first[1]
+        # C - 2 g B + g^2 D = C + g (g D - 2 B)
+        inner = add(multiply(gap, table.column(layout.squared_weight)), twice)
+        return np.maximum(add(second, multiply(gap, inner))[0], 0.0)  # type: ignore[no-any-return]

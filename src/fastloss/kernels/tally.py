@@ -3,6 +3,13 @@
 Each sum is two float64, the second of which holds what rounding took from the first (Knuth's
 two-sum). So the order of rows, and how they are split among tables that are merged later, changes a
 result in its last bit at most.
+
+Only ratios of weights count, and the square of a weight may be too large or too small for a
+float64. So the weights of a key are multiplied by a power of two, which is 1 but for odd weights.
+
+The squares of losses are added up as squares of what they are off a number close to them, the loss
+of the first row of their key, and with the digits that a product loses. Otherwise nothing would be
+left of the variance of losses that differ little.
 """
 
 from typing import Any, NamedTuple
@@ -17,28 +24,47 @@ N_SCORES = len(RowScores._fields)
 
 
 class Terms(NamedTuple):
-    """What a row of weight w and loss l adds to the sums of its key."""
+    """What a row of weight w and loss l adds to the sums of its key; and two numbers of the key."""
 
     n: Any
     n_undefined: Any  # rows whose loss is NaN
+    n_correct: Any
     weight: Any
     squared_weight: Any
     loss: Any  # w l
-    squared_weight_loss: Any  # w^2 l
-    squared_loss: Any  # w^2 l^2
+    center: Any  # a number c, the loss of the first row
+    first: Any  # w^2 (l - c)
+    second: Any  # w^2 (l - c)^2
     correct: Any
     squared_weight_correct: Any
     entropy: Any
     confidence: Any
     brier: Any
     reciprocal_rank: Any
-    slope: Any
-    spread: Any
+    scale: Any  # what weights are multiplied by; 0 of a key without rows
 
 
-N_TERMS = len(Terms._fields)
-# With one number more a key has two whole vectors of 8.
-WIDTH = 16
+# Two whole vectors of 8.
+WIDTH = len(Terms._fields)
+# Which power of the weight they have.
+TERM_POWERS = np.array([0, 0, 0, 1, 2, 1, 0, 2, 2, 1, 2, 1, 1, 1, 1, 0])
+RANK_POWERS = np.array([1, 0])
+SLOPE_POWERS = np.array([1, 1, 1, 0])
+CENTER, FIRST, SECOND = (Terms._fields.index(name) for name in ("center", "first", "second"))
+
+
+class Room(NamedTuple):
+    """Tables with room for more keys. The last column of sums is the scale of the weights."""
+
+    places: Any  # where the sums of a key are, counted from 1; 0: nowhere yet
+    met: Any  # the keys, in the order of their places
+    n_met: Any  # an array of how many they are
+    high: Any
+    low: Any
+
+
+# What rows are added up by.
+BINS, RANKS, KEYS, SLOPES = range(4)
 
 
 def read(scores: Any, at: Any) -> Any:
@@ -56,91 +82,167 @@ def read(scores: Any, at: Any) -> Any:
     )
 
 
+def bin_of(confidence: Any, n_bins: Any) -> Any:
+    """The bin k of the edges k / n_bins and (k + 1) / n_bins, the first of which belongs to it.
+
+    An edge is the float64 next to it, as users see it. The product is rounded, and so may be off by
+    one.
+    """
+    n = np.float64(n_bins)
+    k = np.float64(np.int64(confidence * n))
+    if (k + 1.0) / n <= confidence:
+        k += 1.0
+    elif k / n > confidence:
+        k -= 1.0
+    return smaller(np.int64(k), n_bins - 1)
+
+
+def place_of(key: Any, n: Any, room: Any) -> Any:
+    """Where the n sums of a key are; -1 if there is no such key. A new one gets a place."""
+    if key < 0 or key >= room.places.size:
+        return -1
+    if room.places[key] == 0:
+        place = room.n_met[0]
+        # A page of zeros that is written before it is read is mapped once, and not twice.
+        for i in range(place * n, (place + 1) * n):
+            room.high[i] = room.low[i] = 0.0
+        room.met[place] = key
+        room.n_met[0] = place + 1
+        room.places[key] = place + 1
+    return room.places[key] - 1
+
+
+def scale_of(weight: Any) -> Any:
+    """The power of two that brings a weight above 0 between 2**-215 and 2**215."""
+    if weight >= 2.0**-215:
+        return 1.0 if weight < 2.0**215 else 2.0**-430 if weight < 2.0**645 else 2.0**-860
+    return 2.0**430 if weight >= 2.0**-645 else 2.0**860
+
+
+def fit(weight: Any, place: Any, powers: Any, room: Any) -> Any:
+    """The weight times the scale of its key, which becomes that of the largest weight.
+
+    Next to that, what is lost of sums of much smaller weights is nothing.
+    """
+    n = powers.size
+    high, low = window(room.high, place * n, n), window(room.low, place * n, n)
+    scale, before = scale_of(weight), high[n - 1]
+    if before == 0.0:
+        high[n - 1] = scale
+    elif scale < before:
+        factor = scale / before
+        for i in range(n - 1):
+            for _ in range(powers[i]):
+                high[i] *= factor
+                low[i] *= factor
+        high[n - 1] = scale
+    return weight * high[n - 1]
+
+
 # Not fused with a product that is a term: what is lost is that of the rounded product.
 @unfused
-def add(terms: Any, key: Any, sums: Any, lost: Any) -> None:
-    """Add the terms of a row to the sums of a key, if there is such a key."""
+def add(terms: Any, tails: Any, place: Any, room: Any) -> None:
+    """Add the terms of a row, and what they have lost, to the sums of a key."""
     n = terms.size
-    if key < 0 or key >= sums.size // n:
-        return
-    high, low = window(sums, key * n, n), window(lost, key * n, n)
+    high, low = window(room.high, place * n, n), window(room.low, place * n, n)
     for i in range(n):
         before, term = high[i], terms[i]
         total = before + term
         part = total - before
-        low[i] += (before - (total - part)) + (term - part)
+        low[i] += ((before - (total - part)) + (term - part)) + tails[i]
         high[i] = total
 
 
-def place_of(key: Any, places: Any, n_met: Any, sums: Any, lost: Any) -> Any:
-    """Where the sums of a key are, counted from 1 in `places`: a new one gets the next place."""
-    if key < 0 or key >= places.size:
-        return -1
-    if places[key] == 0:
-        # A page of zeros that is written before it is read is mapped once, and not twice.
-        for i in range(n_met[0] * WIDTH, (n_met[0] + 1) * WIDTH):
-            sums[i] = lost[i] = 0.0
-        n_met[0] += 1
-        places[key] = n_met[0]
-    return places[key] - 1
+@unfused
+def upper(x: Any) -> Any:
+    """The first 26 bits of a float64, so that a product of two such numbers is exact (Veltkamp)."""
+    wide = x * 134217729.0  # 2**27 + 1
+    return wide - (wide - x)
+
+
+@unfused
+def lost(a: Any, b: Any, product: Any) -> Any:
+    """What rounding took from a product (Dekker)."""
+    a1, b1 = upper(a), upper(b)
+    a2, b2 = a - a1, b - b1
+    return ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2
+
+
+@unfused
+def moments(squared_weight: Any, x: Any, center: Any) -> Any:
+    """q (x - c) and q (x - c)^2, and what is lost of each."""
+    gap = x - center
+    first = squared_weight * gap
+    first_tail = lost(squared_weight, gap, first)
+    second = first * gap
+    return first, first_tail, second, lost(first, gap, second) + first_tail * gap
 
 
 def tally_rows(
-    scores: Any,
-    labels: Any,
-    places: Any,
-    n_met: Any,
-    groups: Any,
-    sequences: Any,
-    n_bins: Any,
-    terms: Any,
-    bins: Any,
-    ranks: Any,
-    by_class: Any,
-    by_group: Any,
-    by_sequence: Any,
+    scores: Any, keys: Any, what: Any, n_bins: Any, powers: Any, terms: Any, table: Any
 ) -> None:
-    """Add rows to tables, pairs of sums and of what they lost, in order; weight 0 counts nowhere.
+    """Add rows to a table, a `Room`, in order; those of weight 0, or without a key, count nowhere.
 
-    Rows whose scores are not known have a bin of their own, the last. `places` and `n_met` say
-    where the sums of a class are; see `place_of`. `terms` is scratch memory.
+    `what` says by what: by bins, of which rows whose scores are not known have one of their own,
+    the last; by ranks; by `keys`, one for each row, which nothing else reads; or all to one sum of
+    slopes. `powers` says for each column of the table which power of the weight it has. `terms` is
+    scratch memory for two rows of a table.
     """
-    row_terms, row_weight = window(terms, 0, WIDTH), window(terms, WIDTH, 1)
+    n = powers.size
+    # Names are lost on the way into compiled code. No inner function may return arrays.
+    room = Room(table[0], table[1], table[2], table[3], table[4])
+    row_terms, tails = window(terms, 0, n), window(terms, n, n)
+    for i in range(2 * n):
+        terms[i] = 0.0
     for r in range(scores.size // N_SCORES):
         row = read(scores, r * N_SCORES)
-        weight, loss = row.weight, row.loss
-        if weight == 0.0:
+        if row.weight == 0.0:
             continue
+        loss = row.loss
         known = loss == loss
-        correct = weight if row.rank == 0.0 else 0.0
-        values = Terms(
-            1.0,
-            0.0 if known else 1.0,
-            weight,
-            weight * weight,
-            weight * loss,
-            weight * weight * loss,
-            weight * weight * loss * loss,
-            correct,
-            weight * correct,
-            weight * row.entropy,
-            weight * row.confidence,
-            weight * row.brier,
-            weight / (row.rank + 1.0),
-            weight * row.slope,
-            weight * row.spread,
-        )
-        for i in range(N_TERMS):
-            row_terms[i] = values[i]
-        row_weight[0] = weight
-        key = smaller(np.int64(row.confidence * n_bins), n_bins - 1) if known else n_bins
-        add(row_terms, key, bins[0], bins[1])
-        if known:
-            add(row_weight, np.int64(row.rank), ranks[0], ranks[1])
-        if by_class[0].size > 0:
-            place = place_of(labels[r], places, n_met, by_class[0], by_class[1])
-            add(row_terms, place, by_class[0], by_class[1])
-        if by_group[0].size > 0:
-            add(row_terms, groups[r], by_group[0], by_group[1])
-        if by_sequence[0].size > 0:
-            add(row_terms, sequences[r], by_sequence[0], by_sequence[1])
+        key = np.int64(0)
+        if what == BINS:
+            key = bin_of(row.confidence, n_bins) if known else np.int64(n_bins)
+        elif what == RANKS:
+            key = np.int64(row.rank) if known else np.int64(-1)
+        elif what == KEYS:
+            key = keys[r]
+        place = place_of(key, n, room)
+        if place < 0:
+            continue
+        weight = fit(row.weight, place, powers, room)
+        if what == RANKS:
+            row_terms[0] = weight
+        elif what == SLOPES:
+            row_terms[0], row_terms[1] = weight * row.slope, weight * row.spread
+            row_terms[2] = weight
+        else:
+            if room.high[place * n] == 0.0:
+                room.high[place * n + CENTER] = loss
+            square = weight * weight
+            first, first_tail, second, second_tail = moments(
+                square, loss, room.high[place * n + CENTER]
+            )
+            is_correct = row.rank == 0.0
+            values = Terms(
+                1.0,
+                0.0 if known else 1.0,
+                1.0 if is_correct else 0.0,
+                weight,
+                square,
+                weight * loss,
+                0.0,
+                first,
+                second,
+                weight if is_correct else 0.0,
+                square if is_correct else 0.0,
+                weight * row.entropy,
+                weight * row.confidence,
+                weight * row.brier,
+                weight / (row.rank + 1.0),
+                0.0,
+            )
+            for i in range(WIDTH):
+                row_terms[i] = values[i]
+            tails[FIRST], tails[SECOND] = first_tail, second_tail
+        add(row_terms, tails, place, room)

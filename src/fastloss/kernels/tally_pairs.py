@@ -6,15 +6,20 @@ import numpy as np
 
 from .bits import float_as_int, window
 from .form import PairScores
-from .tally import add
+from .tally import Room, add, fit, moments, place_of
 
 N_SCORES = len(PairScores._fields)
 # Those that are averaged: all but the weight.
 N_MEANS = N_SCORES - 1
-# The columns of a table of sums: rows, undefined rows, weights w, w^2; w x, w^2 x and w^2 x^2 of
-# each score x; and w x^2 of the last.
+# The columns of a table of sums: rows, undefined rows, weights w, w^2; of each score x: w x, a
+# number c close to it, w^2 (x - c) and w^2 (x - c)^2; w x^2 of the last one; and the scale of the
+# weights. See `tally.py`.
 N_COUNTS = 4
-WIDTH = N_COUNTS + 3 * N_MEANS + 1
+MEANS, CENTERS, FIRSTS, SECONDS = (N_COUNTS + i * N_MEANS for i in range(4))
+WIDTH = N_COUNTS + 4 * N_MEANS + 2
+# Which power of the weight they have.
+POWERS = np.repeat([0, 1, 2, 1, 0, 2, 1, 0], [2, 1, 1, N_MEANS, N_MEANS, 2 * N_MEANS, 1, 1])
+HISTOGRAM_POWERS = np.array([1, 0])
 
 
 class Bins(NamedTuple):
@@ -64,35 +69,54 @@ def bin_of(x: Any, bins: Bins) -> Any:
     return place
 
 
-def tally_pairs(
-    scores: Any, terms: Any, sums: Any, lowest: Any, highest: Any, kls: Any, changes: Any
-) -> None:
-    """Add rows of `PairScores` in order; those of weight 0 count nowhere.
+# What is added up: sums, or histograms.
+SUMS, KLS, CHANGES = range(3)
 
-    `sums`, `kls` and `changes` are pairs of tables: sums, and what they lost. `terms` is scratch
-    memory for WIDTH numbers and one.
+
+def tally_pairs(
+    scores: Any, what: Any, powers: Any, terms: Any, lowest: Any, highest: Any, table: Any
+) -> None:
+    """Add rows of `PairScores` to a table, a `Room`, in order; those of weight 0 count nowhere.
+
+    `what` says which table it is, and `powers` of each column which power of the weight it has.
+    With sums extremes are looked for, too. `terms` is scratch memory for two rows of a table.
     """
-    row, row_weight = window(terms, 0, WIDTH), window(terms, WIDTH, 1)
+    n = powers.size
+    room = Room(table[0], table[1], table[2], table[3], table[4])
+    row, tails = window(terms, 0, n), window(terms, n, n)
+    for i in range(2 * n):
+        terms[i] = 0.0
     for r in range(scores.size // N_SCORES):
         numbers = window(scores, r * N_SCORES, N_SCORES)
-        weight = numbers[0]
-        if weight == 0.0:
+        if numbers[0] == 0.0:
             continue
         kl, change = numbers[1], numbers[N_MEANS]
         known = kl == kl and change == change
-        row[0], row[1], row[2], row[3] = 1.0, 0.0 if known else 1.0, weight, weight * weight
-        for i in range(N_MEANS):
-            x = numbers[1 + i]
-            row[N_COUNTS + i] = weight * x
-            row[N_COUNTS + N_MEANS + i] = weight * weight * x
-            row[N_COUNTS + 2 * N_MEANS + i] = weight * weight * x * x
-            if x < lowest[i] or x != x:
-                lowest[i] = x
-            if x > highest[i] or x != x:
-                highest[i] = x
-        row[WIDTH - 1] = weight * change * change
-        add(row, 0, sums[0], sums[1])
-        row_weight[0] = weight
-        if known:
-            add(row_weight, bin_of(kl, KL_BINS), kls[0], kls[1])
-            add(row_weight, bin_of(change, CHANGE_BINS), changes[0], changes[1])
+        key = np.int64(0)
+        if what != SUMS:
+            if not known:
+                continue
+            key = bin_of(kl, KL_BINS) if what == KLS else bin_of(change, CHANGE_BINS)
+        place = place_of(key, n, room)
+        weight = fit(numbers[0], place, powers, room)
+        if what == SUMS:
+            sums = window(room.high, place * n, n)
+            is_first = sums[0] == 0.0
+            square = weight * weight
+            row[0], row[1], row[2], row[3] = 1.0, 0.0 if known else 1.0, weight, square
+            for i in range(N_MEANS):
+                x = numbers[1 + i]
+                if is_first:
+                    sums[CENTERS + i] = x
+                first, first_tail, second, second_tail = moments(square, x, sums[CENTERS + i])
+                row[MEANS + i] = weight * x
+                row[FIRSTS + i], tails[FIRSTS + i] = first, first_tail
+                row[SECONDS + i], tails[SECONDS + i] = second, second_tail
+                if x < lowest[i] or x != x:
+                    lowest[i] = x
+                if x > highest[i] or x != x:
+                    highest[i] = x
+            row[n - 2] = weight * change * change
+        else:
+            row[0] = weight
+        add(row, tails, place, room)

@@ -1,0 +1,35 @@
+"""Arithmetic with pairs of float64, a number and what rounding took from it: twice the digits.
+
+Source: T. J. Dekker, A floating-point technique for extending the available precision (1971).
+"""
+
+from typing import Any
+
+from ..kernels.tally import lost
+
+# Numbers of any shape, and what rounding took from each.
+Pair = tuple[Any, Any]
+
+
+def exact_sum(a: Any, b: Any) -> Pair:
+    """Of two float64 (Knuth)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def add(a: Pair, b: Pair) -> Pair:
+    total, rest = exact_sum(a[0], b[0])
+    return exact_sum(total, rest + (a[1] + b[1]))
+
+
+def multiply(a: Pair, b: Pair) -> Pair:
+    product = a[0] * b[0]
+    return exact_sum(product, lost(a[0], b[0], product) + (a[0] * b[1] + a[1] * b[0]))
+
+
+def divide(a: Pair, b: Pair) -> Pair:
+    quotient = a[0] / b[0]
+    product = quotient * b[0]
+    rest = ((a[0] - product) - lost(quotient, b[0], product)) + (a[1] - quotient * b[1])
+    return exact_sum(quotient, rest / b[0])
