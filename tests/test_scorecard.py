@@ -2,7 +2,6 @@
 
 import math
 import pickle
-from fractions import Fraction
 from itertools import pairwise
 
 import ml_dtypes

@@ -9,13 +9,14 @@ import numpy as np
 
 from .._arrays import Array
 from ..kernels.tally_pairs import Bins
+from .equality import Result
 
 # What `to_dict` and `repr` show of a distribution.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, eq=False)
+class Summary(Result):
     """A number that each row has: its mean over the weights, the standard error of the mean, and
     the smallest and largest of all rows.
     """
@@ -31,7 +32,7 @@ class Summary:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Distribution(Summary):
     """A number that each row has, with its quantiles.
 
@@ -40,7 +41,7 @@ class Distribution(Summary):
     """
 
     bins: Bins = field(repr=False)
-    bin_weights: Array = field(repr=False, compare=False)
+    bin_weights: Array = field(repr=False)
 
     def quantile(self, q: float) -> float:
         """The smallest number that rows of a share `q` of the weight do not exceed.
@@ -65,8 +66,8 @@ class Distribution(Summary):
         return super().to_dict() | {"quantiles": {f"{q:g}": self.quantile(q) for q in QUANTILES}}
 
 
-@dataclass(frozen=True, repr=False)
-class Differences:
+@dataclass(frozen=True, repr=False, eq=False)
+class Differences(Result):
     """How far two sets of logits a and b are apart, p and q being their softmaxes, row by row.
 
     Means are over the weights of the rows that count; all divergences are in nats.

@@ -104,7 +104,7 @@ class RowResults:
                     self._put(name, slab, found)
 
     def _put(self, name: str, slab: Slab, values: Array) -> None:
-        self.arrays[name][slab.part] = values.reshape(*slab.labels.shape, *values.shape[1:])
+        self.arrays[name][slab.part] = values.reshape(slab.labels.shape + values.shape[1:])
 
     def _top(self, slab: Slab, log_sums: Array) -> tuple[Array, Array]:
         c = slab.logits.shape[-1]

@@ -108,8 +108,8 @@ class Rows:
 
 
 _ONE_LABEL = (
-    "but an evaluation takes one class id for each row: of soft labels, fl.cross_entropy is the "
-    "loss; write np.argmax(labels, axis=-1) if the likeliest class of each is the right one"
+    "but each row has a rank by one class id: write np.argmax(labels, axis=-1) if they are one-hot; of "
+    "soft labels there is the loss alone, fl.cross_entropy"
 )
 
 

@@ -50,7 +50,9 @@ WIDTH = len(Terms._fields)
 TERM_POWERS = np.array([0, 0, 0, 1, 2, 1, 0, 2, 2, 1, 2, 1, 1, 1, 1, 0])
 RANK_POWERS = np.array([1, 0])
 SLOPE_POWERS = np.array([1, 1, 1, 0])
-CENTER, FIRST, SECOND = (Terms._fields.index(name) for name in ("center", "first", "second"))
+LOSS, CENTER, FIRST, SECOND = (
+    Terms._fields.index(name) for name in ("loss", "center", "first", "second")
+)
 
 
 class Room(NamedTuple):
@@ -169,6 +171,13 @@ def lost(a: Any, b: Any, product: Any) -> Any:
 
 
 @unfused
+def weighed(weight: Any, x: Any) -> Any:
+    """w x, and what is lost of it, so far as it can be told of a number so large."""
+    product = weight * x
+    return product, lost(weight, x, product) if abs(x) < 2.0**800 else 0.0
+
+
+@unfused
 def moments(squared_weight: Any, x: Any, center: Any) -> Any:
     """q (x - c) and q (x - c)^2, and what is lost of each."""
     gap = x - center
@@ -223,6 +232,7 @@ def tally_rows(
             first, first_tail, second, second_tail = moments(
                 square, loss, room.high[place * n + CENTER]
             )
+            weighed_loss, loss_tail = weighed(weight, loss)
             is_correct = row.rank == 0.0
             values = Terms(
                 1.0,
@@ -230,7 +240,7 @@ def tally_rows(
                 1.0 if is_correct else 0.0,
                 weight,
                 square,
-                weight * loss,
+                weighed_loss,
                 0.0,
                 first,
                 second,
@@ -244,5 +254,5 @@ def tally_rows(
             )
             for i in range(WIDTH):
                 row_terms[i] = values[i]
-            tails[FIRST], tails[SECOND] = first_tail, second_tail
+            tails[LOSS], tails[FIRST], tails[SECOND] = loss_tail, first_tail, second_tail
         add(row_terms, tails, place, room)

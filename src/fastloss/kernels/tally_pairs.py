@@ -6,7 +6,7 @@ import numpy as np
 
 from .bits import float_as_int, window
 from .form import PairScores
-from .tally import Room, add, fit, moments, place_of
+from .tally import Room, add, fit, moments, place_of, weighed
 
 N_SCORES = len(PairScores._fields)
 # Those that are averaged: all but the weight.
@@ -109,7 +109,7 @@ def tally_pairs(
                 if is_first:
                     sums[CENTERS + i] = x
                 first, first_tail, second, second_tail = moments(square, x, sums[CENTERS + i])
-                row[MEANS + i] = weight * x
+                row[MEANS + i], tails[MEANS + i] = weighed(weight, x)
                 row[FIRSTS + i], tails[FIRSTS + i] = first, first_tail
                 row[SECONDS + i], tails[SECONDS + i] = second, second_tail
                 if x < lowest[i] or x != x:

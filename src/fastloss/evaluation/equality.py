@@ -1,0 +1,26 @@
+"""When two results are equal."""
+
+from typing import Any
+
+import numpy as np
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two results are equal, number for number; NaN is equal to NaN."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=True)
+    return bool(a == b or (a != a and b != b))
+
+
+class Result:
+    """Something with numbers, which is equal to another that has the same."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and same(self._numbers(), other._numbers())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _numbers(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
