@@ -307,8 +307,8 @@ def test_bins():
     labels, logits = data(2000, 7, np.float64, scale=0.7)
     scores = fl.evaluate(labels, logits, n_bins=10, rows=("confidence", "rank"))
     confidence, correct = scores.rows["confidence"], scores.rows["rank"] == 0
-    np.testing.assert_allclose(scores.bin_edges, np.arange(11) / 10)
-    bins = np.minimum((confidence * 10).astype(int), 9)
+    np.testing.assert_array_equal(scores.bin_edges, np.arange(11) / 10)
+    bins = np.minimum(np.searchsorted(scores.bin_edges, confidence, side="right") - 1, 9)
     error = largest = 0.0
     for b in range(10):
         mine = bins == b
@@ -683,16 +683,70 @@ def test_there_may_be_no_least_loss(labels, logits, text):
         fl.calibrate(labels, logits)
 
 
+FAR = np.array([[150.0, 0], [0, 150], [150, 0], [150, 0]])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-40, 1e-5, 1.0, 1e30, 1e300])
+@pytest.mark.parametrize("start", [1e-300, 1.0, 1e300])
+def test_a_minimum_is_found_from_anywhere(scale, start):
+    """Three rows of four are right, all by a gap g: the best is g / log(3)."""
+    calibration = fl.calibrate([0, 1, 0, 1], FAR * scale, temperature=start)
+    assert calibration.temperature == pytest.approx(150 * scale / math.log(3), rel=1e-7)
+    assert calibration.before.loss >= calibration.after.loss
+    assert calibration.n_passes < 40
+
+
+@pytest.mark.parametrize("scale", [1e-35, 1.0, 1e35])
+@pytest.mark.parametrize("weight", [None, 1e-310, 1e300])
+def test_a_minimum_is_found_in_float32(scale, weight):
+    logits = (FAR * scale).astype(np.float32)
+    weights = None if weight is None else [weight] * 4
+    found = fl.calibrate([0, 1, 0, 1], logits, sample_weight=weights).temperature
+    assert found == pytest.approx(150 * scale / math.log(3), rel=1e-6)
+
+
+def test_a_class_mask_of_one_axis():
+    labels, logits = [0, 1, 1, 0], np.array([[2.0, 0, 9], [0, 1, 9], [3, 0, 9], [1, 0, 9]])
+    mask = [True, True, False]
+    found = fl.calibrate(labels, logits, class_mask=mask).temperature
+    assert found == pytest.approx(fl.calibrate(labels, logits[:, :2]).temperature, rel=1e-9)
+    every = np.tile(mask, (4, 1))
+    assert found == fl.calibrate(labels, logits, class_mask=every).temperature
+
+
+@pytest.mark.parametrize(
+    ("labels", "logits", "options", "text"),
+    [
+        (np.zeros(0, int), np.zeros((0, 2)), {}, "no row counts"),
+        ([0, 1], [[2.0, 0], [0, 1]], {"sample_weight": [0.0, 0.0]}, "no row counts"),
+        ([-1, -1], [[2.0, 0], [0, 1]], {"ignore_index": -1}, "no row counts"),
+        # Saturated, to either side; ties; a label that is as likely as not.
+        ([0, 1], [[2000.0, 0], [0, 1000]], {}, "goes to 0"),
+        ([0, 1], [[2000.0, 0], [0, 1000]], {"temperature": 1e-200}, "goes to 0"),
+        ([0, 0], [[2000.0, 0], [1, 1]], {}, "goes to 0"),
+        ([1, 0], [[2000.0, 0], [0, 1000]], {"temperature": 1e200}, "goes to infinity"),
+        ([0, 1], [[1.0, 0], [1, 0]], {}, "goes to infinity"),
+        ([0, 1], np.float32([[1, 0], [1, 0]]), {}, "goes to infinity"),
+        ([0, 0], [[0.0, -np.inf], [0, -np.inf]], {}, "makes no difference"),
+        ([0, 0], [[0.0, 0], [3, 3]], {"temperature": 1e-300}, "makes no difference"),
+        ([0, 1], [[0.0, 1], [0, -np.inf]], {}, "the loss is inf"),
+    ],
+)
+def test_each_error_is_true(labels, logits, options, text):
+    with pytest.raises(ValueError, match=text):
+        fl.calibrate(labels, logits, **options)
+
+
 @both("c", WIDTHS[:2], compiled=WIDTHS[2:])
 def test_derivatives_by_the_temperature(c):
     labels, logits = data(50, c, np.float64)
 
-    def total(b):
-        return fl.CrossEntropy(temperature=1 / b, reduction="sum")(labels, logits)
+    def mean(b):
+        return fl.CrossEntropy(temperature=1 / b)(labels, logits)
 
     card = SlopedScorecard(temperature=1 / 1.3).update(labels, logits)
     slope, spread = card.derivatives
     h = 1e-4
-    assert slope == pytest.approx(1.3 * (total(1.3 + h) - total(1.3 - h)) / (2 * h), rel=1e-6)
-    second = (total(1.3 + h) - 2 * total(1.3) + total(1.3 - h)) / h**2
+    assert slope == pytest.approx(1.3 * (mean(1.3 + h) - mean(1.3 - h)) / (2 * h), rel=1e-6)
+    second = (mean(1.3 + h) - 2 * mean(1.3) + mean(1.3 - h)) / h**2
     assert spread == pytest.approx(1.3**2 * second, rel=1e-4)

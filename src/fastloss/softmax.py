@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._arrays import FLOAT64, Array, Format, as_array, check_sparse_labels, format_of
+from ._arrays import Array, Format, as_array, check_sparse_labels, format_of
 from ._evaluate import Batch, evaluate
 from ._options import as_mask, check_positive
 from .kernels import along_rows, lanes
@@ -140,10 +140,6 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
     @cached_property
     def _known_variant(self) -> Variant:
         return self._variant()
-
-    def _arithmetic(self, batch: Batch) -> Format:
-        # Of a temperature beyond float32 its inverse is 0 or infinite there.
-        return super()._arithmetic(batch) if 1e-37 < self.temperature < 1e37 else FLOAT64
 
     def _structure(self) -> Any:
         return self._known_variant

@@ -77,7 +77,7 @@ class Rows:
         check(loss, verb, labels, logits, weight, mask)
         self.shape, self.n_rows, self.n_classes = labels.shape, labels.size, logits.shape[-1]
         weighing._check_by_class(self.n_classes)
-        self.class_weight = weighing._class_weight
+        self.class_weight, _ = weighing._known_class_weight
 
     def slabs(self) -> Iterator[Slab]:
         _, _, labels, logits, weight, mask = self.whole
@@ -108,8 +108,8 @@ class Rows:
 
 
 _ONE_LABEL = (
-    "but each row has a rank by one class id: write np.argmax(labels, axis=-1) if they are one-hot; of "
-    "soft labels there is the loss alone, fl.cross_entropy"
+    "but each row has a rank by one class id: write np.argmax(labels, axis=-1) if they are "
+    "one-hot; of soft labels there is the loss alone, fl.cross_entropy"
 )
 
 

@@ -3,15 +3,15 @@
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _threads
-from .._arrays import Array, as_array
-from .._evaluate import Verb
+from .._arrays import FLOAT64, Array, Format, as_array
+from .._evaluate import Batch, Verb
 from .._options import check_integer, check_switch
 from ..kernels import tally as kernel
 from ..kernels.interrupts import compiler
@@ -190,6 +190,15 @@ def _added_up(sums: _Sums, sequences: Array) -> dict[str, Table]:
     return tables
 
 
+@dataclass(frozen=True)
+class _Logits(CrossEntropy):
+    """A cross-entropy at any temperature."""
+
+    def _arithmetic(self, batch: Batch) -> Format:
+        # Beyond float32 the inverse of a temperature is 0 or infinite there.
+        return super()._arithmetic(batch) if 1e-37 < self.temperature < 1e37 else FLOAT64
+
+
 class Scorecard(Accumulator[_Sums]):
     """Adds up everything about labels and logits that come in parts.
 
@@ -232,7 +241,7 @@ class Scorecard(Accumulator[_Sums]):
         if n_bins < 1:
             raise ValueError(f"n_bins is {n_bins}, but must be 1 or more")
         self._weighing = CrossEntropy(class_weight=class_weight)
-        self._loss = CrossEntropy(
+        self._loss = _Logits(
             reduction="sum",
             ignore_index=ignore_index,
             class_mask=class_mask,
@@ -383,7 +392,9 @@ class Scorecard(Accumulator[_Sums]):
         sums = self._sums.added_up()
         tables = sums.tables
         total = tables["bins"].total()
-        means = Means(total, 1).to_dict()
+        # Weights of classes are told to kernels short of 2 to this.
+        exponent = self._weighing._known_class_weight[1]
+        means = Means(total, 1, exponent).to_dict()
         (found,) = (Terms(*row) for row in total.sums) if total.n_keys else (_NO_TERMS,)
         if found.n == 0:
             warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
@@ -391,9 +402,9 @@ class Scorecard(Accumulator[_Sums]):
         error, largest = _calibration_errors(bins)
         ranks, relative = tables["ranks"], np.zeros(sums.n_classes)
         relative[ranks.ids] = ranks.sums[:, 0] * (found.scale / ranks.sums[:, 1])
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             perplexity = float(np.exp(means["loss"][0]))
-            rank_weights = relative / found.scale if found.n else relative
+            rank_weights = np.ldexp(relative / (found.scale or 1.0), exponent)
         names = (
             "weight",
             "loss",
@@ -415,11 +426,13 @@ class Scorecard(Accumulator[_Sums]):
             calibration_error=error,
             maximum_calibration_error=largest,
             bin_edges=np.arange(self._n_bins + 1) / self._n_bins,
-            bins=Means(bins, self._n_bins),
+            bins=Means(bins, self._n_bins, exponent),
             rank_weights=rank_weights,
-            by_class=Means(tables["classes"], sums.n_classes) if self._by_class else None,
-            groups=_groups(tables["groups"]),
-            sequences=_sequence_table(sums),
+            by_class=(
+                Means(tables["classes"], sums.n_classes, exponent) if self._by_class else None
+            ),
+            groups=_groups(tables["groups"], exponent),
+            sequences=_sequence_table(sums, exponent),
             _rank_sums=(relative, found.weight),
         )
 
@@ -630,19 +643,21 @@ def _calibration_errors(bins: Table) -> tuple[float, float]:
     return float((gaps * weights).sum() / weights.sum()), float(gaps.max())
 
 
-def _groups(table: Table) -> Groups | None:
+def _groups(table: Table, exponent: int) -> Groups | None:
     if not table.n_keys:
         return None
-    return Groups(table.ids, Means(table._replace(ids=np.arange(table.n_keys)), table.n_keys))
+    return Groups(
+        table.ids, Means(table._replace(ids=np.arange(table.n_keys)), table.n_keys, exponent)
+    )
 
 
-def _sequence_table(sums: _Sums) -> Sequences | None:
+def _sequence_table(sums: _Sums, exponent: int) -> Sequences | None:
     table = sums.tables["sequences"]
     if not table.n_keys:
         return None
     terms = Terms(*table.sums.T)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        losses = np.where(terms.n > 0, terms.loss / terms.scale, 0.0)
+    with np.errstate(all="ignore"):
+        losses = np.ldexp(np.where(terms.n > 0, terms.loss / terms.scale, 0.0), exponent)
         n_bytes = bits = None
         if sums.n_bytes.size:
             n_bytes = np.full(table.n_keys, math.nan)

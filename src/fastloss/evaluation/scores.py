@@ -32,9 +32,9 @@ class Means(Result):
     a hundred thousand classes.
     """
 
-    def __init__(self, table: Table, n_keys: int) -> None:
-        """Of the keys from 0 to `n_keys`."""
-        self._table, self._n_keys = table, n_keys
+    def __init__(self, table: Table, n_keys: int, exponent: int = 0) -> None:
+        """Of the keys from 0 to `n_keys`. Weights are those of the table times 2**exponent."""
+        self._table, self._n_keys, self._exponent = table, n_keys, exponent
 
     @cached_property
     def _terms(self) -> Terms:
@@ -64,7 +64,7 @@ class Means(Result):
     def weight(self) -> Array:
         """The sum of the weights."""
         with np.errstate(all="ignore"):
-            weight = self._terms.weight / self._terms.scale
+            weight = np.ldexp(self._terms.weight / self._terms.scale, self._exponent)
         return self._by_key(np.where(self._terms.n > 0, weight, 0.0), 0.0)
 
     @property
