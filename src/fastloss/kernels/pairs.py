@@ -185,7 +185,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
 
     def excess_of(exp_x: Any, exp_y: Any, difference: Any) -> Any:
         near = abs(difference) < one
-        tanh = half_tanh(double(difference) if near else 0.0)[0]
+        tanh = half_tanh(double(difference if near else zero))[0]
         return (exp_x + exp_y) * tanh if near else exp_x - exp_y
 
     def summing(exps_of: Function) -> Function:
