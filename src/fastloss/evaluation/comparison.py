@@ -190,7 +190,8 @@ class Comparison(Accumulator[_Sums]):
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
-    bits.
+    bits. An update that raises, or is interrupted anywhere, has changed nothing or is there as a
+    whole, and several threads may update one comparison. Weights count by their ratios alone.
     """
 
     def __init__(

@@ -217,7 +217,8 @@ class Scorecard(Accumulator[_Sums]):
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
-    bits.
+    bits. An update that raises, or is interrupted anywhere, has changed nothing or is there as a
+    whole, and several threads may update one scorecard. Weights count by their ratios alone.
 
     The rank of a label is the number of classes before it, sorted by their logits, the lower class
     id first where those are equal: as `np.argmax` does, so that rank 0 means that the label is the
@@ -288,9 +289,11 @@ class Scorecard(Accumulator[_Sums]):
         - `rows`: arrays to write results of each row into, by name: "loss", "log_sum_exp",
           "prediction", "rank", "entropy", "confidence" and "brier" of the shape of the labels,
           "top_classes" and "top_log_probs" of shape (..., k). Memory-mapped arrays will do. What is
-          not known, as for a row with NaN, is NaN, or -1 where numbers are integers.
+          not known, as for a row with NaN, is NaN, or -1 where numbers are integers. They may not
+          share memory with what is read, nor with one another.
 
         Returns the scorecard itself. Raises what `CrossEntropy` raises, before anything is changed.
+        Warns with UserWarning if the first rows that come seem to be probabilities, not logits.
         """
         logits = as_array(logits, "logits")
         if self._sums.n_rows == 0:
