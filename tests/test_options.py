@@ -11,6 +11,7 @@ import pytest
 from plain import plain
 
 import fastloss as fl
+from fastloss._evaluate import Call
 
 pytestmark = plain
 F = np.float32
@@ -305,6 +306,19 @@ def test_repr_is_a_call():
     assert eval(repr(Own(scale=2.0, twice=True))) == Own(scale=2.0, twice=True)
     assert repr(Own(twice=1)) == "Own(twice=1, note=('none',))"  # a number is no switch
     assert repr(Own(scale=[1.0, 2.0])) == "Own(scale=(1.0, 2.0), note=('none',))"
+
+
+def test_what_is_declared_but_no_option_is_said():
+    class Undecorated(fl.ElementwiseLoss):
+        scale: float = 2.0
+
+        def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+            return (y_pred - y_true) * self.scale, self.scale
+
+    loss = Undecorated()
+    form = Call(loss, "value", np.zeros(1), np.zeros(1), None, None).plan.form
+    message = str(loss._compilation_error(form, Exception("no scale")))
+    assert "no options (what the class declares is no option without @dataclass" in message
 
 
 # ---------------------------------------------------------------------------------------------

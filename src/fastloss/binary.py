@@ -99,13 +99,16 @@ class BinaryCrossEntropy(_BinaryLoss):
         loss = _share(y_true, -_floored(log_p, self.log_floor)) + _share(
             1 - y_true, -_floored(log_q, self.log_floor)
         )
-        a = 0 if log_p < self.log_floor or y_true == 0 else y_true / y_pred
-        b = 0 if log_q < self.log_floor or y_true == 1 else (1 - y_true) / (1 - y_pred)
-        hess_a = 0 if a == 0 else a / y_pred
-        hess_b = 0 if b == 0 else b / (1 - y_pred)
-        # Between 0 and 1 the difference b - a would cancel near the optimum.
-        inner = (a != 0) & (b != 0)
-        slope = (y_pred - y_true) / (y_pred * (1 - y_pred)) if inner else b - a
+        p, q = y_pred, 1 - y_pred
+        # Which of the two terms has a slope: its label has a share, and no floor acts.
+        with_p = (y_true != 0) & (not log_p < self.log_floor)
+        with_q = (y_true != 1) & (not log_q < self.log_floor)
+        # (1 - y) / q - y / p over a common denominator, as the two cancel near the optimum.
+        above = y_pred - y_true if with_p & with_q else 1 - y_true if with_q else -y_true
+        below = p * q if with_p & with_q else q if with_q else p
+        slope = above / below if with_p | with_q else 0
+        hess_a = y_true / p / p if with_p else 0
+        hess_b = (1 - y_true) / q / q if with_q else 0
         return loss, slope, hess_a + hess_b
 
 

@@ -168,6 +168,9 @@ class ScalarLoss(FormulaLoss):
 
     def _compilation_error(self, form: Form, error: Exception) -> Exception:
         known = ", ".join(self._parameters) or "no options"
+        own = type(self)
+        if own.__annotations__ and "__dataclass_fields__" not in vars(own):
+            known += " (what the class declares is no option without @dataclass(frozen=True))"
         return TypeError(
             f"{type(self).__name__}.scalar does not compile for {form.arithmetic} numbers. It may "
             "use arithmetic, comparisons, functions of fastloss.scalar, math and numpy, functions "

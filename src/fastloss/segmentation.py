@@ -166,8 +166,9 @@ class Tversky(_Overlap):
     negatives FN = sum of t_j (1 - p_j), and s_j = alpha (1 - t_j) - beta t_j. With
     `from_logits=True`, predictions are logits x, p = sigmoid(x), and the derivatives are by x.
 
-    Arguments and options are those of `Dice`, and `alpha` and `beta`, numbers from 0 on. With 1/2
-    for both and half the `smooth` it is `Dice`; with 1 for both it is one less the Jaccard index.
+    Arguments and options are those of `Dice`, and `alpha` and `beta`, numbers from 0 to 1e30. With
+    1/2 for both and half the `smooth` it is `Dice`; with 1 for both it is one less the Jaccard
+    index.
 
     Ready made: `tversky`.
 

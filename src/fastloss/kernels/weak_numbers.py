@@ -35,6 +35,9 @@ class _WeakFloat(types.Float):  # type: ignore[misc]
         types.Number.__init__(self, "weak_float")
         self.bitwidth = 64
 
+    def __str__(self) -> str:
+        return "float64"  # as Numba asks NumPy for the dtype of this name, for arrays of such
+
     def can_convert_to(self, context: Any, other: Any) -> Any:
         return Conversion.unsafe if isinstance(other, types.Float) else None
 
