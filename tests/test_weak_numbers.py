@@ -33,6 +33,10 @@ def half(k: Any) -> Any:
     return k / 2
 
 
+def doubled(numbers: Any) -> Any:
+    return 2 * numbers[0]
+
+
 def constant() -> Any:
     return 0.1
 
@@ -148,6 +152,10 @@ weighed(0.1, x)
 weighed(x, 2)
 weighed(1, 3) * x
 half(int(y)) * x
+half(0.1) * x
+half(half(1)) * x
+doubled(NAMED) * x
+doubled((x, y))
 constant() * x
 weighed_sum(x, 4)
 sum_of_table(x)

@@ -64,7 +64,15 @@ _COMPARISONS = {operator.lt, operator.le, operator.gt, operator.ge, operator.eq,
 
 def has_weak_numbers(arguments: Any) -> bool:
     """Whether a function of such arguments is a formula, not a loop over arrays."""
-    return any(isinstance(argument, types.Float) for argument in arguments)
+
+    def is_number(kind: Any) -> bool:
+        if isinstance(kind, types.BaseTuple):
+            return all(map(is_number, kind.types))
+        return isinstance(types.unliteral(kind), (types.Number, types.Boolean))
+
+    return any(isinstance(each, types.Float) for each in arguments) or all(
+        map(is_number, arguments)
+    )
 
 
 def _replaced(kind: Any, change: Any) -> Any:
@@ -136,11 +144,10 @@ class WeakTypes:
         return BaseContext.unify_pairs(self, first, second)
 
     def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
-        if isinstance(function, types.NumberClass):
+        if isinstance(function, types.NumberClass) or _knows_weak_numbers(function):
             return self._context.resolve_function_type(function, args, kws)
         parts = {number for kind in (*args, *kws.values()) for number in _parts(kind)}
         single = types.float32 in parts and types.float64 not in parts
-        known = _knows_weak_numbers(function)
 
         def resolve(weak: tuple[type, ...]) -> Any:
             """What Numba finds if weak numbers of these types become those that they meet."""
@@ -154,9 +161,9 @@ class WeakTypes:
             changed_kws = {name: _replaced(kind, change) for name, kind in kws.items()}
             return self._context.resolve_function_type(function, changed, changed_kws)
 
-        if single and not known and any(isinstance(number, types.Integer) for number in parts):
+        if single and any(isinstance(number, types.Integer) for number in parts):
             return self._beside_whole_numbers(function, resolve)
-        signature = resolve(() if known else (_WeakFloat,))
+        signature = resolve((_WeakFloat,))
         if signature is not None and all(isinstance(number, _WEAK) for number in parts):
             return signature.replace(return_type=_weakened(signature.return_type))
         return signature
@@ -228,7 +235,14 @@ class WeakResults(FunctionPass):  # type: ignore[misc]
 
     def run_pass(self, state: Any) -> bool:
         state.calltypes = {
-            call: signature and signature.replace(return_type=_strong(signature.return_type))
+            call: signature
+            if signature is None or self._is_of_formula(state, call)
+            else signature.replace(return_type=_strong(signature.return_type))
             for call, signature in state.calltypes.items()
         }
         return False
+
+    def _is_of_formula(self, state: Any, call: Any) -> bool:
+        """Whether a function is called that returns weak numbers itself."""
+        is_call = isinstance(call, ir.Expr) and call.op == "call"
+        return is_call and _knows_weak_numbers(state.typemap[call.func.name])
