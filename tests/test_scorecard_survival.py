@@ -596,3 +596,10 @@ def test_binary_logits_as_two_classes():
     ):
         assert fl.evaluate(y, two).loss == pytest.approx(expected, rel=1e-15)
     assert fl.evaluate([0, 0], [[1.0], [2.0]]).loss == 0
+
+
+def test_one_row_has_no_error():
+    differences = fl.compare([[0.0, 1.0]], [[0.0, 0.5]], [0])
+    assert math.isnan(differences.kl.standard_error)
+    assert differences.kl.mean > 0
+    assert math.isnan(fl.evaluate([0], [[0.0, 1.0]]).loss_standard_error)

@@ -317,7 +317,7 @@ class Comparison(Accumulator[_Sums]):
             with np.errstate(all="ignore"):
                 means = rounded[part] / weight
                 about = divide((sums.high[:, part], sums.low[:, part]), sums.column(2))
-                errors = standard_error(n, weight, spread(sums, about)[0])
+                errors = standard_error(np.float64(n), weight, spread(sums, about)[0])
         with np.errstate(all="ignore"):
             root_mean_square = float(np.sqrt(np.float64(rounded[-2]) / weight))
             weight = float(np.float64(weight) / scale) if n else 0.0
