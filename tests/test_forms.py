@@ -336,6 +336,7 @@ class Softmax:
         if form["row_mask"]:
             self.mask = rng.random((n, c)) < 0.8
             np.put_along_axis(self.mask, ids, True, axis=1)
+            self.mask[:, :3] = True  # of one class alone the reference of a link is 0 / 0
         self.more: dict[str, Any] = {}
         if form["weight"] is not None:
             weight = rng.integers(1, 9, n) / 4
