@@ -69,9 +69,11 @@ def test_what_is_lost_is_found():
 def test_the_page_says_what_was_lost():
     one = {"tries": 3, "outcomes": {"refused": 3}, "lost": []}
     result = dict.fromkeys(("signals", "others", "full_disk", "planted"), one)
-    result |= {"kills": {"as it is": one}, "damaged": {"a.npy": {"cut": one}}}
+    named = {"as it is": one}
+    result |= dict.fromkeys(("kills", "card_interrupts", "card_threads"), named)
+    result |= {"damaged": {"a.npy": {"cut": one}}}
     page = evaluation.page(result)
-    assert "**18 tries; nothing was lost.**" in page
+    assert "**24 tries; nothing was lost.**" in page
     assert "| a.npy, cut | 3 | 3 |" in page
     page = evaluation.page(result | {"planted": one | {"lost": ["r.html"]}})
-    assert "**18 tries. Lost:**\n\n- r.html" in page
+    assert "**24 tries. Lost:**\n\n- r.html" in page

@@ -11,12 +11,11 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from . import report
+from . import report, scorecard_survival
 from .evaluation_files import OTHER, REFUSED, SAME, damaged, full_disk, planted
 from .evaluation_runs import (
     CASES,
@@ -173,12 +172,9 @@ def measure(share: float = 1.0) -> dict[str, Any]:
         "damaged": lambda: damaged(many(300)),
         "full_disk": lambda: full_disk(many(40)),
         "planted": planted,
+        "card_interrupts": lambda: scorecard_survival.interrupts(many(400)),
+        "card_threads": lambda: scorecard_survival.threads(many(100)),
     }
-    if find_spec(f"{__package__}.scorecard_survival") is not None:
-        from . import scorecard_survival
-
-        sections["card_interrupts"] = scorecard_survival.interrupts
-        sections["card_threads"] = scorecard_survival.threads
     result = {}
     for name, section in sections.items():
         began = time.perf_counter()
@@ -239,11 +235,10 @@ def page(result: dict[str, Any]) -> str:
         table = _outcomes(result[name]["outcomes"])
         parts += [f"## {title}", text.format(kind=result[name].get("kind")), table]
         if name == "signals":
-            parts += ["## Kills", _KILLS, _kill_table(result["kills"])]
+            parts += ["## Kills", _KILLS, _table_by_name(result["kills"])]
     parts += ["## Damaged files", _DAMAGED, _damage_table(result["damaged"])]
     for name, (title, text) in _CARDS.items():
-        if name in result:
-            parts += [f"## {title}", text, _any_table(result[name])]
+        parts += [f"## {title}", text, _table_by_name(result[name])]
     return "\n\n".join(part.strip() for part in parts)
 
 
@@ -280,14 +275,7 @@ def _outcomes(outcomes: dict[str, int]) -> str:
     return report.table(["what came out", "times"], ordered, numbers=True)
 
 
-def _any_table(found: dict[str, Any]) -> str:
-    """Of one thing that was tried, or of several by name."""
-    if "outcomes" in found:
-        return _outcomes(found["outcomes"])
-    return _kill_table(found)
-
-
-def _kill_table(tables: dict[str, Any]) -> str:
+def _table_by_name(tables: dict[str, Any]) -> str:
     names = sorted({name for table in tables.values() for name in table["outcomes"]})
     rows = [
         [title, table["tries"], *(table["outcomes"].get(name, 0) for name in names)]
