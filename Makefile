@@ -7,7 +7,7 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo example test test-processors lint bench study readme trust clean
+.PHONY: help demo example test test-processors test-oldest test-newest lint bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make example tell all about the logits of real models on real data'
 	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
 	@echo 'make test-processors  run those of exactness for short and long vectors'
+	@echo 'make test-oldest test-newest  run some with other versions of Numba and NumPy'
 	@echo 'make lint    check style, layout and types'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
@@ -42,6 +43,11 @@ test: $(VENV)/.test
 test-processors: $(VENV)/.test
 	$(BIN)/python -m tests.on_each_processor
 
+# A small part of them with the oldest Numba and NumPy that pyproject.toml allows, and with the newest
+# that there are, pre-releases included.
+test-oldest test-newest: test-%: $(VENV)/.test
+	$(BIN)/python -m tests.on_versions $*
+
 lint: $(VENV)/.lint
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
@@ -67,7 +73,7 @@ trust: $(VENV)/.trust
 	$(BIN)/python -m trust $(NAME) $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-newest build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests bench trust -name __pycache__ -type d -exec rm -rf {} +
 
 # $(VENV)/.NAME stands for "the extra NAME is installed, as pyproject.toml now describes it".

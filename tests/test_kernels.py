@@ -103,6 +103,36 @@ def test_kernels_of_losses_are_known_completely(case, monkeypatch):
     assert all(outside)
 
 
+def test_a_numba_that_is_newer_than_those_that_were_tested():
+    """It compiles in its own way, to the same bits; what is private to it may be gone."""
+    code = """
+import sys
+from dataclasses import dataclass
+import numba
+import numpy as np
+from numba.core import untyped_passes
+import fastloss as fl
+
+if sys.argv[1] == "newer":
+    numba.__version__ = "1000.0rc1"
+    del untyped_passes.WithLifting
+
+@dataclass(frozen=True)
+class Own(fl.ElementwiseLoss):
+    def scalar(self, y_true, y_pred):
+        return 0.1 * (1 - y_pred), y_pred / 3
+
+y_pred = np.linspace(-3, 3, 300, dtype=np.float32)
+value, grad = Own().value_and_grad(np.ones(300, np.float32), y_pred)
+print(value.hex(), grad.tobytes().hex())
+print("fastloss.kernels.compilers" in sys.modules)
+"""
+    *tested, has_private = run_python(code, "tested").splitlines()
+    assert has_private == "True"
+    for _ in range(2):  # compiled, then loaded
+        assert run_python(code, "newer").splitlines() == [*tested, "False"]
+
+
 # ---------------------------------------------------------------------------------------------
 # Machine code
 

@@ -13,11 +13,12 @@ NumPy has them make float64 of a float32 beside them, and here they are weak, to
 import operator
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from llvmlite import ir as llvm
 from numba import types
 from numba.core import ir
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.datamodel import models
 from numba.core.errors import TypingError
@@ -25,7 +26,9 @@ from numba.core.extending import register_model
 from numba.core.imputils import lower_constant
 from numba.core.ir_utils import build_definitions
 from numba.core.typeconv import Conversion
+from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typing.context import BaseContext
+from numba.core.untyped_passes import IRProcessing
 
 
 class _WeakFloat(types.Float):  # type: ignore[misc]
@@ -246,3 +249,24 @@ class WeakResults(FunctionPass):  # type: ignore[misc]
         """Whether a function is called that returns weak numbers itself."""
         is_call = isinstance(call, ir.Expr) and call.op == "call"
         return is_call and _knows_weak_numbers(state.typemap[call.func.name])
+
+
+@compiles_weak_numbers
+class WeakNumbersCompiler(CompilerBase):  # type: ignore[misc]
+    """Numba's own way, but for weak numbers."""
+
+    further: ClassVar[tuple[Any, ...]] = ()  # passes at the beginning
+
+    def types_known(self) -> Any:
+        return self.state.typingctx
+
+    def define_pipelines(self) -> list[Any]:
+        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        if has_weak_numbers(self.state.args):
+            self.state.typingctx = WeakTypes(self.types_known())
+            manager.add_pass_after(LargeNumbers, IRProcessing)
+            manager.add_pass_after(WeakResults, NopythonTypeInference)
+        for each in self.further:
+            manager.add_pass_after(each, IRProcessing)
+        manager.finalize()
+        return [manager]
