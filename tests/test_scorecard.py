@@ -558,9 +558,9 @@ LABELS, LOGITS = [0, 1, 2], np.zeros((3, 4))
     ("error", "text", "arguments", "options"),
     [
         (ValueError, r"labels\[2\] is 4, but class ids go from 0 to 3", ([0, 1, 4], LOGITS), {}),
-        (TypeError, "one class id: write labels.argmax", (LOGITS, LOGITS), {}),
+        (TypeError, r"one class id: write np.argmax\(labels", (LOGITS, LOGITS), {}),
         (ValueError, r"nothing is broadcast", ([0, 1], LOGITS), {}),
-        (TypeError, "write labels.astype", ([0.0, 1.0, 2.0], LOGITS), {}),
+        (TypeError, r"write np.asarray\(labels\).astype", ([0.0, 1.0, 2.0], LOGITS), {}),
         (ValueError, r"sample_weight\[1\] is -1", None, {"sample_weight": [1.0, -1.0, 1.0]}),
         (ValueError, "sample_weight has shape", None, {"sample_weight": [1.0]}),
         (ValueError, "class_weight has 2 numbers, but there are 4", None, {"class_weight": [1, 2]}),
