@@ -1390,3 +1390,8 @@ def test_matrices_are_taken_for_arrays():
     out = np.matrix([[7.0, 7.0]])
     assert fl.mse.grad(np.matrix([[1.0, 2.0]]), np.matrix([[2.0, 4.0]]), out=out) is out
     assert out.tolist() == [[1.0, 2.0]]
+    y_pred = np.matrix([[2.0, 4.0], [3.0, 5.0]])
+    losses = np.asfortranarray(y_pred * 0)
+    each = fl.SquaredError(reduction="none")
+    assert each(np.matrix([[1.0, 2.0], [3.0, 4.0]]), y_pred, out=losses) is losses
+    assert losses.tolist() == [[1.0, 4.0], [0.0, 1.0]]

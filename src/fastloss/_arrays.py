@@ -268,9 +268,10 @@ PLAIN = 0x1 | 0x100
 def canonical(array: Array, form: Format) -> Array | Strided:
     """`array` as a kernel takes it: one-dimensional, its numbers stored as `form` says."""
     if array.dtype == form.dtype and array.flags.num & PLAIN == PLAIN:
-        flat = array if array.ndim == 1 else array.reshape(-1)
+        # A matrix has two dimensions, whatever shape it is given.
+        flat = array if array.ndim == 1 else np.asarray(array).reshape(-1)
         return flat if form.bits is form.dtype else flat.view(form.bits)
-    return Strided(array, form.dtype, form.bits)
+    return Strided(np.asarray(array), form.dtype, form.bits)
 
 
 # ---------------------------------------------------------------------------------------------
