@@ -13,6 +13,7 @@ NAMES = (
     "odd_inputs",
     "memory",
     "determinism",
+    "processors",
     "peers",
     "fuzz",
 )
