@@ -21,9 +21,9 @@ each_processor = pytest.mark.each_processor
 
 def assert_bits(name, processor):
     known = kept().get(processor, {})
-    if name not in known:
+    if name not in known and processor != PLAIN:
         pytest.skip(f"no hash is kept for {processor}; {HINT}")
-    assert hash_of(results_of(name)) == known[name], (
+    assert hash_of(results_of(name)) == known.get(name), (
         f"{name} has other bits than are kept for {processor}; {HINT}"
     )
 
