@@ -191,7 +191,7 @@ def test_probabilities_at_the_ends(dtype):
         (fl.BinaryCrossEntropy(), lambda y, m: (m - y) / (m * (1 - m))),
         (fl.msle, lambda y, m: 2 * np.log1p((m - y) / (1 + y)) / (1 + m)),
     ],
-    ids=str,
+    ids=lambda value: repr(value) if isinstance(value, fl.Loss) else "slope",
 )
 @pytest.mark.parametrize("dtype", [F, np.float64])
 def test_gradients_near_the_optimum_keep_their_digits(loss, slope, dtype):
