@@ -190,7 +190,7 @@ def test_plain_python_agrees_with_compiled(name, dtype):
 def test_any_other_number_is_taken_as_float64(name):
     primitive = getattr(scalar, name)
     assert primitive(1) == primitive(np.float64(1.0))
-    assert isinstance(primitive(1), np.float64)
+    assert type(primitive(1)) is float  # which is float64, and weak beside other numbers
     assert name in repr(primitive)
     assert "ulp in float32" in primitive.__doc__
 

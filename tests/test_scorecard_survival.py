@@ -52,6 +52,8 @@ class Stop(BaseException):
     pass
 
 
+# Python swallows what is raised inside a callback of its garbage collector, as Dask has one.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @compiled
 @pytest.mark.parametrize("kind", [scorecard, comparison])
 def test_an_update_that_is_interrupted_is_whole_or_has_not_been(kind):
@@ -76,8 +78,7 @@ def test_an_update_that_is_interrupted_is_whole_or_has_not_been(kind):
             try:
                 signal.setitimer(signal.ITIMER_REAL, max(moment * length, 1e-6))
                 kind(labels, logits, card)
-                while True:  # until it rings
-                    pass
+                signal.setitimer(signal.ITIMER_REAL, 0)
             except Stop:
                 pass
             same_state(card, before if card.n_rows == 3000 else after)
