@@ -6,6 +6,7 @@ modules or parameters that run so, and `compiled` those within a module so marke
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numba
@@ -18,10 +19,11 @@ plain = pytest.mark.plain
 compiled = pytest.mark.compiled
 
 
-class _Apart:
+class _Apart(cached_property[Any]):
     """In place of an attribute of losses that remembers: what they remember meanwhile."""
 
     def __init__(self, name: str) -> None:
+        super().__init__(lambda loss: None)
         self.name = name
         self.of: dict[int, tuple[Any, dict[Any, Any]]] = {}  # with the loss, so that its id stays
 

@@ -22,8 +22,6 @@ from .rowwise import NO_CLASS_WEIGHTS, ClassLoss, RowLoss, RowwiseLoss
 from .softmax import SoftmaxLoss
 
 _LARGEST = float(np.finfo(np.float64).max)
-# Losses that are multiplied by more could overflow in float32.
-_LARGEST_ALPHA = 1e30
 
 
 @dataclass(frozen=True)
@@ -218,12 +216,10 @@ class Focal(SoftmaxLoss):
         super().__post_init__()
         check_number("gamma", self.gamma, 0.0)
         if isinstance(self.alpha, int | float):
-            check_number("alpha", self.alpha, 0.0, _LARGEST_ALPHA)
+            check_number("alpha", self.alpha, 0.0)
             object.__setattr__(self, "alpha", float(self.alpha))
         elif self.alpha is not None:
             alpha = tuple(as_weights("alpha", self.alpha).tolist())
-            for j, number in enumerate(alpha):
-                check_number(f"alpha[{j}]", number, 0.0, _LARGEST_ALPHA)
             object.__setattr__(self, "alpha", alpha)
 
     def link(self, loss: Any) -> tuple[Any, Any, Any]:
