@@ -19,12 +19,14 @@ from fastloss.kernels.bits import (
     next_larger,
 )
 from fastloss.kernels.scalar import exp
+from trust.kinds import fuses
 from trust.ulp import apply, arguments, around, errors_of, float64_errors, loop_of, worst
 
 NAMES = ("exp", "log", "log1p", "sigmoid", "softplus")
 # Primitives of the kernels that serve a part of all numbers, and that part.
 PARTS = {"exp_of_gap": (-0.0, -math.inf), "log1p_of_share": (0.0, 1.0)}
-ALLOWED = {"exp_of_gap": 1.0, "log1p_of_share": 1.25}
+# With products that are fused with sums, and without.
+ALLOWED = {"exp_of_gap": (1.0, 1.2), "log1p_of_share": (1.25, 1.52)}
 INF, NAN = math.inf, math.nan
 
 
@@ -76,7 +78,8 @@ def test_every_third_float32_of_a_part_against_libm(name):
     first, last = (int(np.float32(end).view(np.uint32)) for end in PARTS[name])
     reference = libm_exp if name == "exp_of_gap" else libm_log1p
     error, x = worst(errors_of(getattr(scalar, name), reference), 3, first, last)
-    assert error <= ALLOWED[name], f"{name} errs by {error} ulp at {x!r}"
+    fused, not_fused = ALLOWED[name]
+    assert error <= (fused if fuses() else not_fused), f"{name} errs by {error} ulp at {x!r}"
 
 
 def exceeds_one(x):

@@ -50,6 +50,17 @@ KINDS = {
 }
 
 
+def _features() -> str:
+    """Those that the code of this process is compiled for."""
+    given = numba.config.CPU_FEATURES
+    return str(binding.get_host_cpu_features().flatten() if given is None else given)
+
+
+def fuses() -> bool:
+    """Whether the code of this process may round a product and a sum once."""
+    return "+fma" in _features() or platform.machine() in ("aarch64", "arm64")
+
+
 def compiled_for() -> str:
     """What the code of this process is compiled for; equal texts stand for equal bits.
 
@@ -58,8 +69,7 @@ def compiled_for() -> str:
     of the compiler.
     """
     name = numba.config.CPU_NAME or binding.get_host_cpu_name()
-    given = numba.config.CPU_FEATURES
-    has = binding.get_host_cpu_features().flatten() if given is None else given
+    has = _features()
     vectors = next((k for k in ("avx512f", "avx2", "avx", "sse4.2", "sve") if f"+{k}" in has), "")
     fused = " fma" if "+fma" in has else ""
     llvm = ".".join(map(str, binding.llvm_version_info[:1]))
