@@ -35,9 +35,9 @@ from .tiles import copy, fill, put
 FEW = {"float32": 112, "float64": 44}
 # Classes whose labels are looked at together; what they add up to goes on in float64.
 ABREAST = 4
-# Exponentials that are added up one after the other. Equal ones are all rounded the same way: of
-# 112 the error would be 15 units in the last place, and of 32 with the sums of others it is 4.
-TERMS = 32
+# Exponentials that are added up one after the other, half of the most that there are. Equal ones
+# are all rounded the same way: of 112 the error would be 15 units in the last place, of 56 it is 7.
+TERMS = max(FEW.values()) // 2
 
 
 class Scratch(NamedTuple):
@@ -457,7 +457,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                 count_above(j, lane(lanes, j), scratch.labels, scratch.at_label, moments.ranks)
                 find_largest(j, lane(lanes, j), sums.largest, moments.predictions)
         fill(sums.rest, zero)
-        rest = sums.rest
+        first_rest = window(scratch.parts, 0, GROUP)
         others = sums.maxima
         fill(others, zero)
         for j in range(c):
@@ -468,14 +468,12 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             if labelled and not by_id and not sparse:
                 # Labels of this block were just read; those of the next one will be first.
                 prefetch(rows.y_true, BLOCK + j * GROUP, GROUP)
-            if j > 0 and j % TERMS == 0:
-                if j > TERMS:
-                    add_to(sums.rest, rest)
-                rest = window(scratch.parts, 0, GROUP)
-                fill(rest, zero)
-            add_exps(o, lane(lanes, j), sums.largest, rest, others, moments)
+            if j == TERMS:
+                copy(sums.rest, first_rest)
+                fill(sums.rest, zero)
+            add_exps(o, lane(lanes, j), sums.largest, sums.rest, others, moments)
         if c > TERMS:
-            add_to(sums.rest, rest)
+            add_to(sums.rest, first_rest)
         settle_sums(sums.rest, others, c)
         if scoring:
             lower(moments.squares, unit * unit)
