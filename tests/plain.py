@@ -12,7 +12,8 @@ from typing import Any
 import numba
 import pytest
 
-from fastloss import Loss, _evaluate
+from fastloss import Loss
+from fastloss.call import run as _evaluate
 from fastloss.evaluation import comparison, row_results, scorecard
 
 plain = pytest.mark.plain

@@ -30,7 +30,7 @@ import numba
 import numpy as np
 
 import fastloss as fl
-from fastloss._cpus import available_cpus
+from fastloss.call.cpus import available_cpus
 from fastloss.kernels import along_rows
 from trust.kinds import KINDS, compiled_for
 

@@ -426,7 +426,7 @@ def test_settings_hold_in_every_turn(monkeypatch):
 
 @pytest.mark.parametrize(("loss", "classes"), cutoff.COST_CLASSES)
 def test_threads_are_forced_and_compute_the_same(loss, classes, monkeypatch):
-    from fastloss import _threads
+    from fastloss.call import threads as _threads
 
     asked = []
     real_run = _threads.run

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss import _threads, cli
+from fastloss import cli
+from fastloss.call import threads as _threads
 from fastloss.kernels import cache
 
 

@@ -39,7 +39,8 @@ from registry import (
 )
 
 import fastloss as fl
-from fastloss import _blocks, _threads
+from fastloss.call import blocks as _blocks
+from fastloss.call import threads as _threads
 from fastloss.kernels import along_rows, jit
 from fastloss.kernels.bits import (
     bfloat_as_float,

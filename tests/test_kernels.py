@@ -12,7 +12,8 @@ from processes import run_python
 from registry import CASES
 
 import fastloss as fl
-from fastloss import _blocks, _evaluate
+from fastloss.call import blocks as _blocks
+from fastloss.call import run as _evaluate
 from fastloss.kernels import compilers, fingerprint, jit
 from fastloss.kernels.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
 from fastloss.kernels.flags import allocating, formula, manner_of, unfused
@@ -235,7 +236,7 @@ def test_prange_is_used_where_it_is_chosen():
 import numpy as np
 import numba
 import fastloss as fl
-from fastloss import _evaluate
+from fastloss.call import run as _evaluate
 
 numba.set_num_threads(1)
 fl.set_backend("prange")

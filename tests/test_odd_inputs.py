@@ -36,7 +36,7 @@ from registry import (
 )
 
 import fastloss as fl
-from fastloss._evaluate import Call
+from fastloss.call.run import Call
 from fastloss.kernels.form import SURVEY
 
 pytestmark = plain

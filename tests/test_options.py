@@ -11,7 +11,7 @@ import pytest
 from plain import plain
 
 import fastloss as fl
-from fastloss._evaluate import Call
+from fastloss.call.run import Call
 
 pytestmark = plain
 F = np.float32
@@ -297,6 +297,27 @@ def test_copies_have_what_a_class_gave_its_losses():
         assert made.table == ("float", 0.5)
         assert vars(made).keys() == {"reduction", "scale", "twice", "hidden", "note", "table"}
         assert made([0.0], [1.0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("pickled", "loss"),
+    [
+        (
+            b"cfastloss.regression\nHuber\n)\x81}(X\x09\x00\x00\x00reduction"
+            b"X\x04\x00\x00\x00meanX\x05\x00\x00\x00deltaG@\x00\x00\x00\x00\x00\x00\x00ub.",
+            fl.Huber(delta=2.0),
+        ),
+        (
+            b"cfastloss.regression\nQuantile\n)\x81}(X\x09\x00\x00\x00reduction"
+            b"X\x04\x00\x00\x00meanX\x01\x00\x00\x00qcfastloss._options\nPerColumn\n"
+            b"G?\xd0\x00\x00\x00\x00\x00\x00G?\xe0\x00\x00\x00\x00\x00\x00\x86\x85\x81ub.",
+            fl.Quantile(q=[0.25, 0.5]),
+        ),
+    ],
+    ids=["Huber", "Quantile"],
+)
+def test_losses_that_were_pickled_before_their_files_had_these_names(pickled, loss):
+    assert pickle.loads(b"\x80\x02" + pickled) == loss
 
 
 def test_repr_is_a_call():

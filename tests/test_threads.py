@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from processes import run_python
 
-from fastloss import _cpus, _threads
+from fastloss.call import cpus as _cpus
+from fastloss.call import threads as _threads
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="no POSIX signals on this system")
@@ -29,7 +30,7 @@ needs_signals = pytest.mark.skipif(os.name == "nt", reason="no POSIX signals on 
 PRELUDE = """
 import os, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: fork with threads
-from fastloss import _threads as t
+from fastloss.call import threads as t
 
 def meet():
     barrier = threading.Barrier(2)
@@ -1066,7 +1067,7 @@ def test_a_child_that_was_forked_before_the_import_is_on_the_pool(openmp):
             import sklearn._loss  # brings OpenMP
         child = os.fork()
         if child == 0:
-            from fastloss import _threads
+            from fastloss.call import threads as _threads
             print(_threads.get_backend(), flush=True)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
@@ -1098,7 +1099,7 @@ def test_workers_run_on_the_other_cpus_of_the_caller():
     """The mask of a worker is that of its caller, less the CPU that the caller is on."""
     code = """
 import os, threading, time
-from fastloss import _threads
+from fastloss.call import threads as _threads
 
 _threads.set_num_threads(2)
 allowed = os.sched_getaffinity(0)

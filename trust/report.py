@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fastloss as fl
-from fastloss._cpus import available_cpus, cpu_model
+from fastloss.call.cpus import available_cpus, cpu_model
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "torch", "optax", "dask", "joblib")

@@ -1,7 +1,20 @@
 """Losses and their gradients over NumPy arrays: fused, exact, multi-threaded."""
 
-from ._threads import get_backend, get_num_threads, set_backend, set_num_threads
-from .binary import (
+from .bases.elementwise import ElementwiseLoss
+from .bases.loss import Loss
+from .bases.rows import RowwiseLoss
+from .call.threads import get_backend, get_num_threads, set_backend, set_num_threads
+from .evaluation import (
+    Calibration,
+    Comparison,
+    Differences,
+    Scorecard,
+    Scores,
+    calibrate,
+    compare,
+    evaluate,
+)
+from .losses.binary import (
     BinaryCrossEntropy,
     BinaryCrossEntropyWithLogits,
     BinaryFocal,
@@ -15,20 +28,8 @@ from .binary import (
     hinge,
     squared_hinge,
 )
-from .distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
-from .elementwise import ElementwiseLoss
-from .evaluation import (
-    Calibration,
-    Comparison,
-    Differences,
-    Scorecard,
-    Scores,
-    calibrate,
-    compare,
-    evaluate,
-)
-from .loss import Loss
-from .multiclass import (
+from .losses.distributions import JensenShannon, KLDivergence, jensen_shannon, kl_divergence
+from .losses.multiclass import (
     CategoricalCrossEntropy,
     CrossEntropy,
     Focal,
@@ -42,7 +43,7 @@ from .multiclass import (
     multi_margin,
     poly_cross_entropy,
 )
-from .regression import (
+from .losses.regression import (
     AbsoluteError,
     AbsolutePercentageError,
     CosineDistance,
@@ -74,8 +75,7 @@ from .regression import (
     sum_squared_error,
     tweedie,
 )
-from .rowwise import RowwiseLoss
-from .segmentation import Dice, Tversky, dice, tversky
+from .losses.segmentation import Dice, Tversky, dice, tversky
 
 __version__ = "0.1.0"
 

@@ -12,9 +12,9 @@ import numpy as np
 
 import fastloss
 
-from ._evaluate import Call
-from .loss import Loss
-from .rowwise import RowwiseLoss
+from .bases.loss import Loss
+from .bases.rows import RowwiseLoss
+from .call.run import Call
 
 
 class Argument(NamedTuple):

@@ -15,8 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from . import Loss, __version__, _terminal, _threads, catalogue
-from ._cpus import cpu_model
+from . import Loss, __version__, _terminal, catalogue
+from .call import threads
+from .call.cpus import cpu_model
 from .evaluation import command as evaluation
 from .evaluation import signals
 from .kernels import cache
@@ -270,7 +271,7 @@ def _cpu() -> str:
 
 def _num_threads() -> str:
     try:
-        n = _threads.get_num_threads()
+        n = threads.get_num_threads()
     except ValueError as error:
         return str(error)
     if os.environ.get("FASTLOSS_NUM_THREADS", "").strip():
@@ -285,7 +286,7 @@ def _num_threads() -> str:
 
 def _backend() -> str:
     try:
-        return _threads.get_backend()
+        return threads.get_backend()
     except (ValueError, RuntimeError) as error:
         return str(error)
 
@@ -359,7 +360,7 @@ def _warmup(options: argparse.Namespace) -> int:
     import numba
     import numpy as np
 
-    from . import binary, multiclass, regression
+    from .losses import binary, multiclass, regression
 
     if numba.config.DISABLE_JIT:
         return _fail("nothing to warm up: NUMBA_DISABLE_JIT is set", 1)

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOAT64, Array, as_array
-from ._evaluate import NO_MEAN, Power, Verb, prepare, total_weight
-from ._evaluate import evaluate as run
+from .bases.loss import Loss
+from .call.arrays import FLOAT64, Array, as_array
+from .call.run import NO_MEAN, Power, Verb, prepare, total_weight
+from .call.run import evaluate as run
 from .evaluation.scorecard import Scorecard, sizes_of
 from .evaluation.scores import Scores
-from .loss import Loss
 
 try:
     import dask.array as da

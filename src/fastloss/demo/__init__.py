@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from .. import cross_entropy, get_num_threads
-from .._arrays import Array
+from ..call.arrays import Array
 from ..kernels import cache, jit
 from . import large_batch, memory, numpy_losses, picture, training
 from .training import History

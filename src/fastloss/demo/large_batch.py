@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import cross_entropy
-from .._arrays import Array
+from ..call.arrays import Array
 from . import memory, numpy_losses
 
 ROWS, CLASSES = 200_000, 1_000

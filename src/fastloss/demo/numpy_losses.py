@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Array
+from ..call.arrays import Array
 
 
 def naive(labels: Array, logits: Array) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from .._arrays import Array
+from ..call.arrays import Array
 
 LEARNING_RATE = 0.1
 BATCH_SIZE = 32

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .._arrays import Array
-from ..softmax import SoftmaxLoss
+from ..bases.softmax import SoftmaxLoss
+from ..call.arrays import Array
 from .tally import entry
 
 S = TypeVar("S")

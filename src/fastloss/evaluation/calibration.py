@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array
+from ..call.arrays import as_array
 from .rows import warn_of_probabilities
 from .scorecard import Scorecard
 from .scores import Scores

@@ -11,7 +11,7 @@ in the lowest bit. Source: M. Adler, zlib, `crc32_combine`.
 import zlib
 from functools import lru_cache
 
-from .. import _threads
+from ..call import threads
 
 PIECE = 2**18  # bytes that a thread takes at a time
 _P = 0xEDB88320  # without x^32
@@ -30,7 +30,7 @@ def crc32(data: memoryview, value: int = 0) -> int:
     def task(i: int) -> None:
         found[i] = zlib.crc32(pieces[i])
 
-    _threads.run(task, len(pieces))
+    threads.run(task, len(pieces))
     for piece, crc in zip(pieces, found, strict=True):
         value = _product(value, _power(8 * len(piece))) ^ crc
     return value

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from .. import _terminal
-from .._arrays import Array
+from ..call.arrays import Array
 from . import arguments, fingerprint, inputs, one_pass, report, signals
 from .calibration import SlopedScorecard, find_temperature
 from .checkpoint import Checkpoint, Saved

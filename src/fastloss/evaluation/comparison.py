@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import FLOAT64, WIDE, Array, Format, as_array
-from .._evaluate import Batch, Verb, check, evaluate
+from ..bases.softmax import SoftmaxLoss
+from ..call.arrays import FLOAT64, WIDE, Array, Format, as_array
+from ..call.run import Batch, Verb, check, evaluate
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
 from ..kernels.interrupts import compiler
@@ -31,7 +32,6 @@ from ..kernels.tally_pairs import (
     WIDTH,
     Bins,
 )
-from ..softmax import SoftmaxLoss
 from .accumulator import PENDING_ROWS, Accumulator, check_options, options_of, options_state
 from .differences import Differences, Distribution, Summary
 from .double_double import divide

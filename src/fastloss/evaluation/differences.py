@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Array
+from ..call.arrays import Array
 from ..kernels.tally_pairs import Bins
 from .equality import Result
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _terminal
-from .._arrays import Array
+from ..call.arrays import Array
 from . import files
 from .formats import FileError, out_of_order
 from .reading import FileRows

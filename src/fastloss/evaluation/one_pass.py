@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from .. import _terminal
-from .._arrays import Array
+from ..call.arrays import Array
 from . import signals
 from .checkpoint import Checkpoint, Saved
 from .progress import progress

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _threads
-from .._arrays import Array
+from ..call import threads
+from ..call.arrays import Array
 from .checksums import crc32
 from .formats import FileError, Part, Unreadable
 
@@ -159,7 +159,7 @@ class _Plain:
             whole[i] = self._read(place + first, view[first : first + _PIECE])
 
         # One thread copies from the page cache more slowly than all compute.
-        _threads.run(read_piece, n_pieces, parallel=hasattr(os, "preadv"))
+        threads.run(read_piece, n_pieces, parallel=hasattr(os, "preadv"))
         self._read_ahead(place + len(view))
         return all(whole)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .. import _html
-from .._arrays import Array
+from ..call.arrays import Array
 from . import charts
 from .scores import Means, Scores
 

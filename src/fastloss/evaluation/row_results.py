@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import _threads
-from .._arrays import FLOAT64, Array, _overlaps_itself, check_no_overlap, format_of
+from ..call import threads
+from ..call.arrays import FLOAT64, Array, _overlaps_itself, check_no_overlap, format_of
 from ..kernels.form import RowScores
 from ..kernels.interrupts import compiler
 from ..kernels.top_k import top_k
-from ..multiclass import CrossEntropy
+from ..losses.multiclass import CrossEntropy
 from .rows import Rows, Slab
 
 # One number for each row, and k of them.
@@ -134,7 +134,7 @@ class RowResults:
                 values[part].reshape(-1),
             )
 
-        _threads.run(task, -(-n // step))
+        threads.run(task, -(-n // step))
         log_probs = values.astype(np.float64)
         if self.loss.softcap is not None:
             log_probs = self.loss.softcap * np.tanh(log_probs / self.loss.softcap)

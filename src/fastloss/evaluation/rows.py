@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import Array, as_array
-from .._evaluate import Verb, check, evaluate
-from ..multiclass import CrossEntropy
+from ..call.arrays import Array, as_array
+from ..call.run import Verb, check, evaluate
+from ..losses.multiclass import CrossEntropy
 
 # Rows that are scored before they are added up, and numbers of their logits, at most. A slab is
 # interrupted as a whole.

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _threads
-from .._arrays import FLOAT64, Array, Format, as_array
-from .._evaluate import Batch, Verb
-from .._options import check_integer, check_switch
+from ..bases.options import check_integer, check_switch
+from ..call import threads
+from ..call.arrays import FLOAT64, Array, Format, as_array
+from ..call.run import Batch, Verb
 from ..kernels import tally as kernel
 from ..kernels.interrupts import compiler
 from ..kernels.tally import SLOPE_POWERS, Room, Terms
-from ..multiclass import CrossEntropy
+from ..losses.multiclass import CrossEntropy
 from .accumulator import PENDING_ROWS, Accumulator, check_options, options_of, options_state
 from .row_results import RowResults, made
 from .rows import Rows, warn_of_probabilities
@@ -183,7 +183,7 @@ def _added_up(sums: _Sums, sequences: Array) -> dict[str, Table]:
         powers = tables[name].layout.powers
         tally(numbers, keys, what, sums.n_bins, powers, np.empty(2 * len(powers)), room)
 
-    _threads.run(task, len(tasks), parallel=len(scores) >= _PARALLEL_ROWS)
+    threads.run(task, len(tasks), parallel=len(scores) >= _PARALLEL_ROWS)
     for name, _, _, room in tasks:
         table = tables[name].filled(room)
         tables[name] = table._replace(ids=ids[name]) if name in ids else table

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Array
+from ..call.arrays import Array
 from ..kernels.tally import CENTER, FIRST, RANK_POWERS, SECOND, TERM_POWERS, Terms
 from .double_double import divide
 from .equality import Result

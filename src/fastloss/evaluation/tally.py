@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import Array
+from ..call.arrays import Array
 from ..kernels.tally import Room
 from .double_double import Pair, add, exact_sum, multiply
 

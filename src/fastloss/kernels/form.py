@@ -67,7 +67,7 @@ _SCORES: dict[str, Any] = {
 class Form(NamedTuple):
     """Constants of a compiled kernel; whatever is not here or in the loss is an argument."""
 
-    true: str  # dtype names, as of `_arrays.Format`
+    true: str  # dtype names, as of `call.arrays.Format`
     pred: str
     weight: str  # "" without weights
     arithmetic: str  # "float32" or "float64"

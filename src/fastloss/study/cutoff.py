@@ -7,7 +7,7 @@ from typing import Any
 
 import fastloss as fl
 
-from .. import _blocks
+from ..call import blocks
 from .contender import Job, threads
 from .contenders import Fastloss
 from .report import BASIS, aligned, noise, three_digits
@@ -33,13 +33,13 @@ def threads_at_any_size(n_elements: int) -> Iterator[None]:
     The one place that knows where the package keeps its own cutoff and the size of its tasks. What
     is below a block is one task all the same: blocks are what makes results independent of threads.
     """
-    before = _blocks.SERIAL, _blocks.TASK
-    _blocks.SERIAL = 0
-    _blocks.TASK = min(_blocks.TASK, n_elements // fl.get_num_threads())
+    before = blocks.SERIAL, blocks.TASK
+    blocks.SERIAL = 0
+    blocks.TASK = min(blocks.TASK, n_elements // fl.get_num_threads())
     try:
         yield
     finally:
-        _blocks.SERIAL, _blocks.TASK = before
+        blocks.SERIAL, blocks.TASK = before
 
 
 def workload_of(loss: str, classes: int | None, size: int) -> Workload:

@@ -11,7 +11,7 @@ from typing import Any
 
 import fastloss as fl
 
-from .._cpus import cpu_model
+from ..call.cpus import cpu_model
 
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 _PACKAGES = (

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _blocks
-from ._arrays import PLAIN, Array, Format
-from ._blocks import Cut, pairwise_sum
-from .kernels.form import BOTH, COMPUTE, SURVEY
-from .kernels.survey import LEAST_WEIGHT, MOST_WEIGHT
+from ..kernels.form import BOTH, COMPUTE, SURVEY
+from ..kernels.survey import LEAST_WEIGHT, MOST_WEIGHT
+from . import blocks
+from .arrays import PLAIN, Array, Format
+from .blocks import Cut, pairwise_sum
 
 # More of NumPy's flags as bits.
 _OWN = 0x4  # its memory is its own
@@ -63,8 +63,8 @@ def small_call(
     twice = surveys and not one_block
     phase = COMPUTE if not surveys else SURVEY if twice else BOTH
     scale = math.nan if denominator is None else 1.0 / denominator
-    blocks = False, 0, n_blocks, *cut.shape
-    run = partial(code, phase, options, scale, *blocks)
+    whole = False, 0, n_blocks, *cut.shape
+    run = partial(code, phase, options, scale, *whole)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
     empty = np.empty
@@ -72,7 +72,7 @@ def small_call(
     def call(y_true: Array, y_pred: Array, out: Any) -> tuple[Any, Any, None] | None:
         flags = y_true.flags.num & y_pred.flags.num
         # Who measures from where on threads pay sets the bound anew.
-        if flags & PLAIN != PLAIN or work > _blocks.SERIAL:
+        if flags & PLAIN != PLAIN or work > blocks.SERIAL:
             return None
         grad: Any = ()
         if with_grad:
@@ -104,7 +104,7 @@ def small_call(
             if divisor is None:
                 divisor = weight
         if twice:
-            code(COMPUTE, options, 1.0 / divisor if divisor else 0.0, *blocks, *arrays)
+            code(COMPUTE, options, 1.0 / divisor if divisor else 0.0, *whole, *arrays)
         value = None
         if reduces:
             if not divisor:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _blocks
-from ._evaluate import Call, Verb
-from .kernels import single
-from .kernels.form import BOTH
-from .kernels.interrupts import compiler
+from ..call import blocks
+from ..call.run import Call, Verb
+from ..kernels import single
+from ..kernels.form import BOTH
+from ..kernels.interrupts import compiler
 
 if TYPE_CHECKING:
-    from .formula import ScalarLoss
     from .loss import Loss
+    from .parameters import ScalarLoss
 
 _FLOATS = ("float32", "float64")
 
@@ -79,7 +79,7 @@ class RowFunctions:
         arrays = np.atleast_1d(self._label), self._row, (), (), grad, ()
         results = np.empty(1), np.empty(1)
         head = BOTH, call.options, 1.0, False, 0, 1
-        arguments = (*head, *_blocks.arguments(call.cut, arrays, (), results))
+        arguments = (*head, *blocks.arguments(call.cut, arrays, (), results))
         kernel = jit.finished(*call.plan.kernel.make(), arguments)
         one_label = self._label.ndim == 0
         function = single.one_row(

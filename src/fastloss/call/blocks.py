@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _threads
-from ._arrays import Array, Operand, Strided
-from .kernels.rowwise import GROUP
+from ..kernels.rowwise import GROUP
+from . import threads
+from .arrays import Array, Operand, Strided
 
 # Up to this many elements of squared error one thread is faster than handing out the work: to wake
 # two idle cores takes some 45 us. Losses that cost more per element need fewer.
@@ -97,7 +97,7 @@ def ask_for_memory(cut: Cut, n_bytes: int, arrays: Sequence[Operand]) -> None:
     for and given back, untouched; what short blocks need is next to nothing.
     """
     n_bytes += sum(a.dtype.itemsize for a in arrays if isinstance(a, Strided))
-    n_blocks = min(_threads.get_num_threads(), cut.n_blocks)
+    n_blocks = min(threads.get_num_threads(), cut.n_blocks)
     np.empty(n_blocks * cut.block * cut.width * n_bytes, np.uint8)
 
 
@@ -121,7 +121,7 @@ def backend_for(strided: bool, work: int) -> str:
     """Who does this call: "serial", "pool" or "prange"; only the pool takes strided arrays."""
     if strided:
         return "pool"
-    return "serial" if work <= SERIAL else _threads.get_backend()
+    return "serial" if work <= SERIAL else threads.get_backend()
 
 
 def run(
@@ -143,7 +143,7 @@ def run(
     if backend == "serial":
         kernel(*head, 0, cut.n_blocks, *rest)
     elif backend == "prange":
-        kernel(_threads.get_num_threads(), *head, 0, cut.n_blocks, *rest)
+        kernel(threads.get_num_threads(), *head, 0, cut.n_blocks, *rest)
     elif strided:
         _run_tasks(
             lambda first, last: _staged(kernel, head, arrays, extras, results, cut, first, last),
@@ -164,13 +164,13 @@ def arguments(
 
 def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, work: int) -> None:
     """Run all blocks in tasks of so many elements, by the pool's threads if there is enough."""
-    at_most = cut.n_blocks // (TASKS_EACH * _threads.get_num_threads())
+    at_most = cut.n_blocks // (TASKS_EACH * threads.get_num_threads())
     step = max(1, min(cut.blocks_of(size), at_most))
 
     def task(index: int) -> None:
         run_blocks(index * step, min((index + 1) * step, cut.n_blocks))
 
-    _threads.run(task, -(-cut.n_blocks // step), parallel=work > SERIAL)
+    threads.run(task, -(-cut.n_blocks // step), parallel=work > SERIAL)
 
 
 def _staged(

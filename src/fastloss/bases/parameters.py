@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._options import PerColumn, held
-from .kernels import elementwise
-from .kernels.form import Form
-from .kernels.snapshot import snapshot
+from ..kernels import elementwise
+from ..kernels.form import Form
+from ..kernels.snapshot import snapshot
 from .loss import Loss
+from .options import PerColumn, held
 
 
 @cache

@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._arrays import Array, check_weight_shape, format_of, report_variance
-from ._evaluate import Batch
-from ._options import Numbers, check_number, check_positive, check_switch, each
-from .elementwise import ElementwiseLoss
-from .kernels.bits import accumulate, disjoint
-from .kernels.form import Extras, Form
-from .kernels.rows import dot, largest_magnitude
-from .kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p, log1p_of_share
-from .kernels.survey import Limits
-from .kernels.tiles import fill
-from .rowwise import RowLoss
+from ..bases.elementwise import ElementwiseLoss
+from ..bases.options import Numbers, check_number, check_positive, check_switch, each
+from ..bases.rows import RowLoss
+from ..call.arrays import Array, check_weight_shape, format_of, report_variance
+from ..call.run import Batch
+from ..kernels.bits import accumulate, disjoint
+from ..kernels.form import Extras, Form
+from ..kernels.rows import dot, largest_magnitude
+from ..kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p, log1p_of_share
+from ..kernels.survey import Limits
+from ..kernels.tiles import fill
 
 _LN2 = math.log(2)
 _HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)

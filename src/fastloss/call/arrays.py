@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .kernels.storage import bits_type
+from ..kernels.storage import bits_type
 
 Array = np.ndarray[Any, Any]
 

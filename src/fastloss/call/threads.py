@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from ._cpus import available_cpus, cpus_of_others, parse_int, read_text
-from .kernels.interrupts import undisturbed
+from ..kernels.interrupts import undisturbed
+from .cpus import available_cpus, cpus_of_others, parse_int, read_text
 
 _INSIDE = "inside"  # a worker sits in its seat: it may be writing to the caller's arrays
 _LEFT = "left"  # it is done with this call for good

@@ -6,19 +6,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._arrays import (
+from ..call.arrays import (
     Array,
     check_same_shape,
     check_weight_shape,
     format_of,
 )
-from ._evaluate import Batch
-from ._finite_differences import random_in
-from ._functions import ElementFunctions
-from ._options import PerColumn, numbers
-from .formula import ScalarLoss
-from .kernels import elementwise
-from .kernels.form import Extras, Form
+from ..call.run import Batch
+from ..kernels import elementwise
+from ..kernels.form import Extras, Form
+from .check import random_in
+from .compiled import ElementFunctions
+from .options import PerColumn, numbers
+from .parameters import ScalarLoss
 
 
 class ElementwiseLoss(ScalarLoss):

@@ -8,8 +8,22 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from . import _blocks, _threads
-from ._arrays import (
+from ..kernels.flags import CompilationError
+from ..kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
+from ..kernels.interrupts import compiler
+from ..kernels.survey import (
+    BAD_PROBABILITY,
+    BAD_WEIGHT,
+    BAD_Y_PRED,
+    BAD_Y_TRUE,
+    LEAST_WEIGHT,
+    MOST_WEIGHT,
+    UNBOUNDED,
+    Limits,
+    survey,
+)
+from . import blocks, threads
+from .arrays import (
     FLOAT32,
     FLOAT64,
     Array,
@@ -26,24 +40,10 @@ from ._arrays import (
     report_weight,
     times_power,
 )
-from ._small_calls import SmallCall, small_call
-from .kernels.flags import CompilationError
-from .kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
-from .kernels.interrupts import compiler
-from .kernels.survey import (
-    BAD_PROBABILITY,
-    BAD_WEIGHT,
-    BAD_Y_PRED,
-    BAD_Y_TRUE,
-    LEAST_WEIGHT,
-    MOST_WEIGHT,
-    UNBOUNDED,
-    Limits,
-    survey,
-)
+from .short import SmallCall, small_call
 
 if TYPE_CHECKING:
-    from .loss import Loss
+    from ..bases.loss import Loss
 
 Verb = Literal[
     "value",
@@ -139,15 +139,15 @@ class Kernel:
         extras: Sequence[Operand],
         strided: bool,
         results: tuple[Array, Array],
-        cut: _blocks.Cut,
+        cut: blocks.Cut,
         work: int,
     ) -> None:
-        backend = _blocks.backend_for(strided or self.on_pool, work)
+        backend = blocks.backend_for(strided or self.on_pool, work)
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
         if compiled is None:
             compiled = self._compile(head, arrays, extras, results, cut, prange)
-        _blocks.run(backend, compiled, head, arrays, extras, strided, results, cut, work)
+        blocks.run(backend, compiled, head, arrays, extras, strided, results, cut, work)
 
     def _compile(
         self,
@@ -155,15 +155,15 @@ class Kernel:
         arrays: Sequence[Operand],
         extras: Sequence[Operand],
         results: tuple[Array, Array],
-        cut: _blocks.Cut,
+        cut: blocks.Cut,
         prange: bool,
     ) -> Any:
         known = _kernels.get((self.key, prange))
         if known is None:
             jit = compiler()
-            examples = [_blocks.room(array, 0, 0) for array in arrays]
-            more = [_blocks.room(array, 0, 0) for array in extras]
-            arguments = (*head, 0, 0, *_blocks.arguments(cut, examples, more, results))
+            examples = [blocks.room(array, 0, 0) for array in arrays]
+            more = [blocks.room(array, 0, 0) for array in extras]
+            arguments = (*head, 0, 0, *blocks.arguments(cut, examples, more, results))
             known = jit.kernel(*self.make(), arguments, len(extras) > 0, prange)
             _kernels[self.key, prange] = known
         self.compiled[prange] = known
@@ -176,7 +176,7 @@ class Plan:
     def __init__(
         self, loss: "Loss", verb: Verb, batch: Batch, weight: Any, arithmetic: Format, rows: str
     ) -> None:
-        _threads.check_environment()
+        threads.check_environment()
         pred = batch.pred if batch.pred.kind == "float" else FLOAT64
         self.true, self.pred, self.arithmetic = batch.true, pred, arithmetic
         self.weight = FLOAT32 if weight == FLOAT32.dtype else FLOAT64
@@ -213,7 +213,7 @@ class Plan:
     def surveyed(self, arrays: tuple[Operand, ...]) -> tuple[Operand, ...]:
         """Of the arrays of a call those that a survey reads; others need not be copied then."""
         return tuple(
-            array if reads else _blocks.room(array, 0, 0)
+            array if reads else blocks.room(array, 0, 0)
             for array, reads in zip(arrays, (*self.reads, False, False, False), strict=True)
         )
 
@@ -245,7 +245,7 @@ class Call:
         if key not in loss._plans:
             loss._plans[key] = Plan(loss, verb, batch, dtype, arithmetic, rows)
         plan = self.plan = loss._plans[key]
-        self.cut = _blocks.cut_of(
+        self.cut = blocks.cut_of(
             y_pred.size,
             batch.true_width,
             width,
@@ -287,7 +287,7 @@ class Call:
     def prepare_small(self) -> None:
         """Make later calls short, now that the kernel is there."""
         code = self.plan.kernel.compiled.get(False)
-        if code is None or self.cut.work > _blocks.SERIAL:
+        if code is None or self.cut.work > blocks.SERIAL:
             return
         plan = self.plan
         self.small = small_call(
@@ -410,11 +410,11 @@ def evaluate(
     arrays, others = _canonical(call, inputs)
     arrays = *arrays, losses, grad, hess
 
-    if cut.block * cut.width > _blocks.LONG:
+    if cut.block * cut.width > blocks.LONG:
         n_bytes = loss._scratch * plan.arithmetic.dtype.itemsize
-        _blocks.ask_for_memory(cut, n_bytes, (*arrays, *others))
+        blocks.ask_for_memory(cut, n_bytes, (*arrays, *others))
     weights, partials = sums = np.empty(cut.n_blocks), np.empty(cut.n_blocks)
-    streamed = _blocks.streams(grad, inputs.y_pred)
+    streamed = blocks.streams(grad, inputs.y_pred)
     by_weight, denominator = call.by_weight, call.denominator
     # Weights are taken times 2**-shift, and results times 2**exponent.
     shift, exponent = 0, call.exponent
@@ -482,7 +482,7 @@ def evaluate(
         call.prepare_small()
     value: Any = losses_out
     if call.reduces:
-        value = _blocks.pairwise_sum(partials.tolist()) / denominator if denominator else _no_mean()
+        value = blocks.pairwise_sum(partials.tolist()) / denominator if denominator else _no_mean()
         if exponent:
             value = _times_power(value, exponent)
     return value, grad_out, hess_out
@@ -642,7 +642,7 @@ def _total_weight(loss: "Loss", call: Call, inputs: Inputs, weights: Array) -> f
             return weight
     for b in np.flatnonzero(weights < 0.0):
         _report(loss, call, inputs, int(-weights[b]), *call.cut.samples(int(b), int(b) + 1))
-    return _blocks.pairwise_sum(weights.tolist())
+    return blocks.pairwise_sum(weights.tolist())
 
 
 def _report(loss: "Loss", call: Call, inputs: Inputs, report: int, start: int, stop: int) -> None:

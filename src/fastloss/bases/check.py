@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import Array
+from ..call.arrays import Array
 
 if TYPE_CHECKING:
     from .loss import Loss

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ._options import Numbers, check_number
-from .elementwise import ElementwiseLoss
-from .kernels.form import Form
-from .kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid, softplus
-from .kernels.snapshot import snapshot
-from .loss import LogitLoss
+from ..bases.elementwise import ElementwiseLoss
+from ..bases.loss import LogitLoss
+from ..bases.options import Numbers, check_number
+from ..kernels.form import Form
+from ..kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid, softplus
+from ..kernels.snapshot import snapshot
 
 # Of larger exponents the squares, which the Hessian has, could overflow in float32.
 _LARGEST_GAMMA = 1e15

@@ -8,18 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._arrays import Array
-from ._evaluate import Batch, evaluate
-from ._options import as_weights, check_integer, check_number, near_one
-from .formula import ScalarLoss
-from .kernels import rowwise
-from .kernels.bits import disjoint
-from .kernels.form import Extras, Form
-from .kernels.rows import total
-from .kernels.scalar import exp, exp_of_minus, log
-from .kernels.softmax import Variant
-from .rowwise import NO_CLASS_WEIGHTS, ClassLoss, RowLoss, RowwiseLoss
-from .softmax import SoftmaxLoss
+from ..bases.options import as_weights, check_integer, check_number, near_one
+from ..bases.parameters import ScalarLoss
+from ..bases.rows import NO_CLASS_WEIGHTS, ClassLoss, RowLoss, RowwiseLoss
+from ..bases.softmax import SoftmaxLoss
+from ..call.arrays import Array
+from ..call.run import Batch, evaluate
+from ..kernels import rowwise
+from ..kernels.bits import disjoint
+from ..kernels.form import Extras, Form
+from ..kernels.rows import total
+from ..kernels.scalar import exp, exp_of_minus, log
+from ..kernels.softmax import Variant
 
 _LARGEST = float(np.finfo(np.float64).max)
 

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ._arrays import FLOAT32, FLOAT64, WIDE, Array, Format, as_array, report_range
-from ._evaluate import Batch, Call, Plan, evaluate
-from ._finite_differences import check_derivatives
-from ._options import plain
-from .kernels.form import Extras, Form
-from .kernels.survey import Limits
+from ..call.arrays import FLOAT32, FLOAT64, WIDE, Array, Format, as_array, report_range
+from ..call.run import Batch, Call, Plan, evaluate
+from ..kernels.form import Extras, Form
+from ..kernels.survey import Limits
+from .check import check_derivatives
+from .options import plain
 
 _UNBOUNDED = (-math.inf, math.inf)
 _Functions = TypeVar("_Functions")

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._options import check_switch
-from .kernels.bits import disjoint, window
-from .kernels.rows import dot, largest, total
-from .kernels.scalar import exp, expm1_less_x, log, log1p
-from .rowwise import RowLoss
+from ..bases.options import check_switch
+from ..bases.rows import RowLoss
+from ..kernels.bits import disjoint, window
+from ..kernels.rows import dot, largest, total
+from ..kernels.scalar import exp, expm1_less_x, log, log1p
 
 _PROBABILITIES = (0.0, 1.0)
 _REAL = (-math.inf, math.inf)

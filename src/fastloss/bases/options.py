@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, as_array, format_of
+from ..call.arrays import Array, as_array, format_of
 
 # The largest of the numbers that losses of classes are multiplied by, if all are taken as they are.
 _SMALL, _LARGE = 2.0**-32, 2.0**32

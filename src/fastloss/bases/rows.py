@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._arrays import (
+from ..call.arrays import (
     INT64,
     Array,
     check_classes,
@@ -15,15 +15,15 @@ from ._arrays import (
     check_weight_shape,
     format_of,
 )
-from ._evaluate import Batch
-from ._finite_differences import random_in
-from ._functions import RowFunctions
-from ._options import as_weights, check_integer, near_one
-from .formula import FormulaLoss, parameter_type
-from .kernels import rows, rowwise
-from .kernels.form import Extras, Form
-from .kernels.survey import Limits
+from ..call.run import Batch
+from ..kernels import rows, rowwise
+from ..kernels.form import Extras, Form
+from ..kernels.survey import Limits
+from .check import random_in
+from .compiled import RowFunctions
 from .loss import Loss
+from .options import as_weights, check_integer, near_one
+from .parameters import FormulaLoss, parameter_type
 
 NO_CLASS_WEIGHTS = as_weights("class_weight", ())
 

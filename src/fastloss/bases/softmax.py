@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._arrays import Array, Format, as_array, check_sparse_labels, format_of
-from ._evaluate import Batch, evaluate
-from ._options import as_mask, check_positive
-from .kernels import along_rows, lanes
-from .kernels.form import Extras, Form
-from .kernels.snapshot import snapshot
-from .kernels.softmax import Variant
-from .kernels.survey import Limits
+from ..call.arrays import Array, Format, as_array, check_sparse_labels, format_of
+from ..call.run import Batch, evaluate
+from ..kernels import along_rows, lanes
+from ..kernels.form import Extras, Form
+from ..kernels.snapshot import snapshot
+from ..kernels.softmax import Variant
+from ..kernels.survey import Limits
 from .loss import LogitLoss
-from .rowwise import ClassLoss
+from .options import as_mask, check_positive
+from .rows import ClassLoss
 
 
 @dataclass(frozen=True)

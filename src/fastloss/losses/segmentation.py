@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._options import check_number, check_switch
-from .kernels.bits import accumulate, disjoint, window
-from .kernels.rows import CHUNK
-from .kernels.scalar import sigmoid
-from .rowwise import RowLoss
+from ..bases.options import check_number, check_switch
+from ..bases.rows import RowLoss
+from ..kernels.bits import accumulate, disjoint, window
+from ..kernels.rows import CHUNK
+from ..kernels.scalar import sigmoid
 
 # With TP = sum of t_j p_j, the false positives F = sum of p_j (1 - t_j) and the false negatives
 # M = sum of t_j (1 - p_j), the loss is N / T, where N = alpha F + beta M and T = TP + N + smooth.

@@ -1,0 +1,1 @@
+"""What losses are made of: their verbs, how their arrays belong together, their options."""
