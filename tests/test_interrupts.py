@@ -7,6 +7,7 @@ import threading
 import pytest
 from processes import run_python
 
+import fastloss as fl
 from fastloss.kernels.interrupts import _Waiting, undisturbed
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no POSIX signals on this system")
@@ -104,7 +105,32 @@ def test_on_other_threads_nothing_is_put_off():
     assert seen == [signal.default_int_handler]
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer")
+needs_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer")
+
+
+@needs_timer
+def test_a_function_of_a_loss_is_compiled_undisturbed():
+    """By its first call from Python, in whose middle the timer ends."""
+    scalar = fl.Huber(delta=0.75).jit("float32").scalar
+    compiled = []
+
+    def interrupt(number, frame):
+        compiled.append(len(scalar.signatures))
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(Stop):
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            scalar(0.0, 0.5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert compiled == [1]
+    assert scalar(0.0, 0.5) == (0.125, 0.5, 1.0)
+
+
+@needs_timer
 def test_a_storm_of_interrupts_over_first_calls(tmp_path):
     """Without putting them off, Numba's registries break, or LLVM aborts, within a few of these."""
     code = """

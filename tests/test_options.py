@@ -281,6 +281,42 @@ def test_options_are_settled_whatever_a_class_does():
     assert Handmade("sum")([0.0, 0.0], [1.0, 2.0]) == 3
 
 
+@dataclass(frozen=True)
+class Terms(fl.ElementwiseLoss):
+    """The first terms of exp(r)."""
+
+    n: int = 3
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        r = y_pred - y_true
+        term, loss, slope = 1.0, 0.0, 0.0
+        for k in range(self.n):
+            slope += term
+            term *= r / (k + 1)
+            loss += term
+        return loss, slope
+
+
+def test_integers_stay_such():
+    for given in (3, np.int8(3), np.uint64(3)):
+        loss = Terms(n=given)
+        assert loss == Terms()
+        assert loss([F(1)], [F(3)]) == pytest.approx(2 + 2 + 4 / 3)
+    two = Terms(n=[1, 2], reduction="sum").grad([[0.0, 0.0]], [[2.0, 2.0]])
+    assert two.tolist() == [[1.0, 3.0]]
+    for given in (3.0, True, "3", [1, 2.5]):
+        with pytest.raises(TypeError, match=r"n(\[1\])? must be an integer, got"):
+            Terms(n=given)
+    for given in (2**63, -(2**63) - 1, [1, 2**63]):
+        with pytest.raises(ValueError, match="but must fit into 64 bits"):
+            Terms(n=given)
+    for dtype, given in ((F, 2**24 + 1), (np.float64, 2**53 + 1)):
+        loss = Terms(n=[0, given])
+        name = np.dtype(dtype).name
+        with pytest.raises(ValueError, match=rf"n\[1\] is .*, which {name} rounds"):
+            loss(np.zeros((1, 2), dtype), np.zeros((1, 2), dtype))
+
+
 def test_equal_options_are_the_same_option():
     zeros = Own(scale=-0.0), Own(scale=0.0), Own(scale=0)
     for loss in zeros + zeros[::-1]:

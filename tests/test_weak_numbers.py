@@ -199,13 +199,23 @@ class Binned(fl.ElementwiseLoss):
     """Everything that failed to compile, or lost digits, in float32."""
 
     sharpness: float = 2.5
+    most: int = 2
+    step: "int" = 1  # a constant of the code
+    none: int | None = None
+
+    derived = ("ends",)
+
+    @property
+    def ends(self) -> int:
+        return self.most + self.step
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         i = 0
-        while i < 2 and y_true > i:
-            i += 1
+        for _ in range(self.ends):
+            if i < self.most and y_true > i:
+                i += self.step
         place = max(int(y_true), 1)
-        weight = TABLE[int(y_true) + 1] + TABLE[len(TABLE) - 1] + (place & 1) + int(y_true) // 2
+        weight = TABLE[int(y_true) + 1] + TABLE[self.ends] + (place & 1) + int(y_true) // self.most
         weight = weight * (place * 16777217 - 16777216 * place) + i / 3
         r = y_pred * self.sharpness
         return weight * r * r, 2 * weight * r * self.sharpness, 0 if place > 5 else 1

@@ -34,12 +34,12 @@ class ElementwiseLoss(ScalarLoss):
     stay whole among themselves: `table[int(y_true) + 1]` and `k // 2` are what they are in Python.
     `self` has the options that are numbers or switches, in the precision of the data, and the
     properties that the class names in `derived`, which are computed in float64 before they are
-    rounded: where `1 - self.q` would cancel, say. An option that float32 would round to 0 or to
-    infinity is refused with float32 data. Call
-    `exp`, `log`, `log1p`, `sigmoid` and `softplus` from `fastloss.scalar`, which compile to SIMD
-    code; those of `math` work and are several times slower. Set `y_true_range` and `y_pred_range`
-    if only some numbers make sense. `check_gradient()` compares the derivatives with finite
-    differences.
+    rounded: where `1 - self.q` would cancel, say. What is annotated as `int` has to be an integer
+    and is one there, too, as in `range(self.n)` or `table[self.n]`. An option that float32 would
+    round to 0 or to infinity is refused with float32 data. Call `exp`, `log`, `log1p`, `sigmoid`
+    and `softplus` from `fastloss.scalar`, which compile to SIMD code; those of `math` work and are
+    several times slower. Set `y_true_range` and `y_pred_range` if only some numbers make sense.
+    `check_gradient()` compares the derivatives with finite differences.
 
     What `scalar` reads from outside, global numbers and functions and variables of an enclosing
     function, is read once in each process: when a loss of the class is first called, by whatever
@@ -114,9 +114,9 @@ class ElementwiseLoss(ScalarLoss):
         self._check_results(form)
         surveyed = form.labelled and self._limits(form).reads(form)[0]
         parameters = self._parameter_type_in(form)
-        n_per_column = len(self._ranked(0))
+        per_column = tuple(name in self._whole for name in self._ranked(0))
         scalar = self._formula_in(form)
-        return elementwise.elementwise(scalar, *parameters, form, surveyed, n_per_column)
+        return elementwise.elementwise(scalar, *parameters, form, surveyed, per_column)
 
     def _options(self, form: Form, width: int) -> tuple[Any, ...]:
         return self._parameters_in(form)
@@ -129,6 +129,8 @@ class ElementwiseLoss(ScalarLoss):
         takes and returns numbers of `dtype`, float32 or float64, and is not reduced: what the verbs
         give for one element with `reduction="sum"`, to the last bit. Whether labels are in range is
         not checked. It can be called from Python, too, and its options are constants of its code.
+        The first call compiles it; meanwhile Ctrl-C waits, but for a call from your own compiled
+        code, which Numba compiles as it does without this package.
 
         Raises TypeError for other dtypes and ValueError if options differ between columns.
 

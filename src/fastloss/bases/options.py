@@ -66,17 +66,23 @@ def numbers(name: str, value: Any) -> Any:
     return PerColumn(plain(f"{name}[{j}]", number) for j, number in enumerate(given))
 
 
-def held(name: str, value: Any, number: Any, at_0: bool, at_inf: bool) -> Any:
+def held(
+    name: str, value: Any, number: Any, at_0: bool, at_inf: bool, whole: bool = False
+) -> Any:
     """The numbers of an option in the arithmetic: one, or a list of one for each column.
 
-    A number that float32 rounds to 0 or to infinity is refused, unless there is a limit there.
+    A number that float32 rounds to 0 or to infinity is refused, unless there is a limit there; of
+    those that are to be `whole`, any that is rounded.
     """
     results = []
     for place, given in each(name, value):
         with np.errstate(over="ignore", under="ignore"):
             result = number(float(given))
         vanishes = result == 0 and given != 0 and not at_0
-        if vanishes or (math.isinf(result) and math.isfinite(given) and not at_inf):
+        changes = whole and int(result) != given
+        if vanishes or changes or (math.isinf(result) and math.isfinite(given) and not at_inf):
+            if changes and number is np.float64:
+                raise ValueError(f"{place} is {given}, which float64 rounds: choose another {name}")
             raise ValueError(
                 f"{place} is {given:g}, which float32 rounds to {result:g}, and for these arrays "
                 f"the arithmetic is float32: pass predictions as float64, or choose another {name}"

@@ -13,7 +13,7 @@ from ..kernels import elementwise
 from ..kernels.form import Form
 from ..kernels.snapshot import snapshot
 from .loss import Loss
-from .options import PerColumn, held
+from .options import PerColumn, check_integer, each, held
 
 
 @cache
@@ -28,6 +28,10 @@ def _rank(value: Any) -> int:
     is a constant of the code: switches, 0 and 1, so that an option that is not used costs nothing.
     """
     return 0 if isinstance(value, PerColumn) else 2 if value in (0, 1) else 1
+
+
+# Annotations of options that are whole numbers, be they evaluated or not.
+_INTEGERS = (int, "int", int | None, "int | None")
 
 
 class FormulaLoss(Loss):
@@ -49,6 +53,22 @@ class FormulaLoss(Loss):
     def _formula_in(self, form: Form) -> Callable[..., Any]:
         """What is compiled for this form: the function and all that it reads, as first seen."""
         return snapshot(self._formula)
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        """The options, and what is derived, that are annotated as integers and stay such."""
+        kinds: dict[str, Any] = {option.name: option.type for option in fields(self)}
+        for name in self.derived:
+            getter = getattr(getattr(type(self), name, None), "fget", None)
+            kinds[name] = getattr(getter, "__annotations__", {}).get("return")
+        return frozenset(name for name, kind in kinds.items() if kind in _INTEGERS)
+
+    def _settled(self, name: str, value: Any) -> Any:
+        value = super()._settled(name, value)
+        if name in self._whole and value is not None:
+            for place, number in each(name, value):
+                check_integer(place, number)
+        return value
 
     @cached_property
     def _per_column(self) -> dict[str, PerColumn]:
@@ -90,13 +110,14 @@ class FormulaLoss(Loss):
         """Values in the precision of the arithmetic."""
 
         def in_form(name: str, value: Any) -> Any:
-            if isinstance(value, bool):
+            whole = name in self._whole
+            if isinstance(value, bool) or (whole and not isinstance(value, PerColumn)):
                 return value
             # What is derived was made for the formula, be it 0 or infinite.
             at_0 = name in self.derived or name in self._limit_at_0
             at_inf = name in self.derived or name in self._limit_at_inf
             number = np.float64 if name in self._double else form.number
-            return held(name, value, number, at_0, at_inf)
+            return held(name, value, number, at_0, at_inf, whole)
 
         return [in_form(*item) for item in self._ranked(rank).items()]
 
@@ -121,8 +142,8 @@ class FormulaLoss(Loss):
 
     def _structure(self) -> Any:
         constants = tuple((value, isinstance(value, bool)) for value in self._ranked(2).values())
-        names, n_per_column = tuple(self._parameters), len(self._ranked(0))
-        return self._formula, type(self).__name__, names, constants, n_per_column
+        names = tuple((name, name in self._whole) for name in self._parameters)
+        return self._formula, type(self).__name__, names, constants, len(self._ranked(0))
 
 
 class ScalarLoss(FormulaLoss):

@@ -38,22 +38,29 @@ def _itself(self: Any, i: Any) -> Any:
     return self
 
 
-def _of_element(parameters: type, constants: tuple[Any, ...], n_options: int) -> Function:
-    """What stands for `self` at element i of a tile, with options of one number per column."""
+def _as_it_is(number: Any) -> Any:
+    return number
+
+
+def _of_element(parameters: type, constants: tuple[Any, ...], whole: Sequence[bool]) -> Function:
+    """What stands for `self` at element i of a tile, with options of one number per column.
+
+    Of each of these `whole` says whether it is an integer.
+    """
 
     def none(columns: Any, step: Any, i: Any) -> Any:
         return ()
 
-    def one_more(before: Function, k: int) -> Function:
+    def one_more(before: Function, k: int, kind: Function) -> Function:
         # As a window, because LLVM knows that i is not negative, and k * step + i might be.
         def numbers(columns: Any, step: Any, i: Any) -> Any:
-            return (*before(columns, step, i), window(columns, k * step, TILE)[i])
+            return (*before(columns, step, i), kind(window(columns, k * step, TILE)[i]))
 
         return numbers
 
     numbers = none
-    for k in range(n_options):
-        numbers = one_more(numbers, k)
+    for k, is_whole in enumerate(whole):
+        numbers = one_more(numbers, k, int if is_whole else _as_it_is)
 
     def of_element(self: Any, i: Any) -> Any:
         columns, step, others = self
@@ -134,18 +141,19 @@ def elementwise(
     constants: tuple[Any, ...],
     form: Form,
     surveyed: bool,
-    n_per_column: int = 0,
+    per_column: Sequence[bool] = (),
 ) -> Function:
     """What to do with a block, for `scalar(self, y_true, y_pred) -> (loss, gradient[, hessian])`.
 
     `parameters` is the named tuple that stands for `self` in compiled code, and `constants` are the
-    last of its values; the others are the options of a call, of which the first `n_per_column` have
-    one number per column. If `surveyed`, the labels of a block are read before it is computed.
+    last of its values; the others are the options of a call, of which the first have one number per
+    column, and are whole or not as `per_column` says. If `surveyed`, the labels of a block are read before it is computed.
     """
     # The product with a weight is one of float64, which would halve the width of that loop.
     ready = not form.weighted
-    if n_per_column:
-        of_element = _of_element(parameters, constants, n_per_column)
+    n_per_column = len(per_column)
+    if per_column:
+        of_element = _of_element(parameters, constants, per_column)
         compute = tile_function(scalar, form, of_element, ready)
 
         def of_tile(options: Any, start: Any) -> Any:

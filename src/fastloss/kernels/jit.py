@@ -104,7 +104,9 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
             if inner:
                 options |= _inlined(manner)
             named = _rebind(function, f"{function.__name__}_{key[0][:16]}", _resolve)
-            _dispatchers[key] = numba.njit(**options, **_NO_WRAPPER)(named)
+            dispatcher = _dispatchers[key] = numba.njit(**options, **_NO_WRAPPER)(named)
+            # What a first call from Python runs.
+            dispatcher._compile_for_args = undisturbed(dispatcher._compile_for_args)
         return _dispatchers[key]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..bases.options import as_weights, check_integer, check_number, near_one
+from ..bases.options import as_weights, check_number, near_one
 from ..bases.parameters import ScalarLoss
 from ..bases.rows import NO_CLASS_WEIGHTS, ClassLoss, RowLoss, RowwiseLoss
 from ..bases.softmax import SoftmaxLoss
@@ -476,7 +476,6 @@ class MultiMargin(ClassLoss, RowLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("p", self.p)
         if self.p not in (1, 2):
             raise ValueError(f"p is {self.p}, but must be 1 or 2")
         check_number("margin", self.margin, -_LARGEST)
