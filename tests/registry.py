@@ -458,8 +458,9 @@ def cross_entropy(
         hess_size = _at(mass, y) * (abs(second) * turned**2 + first * p * not_p)
         grad_size = abs(grad)
     loss_size = abs(value)
-    named = {"exact": 1, "xgboost": 2, "lightgbm": c / max(c - 1, 1)}
-    scale = lib.numbers(named[getattr(loss, "hessian", "exact")])
+    named = {"exact": 1, "xgboost": 2, "xgboost_residual": 0, "lightgbm": c / max(c - 1, 1)}
+    hessian = getattr(loss, "hessian", "exact")
+    scale = lib.numbers(named[hessian])
     hess, hess_size = scale * hess, scale * hess_size
     if z:
         top = np.argmax(np.where(here, numbers, -math.inf), axis=-1)
@@ -470,6 +471,8 @@ def cross_entropy(
         grad_size = total * p + mass + 2 * z * total * lse_size * p
         hess = hess + 2 * z * total * (scale * lse * p * not_p + p**2)
         hess_size = hess_size + 2 * z * total * (scale * lse_size * p * not_p + p**2)
+    if hessian == "xgboost_residual":
+        hess, hess_size = hess + abs(grad), hess_size + grad_size
     inverse = 1 / lib.numbers(loss.temperature)
     hess = np.where(here, (hess * inverse * slope**2 + grad * bend) * inverse, 0)
     hess_size = (2 * abs(hess_size) * inverse * slope**2 + grad_size * abs(bend)) * inverse
