@@ -66,9 +66,7 @@ def numbers(name: str, value: Any) -> Any:
     return PerColumn(plain(f"{name}[{j}]", number) for j, number in enumerate(given))
 
 
-def held(
-    name: str, value: Any, number: Any, at_0: bool, at_inf: bool, whole: bool = False
-) -> Any:
+def held(name: str, value: Any, number: Any, at_0: bool, at_inf: bool, whole: bool = False) -> Any:
     """The numbers of an option in the arithmetic: one, or a list of one for each column.
 
     A number that float32 rounds to 0 or to infinity is refused, unless there is a limit there; of

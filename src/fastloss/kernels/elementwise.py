@@ -147,7 +147,8 @@ def elementwise(
 
     `parameters` is the named tuple that stands for `self` in compiled code, and `constants` are the
     last of its values; the others are the options of a call, of which the first have one number per
-    column, and are whole or not as `per_column` says. If `surveyed`, the labels of a block are read before it is computed.
+    column, and are whole or not as `per_column` says. If `surveyed`, the labels of a block are read
+    before it is computed.
     """
     # The product with a weight is one of float64, which would halve the width of that loop.
     ready = not form.weighted
