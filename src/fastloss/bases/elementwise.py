@@ -6,13 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..call.arrays import (
-    Array,
-    check_same_shape,
-    check_weight_shape,
-    format_of,
-)
+from ..call.arrays import Array, format_of
 from ..call.run import Batch
+from ..call.shapes import check_same_shape, check_weight_shape
 from ..kernels import elementwise
 from ..kernels.form import Extras, Form
 from .check import random_in

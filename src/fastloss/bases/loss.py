@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ..call.arrays import FLOAT32, FLOAT64, WIDE, Array, Format, as_array, report_range
+from ..call.arrays import FLOAT32, FLOAT64, WIDE, Array, Format, as_array
+from ..call.messages import report_range
 from ..call.run import Batch, Call, Plan, evaluate
 from ..kernels.form import Extras, Form
 from ..kernels.survey import Limits

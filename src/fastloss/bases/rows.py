@@ -7,15 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..call.arrays import (
-    INT64,
-    Array,
-    check_classes,
-    check_same_shape,
-    check_weight_shape,
-    format_of,
-)
+from ..call.arrays import INT64, Array, format_of
 from ..call.run import Batch
+from ..call.shapes import check_classes, check_same_shape, check_weight_shape
 from ..kernels import rows, rowwise
 from ..kernels.form import Extras, Form
 from ..kernels.survey import Limits

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..call.arrays import Array, Format, as_array, check_sparse_labels, format_of
+from ..call.arrays import Array, Format, as_array, format_of
 from ..call.run import Batch, evaluate
+from ..call.shapes import check_sparse_labels
 from ..kernels import along_rows, lanes
 from ..kernels.form import Extras, Form
 from ..kernels.snapshot import snapshot

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..kernels.rowwise import GROUP
 from . import threads
-from .arrays import Array, Operand, Strided
+from .arrays import Array
+from .operands import Operand, Strided
 
 # Up to this many elements of squared error one thread is faster than handing out the work: to wake
 # two idle cores takes some 45 us. Losses that cost more per element need fewer.

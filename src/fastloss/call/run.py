@@ -23,23 +23,10 @@ from ..kernels.survey import (
     survey,
 )
 from . import blocks, threads
-from .arrays import (
-    FLOAT32,
-    FLOAT64,
-    Array,
-    Format,
-    Operand,
-    Strided,
-    as_array,
-    canonical,
-    check_no_overlap,
-    check_out,
-    format_of,
-    report_class_id,
-    report_range,
-    report_weight,
-    times_power,
-)
+from .arrays import FLOAT32, FLOAT64, Array, Format, as_array, format_of
+from .messages import report_class_id, report_range, report_weight
+from .operands import Operand, Strided, canonical, times_power
+from .outputs import check_no_overlap, check_out
 from .short import SmallCall, small_call
 
 if TYPE_CHECKING:

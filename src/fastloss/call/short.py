@@ -10,8 +10,9 @@ import numpy as np
 from ..kernels.form import BOTH, COMPUTE, SURVEY
 from ..kernels.survey import LEAST_WEIGHT, MOST_WEIGHT
 from . import blocks
-from .arrays import PLAIN, Array, Format
+from .arrays import Array, Format
 from .blocks import Cut, pairwise_sum
+from .operands import PLAIN
 
 # More of NumPy's flags as bits.
 _OWN = 0x4  # its memory is its own

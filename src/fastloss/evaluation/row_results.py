@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..call import threads
-from ..call.arrays import FLOAT64, Array, _overlaps_itself, check_no_overlap, format_of
+from ..call.arrays import FLOAT64, Array, format_of
+from ..call.outputs import check_no_overlap, overlaps_itself
 from ..kernels.form import RowScores
 from ..kernels.interrupts import compiler
 from ..kernels.top_k import top_k
@@ -87,7 +88,7 @@ class RowResults:
             raise TypeError(f"{what} has dtype {array.dtype}, but the result has {kind}")
         if name in _INTEGERS and np.iinfo(array.dtype).max < rows.n_classes - 1:
             raise TypeError(f"{what} has dtype {array.dtype}, too small for {rows.n_classes} ids")
-        if _overlaps_itself(array):
+        if overlaps_itself(array):
             raise ValueError(f"{what} uses the same memory for several rows: pass a plain array")
 
     def write(self, slab: Slab, scores: Array) -> None:

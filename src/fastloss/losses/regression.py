@@ -10,8 +10,10 @@ import numpy as np
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.options import Numbers, check_number, check_positive, check_switch, each
 from ..bases.rows import RowLoss
-from ..call.arrays import Array, check_weight_shape, format_of, report_variance
+from ..call.arrays import Array, format_of
+from ..call.messages import report_variance
 from ..call.run import Batch
+from ..call.shapes import check_weight_shape
 from ..kernels.bits import accumulate, disjoint
 from ..kernels.form import Extras, Form
 from ..kernels.rows import dot, largest_magnitude
