@@ -23,6 +23,8 @@ def check_out(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any])
 
 def overlaps_itself(array: Array) -> bool:
     """Whether elements may share memory: an axis must step over all that smaller steps span."""
+    if not array.size:
+        return False
     span = array.itemsize
     for step, n in sorted(
         (abs(step), n) for step, n in zip(array.strides, array.shape, strict=True)
