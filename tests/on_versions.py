@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fastloss.kernels.jit import NEWEST_TESTED
+from fastloss.compiler.numba_api import NEWEST_TESTED
 
 ROOT = Path(__file__).resolve().parent.parent
 # Compiling, loading, what is never stale, interrupts, own functions; nothing of other packages.

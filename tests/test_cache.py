@@ -12,14 +12,14 @@ from numba.core.registry import cpu_target
 from processes import run_python
 
 import fastloss as fl
-from fastloss.kernels import cache, fingerprint, jit
+from fastloss.compiler import fingerprint, jit, store
 
 # Prints how many kernels were compiled and how many loaded, and the results as exact text. The loss
 # is one that is soon compiled.
 WORK = """
 import numpy as np
 import fastloss as fl
-from fastloss.kernels import jit
+from fastloss.compiler import jit
 
 y_pred = np.linspace(-3, 3, 12, dtype=np.float32)
 loss, grad = fl.mse.value_and_grad(np.ones(12, np.float32), y_pred)
@@ -31,7 +31,7 @@ OWN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from own_loss import Own
-from fastloss.kernels import jit
+from fastloss.compiler import jit
 
 value = Own()([1.0], [3.0])
 print(jit.counts["compiled"], jit.counts["loaded"], value)
@@ -252,8 +252,8 @@ from dataclasses import dataclass
 from functools import reduce
 sys.path.insert(0, sys.argv[1])
 import fastloss as fl
-from fastloss.kernels import fingerprint, jit
-from fastloss.kernels.snapshot import snapshot
+from fastloss.compiler import fingerprint, jit
+from fastloss.compiler.snapshot import snapshot
 from functions import FUNCTIONS
 
 for name, function in FUNCTIONS.items():
@@ -308,7 +308,7 @@ def test_options_are_not_compiled_in(tmp_path):
     """But for 0 and 1, which cost nothing then."""
     code = """
 import fastloss as fl
-from fastloss.kernels import jit
+from fastloss.compiler import jit
 
 for weight in (2.5, 2.0, 3):
     loss = fl.BinaryCrossEntropyWithLogits(pos_weight=weight)
@@ -358,7 +358,7 @@ def test_damaged_file_costs_only_a_compilation(tmp_path, stored, damage):
             name = file.name.removesuffix(".code")
             os.environ["FASTLOSS_CACHE_DIR"] = str(tmp_path)
             try:
-                cache.store(name, b"no pickle")
+                store.save(name, b"no pickle")
             finally:
                 del os.environ["FASTLOSS_CACHE_DIR"]
     assert work(tmp_path) == (1, 0, results)
@@ -389,7 +389,7 @@ def test_losses_of_a_script_are_found_again(tmp_path):
     code = """
 from dataclasses import dataclass
 import fastloss as fl
-from fastloss.kernels import jit
+from fastloss.compiler import jit
 from fastloss.scalar import log1p
 
 @dataclass(frozen=True)
@@ -422,7 +422,7 @@ class TestPermissions:
         tmp_path.chmod(mode)
         assert work(tmp_path) == (1, 0, results)
         monkeypatch.setenv("FASTLOSS_CACHE_DIR", str(tmp_path))
-        problem = cache.state().problem
+        problem = store.state().problem
         assert problem is not None
         assert "chmod go-w" in problem
 
@@ -431,9 +431,9 @@ class TestPermissions:
         target.mkdir(mode=0o700)
         (tmp_path / "link").symlink_to(target)
         monkeypatch.setenv("FASTLOSS_CACHE_DIR", str(tmp_path / "link"))
-        assert cache.state().problem is None
+        assert store.state().problem is None
         target.chmod(0o777)
-        assert cache.state().problem is not None
+        assert store.state().problem is not None
 
 
 class TestKey:
@@ -478,15 +478,16 @@ class TestKey:
     def test_every_source_of_kernels_and_compiler_and_the_version_count(self, tmp_path):
         package = Path(fl.__file__).parent
         folder = tmp_path / "fastloss"
-        shutil.copytree(package / "kernels", folder / "kernels")
+        for own in ("compiler", "kernels"):
+            shutil.copytree(package / own, folder / own)
         shutil.copy(package / "__init__.py", folder)
 
         def digest() -> str | None:
-            return fingerprint._digest_of_sources(folder / "kernels")
+            return fingerprint._digest_of_sources(folder)
 
         found = {digest()}
         assert found == {fingerprint.SOURCES}
-        files = [folder / "__init__.py", *(folder / "kernels").glob("*.py")]
+        files = list(folder.rglob("*.py"))
         for file in files:
             file.write_text(file.read_text() + "#")
             found.add(digest())
@@ -502,14 +503,14 @@ class TestStore:
         return tmp_path / "cache"
 
     def test_round_trip(self):
-        assert cache.load("name") is None
-        cache.store("name", b"payload")
-        assert cache.load("name") == b"payload"
-        cache.store("name", b"")
-        assert cache.load("name") == b""
+        assert store.load("name") is None
+        store.save("name", b"payload")
+        assert store.load("name") == b"payload"
+        store.save("name", b"")
+        assert store.load("name") == b""
 
     def test_a_file_that_is_cut_short_or_changed_anywhere_is_absent(self, folder):
-        cache.store("name", b"payload")
+        store.save("name", b"payload")
         (file,) = files_in(folder)
         content = file.read_bytes()
         for place, byte in enumerate(content):
@@ -518,38 +519,38 @@ class TestStore:
                 content[:place] + bytes([byte ^ 1]) + content[place + 1 :],
             ):
                 file.write_bytes(damaged)
-                assert cache.load("name") is None, place
+                assert store.load("name") is None, place
         file.write_bytes(content)
-        assert cache.load("name") == b"payload"
+        assert store.load("name") == b"payload"
 
     def test_state_and_clear(self, folder):
-        assert cache.state()[2:] == (0, 0)
-        cache.store("a", b"1")
-        cache.store("b", b"22")
-        state = cache.state()
+        assert store.state()[2:] == (0, 0)
+        store.save("a", b"1")
+        store.save("b", b"22")
+        state = store.state()
         assert state.path == folder
         assert state.problem is None
         assert state.files == 2
         assert state.size == sum(file.stat().st_size for file in files_in(folder))
-        assert cache.clear() == 2
-        assert cache.load("a") is None
-        assert cache.clear() == 0
+        assert store.clear() == 2
+        assert store.load("a") is None
+        assert store.clear() == 0
 
     def test_a_folder_in_the_home_that_no_shell_has_looked_at(self, monkeypatch, tmp_path):
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("USERPROFILE", str(tmp_path))
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("FASTLOSS_CACHE_DIR", os.path.join("~", "x"))
-        cache.store("name", b"payload")
+        store.save("name", b"payload")
         assert files_in(tmp_path / "x")
         monkeypatch.setenv("FASTLOSS_CACHE_DIR", "~nobody-of-this-name")
-        cache.store("name", b"payload")
-        assert cache.load("name") is None
-        assert "not known" in cache.state().problem
+        store.save("name", b"payload")
+        assert store.load("name") is None
+        assert "not known" in store.state().problem
         assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
     def test_home_is_the_default_place(self, monkeypatch, tmp_path):
         monkeypatch.delenv("FASTLOSS_CACHE_DIR")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
         monkeypatch.setattr(sys, "platform", "linux")
-        assert cache.folder() == tmp_path / "xdg" / "fastloss"
+        assert store.folder() == tmp_path / "xdg" / "fastloss"

@@ -13,7 +13,7 @@ import pytest
 import fastloss as fl
 from fastloss import cli
 from fastloss.call import threads as _threads
-from fastloss.kernels import cache
+from fastloss.compiler import store
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_warmup_compiles_once_and_what_users_call_is_there(folder):
         "z = np.ones((100_000, 10), np.float32)\n"
         "fl.cross_entropy.value_and_grad(np.zeros(len(z), np.int64), z, out=z)\n"
         "fl.mse(np.zeros(5), np.zeros(5))\n"
-        "from fastloss.kernels import jit\n"
+        "from fastloss.compiler import jit\n"
         "assert jit.counts['loaded'] and not jit.counts['compiled'], jit.counts"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -127,8 +127,8 @@ def test_warmup_fails_where_nothing_can_be_kept(folder):
 
 
 def test_cache_info_and_clear(folder, capsys):
-    cache.store("one", b"x" * 1_500_000)
-    cache.store("two", b"y" * 1_500_000)
+    store.save("one", b"x" * 1_500_000)
+    store.save("two", b"y" * 1_500_000)
     assert cli.main(["cache", "info"]) == 0
     assert capsys.readouterr().out == f"{folder}: 2 files, 3.0 MB\n"
     keep = folder / "something-else.txt"

@@ -12,7 +12,7 @@ import pytest
 from plain import both, compiled, plain
 
 import fastloss as fl
-from fastloss.kernels import jit
+from fastloss.compiler import jit
 from fastloss.kernels.elementwise import BLOCK, TILE
 
 pytestmark = plain

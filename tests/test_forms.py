@@ -41,8 +41,8 @@ from registry import (
 import fastloss as fl
 from fastloss.call import blocks as _blocks
 from fastloss.call import threads as _threads
-from fastloss.kernels import along_rows, jit
-from fastloss.kernels.bits import (
+from fastloss.compiler import jit
+from fastloss.compiler.bits import (
     bfloat_as_float,
     float_as_bfloat,
     float_as_int,
@@ -57,6 +57,7 @@ from fastloss.kernels.bits import (
     window,
     windows,
 )
+from fastloss.kernels import along_rows
 
 pytestmark = plain
 
@@ -597,7 +598,7 @@ def test_primitives_are_those_of_plain_python(dtype):
     x = np.concatenate([special, np.random.default_rng(0).normal(size=8) * 100]).astype(dtype)
     run = with_primitives(dtype.type)
     results = []
-    for function in (run, jit.compiled(run)):
+    for function in (run, jit.dispatcher(run)):
         floats, wholes = np.zeros(5 * x.size + 4, dtype), np.zeros(4 * x.size + 6, np.int64)
         with np.errstate(all="ignore"):
             function(x, floats, wholes)

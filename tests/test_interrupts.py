@@ -8,7 +8,7 @@ import pytest
 from processes import run_python
 
 import fastloss as fl
-from fastloss.kernels.interrupts import _Waiting, undisturbed
+from fastloss.compiler.interrupts import _Waiting, undisturbed
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no POSIX signals on this system")
 

@@ -14,9 +14,11 @@ from registry import CASES
 import fastloss as fl
 from fastloss.call import blocks as _blocks
 from fastloss.call import run as _evaluate
-from fastloss.kernels import compilers, fingerprint, jit
-from fastloss.kernels.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
-from fastloss.kernels.flags import allocating, formula, manner_of, unfused
+from fastloss.compiler import fast_compile, fingerprint, jit
+from fastloss.compiler.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
+from fastloss.compiler.flags import allocating, formula, manner_of, unfused
+from fastloss.compiler.snapshot import is_own
+from fastloss.kernels.blocks import over_blocks
 from fastloss.kernels.form import Form
 from fastloss.kernels.survey import survey
 
@@ -82,18 +84,18 @@ def test_kernels_of_losses_are_known_completely(case, monkeypatch):
     read_function = fingerprint._Reader.read_function
 
     def read(reader, function):
-        if "/kernels/" not in function.__code__.co_filename.replace("\\", "/"):
+        if not is_own(function):
             outside.append(manner_of(function).weak)
         read_function(reader, function)
 
     class Known(Exception):
         pass
 
-    def finished(function, *_):
+    def specialised(function, *_):
         assert jit.fingerprint(function).complete
         raise Known
 
-    monkeypatch.setattr(jit, "_finished", finished)
+    monkeypatch.setattr(jit, "specialised", specialised)
     monkeypatch.setattr(fingerprint._Reader, "read_function", read)
     monkeypatch.setattr(_evaluate, "_kernels", {})
     loss = case.reduced("sum")  # one that has no kernels yet
@@ -126,7 +128,7 @@ class Own(fl.ElementwiseLoss):
 y_pred = np.linspace(-3, 3, 300, dtype=np.float32)
 value, grad = Own().value_and_grad(np.ones(300, np.float32), y_pred)
 print(value.hex(), grad.tobytes().hex())
-print("fastloss.kernels.compilers" in sys.modules)
+print("fastloss.compiler.fast_compile" in sys.modules)
 """
     *tested, has_private = run_python(code, "tested").splitlines()
     assert has_private == "True"
@@ -148,8 +150,8 @@ def assembly(loss, form, width):
     inputs = (np.empty(0, label), np.empty(0, form.pred), np.empty(0))
     outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred))
     arguments = (*head, *inputs, (), *outputs, np.empty(1), np.empty(1))
-    functions = survey(form, loss._limits(form)), loss._kernel(form)
-    return "\n".join(jit.finished(*functions, arguments).inspect_asm().values())
+    function = over_blocks(survey(form, loss._limits(form)), loss._kernel(form), has_extras=False)
+    return "\n".join(jit.specialised(function, arguments).inspect_asm().values())
 
 
 @pytest.fixture
@@ -253,7 +255,7 @@ def test_halves_without_instructions_for_them(tmp_path):
     """LLVM would call a function that nothing provides, and the process would abort."""
     code = """
 import numpy as np
-from fastloss.kernels import bits, intrinsics, jit
+from fastloss.compiler import bits, intrinsics, jit
 
 def decode(stored, out):
     for i in range(stored.size):
@@ -266,13 +268,13 @@ def encode(numbers, out):
 half_as_float, float_as_half = bits.half_as_float, bits.float_as_half
 stored = np.arange(2**16, dtype=np.uint16)
 single, again = np.empty(stored.size, np.float32), np.empty(stored.size, np.uint16)
-jit.compiled(decode)(stored, single)
+jit.dispatcher(decode)(stored, single)
 np.testing.assert_array_equal(single, stored.view(np.float16).astype(np.float32))
 numbers = np.random.default_rng(0).integers(0, 2**32, 10**6, dtype=np.uint32).view(np.float32)
 middles = (single[:31743] + single[1:31744]) / 2
 numbers = np.concatenate([numbers, single, middles, -middles, np.float32([65519.99, 65520])])
 again = np.empty(numbers.size, np.uint16)
-jit.compiled(encode)(numbers, again)
+jit.dispatcher(encode)(numbers, again)
 with np.errstate(all="ignore"):
     expected = numbers.astype(np.float16)
 np.testing.assert_array_equal(again.view(np.float16), expected)
@@ -311,9 +313,9 @@ def test_conditions_that_are_known_are_left_out(monkeypatch):
         left.append((len(conditions), sum(isinstance(s, ir.Branch) for s in statements)))
         return changed
 
-    drop = compilers._DropConditions.run_pass
-    monkeypatch.setattr(compilers._DropConditions, "run_pass", run_pass)
-    jit.compiled(outer)(out, 2)
+    drop = fast_compile._DropConditions.run_pass
+    monkeypatch.setattr(fast_compile._DropConditions, "run_pass", run_pass)
+    jit.dispatcher(outer)(out, 2)
     assert left == [(2, 2)]
     np.testing.assert_array_equal(out, [1.0, 0.0, 1.0])
 
@@ -343,7 +345,7 @@ def test_transpose_as_in_plain_python(dtype, side):
     source = np.arange(400, dtype=dtype)
     plain, compiled = np.zeros(400, dtype), np.zeros(400, dtype)
     move(source, plain)
-    jit.compiled(move)(source, compiled)
+    jit.dispatcher(move)(source, compiled)
     np.testing.assert_array_equal(compiled, plain)
     square = source[3 : 3 + 21 * side].reshape(side, 21)[:, :side]
     there = [plain[5 + 19 * j :][:side] for j in range(side)]
@@ -359,7 +361,7 @@ def test_pairs_as_in_plain_python(dtype):
 
     source = np.arange(1, 8 * PAIRS + 1, dtype=dtype)
     n = 6 * PAIRS
-    for function in (move, jit.compiled(move)):
+    for function in (move, jit.dispatcher(move)):
         halves, pairs = np.zeros_like(source), np.zeros_like(source)
         function(source, halves, pairs)
         np.testing.assert_array_equal(halves[:n], [*source[:n:2], *source[1:n:2]])
@@ -374,7 +376,7 @@ def test_streamed_numbers_arrive_where_they_belong(dtype):
         stream(source, out)
         settle()
 
-    compiled = jit.compiled(write)
+    compiled = jit.dispatcher(write)
     source = np.arange(1, 401, dtype=dtype)
     for start in range(0, 70, 3):
         for size in (0, 1, 2, 15, 16, 17, 63, 64, 65, 130, 300):

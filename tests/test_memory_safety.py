@@ -118,8 +118,8 @@ def test_nothing_around_out_is_written(n_classes):
 
 CHECKED = """
 import numpy as np
-from fastloss.kernels import jit
-from fastloss.kernels.bits import window
+from fastloss.compiler import jit
+from fastloss.compiler.bits import window
 
 def read(array, start, size, i):
     return window(array, start, size)[i]

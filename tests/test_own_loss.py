@@ -11,8 +11,8 @@ import pytest
 from plain import compiled, plain
 
 import fastloss as fl
-from fastloss.kernels import jit
-from fastloss.kernels.snapshot import snapshot
+from fastloss.compiler import jit
+from fastloss.compiler.snapshot import snapshot
 from fastloss.scalar import exp, log1p
 
 HALF = 0.5
@@ -226,7 +226,7 @@ def test_written_numbers_take_the_precision_of_the_data():
     def call(y_true: Any, y_pred: Any) -> Any:
         return formula(None, y_true, y_pred)
 
-    single = jit.compiled(call)
+    single = jit.dispatcher(call)
     results = single(np.float32(1), np.float32(3))
     types = {str(signature.return_type) for signature in single.nopython_signatures}
     assert types == {"UniTuple(float32 x 2)"}

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points, requires
@@ -22,6 +23,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # The house, ground floor first: a file imports from its own floor and from those below. What is
 # listed by folder is a floor of its own. Files that are not listed stand on the public losses.
 FLOORS = [
+    {"compiler"},
     {"kernels"},
     {"call", "scalar", "_html", "_terminal"},
     {"bases"},
@@ -34,15 +36,15 @@ FLOORS = [
 ]
 # Importing Numba takes longer than all else, so only what runs after the first call may do it.
 NUMBA_FILES = {
-    "kernels/jit.py",
-    "kernels/compilers.py",
-    "kernels/fingerprint.py",
-    "kernels/weak_numbers.py",
-    "kernels/intrinsics.py",
-    "kernels/spans.py",
-    "kernels/blocks.py",
+    "compiler/jit.py",
+    "compiler/fingerprint.py",
+    "compiler/weak_numbers.py",
+    "compiler/intrinsics.py",
+    "compiler/spans.py",
+    "compiler/numba_api.py",
     "study/roof.py",  # a kernel of its own; only the comparison imports it
 }
+PRIVATE = r"numba\.(?!types|extending)|llvmlite"
 # What is used if it is there.
 OPTIONAL = {
     "evaluation/formats.py": {"ml_dtypes"},
@@ -118,6 +120,24 @@ def test_only_the_compiler_imports_numba(path):
     for module, at_once in imports_of(path):
         if module.partition(".")[0] in ("numba", "llvmlite") and at_once:
             assert name_of(path) in NUMBA_FILES, f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_what_is_private_to_numba_is_named_in_one_file(path):
+    """Whenever it is imported. What it is for stands there, too."""
+    if name_of(path) == "compiler/numba_api.py":
+        return
+    text = path.read_text(encoding="utf-8")
+    private = [module for module, _ in imports_of(path) if re.match(PRIVATE, module)]
+    by_name = [
+        node.value
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(rf"({PRIVATE})[a-z_.]*", node.value)
+        and node.value != "llvmlite"  # the name of what is installed
+    ]
+    assert private + by_name == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -10,14 +10,14 @@ import mpmath
 import numpy as np
 import pytest
 
-from fastloss.kernels import scalar
-from fastloss.kernels.bits import (
+from fastloss.compiler.bits import (
     bfloat_as_float,
     float_as_bfloat,
     float_as_half,
     half_as_float,
     next_larger,
 )
+from fastloss.kernels import scalar
 from fastloss.kernels.scalar import exp
 from trust.kinds import fuses
 from trust.ulp import apply, arguments, around, errors_of, float64_errors, loop_of, worst

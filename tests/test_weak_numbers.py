@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss.kernels import jit
-from fastloss.kernels.snapshot import snapshot
+from fastloss.compiler import jit
+from fastloss.compiler.snapshot import snapshot
 from fastloss.scalar import exp, log1p, sigmoid
 
 # What the expressions below use besides the names of this file.
@@ -182,7 +182,7 @@ def test_types_are_those_of_plain_python(dtype, expressions):
     scope = globals() | SCOPE
     exec("\n".join(source), scope)
     call = scope["call"]
-    compiled = jit.compiled(snapshot(call))
+    compiled = jit.dispatcher(snapshot(call))
     for x, y in ((1.5, 1), (0.3, 2), (2.7, 0)):
         with np.errstate(over="ignore"):
             plain = call(dtype(x), dtype(y))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastloss as fl
-from fastloss.kernels.jit import compiled
+from fastloss.compiler.jit import dispatcher
 
 from . import report
 from .drawing import STYLES, legend, panels, save
@@ -70,7 +70,7 @@ def _add(x: Any, total: Any) -> Any:
 
 def _one_sum(terms: Any) -> float:
     """The loop that one would write, with a float32 to add to."""
-    total = compiled(_add)(terms, np.float32(0))
+    total = dispatcher(_add)(terms, np.float32(0))
     return float(np.float32(total) / np.float32(terms.size))
 
 

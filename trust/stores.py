@@ -89,7 +89,7 @@ def _install_fastloss(place: Path, factor: int) -> None:
 def _plant_fastloss(program: Program, planted: bytes) -> None:
     """With the digest that it needs to be believed."""
     for file in program.files():
-        code = "import sys; from fastloss.kernels import cache; cache.store(*eval(sys.argv[1]))"
+        code = "import sys; from fastloss.compiler import store; store.save(*eval(sys.argv[1]))"
         arguments = repr((file.name.removesuffix(".code"), planted))
         outcome = processes.run(code, arguments, FASTLOSS_CACHE_DIR=str(program.store))
         assert outcome.verdict == processes.OK, outcome.error
@@ -124,7 +124,7 @@ KEEPERS = {
         "fastloss",
         _install_fastloss,
         "import numpy as np, fastloss as fl\n"
-        "from fastloss.kernels import jit\n"
+        "from fastloss.compiler import jit\n"
         f"result = fl.mse({_DATA})\n"
         "print(jit.counts['loaded'], result)\n",
         "FASTLOSS_CACHE_DIR",

@@ -12,8 +12,8 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from fastloss.kernels.bits import float_as_int, int_as_float
-from fastloss.kernels.jit import compiled
+from fastloss.compiler.bits import float_as_int, int_as_float
+from fastloss.compiler.jit import dispatcher
 
 
 def loop_of(function: Any) -> Any:
@@ -23,7 +23,7 @@ def loop_of(function: Any) -> Any:
         for i in range(x.size):
             out[i] = function(x[i])
 
-    return compiled(loop)
+    return dispatcher(loop)
 
 
 def apply(function: Any, x: Any, dtype: Any = None) -> Any:
@@ -55,7 +55,7 @@ def errors_of(function: Any, reference: Any) -> Any:
         for i in range(x.size):
             out[i] = ulp_error(function(x[i]), reference(np.float64(x[i])))
 
-    return compiled(errors)
+    return dispatcher(errors)
 
 
 def _errors_beside(result: Any, exact: Any, out: Any) -> None:
@@ -66,7 +66,7 @@ def _errors_beside(result: Any, exact: Any, out: Any) -> None:
 def errors_beside(result: Any, exact: Any) -> Any:
     """The errors of float32 results, beside float64 ones."""
     out = np.empty_like(result)
-    compiled(_errors_beside)(result, exact, out)
+    dispatcher(_errors_beside)(result, exact, out)
     return out
 
 

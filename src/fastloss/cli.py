@@ -18,10 +18,10 @@ from typing import Any
 from . import Loss, __version__, _terminal, catalogue
 from .call import threads
 from .call.cpus import cpu_model
+from .compiler import processor, store
+from .compiler.interrupts import compiler
 from .evaluation import command as evaluation
 from .evaluation import signals
-from .kernels import cache
-from .kernels.interrupts import compiler
 
 Verb = Callable[[Any, Any], Any]
 
@@ -264,9 +264,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _cpu() -> str:
-    from llvmlite import binding
-
-    return f"{cpu_model()} (LLVM calls it {binding.get_host_cpu_name()})"
+    return f"{cpu_model()} (LLVM calls it {processor.name()})"
 
 
 def _num_threads() -> str:
@@ -292,7 +290,7 @@ def _backend() -> str:
 
 
 def _cache_state() -> str:
-    state = cache.state()
+    state = store.state()
     if state.problem is not None:
         return f"not used, code is compiled anew in every process: {state.problem}"
     return f"{state.path}: {state.files} files, {state.size / 1e6:.1f} MB"
@@ -353,7 +351,7 @@ def _entry_text(entry: catalogue.Entry) -> str:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    problem = cache.state().problem
+    problem = store.state().problem
     if problem is not None:
         return _fail(f"nothing can be kept: {problem}", 1)
     jit = compiler()
@@ -395,9 +393,9 @@ def _cache_info(options: argparse.Namespace) -> int:
 
 
 def _cache_clear(options: argparse.Namespace) -> int:
-    n = cache.clear()
-    print(f"deleted {n} files from {cache.folder()}")
-    left = cache.state().files
+    n = store.clear()
+    print(f"deleted {n} files from {store.folder()}")
+    left = store.state().files
     return _fail(f"{left} files could not be deleted", 1) if left else 0
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from ..call import blocks
 from ..call.run import Call, Verb
+from ..compiler.interrupts import compiler
 from ..kernels import single
+from ..kernels.blocks import over_blocks
 from ..kernels.form import BOTH
-from ..kernels.interrupts import compiler
 
 if TYPE_CHECKING:
     from .loss import Loss
@@ -80,7 +81,7 @@ class RowFunctions:
         results = np.empty(1), np.empty(1)
         head = BOTH, call.options, 1.0, False, 0, 1
         arguments = (*head, *blocks.arguments(call.cut, arrays, (), results))
-        kernel = jit.finished(*call.plan.kernel.make(), arguments)
+        kernel = jit.specialised(over_blocks(*call.plan.kernel.make(), False), arguments)
         one_label = self._label.ndim == 0
         function = single.one_row(
             kernel, call.options, call.cut.shape, form, one_label, call.exponent

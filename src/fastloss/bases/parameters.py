@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..compiler.snapshot import snapshot
 from ..kernels import elementwise
 from ..kernels.form import Form
-from ..kernels.snapshot import snapshot
 from .loss import Loss
 from .options import PerColumn, check_integer, each, held
 

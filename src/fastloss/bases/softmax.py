@@ -11,9 +11,9 @@ import numpy as np
 from ..call.arrays import Array, Format, as_array, format_of
 from ..call.run import Batch, evaluate
 from ..call.shapes import check_sparse_labels
+from ..compiler.snapshot import snapshot
 from ..kernels import along_rows, lanes
 from ..kernels.form import Extras, Form
-from ..kernels.snapshot import snapshot
 from ..kernels.softmax import Variant
 from ..kernels.survey import Limits
 from .loss import LogitLoss

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..kernels.flags import CompilationError
+from ..compiler.flags import CompilationError
+from ..compiler.interrupts import compiler
+from ..kernels.blocks import over_blocks
 from ..kernels.form import BOTH, COMPUTE, SURVEY, Extras, Form, Function
-from ..kernels.interrupts import compiler
 from ..kernels.survey import (
     BAD_PROBABILITY,
     BAD_WEIGHT,
@@ -151,7 +152,8 @@ class Kernel:
             examples = [blocks.room(array, 0, 0) for array in arrays]
             more = [blocks.room(array, 0, 0) for array in extras]
             arguments = (*head, 0, 0, *blocks.arguments(cut, examples, more, results))
-            known = jit.kernel(*self.make(), arguments, len(extras) > 0, prange)
+            function = over_blocks(*self.make(), len(extras) > 0)
+            known = jit.load_or_compile(function, arguments, prange)
             _kernels[self.key, prange] = known
         self.compiled[prange] = known
         return known

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.interrupts import undisturbed
+from ..compiler.interrupts import undisturbed
 from .cpus import available_cpus, cpus_of_others, parse_int, read_text
 
 _INSIDE = "inside"  # a worker sits in its seat: it may be writing to the caller's arrays
@@ -394,9 +394,8 @@ def _choose_backend(name: str, source: str) -> str:
 def _check_threading_layer(source: str) -> None:
     problem = ""
     try:
-        parallel: Any = import_module("numba.np.ufunc.parallel")
-        parallel._launch_threads()  # as Numba does before its first parallel kernel
-        if parallel.threading_layer() == "workqueue":
+        numba_api: Any = import_module("..compiler.numba_api", __package__)
+        if numba_api.threading_layer() == "workqueue":
             problem = (
                 'Numba\'s threading layer here is "workqueue", which aborts the process when two '
                 "threads call a parallel kernel at the same time"

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from .. import cross_entropy, get_num_threads
 from ..call.arrays import Array
-from ..kernels import cache, jit
+from ..compiler import jit, store
 from . import large_batch, memory, numpy_losses, picture, training
 from .training import History
 
@@ -50,7 +50,7 @@ def _compile(console: Console) -> None:
     cross_entropy.value_and_grad(labels, single)
     seconds = time.perf_counter() - start
     done = jit.counts - before
-    state = cache.state()
+    state = store.state()
     text = f"Compiled {done['compiled']} kernels and loaded {done['loaded']} in {seconds:.1f} s. "
     if state.problem is not None:
         text += f"They cannot be kept for the next run: {state.problem}"

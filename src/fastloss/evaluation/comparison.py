@@ -12,9 +12,9 @@ import numpy as np
 from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import FLOAT64, WIDE, Array, Format, as_array
 from ..call.run import Batch, Verb, check, evaluate
+from ..compiler.interrupts import compiler
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
-from ..kernels.interrupts import compiler
 from ..kernels.survey import Limits
 from ..kernels.tally import Room
 from ..kernels.tally_pairs import (
@@ -164,7 +164,7 @@ def _tally_pairs() -> Callable[..., None]:
     keys, numbers = np.empty(0, np.int64), np.empty(0)
     room = Room(keys, keys, keys, numbers, numbers)
     arguments = numbers, 1, keys, numbers, numbers, numbers, room
-    return compiler().serial(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
+    return compiler().load_or_compile(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
 
 
 def _distribution(summary: Summary, bins: Bins, table: Table, scale: float) -> Distribution:

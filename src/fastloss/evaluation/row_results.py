@@ -9,8 +9,8 @@ import numpy as np
 from ..call import threads
 from ..call.arrays import FLOAT64, Array, format_of
 from ..call.outputs import check_no_overlap, overlaps_itself
+from ..compiler.interrupts import compiler
 from ..kernels.form import RowScores
-from ..kernels.interrupts import compiler
 from ..kernels.top_k import top_k
 from ..losses.multiclass import CrossEntropy
 from .rows import Rows, Slab
@@ -159,4 +159,4 @@ def _search(name: str, bits: Any, dtype: Any, masked: bool) -> Any:
         np.empty(0, np.int64),
         np.empty(0, dtype),
     )
-    return compiler().serial(top_k(name, dtype.name, masked), examples)
+    return compiler().load_or_compile(top_k(name, dtype.name, masked), examples)

@@ -13,8 +13,8 @@ from ..bases.options import check_integer, check_switch
 from ..call import threads
 from ..call.arrays import FLOAT64, Array, Format, as_array
 from ..call.run import Batch, Verb
+from ..compiler.interrupts import compiler
 from ..kernels import tally as kernel
-from ..kernels.interrupts import compiler
 from ..kernels.tally import SLOPE_POWERS, Room, Terms
 from ..losses.multiclass import CrossEntropy
 from .accumulator import PENDING_ROWS, Accumulator, check_options, options_of, options_state
@@ -579,7 +579,7 @@ def _tally_rows() -> Any:
     """The compiled loop; it writes into nothing but the room."""
     room = Room(_NO_KEYS, _NO_KEYS, _NO_KEYS, _NO_NUMBERS, _NO_NUMBERS)
     examples = _NO_NUMBERS, _NO_KEYS, 1, 1, _NO_KEYS, _NO_NUMBERS, room
-    return compiler().serial(kernel.tally_rows, examples)
+    return compiler().load_or_compile(kernel.tally_rows, examples)
 
 
 def _ids(value: Any, name: str, shape: tuple[int, ...]) -> Array:

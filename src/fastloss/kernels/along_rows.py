@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import (
+from ..compiler.bits import (
     INTERLEAVED,
     LINE_BYTES,
     accumulate,
@@ -22,8 +22,8 @@ from .bits import (
     smaller,
     window,
 )
+from ..compiler.processor import vector_bytes
 from .form import Form, Function
-from .processor import vector_bytes
 from .rowwise import BLOCK, GROUP, rowwise
 from .scalar import exp_of_gap, lift_unit
 from .scores import moment_terms, moments_in, scorer

@@ -8,9 +8,7 @@ Numba's threading layer hands out the blocks.
 
 from typing import Any, NamedTuple
 
-import numba
-
-from .bits import aligned_stack, part_of, settle, wide_vectors
+from ..compiler.bits import aligned_stack, part_of, prange, settle, wide_vectors
 from .form import COMPUTE, SURVEY, Extras, Function
 from .survey import LEAST_WEIGHT, MOST_WEIGHT
 
@@ -70,7 +68,7 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
         weights: Any,
         partials: Any,
     ) -> None:
-        for k in numba.prange(last - first):
+        for k in prange(last - first):
             wide_vectors()
             aligned_stack()
             b = first + k
@@ -99,4 +97,5 @@ def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -
                 if streamed:
                     settle()
 
+    kernel.__name__ = sum_block.__name__  # of which stored files are named
     return kernel

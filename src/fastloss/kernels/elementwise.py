@@ -12,8 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from .bits import accumulate, disjoint, interleaved, prefetch, scratch, select, smaller, window
-from .flags import allocating
+from ..compiler.bits import (
+    accumulate,
+    disjoint,
+    interleaved,
+    prefetch,
+    scratch,
+    select,
+    smaller,
+    window,
+)
+from ..compiler.flags import allocating
 from .form import Form, Function
 from .tiles import put
 

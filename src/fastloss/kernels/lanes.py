@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import (
+from ..compiler.bits import (
     LINE_BYTES,
     disjoint,
     join_pairs,
@@ -20,8 +20,8 @@ from .bits import (
     transpose,
     window,
 )
+from ..compiler.processor import vector_bytes
 from .form import Form, Function
-from .processor import vector_bytes
 from .rowwise import BLOCK, GROUP, N_MOMENTS, rowwise
 from .scalar import lift_unit
 from .scores import moment_terms, moments_in, scorer

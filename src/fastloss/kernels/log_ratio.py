@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import ByPrecision
+from ..compiler.bits import ByPrecision
 
 single = np.float32
 

@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import accumulate, disjoint, larger, prefetch, select, smaller, window
+from ..compiler.bits import accumulate, disjoint, larger, prefetch, select, smaller, window
 from .form import Form, Function, PairScores
 from .log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
 from .rows import CHUNK, STEP, largest, largest_magnitude

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import accumulate, disjoint, larger, smaller, window
+from ..compiler.bits import accumulate, disjoint, larger, smaller, window
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
 from .tiles import fill, put

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import accumulate, disjoint, larger, scratch, select, smaller, window
+from ..compiler.bits import accumulate, disjoint, larger, scratch, select, smaller, window
+from ..compiler.flags import allocating
 from .elementwise import TILE, tile_function
-from .flags import allocating
 from .form import Extras, Form, Function
 from .tiles import fill
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import ByPrecision, float_as_int, int_as_float, int_like
-from .flags import unfused
+from ..compiler.bits import ByPrecision, float_as_int, int_as_float, int_like
+from ..compiler.flags import unfused
 
 
 class _Constants(NamedTuple):

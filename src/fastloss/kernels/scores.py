@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, select, window
+from ..compiler.bits import disjoint, select, window
 from .form import Form, Function, RowScores
 from .rowwise import GROUP, N_MOMENTS
 from .scalar import exp_of_minus, gap_in_reach

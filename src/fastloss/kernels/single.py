@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .bits import scratch, writeable
-from .flags import allocating
+from ..compiler.bits import scratch, writeable
+from ..compiler.flags import allocating
 from .form import BOTH, Form, Function
 from .tiles import fill
 

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import disjoint, select, windows
-from .flags import unfused
+from ..compiler.bits import disjoint, select, windows
+from ..compiler.flags import unfused
 from .form import Form, Function
 from .rowwise import GROUP
 from .scalar import exp_of_minus, lift_unit, lifted_exp_of_gap, log1p

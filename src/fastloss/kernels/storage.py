@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import bfloat_as_float, float_as_bfloat, float_as_half, half_as_float
+from ..compiler.bits import bfloat_as_float, float_as_bfloat, float_as_half, half_as_float
 
 # Storage formats by name: numpy knows the name "bfloat16" only once `ml_dtypes` is imported.
 _DECODED: dict[str, Callable[[Any], Any]] = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import accumulate, select, window
+from ..compiler.bits import accumulate, select, window
 from .form import Form, Function
 from .storage import decoder
 

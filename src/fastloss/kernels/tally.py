@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import smaller, window
-from .flags import unfused
+from ..compiler.bits import smaller, window
+from ..compiler.flags import unfused
 from .form import RowScores
 
 N_SCORES = len(RowScores._fields)

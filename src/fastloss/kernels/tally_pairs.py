@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bits import float_as_int, window
+from ..compiler.bits import float_as_int, window
 from .form import PairScores
 from .tally import Room, add, fit, moments, place_of, weighed
 

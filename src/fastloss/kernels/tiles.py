@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .bits import disjoint, stream
+from ..compiler.bits import disjoint, stream
 
 
 def fill(out: Any, stored: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .bits import larger, smaller, window
+from ..compiler.bits import larger, smaller, window
 from .form import Function
 from .storage import decoder
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.loss import LogitLoss
 from ..bases.options import Numbers, check_number
+from ..compiler.snapshot import snapshot
 from ..kernels.form import Form
 from ..kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid, softplus
-from ..kernels.snapshot import snapshot
 
 # Of larger exponents the squares, which the Hessian has, could overflow in float32.
 _LARGEST_GAMMA = 1e15

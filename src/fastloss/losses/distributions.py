@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bases.options import check_switch
 from ..bases.rows import RowLoss
-from ..kernels.bits import disjoint, window
+from ..compiler.bits import disjoint, window
 from ..kernels.rows import dot, largest, total
 from ..kernels.scalar import exp, expm1_less_x, log, log1p
 

@@ -14,8 +14,8 @@ from ..bases.rows import NO_CLASS_WEIGHTS, ClassLoss, RowLoss, RowwiseLoss
 from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import Array
 from ..call.run import Batch, evaluate
+from ..compiler.bits import disjoint
 from ..kernels import rowwise
-from ..kernels.bits import disjoint
 from ..kernels.form import Extras, Form
 from ..kernels.rows import total
 from ..kernels.scalar import exp, exp_of_minus, log

@@ -14,7 +14,7 @@ from ..call.arrays import Array, format_of
 from ..call.messages import report_variance
 from ..call.run import Batch
 from ..call.shapes import check_weight_shape
-from ..kernels.bits import accumulate, disjoint
+from ..compiler.bits import accumulate, disjoint
 from ..kernels.form import Extras, Form
 from ..kernels.rows import dot, largest_magnitude
 from ..kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p, log1p_of_share

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bases.options import check_number, check_switch
 from ..bases.rows import RowLoss
-from ..kernels.bits import accumulate, disjoint, window
+from ..compiler.bits import accumulate, disjoint, window
 from ..kernels.rows import CHUNK
 from ..kernels.scalar import sigmoid
 

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 from numba import types
-from numba.core.registry import CPUDispatcher
 
 from . import bits, intrinsics
 from .bits import ByPrecision
 from .flags import manner_of
-from .snapshot import Part, codes_in, is_extended, is_own, is_versioned, name_of
+from .numba_api import is_dispatcher, options_of, pipeline_of
+from .snapshot import OWN_FOLDERS, Part, codes_in, is_extended, is_own, is_versioned, name_of
 
 Function = Callable[..., Any]
 
@@ -90,10 +90,10 @@ class _Reader:
                     self.read(part)
         elif isinstance(value, ModuleType) and is_versioned(value):
             self.note("module", value.__name__)
-        elif kind is CPUDispatcher and value._can_compile:
+        elif is_dispatcher(value):
             self.note("dispatcher")
-            self.read(value._compiler.pipeline_class)
-            for name, option in sorted({**value.targetoptions, **value._compiler.locals}.items()):
+            self.read(pipeline_of(value))
+            for name, option in sorted(options_of(value).items()):
                 self.note(name)
                 self.read(frozenset(option) if isinstance(option, set) else option)
             self.read_function(value.py_func)
@@ -209,19 +209,21 @@ def settings() -> str:
     )
 
 
-def _digest_of_sources(folder: Path) -> str | None:
-    """Of a folder of kernels with their compiler, and of the file with the version; None without.
+def _digest_of_sources(package: Path) -> str | None:
+    """Of the compiler, of all kernels, and of the file with the version; None without.
 
     Asked for when this is imported, which is when the compiler is: a file that is edited later
     does not shape the code of this process.
     """
+    files = [file for folder in OWN_FOLDERS for file in sorted((package / folder).rglob("*.py"))]
     digest = hashlib.sha256()
     try:
-        for file in (folder.parent / "__init__.py", *sorted(folder.glob("*.py"))):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        for file in (package / "__init__.py", *files):
+            name = file.relative_to(package).as_posix()
+            digest.update(name.encode() + b"\0" + file.read_bytes())
     except OSError:
         return None
     return digest.hexdigest()
 
 
-SOURCES = _digest_of_sources(Path(__file__).parent)
+SOURCES = _digest_of_sources(Path(__file__).parent.parent)

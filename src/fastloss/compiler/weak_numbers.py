@@ -13,22 +13,19 @@ NumPy has them make float64 of a float32 beside them, and here they are weak, to
 import operator
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 
-from llvmlite import ir as llvm
-from numba import types
-from numba.core import ir
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import FunctionPass, register_pass
-from numba.core.datamodel import models
-from numba.core.errors import TypingError
-from numba.core.extending import register_model
-from numba.core.imputils import lower_constant
-from numba.core.ir_utils import build_definitions
-from numba.core.typeconv import Conversion
-from numba.core.typed_passes import NopythonTypeInference
-from numba.core.typing.context import BaseContext
-from numba.core.untyped_passes import IRProcessing
+from numba import TypingError, types
+from numba.extending import models, register_model
+
+from .numba_api import (
+    BaseContext,
+    Conversion,
+    is_dispatcher,
+    llvm,
+    lower_constant,
+    pipeline_of,
+)
 
 
 class _WeakFloat(types.Float):  # type: ignore[misc]
@@ -97,7 +94,7 @@ def _weakened(kind: Any) -> Any:
     return _replaced(kind, lambda number: _weak_float if number == types.float64 else number)
 
 
-def _strong(kind: Any) -> Any:
+def strong(kind: Any) -> Any:
     return _replaced(kind, lambda number: types.float64 if number == _weak_float else number)
 
 
@@ -147,7 +144,7 @@ class WeakTypes:
         return BaseContext.unify_pairs(self, first, second)
 
     def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
-        if isinstance(function, types.NumberClass) or _knows_weak_numbers(function):
+        if isinstance(function, types.NumberClass) or knows_weak_numbers(function):
             return self._context.resolve_function_type(function, args, kws)
         parts = {number for kind in (*args, *kws.values()) for number in _parts(kind)}
         single = types.float32 in parts and types.float64 not in parts
@@ -183,10 +180,10 @@ class WeakTypes:
         return signature
 
 
-def _knows_weak_numbers(function: Any) -> bool:
+def knows_weak_numbers(function: Any) -> bool:
     """Whether a function is one that is compiled with weak numbers, too."""
-    compiler = getattr(getattr(function, "dispatcher", None), "_compiler", None)
-    return getattr(compiler, "pipeline_class", None) in _compilers
+    dispatcher = getattr(function, "dispatcher", None)
+    return is_dispatcher(dispatcher) and pipeline_of(dispatcher) in _compilers
 
 
 _compilers: set[Any] = set()
@@ -196,77 +193,3 @@ def compiles_weak_numbers(compiler: Any) -> Any:
     """Mark a compiler class that takes weak numbers as arguments."""
     _compilers.add(compiler)
     return compiler
-
-
-@register_pass(mutates_CFG=False, analysis_only=False)
-class LargeNumbers(FunctionPass):  # type: ignore[misc]
-    """Whole numbers of more than 64 bits, which Numba cannot type, become floats."""
-
-    _name = "fastloss_large_numbers"
-
-    def __init__(self) -> None:
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state: Any) -> bool:
-        changed = False
-        for block in state.func_ir.blocks.values():
-            for statement in block.find_insts(ir.Assign):
-                source = statement.value
-                if (
-                    isinstance(source, (ir.Const, ir.Global, ir.FreeVar))
-                    and type(source.value) is int
-                    and not -(2**63) <= source.value < 2**63
-                ):
-                    statement.value = ir.Const(float(source.value), source.loc)
-                    changed = True
-        if changed:  # definitions hold the replaced values, which later passes look up
-            state.func_ir._definitions = build_definitions(state.func_ir.blocks)
-        return changed
-
-
-@register_pass(mutates_CFG=False, analysis_only=False)
-class WeakResults(FunctionPass):  # type: ignore[misc]
-    """What Numba's own functions make of weak numbers is float64 until it is put into a variable.
-
-    Their code asks for the type of their result.
-    """
-
-    _name = "fastloss_weak_results"
-
-    def __init__(self) -> None:
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state: Any) -> bool:
-        state.calltypes = {
-            call: signature
-            if signature is None or self._is_of_formula(state, call)
-            else signature.replace(return_type=_strong(signature.return_type))
-            for call, signature in state.calltypes.items()
-        }
-        return False
-
-    def _is_of_formula(self, state: Any, call: Any) -> bool:
-        """Whether a function is called that returns weak numbers itself."""
-        is_call = isinstance(call, ir.Expr) and call.op == "call"
-        return is_call and _knows_weak_numbers(state.typemap[call.func.name])
-
-
-@compiles_weak_numbers
-class WeakNumbersCompiler(CompilerBase):  # type: ignore[misc]
-    """Numba's own way, but for weak numbers."""
-
-    further: ClassVar[tuple[Any, ...]] = ()  # passes at the beginning
-
-    def types_known(self) -> Any:
-        return self.state.typingctx
-
-    def define_pipelines(self) -> list[Any]:
-        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        if has_weak_numbers(self.state.args):
-            self.state.typingctx = WeakTypes(self.types_known())
-            manager.add_pass_after(LargeNumbers, IRProcessing)
-            manager.add_pass_after(WeakResults, NopythonTypeInference)
-        for each in self.further:
-            manager.add_pass_after(each, IRProcessing)
-        manager.finalize()
-        return [manager]

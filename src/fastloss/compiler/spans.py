@@ -11,23 +11,17 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from numba import types
-from numba.core import cgutils, config
-from numba.core.typing.templates import (
-    AbstractTemplate,
-    AttributeTemplate,
-    infer_getattr,
-    infer_global,
-    signature,
-)
+from numba import config, types
 from numba.extending import (
+    infer_getattr,
     lower_builtin,
     lower_getattr,
     make_attribute_wrapper,
     models,
     register_model,
 )
-from numba.np.arrayobj import make_array
+
+from .numba_api import AbstractTemplate, AttributeTemplate, cgutils, infer_global
 
 
 class Span(types.Type):  # type: ignore[misc]
@@ -66,7 +60,7 @@ class _GetItem(AbstractTemplate):  # type: ignore[misc]
     def generic(self, args: Any, kws: Any) -> Any:
         span, index = args
         if isinstance(span, Span) and isinstance(index, types.Integer):
-            return signature(span.dtype, span, types.intp)
+            return span.dtype(span, types.intp)
         return None
 
 
@@ -75,7 +69,7 @@ class _SetItem(AbstractTemplate):  # type: ignore[misc]
     def generic(self, args: Any, kws: Any) -> Any:
         span, index, _ = args
         if isinstance(span, Span) and isinstance(index, types.Integer):
-            return signature(types.none, span, types.intp, span.dtype)
+            return types.none(span, types.intp, span.dtype)
         return None
 
 
@@ -109,7 +103,7 @@ def memory(context: Any, builder: Any, array: Any, value: Any) -> tuple[Any, Any
     if isinstance(array, Span):
         members = cgutils.create_struct_proxy(array)(context, builder, value)
         return members.data, members.size
-    whole = make_array(array)(context, builder, value)
+    whole = context.make_array(array)(context, builder, value)
     return whole.data, whole.nitems
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils, config
+import numba
+from numba import config, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
 from .bits import INTERLEAVED, LINE_BYTES, PAIRS
+from .numba_api import cgutils
+from .numba_api import llvm as ir
 from .processor import converts_halves
 from .spans import Span, clipped, memory, span_of
+
+# Numba knows it by its identity, and takes it for `range` where it compiles for one thread.
+prange = numba.prange
 
 _WIDTH_TWIN: dict[Any, Any] = {
     types.float32: types.int32,
@@ -213,8 +216,8 @@ def scratch(typingctx: Any, number: Any, size: Any) -> Any:
         n_bytes = builder.mul(args[1], item)
         owner = context.nrt.meminfo_alloc_aligned(builder, n_bytes, LINE_BYTES)
         data = context.nrt.meminfo_data(builder, owner)
-        whole = make_array(array)(context, builder)
-        populate_array(
+        whole = context.make_array(array)(context, builder)
+        context.populate_array(
             whole,
             data=builder.bitcast(data, whole.data.type),
             shape=[args[1]],
@@ -254,7 +257,7 @@ def disjoint(typingctx: Any) -> Any:
     return types.none(), codegen
 
 
-# Of a function whose loops are `interleaved`: LLVM is told in `compilers.py`, as the loops are not
+# Of a function whose loops are `interleaved`: `fast_compile.py` tells LLVM, as the loops are not
 # complete before the function is. The number is in it for the fingerprint.
 INTERLEAVED_MARK = f'"fastloss-interleaved"="{INTERLEAVED}"'
 

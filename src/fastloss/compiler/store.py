@@ -59,7 +59,7 @@ def load(name: str) -> bytes | None:
     return payload
 
 
-def store(name: str, payload: bytes) -> None:
+def save(name: str, payload: bytes) -> None:
     """Keep `payload` under `name`; readers see the old file or the new one, never a half."""
     path = folder()
     if _problem(path) is not None:

@@ -1,9 +1,9 @@
 """How plain functions become compiled code, and how that code is found again.
 
-The functions of this package, and the scalar functions of users, are plain Python. `compiled`
-turns one of them and every plain function that it refers to, by global name or from the enclosing
-function, into Numba dispatchers. `kernel` compiles the outermost one for one signature and keeps
-the machine code in the store of `cache.py`.
+Kernels, and the scalar functions of users, are plain Python. `dispatcher` turns one of them and
+every plain function that it refers to, by global name or from the enclosing function, into Numba
+dispatchers. `load_or_compile` compiles the outermost one for one signature and keeps the machine
+code in the store of `store.py`.
 
 The key of the store is a fingerprint of everything that shapes the code: all functions reached with
 what they refer to (`fingerprint.py`), the sources of kernels and compiler, the signature, the CPU,
@@ -17,43 +17,29 @@ import functools
 import gc
 import hashlib
 import os
-import pickle
 import platform
-import re
 import sys
 import threading
 import types as python_types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
-import llvmlite
 import numba
 import numpy as np
 from numba import types
-from numba.core.compiler import CompileResult
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.errors import NumbaError
-from numba.core.registry import cpu_target
-from numba.core.serialize import dumps
-from numba.core.typing.templates import AbstractTemplate, infer_global
 
-from . import cache
+from . import numba_api, store
 from .bits import ByPrecision
-from .blocks import over_blocks
 from .fingerprint import SOURCES, Fingerprint, fingerprint, intrinsic_of, settings
 from .flags import CompilationError, Manner, manner_of
 from .interrupts import undisturbed
+from .passes import WeakNumbersCompiler
 from .snapshot import Part, codes_in, is_extended
-from .weak_numbers import WeakNumbersCompiler
 
-# The newest Numba that `compilers.py` was tested with, which stands on much that is private to
-# Numba. It makes compiling twice as fast and changes nothing else: later ones do without.
-NEWEST_TESTED = (0, 68)
-_version = tuple(int(part) for part in re.findall(r"\d+", numba.__version__)[:2])
-FAST: Any = import_module(".compilers", __package__) if _version <= NEWEST_TESTED else None
+if numba_api.TESTED:
+    from . import fast_compile
 
 Function = Callable[..., Any]
 
@@ -84,7 +70,7 @@ def _fingerprint(function: Function) -> Fingerprint:
 # Compiling
 
 
-def compiled(function: Function, *, inner: bool = False) -> Any:
+def dispatcher(function: Function, *, inner: bool = False) -> Any:
     """`function`, with all the plain functions that it reaches, as a Numba dispatcher.
 
     Inner functions are called from compiled code only, so they are inlined and get no wrapper
@@ -96,32 +82,34 @@ def compiled(function: Function, *, inner: bool = False) -> Any:
         key = _fingerprint(function).digest, inner
         if key not in _dispatchers:
             manner = manner_of(function)
-            options: dict[str, Any] = {
-                "error_model": "numpy",
-                "nogil": True,
-                "fastmath": set(manner.flags),
-            }
-            if inner:
-                options |= _inlined(manner)
+            options = _options(manner) | (_inlined(manner) if inner else {})
             named = _rebind(function, f"{function.__name__}_{key[0][:16]}", _resolve)
-            dispatcher = _dispatchers[key] = numba.njit(**options, **_NO_WRAPPER)(named)
-            # What a first call from Python runs.
-            dispatcher._compile_for_args = undisturbed(dispatcher._compile_for_args)
+            one = _dispatchers[key] = numba.njit(**options)(named)
+            numba_api.compile_with(undisturbed, one)  # of a first call from Python
         return _dispatchers[key]
 
 
-_NO_WRAPPER = {"no_cfunc_wrapper": True} if FAST else {}
+def _options(manner: Manner) -> dict[str, Any]:
+    wrapper = {"no_cfunc_wrapper": True} if numba_api.TESTED else {}
+    return {
+        "error_model": "numpy",
+        "nogil": True,
+        "fastmath": set(manner.flags),
+        **wrapper,
+    }
 
 
 def _inlined(manner: Manner) -> dict[str, Any]:
     """How to compile a function that ends up in others."""
-    if FAST is None:
+    if not numba_api.TESTED:
         weak = {"pipeline_class": WeakNumbersCompiler} if manner.weak else {}
         return {"forceinline": True, **weak}
     return {
         "forceinline": True,
         "no_cpython_wrapper": True,
-        "pipeline_class": FAST.FormulaCompiler if manner.weak else FAST.InlinedCompiler,
+        "pipeline_class": (
+            fast_compile.FormulaCompiler if manner.weak else fast_compile.InlinedCompiler
+        ),
         "_nrt": manner.allocates,  # else references need no count
     }
 
@@ -131,31 +119,25 @@ def entry(function: Function) -> Any:
     """`function` for users to call, from Python and from their own compiled code."""
     if numba.config.DISABLE_JIT:
         return np.errstate(all="ignore")(function)
-    return compiled(function)
+    return dispatcher(function)
 
 
 @undisturbed
-def kernel(
-    survey_block: Function,
-    sum_block: Function,
-    arguments: Sequence[Any],
-    has_extras: bool = False,
-    prange: bool = False,
-) -> Any:
-    """The loop of `blocks.py` with these functions in it, compiled for such arguments or loaded.
+def load_or_compile(function: Function, arguments: Sequence[Any], prange: bool = False) -> Any:
+    """`function` for arguments of such types.
 
-    With `prange` it is called with the number of threads first. The types of later arguments are
-    not looked at again; arrays that it only reads may be read-only.
+    With `prange` it is called with the number of threads first, and its loop over `bits.prange`
+    runs on them. The types of later arguments are not looked at again; arrays that it only reads
+    may be read-only.
     """
     if numba.config.DISABLE_JIT:
-        function = np.errstate(all="ignore")(
-            finished(survey_block, sum_block, arguments, has_extras)
-        )
-        return (lambda n_threads, *arguments: function(*arguments)) if prange else function
-    dispatcher = finished(survey_block, sum_block, arguments, has_extras, prange)
+        plain = np.errstate(all="ignore")(function)
+        return (lambda n_threads, *arguments: plain(*arguments)) if prange else plain
+    compiled = specialised(function, arguments, prange)
+    (signature,) = compiled.signatures
     # What the dispatcher calls once it has looked up the types of the arguments, which are known
     # here: 0.3 us less for each call.
-    (code,) = (result.entry_point for result in dispatcher.overloads.values())
+    code = compiled.get_compile_result(types.none(*signature)).entry_point
     if not prange:
         return code
 
@@ -171,32 +153,12 @@ def kernel(
 
 
 @undisturbed
-def finished(
-    survey_block: Function,
-    sum_block: Function,
-    arguments: Sequence[Any],
-    has_extras: bool = False,
-    prange: bool = False,
-) -> Any:
-    """The dispatcher of a kernel, compiled for one signature."""
-    function = over_blocks(survey_block, sum_block, has_extras)
-    return _finished(function, sum_block.__name__, arguments, prange)
-
-
-@undisturbed
-def serial(function: Function, arguments: Sequence[Any]) -> Any:
-    """A plain function that is no kernel, compiled for such arguments or loaded."""
-    if numba.config.DISABLE_JIT:
-        return np.errstate(all="ignore")(function)
-    dispatcher = _finished(function, function.__name__, arguments)
-    (code,) = (result.entry_point for result in dispatcher.overloads.values())
-    return code
-
-
-def _finished(function: Function, name: str, arguments: Sequence[Any], prange: bool = False) -> Any:
+def specialised(function: Function, arguments: Sequence[Any], prange: bool = False) -> Any:
+    """The dispatcher of a function that returns nothing, compiled for one signature or loaded."""
     if numba.config.DISABLE_JIT:
         return function
     signature = tuple(_type_of(argument) for argument in arguments)
+    name = function.__name__
     with _lock:
         digest, complete = _fingerprint(function)
         mark = digest + ("-parallel" if prange else "")
@@ -204,21 +166,15 @@ def _finished(function: Function, name: str, arguments: Sequence[Any], prange: b
         # What is in the store needs no dispatchers of all that it was made of.
         resolve = (lambda value: value) if stored.find(signature) else _resolve
         named = _rebind(function, f"{name}_{mark[:16]}", resolve)
-        dispatcher = numba.njit(
-            error_model="numpy",
-            nogil=True,
-            parallel=prange,
-            fastmath=set(manner_of(function).flags),
-            **_NO_WRAPPER,
-        )(named)
-        dispatcher._cache = stored
+        one = numba.njit(parallel=prange, **_options(manner_of(function)))(named)
+        numba_api.keep_in(stored, one)
         try:
             with _without_collection():
-                dispatcher.compile(signature)
-        except NumbaError as error:
+                one.compile(signature)
+        except numba.NumbaError as error:
             raise CompilationError(_essence(error)) from error
-        dispatcher.disable_compile()
-        return dispatcher
+        one.disable_compile()
+        return one
 
 
 @contextmanager
@@ -248,7 +204,7 @@ def _type_of(argument: Any) -> Any:
     return numba.typeof(argument)
 
 
-def _essence(error: NumbaError) -> str:
+def _essence(error: Any) -> str:
     """What a Numba error says of the user's function, without the way from the kernel to there."""
     lines = [line.rstrip() for line in str(error).splitlines()]
     end = next(
@@ -288,7 +244,7 @@ def _resolve(value: Any) -> Any:
     if isinstance(value, ByPrecision):
         return _overloaded(value)
     if isinstance(value, python_types.FunctionType) and not is_extended(value):
-        return intrinsic_of(value) or compiled(value, inner=True)
+        return intrinsic_of(value) or dispatcher(value, inner=True)
     if isinstance(value, Part):
         part = Part(value.__name__)
         vars(part).update({name: _resolve(each) for name, each in vars(value).items()})
@@ -299,13 +255,13 @@ def _resolve(value: Any) -> Any:
 @functools.cache
 def _overloaded(function: ByPrecision) -> Function:
     """What calls of a primitive refer to; an overload of Numba's is a function more to compile."""
-    single = compiled(function.float32, inner=True)
-    double = compiled(function.float64, inner=True)
+    single = dispatcher(function.float32, inner=True)
+    double = dispatcher(function.float64, inner=True)
 
     def stub(x: Any) -> Any:
         return function(x)
 
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    class Template(numba_api.AbstractTemplate):  # type: ignore[misc]
         key = stub
 
         def generic(self, args: Any, kws: Any) -> Any:
@@ -317,7 +273,7 @@ def _overloaded(function: ByPrecision) -> Function:
         def get_impl_key(self, sig: Any) -> Any:
             return (single if sig.args[0] == types.float32 else double).get_overload(sig.args)
 
-    infer_global(stub, types.Function(Template))
+    numba_api.infer_global(stub, types.Function(Template))
     return stub
 
 
@@ -335,22 +291,20 @@ class _StoredCode:
 
     @property
     def cache_path(self) -> str:
-        return str(cache.folder())
+        return str(store.folder())
 
     def find(self, sig: Any) -> bool:
         """Load what is stored, if anything is; `load_overload` gives it then."""
         if self._mark is None:
             return False
-        target_context = cpu_target.target_context
-        with global_compiler_lock:
-            if FAST:
-                FAST.import_arrays()
-            target_context.refresh()
-            payload = cache.load(self._file(sig, target_context.codegen()))
+        with numba_api.global_compiler_lock:
+            numba_api.import_arrays()
+            context = numba_api.target()
+            payload = store.load(self._file(sig, context.codegen()))
             if payload is None:
                 return False
             try:
-                self._found = CompileResult._rebuild(target_context, *pickle.loads(payload))
+                self._found = numba_api.loaded(payload, context)
             except Exception:  # written by something else under our name: as good as absent
                 return False
         counts["loaded"] += 1
@@ -361,13 +315,13 @@ class _StoredCode:
 
     def save_overload(self, sig: Any, data: Any) -> None:
         counts["compiled"] += 1
-        # Dynamic globals hold addresses of this process.
-        if self._mark is not None and not data.library.has_dynamic_globals:
-            cache.store(self._file(sig, data.codegen), dumps(data._reduce()))
+        payload = None if self._mark is None else numba_api.dumped(data)
+        if payload is not None:
+            store.save(self._file(sig, data.codegen), payload)
 
     def _file(self, sig: Any, codegen: Any) -> str:
-        versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
-        machine = (platform.machine(), codegen.magic_tuple())
+        versions = numba.__version__, numba_api.llvmlite_version, np.__version__, sys.version
+        machine = platform.machine(), numba_api.machine_of(codegen)
         key = repr((self._mark, SOURCES, str(sig), versions, settings(), machine))
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:40]}"
 

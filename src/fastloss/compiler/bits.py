@@ -188,6 +188,11 @@ def stream(source: Any, out: Any) -> None:
     out[:] = source[: out.size]
 
 
+def prange(n: Any) -> Any:
+    """The numbers below n, each of which may be computed on any thread, in any order."""
+    return range(n)
+
+
 def settle() -> None:
     """Wait until streamed numbers can be seen by other threads."""
 

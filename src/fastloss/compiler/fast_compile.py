@@ -5,54 +5,34 @@ that it was tested with.
 """
 
 import re
-import sys
-from importlib import import_module
 from typing import Any, ClassVar
-
-from llvmlite import ir as llvm
-from llvmlite.binding import parse_assembly
-from numba.core import ir
-from numba.core.cgutils import alloca_once, normalize_ir_text
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
-from numba.core.lowering import Lower
-from numba.core.typed_passes import (
-    InlineOverloads,
-    IRLegalization,
-    NativeLowering,
-    NopythonRewrites,
-)
-from numba.core.untyped_passes import (
-    DeadBranchPrune,
-    InlineClosureLikes,
-    InlineInlinables,
-    IRProcessing,
-    WithLifting,
-)
 
 from .bits import INTERLEAVED
 from .intrinsics import INTERLEAVED_MARK
-from .weak_numbers import WeakNumbersCompiler, compiles_weak_numbers
-
-
-def import_arrays() -> None:
-    """Have Numba import what it knows of arrays, but not SciPy.
-
-    Where SciPy is installed, Numba imports its linear algebra with that, to see whether there is a
-    BLAS: a third of a call whose kernel is in the store. A user's compiled code that multiplies
-    matrices imports it still.
-    """
-    if "scipy" not in sys.modules or "numba.np.arraymath" in sys.modules:
-        return
-    linalg: Any = import_module("numba.np.linalg")
-    ensure_blas = linalg.ensure_blas
-    linalg.ensure_blas = lambda: None
-    try:
-        arraymath: Any = import_module("numba.np.arraymath")
-    finally:
-        linalg.ensure_blas = ensure_blas
-    arraymath.ensure_blas = ensure_blas
+from .numba_api import (
+    CompilerBase,
+    DeadBranchPrune,
+    DefaultPassBuilder,
+    FunctionPass,
+    InlineClosureLikes,
+    InlineInlinables,
+    InlineOverloads,
+    IRLegalization,
+    IRProcessing,
+    JITCodeLibrary,
+    Lower,
+    NativeLowering,
+    NopythonRewrites,
+    PassManager,
+    WithLifting,
+    cgutils,
+    ir,
+    llvm,
+    llvm_binding,
+    register_pass,
+)
+from .passes import WeakNumbersCompiler
+from .weak_numbers import compiles_weak_numbers
 
 
 def _interleave_loops(function: Any) -> None:
@@ -87,7 +67,7 @@ class _InlinedLibrary(JITCodeLibrary):  # type: ignore[misc]
                 function.linkage = "linkonce_odr"  # so that it is gone when it has been inlined
             if INTERLEAVED_MARK in function.attributes:
                 _interleave_loops(function)
-        module = parse_assembly(normalize_ir_text(str(ir_module)))
+        module = llvm_binding.parse_assembly(cgutils.normalize_ir_text(str(ir_module)))
         module.name = ir_module.name
         module.data_layout = self._codegen._data_layout
         # At the lowest level, as all passes run again when the code is in a kernel: that takes 6%
@@ -255,7 +235,7 @@ class _Lower(Lower):  # type: ignore[misc]
     """
 
     def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
-        return alloca_once(self.builder, lltype, name=name)
+        return cgutils.alloca_once(self.builder, lltype, name=name)
 
     def storevar(self, value: Any, name: str, argidx: int | None = None) -> None:
         if argidx is None or name in self._singly_assigned_vars:

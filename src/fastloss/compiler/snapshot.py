@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -23,7 +24,11 @@ import numpy as np
 
 from .flags import formula
 
-_OWN_FOLDER = os.path.dirname(__file__) + os.sep
+# Where functions are that never change within a process: here, and the kernels.
+OWN_FOLDERS = ("compiler", "kernels")
+_OWN_PATHS = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), folder, "") for folder in OWN_FOLDERS
+)
 
 
 class Part(ModuleType):
@@ -31,8 +36,8 @@ class Part(ModuleType):
 
 
 def is_own(function: FunctionType) -> bool:
-    """Whether a function is written in this folder."""
-    return function.__code__.co_filename.startswith(_OWN_FOLDER)
+    """Whether a function is a kernel, or a part of one."""
+    return function.__code__.co_filename.startswith(_OWN_PATHS)
 
 
 # Functions and what stands for them.
@@ -42,8 +47,8 @@ _taken: dict[Any, Any] = {}
 def snapshot(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of a loss, with all that it reads as it was when this was first asked for.
 
-    It is marked as a formula, and so are all plain functions that it reaches, but those of this
-    folder, which never change.
+    It is marked as a formula, and so are all plain functions that it reaches, but those of kernels,
+    which never change.
     """
     if not isinstance(function, FunctionType) and not _is_dispatcher(function):
         return function
@@ -96,16 +101,9 @@ class _Copies:
             return formula(copy)
         if _is_dispatcher(value):
             copy = _blank(value.py_func)
-            compiler = value._compiler
-            made = type(value)(
-                copy,
-                locals=compiler.locals,
-                targetoptions=value.targetoptions.copy(),
-                pipeline_class=compiler.pipeline_class,
-            )
-            self.made[id(value)] = made
+            self.made[id(value)] = dispatcher = _numba_api().like(value, copy)
             self._fill(copy, value.py_func)
-            return made
+            return dispatcher
         if isinstance(value, tuple):
             parts = map(self.of, value)
             if type(value) is tuple:
@@ -283,13 +281,17 @@ def _in_plain_python() -> bool:
     return numba is not None and bool(numba.config.DISABLE_JIT)
 
 
+def _numba_api() -> Any:
+    """What is known of Numba; None if it has not been imported."""
+    return import_module(".numba_api", __package__) if "numba" in sys.modules else None
+
+
 def _is_dispatcher(value: Any) -> bool:
-    """Whether it is the work of `njit`, and not compiled for some types alone."""
-    registry = sys.modules.get("numba.core.registry")
-    return registry is not None and type(value) is registry.CPUDispatcher and value._can_compile
+    numba_api = _numba_api()
+    return numba_api is not None and numba_api.is_dispatcher(value)
 
 
-# Of values, what Numba was told to make of them, and of how many of its list that is.
+# Of values, the rules of how Numba types their calls, and how many of its list these are.
 _told: dict[int, list[Any]] = {}
 _n_told = 0
 
@@ -297,20 +299,18 @@ _n_told = 0
 def is_extended(value: Any) -> bool:
     """Whether somebody else told Numba what to make of a function, as `overload` does."""
     global _n_told
-    templates = sys.modules.get("numba.core.typing.templates")
-    if templates is None:
+    numba_api = _numba_api()
+    if numba_api is None:
         return False
-    known = templates.builtin_registry.globals
-    for told, kind in known[_n_told:]:
-        _told.setdefault(id(told), []).append(kind)
-    _n_told = len(known)
-    rules = [rule for kind in _told.get(id(value), ()) for rule in getattr(kind, "templates", ())]
-    return not all(map(_is_numbas, rules))
+    for told, rules in numba_api.rules_since(_n_told):
+        _told.setdefault(id(told), []).extend(rules)
+        _n_told += 1
+    return not all(map(_is_numbas, _told.get(id(value), ())))
 
 
 def _is_numbas(rule: Any) -> bool:
     """Whether a typing rule was written for Numba."""
-    function = getattr(rule, "_overload_func", None)
+    function = _numba_api().source_of(rule)
     if function is not None:
         return _is_in_folders(function.__code__.co_filename)
     return all(is_versioned(sys.modules.get(each.__module__)) for each in rule.__mro__)

@@ -9,11 +9,19 @@ from .bits import LINE_BYTES
 @cache
 def _features() -> str:
     """As LLVM lists them."""
-    from llvmlite import binding
-    from numba.core import config
+    import numba
 
-    chosen = config.CPU_FEATURES
-    return str(binding.get_host_cpu_features().flatten() if chosen is None else chosen)
+    from .numba_api import llvm_binding
+
+    chosen = numba.config.CPU_FEATURES
+    return str(llvm_binding.get_host_cpu_features().flatten() if chosen is None else chosen)
+
+
+def name() -> str:
+    """What LLVM calls it."""
+    from .numba_api import llvm_binding
+
+    return str(llvm_binding.get_host_cpu_name())
 
 
 def vector_bytes() -> int:
