@@ -555,7 +555,7 @@ def kl_divergence(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms
         p, q, log_p, log_q, hess, gap = _softmaxes(lib, loss, y_true, y_pred)
         d = log_p - log_q
         size = (p * abs(d) + abs(q - p)).sum(axis=-1)
-        return _of_rows((p * d).sum(axis=-1), q - p, hess, q + p, gap, size, q)
+        return _of_rows((p * d).sum(axis=-1), q - p, hess, q + p, gap, size)
     t, q = lib.numbers(y_true), lib.numbers(y_pred)
     p = lib.exp(t) if loss.log_target else t
     some = p != 0

@@ -154,6 +154,45 @@ def test_divergence_of_nearly_equal_distributions(distance):
     assert np.all(abs(EXACT.numbers(JS(p, q)) - truth) <= 12 * U * truth)
 
 
+def units_off(results, terms, dtype):
+    """The largest relative errors of gradients and Hessians."""
+    true = terms.grad, terms.hess
+    off = [abs(EXACT.numbers(found) - t) / abs(t) for found, t in zip(results, true, strict=True)]
+    return [float(each.max()) / (np.finfo(dtype).eps / 2) for each in off]
+
+
+@pytest.mark.parametrize("name", ["kl_logits", "js_logits"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_confident_rows_of_logits_keep_the_digits_of_their_derivatives(name, dtype):
+    """1 - q has none where q is nearly 1: the other classes have it."""
+    case = BY_NAME[name]
+    a = [[20, 0, -5], [3, 1, -5], [12, 0, -1], [0, 1, 2]]
+    b = [[21, 1, -3], [25, 1, -3], [-1, 9, 2], [1, 30, 1]]
+    a, b = (np.array(x, dtype) for x in (a, b))
+    found = case.loss.__class__(from_logits=True, reduction="sum").grad_hess(a, b)
+    terms = case.reference(EXACT, case.loss, a, b)
+    likely = np.eye(3, dtype=bool)[b.argmax(axis=-1)]
+    parts = [x[likely] for x in found]
+    terms = terms._replace(grad=terms.grad[likely], hess=terms.hess[likely])
+    # Exponentials of gaps up to 33 in each of several factors: 8 + gap, and one or two more.
+    assert max(units_off(parts, terms, dtype)) < 2 * (8 + 33)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_variances_near_the_square_keep_the_digits_of_their_derivatives(share, dtype):
+    """1 - r^2 / v is 0 for the gradient, and r^2 / v - 1/2 for the Hessian."""
+    rng = np.random.default_rng(3)
+    y, mean = rng.normal(size=(2, 60)).astype(dtype)
+    near = 1 + rng.choice([-1, 1], 60) * 2.0 ** -np.arange(60)
+    variance = ((mean.astype(np.float64) - y) ** 2 / share * near).astype(dtype)
+    y, y_pred = y[1:], np.stack([mean, variance], axis=-1)[1:]
+    terms = BY_NAME["gaussian"].reference(EXACT, fl.gaussian_nll, y, y_pred)
+    # At most seven roundings: a logarithm is in none of them.
+    found = fl.GaussianNLL(reduction="sum").grad_hess(y, y_pred)
+    assert max(units_off(found, terms, dtype)) < 7
+
+
 @pytest.mark.parametrize("loss", [KL_LOGITS, JS_LOGITS], ids=repr)
 def test_shifted_logits_give_the_same(loss):
     """Multiples of 1/8 stay what they are."""

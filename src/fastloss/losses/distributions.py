@@ -119,6 +119,14 @@ def _softmaxes(a: Any, b: Any, spare: Any) -> tuple[Any, Any, Any, Any]:
     return differences, number(1 / sum_p), number(1 / sum_q), number(shift)
 
 
+def _place_above(numbers: Any, bound: Any) -> Any:
+    """The first place of a larger number than the bound, or -1."""
+    for j in range(numbers.size):
+        if numbers[j] > bound:
+            return j
+    return -1
+
+
 # ---------------------------------------------------------------------------------------------
 # Kullback-Leibler
 
@@ -196,6 +204,13 @@ def _kl_of_exps(
 def _kl_of_logits(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare: Any) -> Any:
     differences, inverse_p, inverse_q, shift = _softmaxes(y_true, y_pred, spare)
     _kl_of_exps(y_true, y_pred, differences, inverse_p, inverse_q, shift, grads, hesses)
+    if hesses.size > 0:
+        # Of a class with q > 1/2, 1 - q is what the others have: the difference has no digits.
+        j = _place_above(y_pred, 0.5 / inverse_q)
+        if j >= 0:
+            q = y_pred[j] * inverse_q
+            y_pred[j] = 0.0
+            hesses[j] = q * (total(y_pred) * inverse_q)
     return total(y_true)
 
 
@@ -354,6 +369,14 @@ def _js_derivatives_of_logit(
     return above, above * rest + 0.5 * q * (share * rest + q * mean_share)
 
 
+def _js_derivatives_of_likely(
+    q: Any, half_log: Any, share: Any, rest: Any, rest_log: Any, rest_share: Any
+) -> tuple[Any, Any]:
+    """The same of a class with q > 1/2, from sums over the others: of q, of q g and of q r."""
+    above = q * (rest * half_log - rest_log)
+    return above, above * (1 - 2 * q) + 0.5 * q * (share * rest * rest + q * rest_share)
+
+
 def _js_derivatives(
     q: Any, half_logs: Any, shares: Any, mean_log: Any, mean_share: Any, grads: Any, hesses: Any
 ) -> None:
@@ -374,6 +397,16 @@ def _js_of_logits(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, 
         number = y_pred.dtype.type
         mean_log, mean_share = number(dot(y_pred, half_logs)), number(dot(y_pred, shares))
         _js_derivatives(y_pred, half_logs, shares, mean_log, mean_share, grads, hesses)
+        j = _place_above(y_pred, 0.5)
+        if j >= 0:
+            q = y_pred[j]
+            y_pred[j] = 0.0
+            rest, rest_log, rest_share = total(y_pred), dot(y_pred, half_logs), dot(y_pred, shares)
+            grads[j], hess = _js_derivatives_of_likely(
+                q, half_logs[j], shares[j], rest, rest_log, rest_share
+            )
+            if hesses.size > 0:
+                hesses[j] = hess
     return total(y_true)
 
 

@@ -19,6 +19,7 @@ from ..kernels.form import Extras, Form
 from ..kernels.rows import dot, largest_magnitude
 from ..kernels.scalar import exp, exp_of_minus, less_log1p, log, log1p, log1p_of_share
 from ..kernels.survey import Limits
+from ..kernels.tally import lost
 from ..kernels.tiles import fill
 
 _LN2 = math.log(2)
@@ -504,6 +505,16 @@ class Tweedie(ElementwiseLoss):
 # Losses of rows
 
 
+def _less_square(v: Any, a: Any, b: Any) -> Any:
+    """v - (a - b)^2, whose digits do not cancel, with what differences and squares have lost."""
+    v, a, b = np.float64(v), np.float64(a), np.float64(b)
+    r = a - b
+    less = r - a
+    rest = (a - (r - less)) - (b + less)
+    square = r * r
+    return (v - square) - (lost(r, r, square) + 2 * r * rest)
+
+
 def _normal(self: Any, y: Any, mean: Any, spread: Any) -> tuple[Any, Any, Any, Any, Any]:
     """The loss, its derivatives by mean and spread, and the second ones."""
     r = mean - y
@@ -518,7 +529,11 @@ def _normal(self: Any, y: Any, mean: Any, spread: Any) -> tuple[Any, Any, Any, A
         return loss, slope, 0.5 * (1 - ratio), inverse, 0.5 * ratio
     # Where the variance is infinite, that of the ratio is 0 like all others.
     change = 0.5 * (1 - ratio) * inverse
-    return loss, slope, change, inverse, (ratio - 0.5) * inverse * inverse
+    bend = (ratio - 0.5) * inverse * inverse
+    if ratio > 0.25 and ratio < 4:  # of 1 - r^2 / v, most digits cancel near the optimum
+        change = 0.5 * _less_square(spread, mean, y) / spread / spread
+        bend = -_less_square(0.5 * spread, mean, y) / spread / spread / spread
+    return loss, slope, change, inverse, bend
 
 
 def _gaussian_nll(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare: Any) -> Any:
