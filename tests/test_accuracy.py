@@ -10,7 +10,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from plain import both
+from plain import both, plain
 from registry import (
     BFLOAT16,
     DTYPES,
@@ -90,6 +90,29 @@ def test_tiny_losses_in_float64():
         losses, grad = NONE.value_and_grad([0], [row])
         assert relative_error(losses[0], loss) <= (8 + 700) * 2.0**-53
         assert relative_error(grad[0, :2], gradient[:2]) <= (10 + 700) * 2.0**-53
+
+
+@plain
+@pytest.mark.parametrize("n_classes", [2, 3, 200])
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("options", [{}, {"softcap": 40.0}, {"temperature": 0.5}], ids=str)
+def test_the_product_with_the_hessian_of_a_confident_row(n_classes, label, options):
+    """Of the likeliest class v_j - (sum of p_k v_k) has no digits where p_j is nearly 1."""
+    x = np.full((1, n_classes), -5, np.float32)
+    x[0, :2] = 0, 20
+    v = np.random.default_rng(n_classes).random((1, n_classes)).astype(np.float32)
+    found = fl.CrossEntropy(reduction="sum", **options).hvp([label], x, v)[0, 1]
+    logits, slope, bend = EXACT.numbers(x), 1, 0
+    if cap := options.get("softcap"):
+        tanh = EXACT.tanh(logits / cap)
+        logits, slope, bend = cap * tanh, 1 - tanh**2, -2 * tanh * (1 - tanh**2) / cap
+    temperature = options.get("temperature", 1.0)
+    p, _ = EXACT.softmax(logits / temperature)
+    w = EXACT.numbers(v) * slope
+    truth = p * (w - (p * w).sum()) * slope / temperature**2
+    truth = truth + (p - one_hot_of([label], n_classes)) * EXACT.numbers(v) * bend
+    gap = float(logits.max() - logits.min()) / temperature
+    assert relative_error(found, truth[0, 1]) <= 4 * (8 + gap) * U
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 0.1, 1.0, 5.0, 20.0, 80.0, 1e3, 1e6, 1e30])

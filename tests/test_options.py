@@ -15,7 +15,7 @@ from fastloss.call.run import Call
 
 pytestmark = plain
 F = np.float32
-INF = math.inf
+INF, NAN = math.inf, math.nan
 TINY = 2.0**-149  # the smallest float32 above 0
 
 
@@ -168,6 +168,16 @@ def test_counts_and_amounts_at_the_ends(dtype):
         value, grad = loss.value_and_grad(dtype([1, 1]), dtype([INF, -INF]))
         assert value == INF
         assert not np.isnan(grad).any()
+
+
+@pytest.mark.parametrize("dtype", [F, np.float64])
+def test_logarithms_of_nothing(dtype):
+    y, p = dtype([-1, -1, 0, INF, 0, NAN, -1]), dtype([-1, 0, -1, 0, INF, -1, NAN])
+    loss = fl.SquaredLogError(reduction="none")
+    np.testing.assert_array_equal(loss(y, p), [0, INF, INF, INF, INF, NAN, NAN])
+    grad, hess = loss.grad_hess(y, p)
+    np.testing.assert_array_equal(grad, [0, INF, -INF, -INF, 0, NAN, NAN])
+    np.testing.assert_array_equal(hess, [INF, -INF, INF, INF, 0, NAN, NAN])
 
 
 @pytest.mark.parametrize("dtype", [F, np.float64])

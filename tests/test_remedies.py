@@ -353,3 +353,189 @@ def test_pairs():
     expected = fl.cross_entropy([0], LOGITS)
     assert follow(call, ids=[[0.0]], probabilities=[[1.0]])[0][0] == pytest.approx(expected)
     assert follow(call, ids=[[0]], probabilities=[[1]])[0][0] == pytest.approx(expected)
+
+
+# ---------------------------------------------------------------------------------------------
+# Numbers out of range, and what goes with them
+
+
+def told(call: Any, *texts: str, error: type[Exception] = ValueError) -> str:
+    """What a call says that must fail: all of these."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    for text in texts:
+        assert text in message, message
+    return message
+
+
+LN2 = pytest.approx(math.log(2))
+TIED = [[0.0, 0.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    "make", [fl.CrossEntropy, fl.Focal, fl.PolyCrossEntropy, fl.MultiMargin], ids=str
+)
+def test_marks_of_rows_to_be_skipped(make):
+    labels = [1, -100]
+    told(
+        lambda: make()(labels, TIED),
+        "[1] is -100, but class ids go from 0 to 1",
+        "marked by ignore_index, which is None: build the loss with the mark that your labels have",
+    )
+    told(lambda: make(ignore_index=-1)(labels, TIED), "ignore_index, which is -1: build")
+    assert make(ignore_index=-100)(labels, TIED) == make()([1], TIED[:1])
+
+
+def test_rows_to_be_skipped_where_there_are_no_marks():
+    halves, loss = [[0.5, 0.5], [0.1, 0.9]], fl.categorical_cross_entropy
+    told(lambda: loss([1, -100], halves), "give rows to be skipped any of them, and the weight 0")
+    assert loss([1, 0], halves, sample_weight=[1, 0]) == LN2
+    ids, probabilities = [[0, 1], [1, -100]], [[0.5, 0.5], [1.0, 0.0]]
+    told(
+        lambda: fl.CrossEntropy(ignore_index=-100)((ids, probabilities), TIED),
+        "labels[0][1, 1] is -100",
+        "a class that a row lacks may be any of them, with the probability 0",
+    )
+    assert fl.cross_entropy(([[0, 1], [1, 1]], probabilities), TIED) == LN2
+
+
+def test_classes_that_a_mask_rules_out():
+    mask, logits = [True, False, True], np.zeros((2, 3))
+    ruled_out = fl.CrossEntropy(class_mask=mask)
+    told(
+        lambda: ruled_out([0, 1], logits),
+        "[1] is 1, a class that class_mask rules out: let it in, or give such rows the weight 0",
+    )
+    assert fl.cross_entropy([0, 1], logits) == pytest.approx(math.log(3))
+    assert ruled_out([0, 2], logits, sample_weight=[1, 0]) == LN2
+
+
+@pytest.mark.parametrize(
+    "loss", [fl.hinge, fl.binary_cross_entropy_with_logits, fl.binary_focal], ids=str
+)
+def test_labels_of_minus_one_and_one(loss):
+    y_true, logits = np.array([-1, 1, -1]), [0.5, 2.0, -3.0]
+    message = told(lambda: loss(y_true, logits), "y_true[0] is -1.0, but must lie between 0 and 1")
+    expression = re.search(r"write (.*) if they are labels of -1 and 1", message)
+    labels = eval(expression.group(1), {"np": np, "y_true": y_true})
+    assert loss(labels, logits) == loss([0, 1, 0], logits)
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "name", "limits"),
+    [
+        (fl.binary_cross_entropy, ([1.0, 0.0], [0.5, 50.0]), 1, (0, 1)),
+        (fl.kl_divergence, ([[0.5, 0.5]], [[1.1, 0.2]]), 1, (0, 1)),
+        (fl.dice, ([[2.0, 0.0]], [[0.5, 0.5]]), 0, (0, 1)),
+        (fl.cross_entropy, ([[1.5, 0.0]], [[0.0, 0.0]]), 0, (0, 1)),
+        (fl.poisson, ([-0.5, 1.0], [0.0, 0.0]), 0, (0, None)),
+        (fl.Gamma(log_input=False), ([1.0], [-0.5]), 1, (0, None)),
+        (fl.msle, ([0.0], [-3.0]), 1, (-1, None)),
+    ],
+)
+def test_numbers_out_of_range_are_clipped(call, given, name, limits):
+    what = call.names[name]
+    told(lambda: call(*given), f"{what}[", "clip them yourself")
+    arrays = [np.array(array) for array in given]
+    arrays[name] = np.clip(arrays[name], *limits)
+    assert not math.isnan(call(*arrays))
+
+
+def test_variances():
+    y_true, y_pred = [1.0, 2.0], np.array([[1.0, 1.0], [2.0, 0.0]])
+    told(
+        lambda: fl.gaussian_nll(y_true, y_pred),
+        "y_pred[1, 1] is 0.0, but is a variance",
+        "predict its logarithm, with log_variance=True, or clip it yourself",
+    )
+    assert fl.GaussianNLL(log_variance=True)(y_true, y_pred) == 0.25
+    y_pred[:, 1] = y_pred[:, 1].clip(1.0)
+    assert fl.gaussian_nll(y_true, y_pred) == 0
+
+
+def test_weights():
+    for weight in ([-1.0, 1.0], [math.nan, 1.0], [math.inf, 1.0]):
+        told(
+            lambda weight=weight: fl.mse([0.0, 0.0], [9.0, 1.0], sample_weight=weight),
+            "sample_weight[0] is",
+            "give samples to be left out the weight 0",
+        )
+    assert fl.mse([0.0, 0.0], [9.0, 1.0], sample_weight=[0.0, 1.0]) == 1
+    told(lambda: mse(sample_weight=[[1.0], [1.0]]), "expected shape (1, 2)")
+    assert mse(sample_weight=np.ones((1, 2)))[0] == NEGATIVE
+
+
+def test_normalizers():
+    summed = fl.SquaredError(reduction="sum")
+    told(
+        lambda: summed([0.0], [3.0], normalizer=2),
+        'leave normalizer= away, or build it with "mean"',
+    )
+    assert summed([0.0], [3.0]) == 9
+    assert fl.mse([0.0], [3.0], normalizer=2) == 4.5
+    for bad in (0, -1, math.nan, math.inf):
+        told(lambda bad=bad: fl.mse([0.0], [3.0], normalizer=bad), "must be positive and finite")
+    for bad in ("2", True, [2]):
+        told(lambda bad=bad: fl.mse([0.0], [3.0], normalizer=bad), "a number", error=TypeError)
+
+
+def test_outputs():
+    y_true, y_pred = np.zeros(4), np.arange(4.0)
+    expected = fl.mse.grad(y_true, y_pred)
+    frozen, single = np.empty(4), np.empty(4, np.float32)
+    frozen.flags.writeable = False
+    around = np.zeros(6)
+    for out, *texts in (
+        (np.empty(3), "out has shape (3,), but the result has shape (4,)"),
+        (single, "out has dtype float32, but the result has dtype float64"),
+        (frozen, "out is read-only: pass an array that can be written"),
+        (np.broadcast_to(0.0, 4), "out"),
+        (around[:4], "out overlaps the memory of y_pred: pass memory of its own, or y_pred itself"),
+        ([0.0] * 4, "out must be a numpy array, got list"),
+    ):
+        given = around[2:] if isinstance(out, np.ndarray) and out.base is around else y_pred
+        given[:] = np.arange(4.0)
+        error = TypeError if isinstance(out, list) or out is single else ValueError
+        told(lambda g=given, o=out: fl.mse.grad(y_true, g, out=o), *texts, error=error)
+        np.testing.assert_array_equal(fl.mse.grad(y_true, given, out=np.empty(4)), expected)
+        np.testing.assert_array_equal(fl.mse.grad(y_true, given, out=given), expected)
+    told(
+        lambda: fl.mse(y_true, np.arange(4.0), out=np.empty(4)),
+        'leave out= away, or build the loss with reduction="none"',
+    )
+    out = np.empty(4)
+    assert fl.SquaredError(reduction="none")(y_true, np.arange(4.0), out=out) is out
+    told(
+        lambda: fl.mse.grad_hess(y_true, y_pred, out=out),
+        "out must be a pair of arrays (grad, hess)",
+        error=TypeError,
+    )
+    grad, hess = fl.mse.grad_hess(y_true, np.arange(4.0), out=(out, np.empty(4)))
+    np.testing.assert_array_equal(grad, expected)
+    np.testing.assert_array_equal(hess, 0.5)
+
+
+def test_dask_arrays():
+    dask = pytest.importorskip("dask")
+    import dask.array as da
+
+    from fastloss.dask import value
+
+    labels, logits = np.array([0, 1, 1]), np.array([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]])
+    expected = pytest.approx(fl.cross_entropy(labels, logits))
+
+    def follow_in(error: type[Exception], name: str, **given: Any) -> None:
+        def call(labels: Any = labels, logits: Any = logits) -> Any:
+            return value(fl.cross_entropy, labels, logits)
+
+        message = told(lambda: call(**given), "write ", error=error).replace(", chunks=...", "")
+        expression = re.search(r"write ([\w.]+\([^()]*\))", message)
+        following = eval(expression.group(1), {"dask": dask, name: given[name]})
+        assert call(**{**given, name: following}).compute() == expected
+
+    whole, unknown = da.from_array(logits, chunks=(2, 2)), da.from_array(labels, chunks=2)
+    follow_in(ValueError, "logits", logits=da.from_array(logits, chunks=(2, 1)))
+    follow_in(ValueError, "logits", logits=whole[(whole > -1).all(axis=1)])
+    follow_in(ValueError, "labels", labels=unknown[unknown >= 0], logits=whole)
+    follow_in(TypeError, "logits", logits=logits)

@@ -17,10 +17,12 @@ def report_class_id(
     class_mask: Array | None,
     row_mask: Array | None,
     name: str,
+    remedy: str,
 ) -> None:
     """Raise ValueError for the first class id in [start, stop) that is not one.
 
-    `class_mask` has a number for each class, `row_mask` one for each class of each row.
+    `class_mask` has a number for each class, `row_mask` one for each class of each row. `remedy`
+    says what to do with rows that have none.
     """
     form = format_of(labels, name)
     part = Strided(labels, form.dtype, form.dtype).read(start, stop)
@@ -45,11 +47,7 @@ def report_class_id(
     value, place = _first(part, bad, start, labels.shape)
     raise ValueError(
         f"{name}{place} is {value}, but class ids go from 0 to {n_classes - 1}, as there are "
-        f"{n_classes} classes on the last axis; "
-        + (
-            "rows to be skipped are marked by ignore_index, which is "
-            f"{ignore_index}: build the loss with the mark that your labels have"
-        )
+        f"{n_classes} classes on the last axis; {remedy}"
     )
 
 
@@ -64,9 +62,13 @@ def report_range(
             f"{name}{place} is {value}, but this loss takes {limits[0]:g} and more: check that it "
             "is the one you want for such numbers, or clip them yourself"
         )
+    if value == -1:
+        remedy = f"write (np.asarray({name}) + 1) / 2 if they are labels of -1 and 1, "
+    else:
+        remedy = "check that probabilities were not given as logits or per cent, "
     raise ValueError(
-        f"{name}{place} is {value}, but must lie between {limits[0]:g} and {limits[1]:g}: "
-        "check that probabilities were not given as logits or per cent, or clip them yourself"
+        f"{name}{place} is {value}, but must lie between {limits[0]:g} and {limits[1]:g}: {remedy}"
+        "or clip them yourself"
     )
 
 

@@ -643,6 +643,14 @@ def _report(loss: "Loss", call: Call, inputs: Inputs, report: int, start: int, s
     if report & BAD_Y_TRUE and batch.class_ids:
         k = batch.true_width
         sparse = inputs.extras is not None and inputs.extras.probabilities is not None
+        remedy = "give rows to be skipped any of them, and the weight 0"
+        if sparse:
+            remedy = "a class that a row lacks may be any of them, with the probability 0"
+        elif hasattr(loss, "ignore_index"):
+            remedy = (
+                f"rows to be skipped are marked by ignore_index, which is {loss._ignore_index}: "
+                "build the loss with the mark that your labels have"
+            )
         report_class_id(
             inputs.y_true,
             start * k,
@@ -652,6 +660,7 @@ def _report(loss: "Loss", call: Call, inputs: Inputs, report: int, start: int, s
             loss._class_mask,
             mask,
             f"{name}[0]" if sparse else name,
+            remedy,
         )
     elif report & BAD_Y_TRUE:
         report_range(inputs.y_true, first, last, loss.y_true_range, name)

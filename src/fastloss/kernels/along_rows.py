@@ -499,26 +499,31 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
             return slope, bend
         return one, zero
 
-    def dot_of(o: Any, exps: Any, x: Any, vector: Any) -> Any:
+    def dots_of(o: Any, exps: Any, x: Any, vector: Any) -> Any:
         total = zero
+        rest = zero
         for j in range(exps.size):
             term = exps[j] * (bends(o, x, j)[0] * decode_vector(vector[j]))
             total = accumulate(total, term)
-        return double(total)
+            rest = accumulate(rest, select(exps[j] == one, zero, term))
+        return double(total), double(rest)
 
-    def dot_with_row(o: Any, rows: Any, row: Any, kept: Any, largest: Any) -> Any:
-        """The sum of e_j v_j."""
+    def dots_with_row(o: Any, rows: Any, row: Any, kept: Any, largest: Any) -> Any:
+        """The sum of e_j v_j, and that over x_j < m."""
         x = row_of(rows, row)
         top = top_of(o, largest)
         total = 0.0
+        rest = 0.0
         for start in range(0, x.size, CHUNK):
             n = smaller(CHUNK, x.size - start)
             part = window(x, start, n)
             exps = window(kept, start if keeping else 0, n)
             if not keeping:
                 keep(o, masks_of(o, rows, row, start, n), part, top, exps)
-            total += dot_of(o, exps, part, vector_of(rows, row, start, n))
-        return total
+            dots = dots_of(o, exps, part, vector_of(rows, row, start, n))
+            total += dots[0]
+            rest += dots[1]
+        return total, rest
 
     def outputs_of(
         o: Any,
@@ -653,8 +658,9 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 else:
                     kept = window(rows.numbers, SUMS + r * step, n_kept)
                     if multiplying:
-                        dot = dot_with_row(o, rows, r, kept, sums.largest[r])
+                        dot, rest = dots_with_row(o, rows, r, kept, sums.largest[r])
                         sums.dots[r] = number(dot) * sums.probability[r]
+                        sums.rest_dots[r] = number(rest) * sums.probability[r]
                     write_row(o, rows, r, kept, sums)
 
     return rowwise(group, group_size, room, form, ignoring)

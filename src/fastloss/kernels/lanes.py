@@ -356,11 +356,15 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             elif with_grad:
                 x[r] = exp_r
 
-    def add_dots(exps: Any, slopes: Any, vector: Any, probability: Any, dots: Any) -> None:
+    def add_dots(
+        exps: Any, slopes: Any, vector: Any, probability: Any, dots: Any, rest_dots: Any
+    ) -> None:
         disjoint()
         for r in range(GROUP):
             v = vector[r] * slopes[r] if capped else vector[r]
-            dots[r] += exps[r] * probability[r] * v
+            term = exps[r] * probability[r] * v
+            dots[r] += term
+            rest_dots[r] += select(exps[r] == one, zero, term)
 
     def write_outputs(
         o: Any,
@@ -548,9 +552,10 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             slopes, vectors = scratch.slopes, scratch.vectors
             if multiplying:
                 fill(sums.dots, zero)
+                fill(sums.rest_dots, zero)
                 for j in range(c):
                     exps, slope, v = lane(lanes, j), lane(slopes, j), lane(vectors, j)
-                    add_dots(exps, slope, v, sums.probability, sums.dots)
+                    add_dots(exps, slope, v, sums.probability, sums.dots, sums.rest_dots)
             for j in range(c):
                 write_outputs(
                     o,

@@ -87,6 +87,7 @@ class Sums(NamedTuple):
     maxima: Any  # how often x_j = m
     shares: Any  # what smoothing adds to the label of each class
     dots: Any  # the sum of p_j v_j, v being the vector that the Hessian is multiplied by
+    rest_dots: Any  # the same over x_j < m
     # Found by `finish`:
     totals: Any  # T, times the slope of the link
     extra: Any  # what the z-loss adds to T
@@ -115,6 +116,7 @@ class OfRow(NamedTuple):
     complement: Any
     log_sum: Any
     dot: Any
+    rest_dot: Any
     factor: Any
 
 
@@ -271,13 +273,19 @@ def formulas(form: Form, variant: Variant) -> Formulas:
         total = row.total
         if z_loss:
             total = total + row.extra
-        product = total * (p * (v_j * slope - row.dot))
+        bent = bend * v_j
+        v_j = v_j * slope
+        # As 1 - p of a class with p > 1/2 above: what is left of v_j is the complement's.
+        confident = (exp_j == one) & (row.complement < half)
+        gap = select(confident, row.complement * v_j - row.rest_dot, v_j - row.dot)
+        product = total * (p * gap)
         if z_loss:
             product = product + row.curvature * (p * row.dot)
         if tempered:
             product = product * number(o.inverse_temperature)
         if capped:
-            product = product * slope + (total * p - t) * (bend * v_j)
+            excess = select(confident & (t != zero), exact_excess(t, row), total * p - t)
+            product = product * slope + excess * bent
         return row.factor * product
 
     def output(o: Any, kept_j: Any, t: Any, slope: Any, bend: Any, v_j: Any, row: Any) -> Any:
@@ -307,6 +315,7 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             sums.complement[r],
             sums.log_sums[r] if form_output == "log_proba" else zero,
             sums.dots[r] if form_output == "hvp" else zero,
+            sums.rest_dots[r] if form_output == "hvp" else zero,
             sums.factor[r],
         )
 

@@ -250,6 +250,8 @@ class SquaredLogError(ElementwiseLoss):
         gradient = 2 d / (1 + y_pred)
         hessian  = 2 (1 - d) / (1 + y_pred)^2
 
+    Where one of the two is -1, d is infinite; where both are, it is 0.
+
     Ready made: `msle`.
 
     >>> import fastloss as fl
@@ -265,11 +267,12 @@ class SquaredLogError(ElementwiseLoss):
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         # log((1 + larger) / (1 + smaller)), of a number that is at least 1: nothing cancels.
-        size = log1p(abs(r) / (1 + (y_true if r > 0 else y_pred)))
+        size = log1p(abs(r) / (1 + (y_true if r > 0 else y_pred))) if r != 0 else 0
         d = size if r > 0 else -size
         inverse = 1 / (1 + y_pred)
-        # An infinite prediction has an infinite d, and no slope.
-        slope = 2 * d * inverse if inverse != 0 else 0
+        # An infinite prediction has an infinite d, and no slope; nor has one that is right, be it
+        # -1.
+        slope = 2 * d * inverse if (inverse != 0) & (d != 0) else 0
         return d * d, slope, 2 * (1 - d) * inverse * inverse if inverse != 0 else 0
 
 
