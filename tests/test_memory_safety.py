@@ -166,7 +166,16 @@ def test_the_watch_sees_what_numpy_does_not():
         # Sums by keys that no row has.
         numbers, none = np.ones(tally.N_SCORES), np.empty(0, np.int64)
         room = tally.Room(np.zeros(4, np.int64), none, none, numbers, numbers)
-        arguments = numbers, none, tally.KEYS, 1, tally.TERM_POWERS, np.empty(2 * tally.WIDTH), room
+        arguments = (
+            numbers,
+            none,
+            tally.KEYS,
+            1,
+            tally.TERM_POWERS,
+            np.empty(2 * tally.WIDTH),
+            room,
+            room,
+        )
         with pytest.raises(IndexError, match="of an array of 0"):
             call_run.compiler().serial(tally.tally_rows, ())(*arguments)
 

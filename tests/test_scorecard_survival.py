@@ -16,7 +16,7 @@ import fastloss as fl
 from fastloss.evaluation import accumulator
 from fastloss.evaluation import rows as rows_module
 from fastloss.evaluation.scores import LAYOUT, Means
-from fastloss.evaluation.tally import Table, added
+from fastloss.evaluation.tally import NO_ROOM, Table, added
 from fastloss.kernels import tally
 
 pytestmark = plain
@@ -418,7 +418,8 @@ def test_sums_are_exact():
         table = Table.empty(LAYOUT)
         room = table.room(1, len(part))
         keys, scratch = np.zeros(len(part), int), np.empty(2 * tally.WIDTH)
-        tally.tally_rows(scores.ravel(), keys, tally.KEYS, 1, LAYOUT.powers, scratch, room)
+        args = scores.ravel(), keys, tally.KEYS, 1, LAYOUT.powers, scratch, room, NO_ROOM
+        tally.tally_rows(*args)
         tables.append(table.filled(room))
     rng.shuffle(tables)
     whole = tables.pop()

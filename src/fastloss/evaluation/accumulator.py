@@ -17,6 +17,8 @@ S = TypeVar("S")
 # Rows are kept until there are so many, and as many as there are keys; then they are added up, in
 # their order. So an update of a few rows need not copy large tables, nor change one in place.
 PENDING_ROWS = 1 << 10
+# To add up fewer rows takes less time than to wake a thread.
+PARALLEL_ROWS = 1 << 10
 
 
 class Accumulator(Generic[S]):

@@ -10,18 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..bases.softmax import SoftmaxLoss
+from ..call import threads
 from ..call.arrays import FLOAT64, WIDE, Array, Format, as_array
 from ..call.run import Batch, Verb, check, evaluate
 from ..compiler.interrupts import compiler
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
 from ..kernels.survey import Limits
-from ..kernels.tally import Room
 from ..kernels.tally_pairs import (
     CENTERS,
     CHANGE_BINS,
     FIRSTS,
-    HISTOGRAM_POWERS,
     KL_BINS,
     MEANS,
     N_COUNTS,
@@ -32,12 +31,19 @@ from ..kernels.tally_pairs import (
     WIDTH,
     Bins,
 )
-from .accumulator import PENDING_ROWS, Accumulator, check_options, options_of, options_state
+from .accumulator import (
+    PARALLEL_ROWS,
+    PENDING_ROWS,
+    Accumulator,
+    check_options,
+    options_of,
+    options_state,
+)
 from .differences import Differences, Distribution, Summary
 from .double_double import divide
 from .rows import slabs, warn_of_probabilities
 from .standard_error import standard_error
-from .tally import Layout, Table, entry, spread
+from .tally import HISTOGRAM, NO_ROOM, Layout, Table, entry, spread
 
 
 def _verb(labels: Array | None) -> Verb:
@@ -93,17 +99,11 @@ _LAYOUTS = {
         seconds=slice(SECONDS, SECONDS + N_MEANS),
         squared_weight=3,
     ),
-    "kls": Layout(HISTOGRAM_POWERS),
-    "changes": Layout(HISTOGRAM_POWERS),
+    "kls": HISTOGRAM,
+    "changes": HISTOGRAM,
 }
-# Of each table what is added up in it, and how many keys it has.
-_TABLES = {
-    "means": (tally_pairs.SUMS, 1),
-    "kls": (tally_pairs.KLS, KL_BINS.n),
-    "changes": (tally_pairs.CHANGES, CHANGE_BINS.n),
-}
-
-
+# How many keys each table has.
+_N_KEYS = {"means": 1, "kls": KL_BINS.n, "changes": CHANGE_BINS.n}
 _EMPTY = {name: Table.empty(layout) for name, layout in _LAYOUTS.items()}
 
 
@@ -137,11 +137,14 @@ class _Sums(NamedTuple):
                 pending=(),
                 n_pending=0,
             )
-        both = both._replace(
+        return both._replace(
             pending=self.pending + other.pending, n_pending=self.n_pending + other.n_pending
         )
+
+    def settled(self) -> "_Sums":
+        """The same with few rows pending."""
         n_keys = sum(table.n_keys for table in self.tables.values())
-        return both.added_up() if both.n_pending >= max(PENDING_ROWS, n_keys) else both
+        return self.added_up() if self.n_pending >= max(PENDING_ROWS, n_keys) else self
 
     def added_up(self) -> "_Sums":
         """The same with no rows pending."""
@@ -149,21 +152,25 @@ class _Sums(NamedTuple):
             return self
         scores = np.concatenate(self.pending) if len(self.pending) > 1 else self.pending[0]
         lowest, highest = self.lowest.copy(), self.highest.copy()
-        tables = {}
-        for name, (what, n_keys) in _TABLES.items():
-            table = self.tables[name]
-            powers, room = table.layout.powers, table.room(n_keys, len(scores))
-            terms = np.empty(2 * len(powers))
-            _tally_pairs()(scores.reshape(-1), what, powers, terms, lowest, highest, room)
-            tables[name] = table.filled(room)
+        rooms = {
+            name: table.room(_N_KEYS[name], len(scores)) for name, table in self.tables.items()
+        }
+        numbers, tally = scores.reshape(-1), _tally_pairs()
+        means, *histograms = rooms.values()
+
+        def task(index: int) -> None:
+            rooms = (means, NO_ROOM, NO_ROOM) if index == 0 else (NO_ROOM, *histograms)
+            tally(numbers, POWERS, lowest, highest, *rooms)
+
+        threads.run(task, 2, parallel=len(scores) >= PARALLEL_ROWS)
+        tables = {name: table.filled(rooms[name]) for name, table in self.tables.items()}
         return self._replace(tables=tables, lowest=lowest, highest=highest, pending=(), n_pending=0)
 
 
 @cache
 def _tally_pairs() -> Callable[..., None]:
-    keys, numbers = np.empty(0, np.int64), np.empty(0)
-    room = Room(keys, keys, keys, numbers, numbers)
-    arguments = numbers, 1, keys, numbers, numbers, numbers, room
+    numbers = np.empty(0)
+    arguments = numbers, POWERS, numbers, numbers, NO_ROOM, NO_ROOM, NO_ROOM
     return compiler().load_or_compile(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
 
 
@@ -251,7 +258,7 @@ class Comparison(Accumulator[_Sums]):
                 None if weight is None else weight[part],
             ).reshape(-1, N_SCORES)
             n = len(scores)
-            new = new.plus(_Sums(n_rows=n, pending=(scores,), n_pending=n))
+            new = new.settled().plus(_Sums(n_rows=n, pending=(scores,), n_pending=n))
         self._add(new)
         return self
 
@@ -270,7 +277,7 @@ class Comparison(Accumulator[_Sums]):
     def _add(self, new: _Sums) -> None:
         def change(before: _Sums) -> _Sums:
             self._check_alike(before, new)
-            return before.plus(new)
+            return before.plus(new).settled()
 
         self._replace(change)
 
@@ -377,7 +384,7 @@ class Comparison(Accumulator[_Sums]):
             n_classes=n_classes,
             labelled=None if labelled < 0 else bool(labelled),
             tables={
-                name: Table.from_state(layout, name, state, _TABLES[name][1])
+                name: Table.from_state(layout, name, state, _N_KEYS[name])
                 for name, layout in _LAYOUTS.items()
             },
             lowest=entry(state, "lowest", np.float64, (N_MEANS,)),

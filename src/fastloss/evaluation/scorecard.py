@@ -17,16 +17,21 @@ from ..compiler.interrupts import compiler
 from ..kernels import tally as kernel
 from ..kernels.tally import SLOPE_POWERS, Room, Terms
 from ..losses.multiclass import CrossEntropy
-from .accumulator import PENDING_ROWS, Accumulator, check_options, options_of, options_state
+from .accumulator import (
+    PARALLEL_ROWS,
+    PENDING_ROWS,
+    Accumulator,
+    check_options,
+    options_of,
+    options_state,
+)
 from .row_results import RowResults, made
 from .rows import Rows, warn_of_probabilities
-from .scores import LAYOUT, RANK_LAYOUT, Groups, Means, Scores, Sequences
-from .tally import Layout, Table, entry
+from .scores import LAYOUT, Groups, Means, Scores, Sequences
+from .tally import HISTOGRAM, NO_ROOM, Layout, Table, entry
 
 _NO_KEYS, _NO_NUMBERS = np.empty(0, np.int64), np.empty(0)
 _NO_TERMS = Terms(*np.zeros(kernel.WIDTH))
-# To add up fewer rows takes less time than to wake a thread.
-_PARALLEL_ROWS = 1 << 10
 _NAMED, _NUMBERED = "named", "numbered"
 _KINDS = ("", _NAMED, _NUMBERED)
 
@@ -98,12 +103,14 @@ class _Sums(NamedTuple):
                 pending=(),
                 n_pending=0,
             )
-        both = both._replace(
-            pending=self.pending + other.pending,
-            n_pending=self.n_pending + other.n_pending,
+        return both._replace(
+            pending=self.pending + other.pending, n_pending=self.n_pending + other.n_pending
         )
+
+    def settled(self) -> "_Sums":
+        """The same with few rows pending."""
         n_keys = sum(table.n_keys for table in self.tables.values())
-        return both.added_up() if both.n_pending >= max(PENDING_ROWS, n_keys) else both
+        return self.added_up() if self.n_pending >= max(PENDING_ROWS, n_keys) else self
 
     def _shifted(self, first: int) -> "_Sums":
         """The same with larger numbers of sequences."""
@@ -152,8 +159,13 @@ def _added_up(sums: _Sums, sequences: Array) -> dict[str, Table]:
     ids = {}
     tasks = []
 
-    def add(name: str, what: int, n_keys: int, keys: Array = _NO_KEYS) -> None:
-        tasks.append((name, what, keys, tables[name].room(n_keys, len(scores))))
+    def room(name: str, n_keys: int) -> Room:
+        return tables[name].room(n_keys, len(scores))
+
+    def add(
+        name: str, what: int, n_keys: int, keys: Array = _NO_KEYS, ranks: Room = NO_ROOM
+    ) -> None:
+        tasks.append((name, what, keys, room(name, n_keys), ranks))
 
     def add_by_id(name: str, given: list[Array | None], more: Array) -> None:
         """By any integers, which rows have or not; some have no rows."""
@@ -168,25 +180,26 @@ def _added_up(sums: _Sums, sequences: Array) -> dict[str, Table]:
         tables[name] = tables[name].with_keys(every)._replace(ids=np.arange(len(every)))
         add(name, kernel.KEYS, len(every), _joined(places))
 
-    add("bins", kernel.BINS, sums.n_bins + 1)
+    ranks = room("ranks", sums.n_classes)
+    add("bins", kernel.BINS, sums.n_bins + 1, ranks=ranks)
     if "classes" in tables:
         add("classes", kernel.KEYS, sums.n_classes, labels)
     add_by_id("groups", [part.groups for part in sums.pending], _NO_KEYS)
     add_by_id("sequences", [part.sequences for part in sums.pending], sequences)
-    add("ranks", kernel.RANKS, sums.n_classes)
     if "slopes" in tables:
         add("slopes", kernel.SLOPES, 1)
     numbers, tally = scores.reshape(-1), _tally_rows()
 
     def task(index: int) -> None:
-        name, what, keys, room = tasks[index]
+        name, what, keys, *rooms = tasks[index]
         powers = tables[name].layout.powers
-        tally(numbers, keys, what, sums.n_bins, powers, np.empty(2 * len(powers)), room)
+        tally(numbers, keys, what, sums.n_bins, powers, np.empty(2 * len(powers)), *rooms)
 
-    threads.run(task, len(tasks), parallel=len(scores) >= _PARALLEL_ROWS)
-    for name, _, _, room in tasks:
-        table = tables[name].filled(room)
+    threads.run(task, len(tasks), parallel=len(scores) >= PARALLEL_ROWS)
+    for name, _, _, filled, _ in tasks:
+        table = tables[name].filled(filled)
         tables[name] = table._replace(ids=ids[name]) if name in ids else table
+    tables["ranks"] = tables["ranks"].filled(ranks)
     return tables
 
 
@@ -366,7 +379,8 @@ class Scorecard(Accumulator[_Sums]):
                 None if sequence_ids is None else sequence_ids[slab.places],
             )
             n = len(scores)
-            sums = sums.plus(self._nothing._replace(n_rows=n, pending=(part,), n_pending=n))
+            new = self._nothing._replace(n_rows=n, pending=(part,), n_pending=n)
+            sums = sums.settled().plus(new)
         self._add(sums)
         return self
 
@@ -491,7 +505,7 @@ class Scorecard(Accumulator[_Sums]):
 
     @property
     def _nothing(self) -> _Sums:
-        layouts = {"bins": LAYOUT, "ranks": RANK_LAYOUT, "groups": LAYOUT, "sequences": LAYOUT}
+        layouts = {"bins": LAYOUT, "ranks": HISTOGRAM, "groups": LAYOUT, "sequences": LAYOUT}
         if self._by_class:
             layouts["classes"] = LAYOUT
         if self._verb == "scores_and_spread":
@@ -504,7 +518,7 @@ class Scorecard(Accumulator[_Sums]):
         def change(before: _Sums) -> _Sums:
             before.check(sums.n_classes, sums.sequences, other)
             first = before.next_sequence if numbered_on and sums.sequences == _NUMBERED else 0
-            return before.plus(sums, first)
+            return before.plus(sums, first).settled()
 
         self._replace(change)
 
@@ -577,8 +591,7 @@ def evaluate(
 @cache
 def _tally_rows() -> Any:
     """The compiled loop; it writes into nothing but the room."""
-    room = Room(_NO_KEYS, _NO_KEYS, _NO_KEYS, _NO_NUMBERS, _NO_NUMBERS)
-    examples = _NO_NUMBERS, _NO_KEYS, 1, 1, _NO_KEYS, _NO_NUMBERS, room
+    examples = _NO_NUMBERS, _NO_KEYS, 1, 1, _NO_KEYS, _NO_NUMBERS, NO_ROOM, NO_ROOM
     return compiler().load_or_compile(kernel.tally_rows, examples)
 
 

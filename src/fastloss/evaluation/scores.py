@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..call.arrays import Array
-from ..kernels.tally import CENTER, FIRST, RANK_POWERS, SECOND, TERM_POWERS, Terms
+from ..kernels.tally import CENTER, FIRST, SECOND, TERM_POWERS, Terms
 from .double_double import divide
 from .equality import Result
 from .standard_error import standard_error
@@ -22,7 +22,6 @@ LAYOUT = Layout(
     seconds=slice(SECOND, SECOND + 1),
     squared_weight=Terms._fields.index("squared_weight"),
 )
-RANK_LAYOUT = Layout(RANK_POWERS)
 
 
 class Means(Result):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..call.arrays import Array
-from ..kernels.tally import Room
+from ..kernels.tally import WEIGHT_POWERS, Room
 from .double_double import Pair, add, exact_sum, multiply
 
 
@@ -25,6 +25,11 @@ class Layout(NamedTuple):
     @property
     def width(self) -> int:
         return len(self.powers)
+
+
+HISTOGRAM = Layout(WEIGHT_POWERS)
+# Instead of a table that is not added to.
+NO_ROOM = Room(*np.empty((3, 0), np.int64), *np.empty((2, 0)))
 
 
 class Table(NamedTuple):
@@ -66,10 +71,15 @@ class Table(NamedTuple):
     def total(self) -> Table:
         """The sums over all keys, as those of the key 0."""
         high, low = self.high, self.low
+        scales = high[:, -1]
+        if scales.any():
+            # The scale is that of the larger weights, and the centers are those of any key.
+            center = high[scales.argmax(), self.layout.centers]
+            high, low = aligned(self.layout, (high, low), scales[scales != 0].min(), center)
         while len(high) > 1:
             half = len(high) // 2
             first, second, rest = np.s_[:half], np.s_[half : 2 * half], np.s_[2 * half :]
-            both = added(self.layout, (high[first], low[first]), (high[second], low[second]))
+            both = of_both(self.layout, (high[first], low[first]), (high[second], low[second]))
             high, low = (
                 np.concatenate([sums, more[rest]])
                 for sums, more in zip(both, (high, low), strict=True)
@@ -78,8 +88,8 @@ class Table(NamedTuple):
 
     def merged(self, other: Table) -> Table:
         """The sums of both."""
-        if not self.n_keys:
-            return other
+        if not self.n_keys or not other.n_keys:
+            return self if self.n_keys else other
         ids, places = np.unique(np.concatenate([self.ids, other.ids]), return_inverse=True)
         mine, its = places[: self.n_keys], places[self.n_keys :]
         high, low = np.zeros((2, len(ids), self.layout.width))
@@ -161,55 +171,54 @@ def entry(
 
 def added(layout: Layout, a: Pair, b: Pair) -> Pair:
     """The sums of the rows of two tables, key by key; where one has no rows, those of the other."""
-    (a_high, a_low), (b_high, b_low) = _copies(a), _copies(b)
-    a_scale, b_scale = a_high[:, -1], b_high[:, -1]
+    a_scale, b_scale = a[0][:, -1], b[0][:, -1]
     # That of the larger weights, next to which nothing is lost of the others.
     scale = np.where(
         a_scale == 0, b_scale, np.where(b_scale == 0, a_scale, np.minimum(a_scale, b_scale))
     )
+    here = (a_scale != 0)[:, np.newaxis]
+    centers = np.where(here, a[0][:, layout.centers], b[0][:, layout.centers])
+    a, b = (aligned(layout, each, scale, centers) for each in (a, b))
+    return of_both(layout, a, b)
+
+
+def of_both(layout: Layout, a: Pair, b: Pair) -> Pair:
+    """The sums of the rows of two tables of the same scales and centers."""
     with np.errstate(all="ignore"):
-        for sums, before in (((a_high, a_low), a_scale.copy()), ((b_high, b_low), b_scale.copy())):
-            factor = scale / before
-            changed = np.flatnonzero((before != 0) & (factor != 1))
-            if changed.size:
-                factors = factor[changed, np.newaxis] ** layout.powers
-                for part in sums:
-                    part[changed] *= factors
-        _center(layout, (b_high, b_low), a_high, a_scale)
-        high, lost = exact_sum(a_high, b_high)
-        low = a_low + b_low + lost
-    high[:, layout.centers] = a_high[:, layout.centers]
-    low[:, layout.centers] = 0.0
-    high[:, -1], low[:, -1] = scale, 0.0
+        high, lost = exact_sum(a[0], b[0])
+        low = a[1] + b[1] + lost
+    for same in layout.centers, slice(-1, None):
+        high[:, same], low[:, same] = a[0][:, same], 0.0
     return high, low
 
 
-def _copies(pair: Pair) -> Pair:
-    return pair[0].copy(), pair[1].copy()
-
-
-def _center(layout: Layout, b: Pair, a_high: Array, a_scale: Array) -> None:
-    """Let the moments of b be those about the centers of a, which gets them where it has none.
+def aligned(layout: Layout, sums: Pair, scale: Array, centers: Array) -> Pair:
+    """The same sums, those of weights times these scales and of moments about these centers.
 
     With d = c_b - c_a, the sum of w^2 (x - c_a) is that of w^2 (x - c_b) + d w^2, and the sum of
     w^2 (x - c_a)^2 that of w^2 (x - c_b)^2 + 2 d w^2 (x - c_b) + d^2 w^2.
     """
-    high, low = b
-    centers, firsts, seconds = layout.centers, layout.firsts, layout.seconds
-    a_high[:, centers] = np.where(a_scale[:, None] == 0, high[:, centers], a_high[:, centers])
-    gap = exact_sum(high[:, centers], -a_high[:, centers])
-    if not np.any(gap[0]):
-        return
-    here = high[:, -1:] != 0  # else there is nothing to be moved
-    gap = np.where(here, gap[0], 0.0), np.where(here, gap[1], 0.0)
-    squares = layout.squared_weight
-    weight = high[:, squares, None], low[:, squares, None]
-    first, second = ((high[:, part], low[:, part]) for part in (firsts, seconds))
-    shift = multiply(gap, weight)
-    moved = add(first, shift)
-    # 2 d B + d^2 D = d (B + (B + d D))
-    high[:, seconds], low[:, seconds] = add(second, multiply(gap, add(first, moved)))
-    high[:, firsts], low[:, firsts] = moved
+    high, low = sums[0].copy(), sums[1].copy()
+    before = high[:, -1]
+    here = before != 0  # else there is nothing to be changed
+    with np.errstate(all="ignore"):
+        factor = scale / before
+        changed = np.flatnonzero(here & (factor != 1))
+        if changed.size:
+            factors = factor[changed, np.newaxis] ** layout.powers
+            high[changed] *= factors
+            low[changed] *= factors
+        gap = exact_sum(np.where(here[:, np.newaxis], high[:, layout.centers], centers), -centers)
+        if np.any(gap[0]):
+            squares, firsts, seconds = layout.squared_weight, layout.firsts, layout.seconds
+            weight = high[:, squares, np.newaxis], low[:, squares, np.newaxis]
+            first, second = ((high[:, part], low[:, part]) for part in (firsts, seconds))
+            moved = add(first, multiply(gap, weight))
+            # 2 d B + d^2 D = d (B + (B + d D))
+            high[:, seconds], low[:, seconds] = add(second, multiply(gap, add(first, moved)))
+            high[:, firsts], low[:, firsts] = moved
+    high[:, layout.centers], high[:, -1] = centers, scale
+    return high, low
 
 
 def spread(table: Table, mean: Pair) -> Array:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import smaller, window
+from ..compiler.bits import disjoint, select, smaller, window
 from ..compiler.flags import unfused
 from .form import RowScores
 
@@ -48,7 +48,8 @@ class Terms(NamedTuple):
 WIDTH = len(Terms._fields)
 # Which power of the weight they have.
 TERM_POWERS = np.array([0, 0, 0, 1, 2, 1, 0, 2, 2, 1, 2, 1, 1, 1, 1, 0])
-RANK_POWERS = np.array([1, 0])
+# Of a histogram, the weights of whose keys are all that is added up.
+WEIGHT_POWERS = np.array([1, 0])
 SLOPE_POWERS = np.array([1, 1, 1, 0])
 LOSS, CENTER, FIRST, SECOND = (
     Terms._fields.index(name) for name in ("loss", "center", "first", "second")
@@ -66,7 +67,7 @@ class Room(NamedTuple):
 
 
 # What rows are added up by.
-BINS, RANKS, KEYS, SLOPES = range(4)
+BINS, KEYS, SLOPES = range(3)
 
 
 def read(scores: Any, at: Any) -> Any:
@@ -143,16 +144,28 @@ def fit(weight: Any, place: Any, powers: Any, room: Any) -> Any:
 
 # Not fused with a product that is a term: what is lost is that of the rounded product.
 @unfused
-def add(terms: Any, tails: Any, place: Any, room: Any) -> None:
-    """Add the terms of a row, and what they have lost, to the sums of a key."""
-    n = terms.size
-    high, low = window(room.high, place * n, n), window(room.low, place * n, n)
-    for i in range(n):
-        before, term = high[i], terms[i]
-        total = before + term
-        part = total - before
-        low[i] += ((before - (total - part)) + (term - part)) + tails[i]
-        high[i] = total
+def add(term: Any, tail: Any, i: Any, high: Any, low: Any) -> None:
+    """Add a term, and what it has lost, to sum i."""
+    before = high[i]
+    total = before + term
+    part = total - before
+    low[i] += ((before - (total - part)) + (term - part)) + tail
+    high[i] = total
+
+
+def add_all(terms: Any, tails: Any, high: Any, low: Any) -> None:
+    """Add the terms of a row to the sums of a key."""
+    disjoint()
+    for i in range(terms.size):
+        add(terms[i], tails[i], i, high, low)
+
+
+def add_weight(weight: Any, key: Any, room: Any) -> None:
+    """Add a weight to that of a key of a histogram; to none of one that is absent."""
+    n = WEIGHT_POWERS.size
+    place = place_of(key, n, room)
+    if place >= 0:
+        add(fit(weight, place, WEIGHT_POWERS, room), 0.0, place * n, room.high, room.low)
 
 
 @unfused
@@ -174,7 +187,9 @@ def lost(a: Any, b: Any, product: Any) -> Any:
 def weighed(weight: Any, x: Any) -> Any:
     """w x, and what is lost of it, so far as it can be told of a number so large."""
     product = weight * x
-    return product, lost(weight, x, product) if abs(x) < 2.0**800 else 0.0
+    if weight == 1.0:
+        return product, 0.0
+    return product, select(abs(x) < 2.0**800, lost(weight, x, product), 0.0)
 
 
 @unfused
@@ -182,24 +197,36 @@ def moments(squared_weight: Any, x: Any, center: Any) -> Any:
     """q (x - c) and q (x - c)^2, and what is lost of each."""
     gap = x - center
     first = squared_weight * gap
-    first_tail = lost(squared_weight, gap, first)
     second = first * gap
-    return first, first_tail, second, lost(first, gap, second) + first_tail * gap
+    second_tail = lost(first, gap, second)
+    if squared_weight == 1.0:
+        return first, 0.0, second, second_tail
+    first_tail = lost(squared_weight, gap, first)
+    return first, first_tail, second, second_tail + first_tail * gap
 
 
 def tally_rows(
-    scores: Any, keys: Any, what: Any, n_bins: Any, powers: Any, terms: Any, table: Any
+    scores: Any,
+    keys: Any,
+    what: Any,
+    n_bins: Any,
+    powers: Any,
+    terms: Any,
+    table: Any,
+    ranks: Any,
 ) -> None:
     """Add rows to a table, a `Room`, in order; those of weight 0, or without a key, count nowhere.
 
     `what` says by what: by bins, of which rows whose scores are not known have one of their own,
-    the last; by ranks; by `keys`, one for each row, which nothing else reads; or all to one sum of
-    slopes. `powers` says for each column of the table which power of the weight it has. `terms` is
-    scratch memory for two rows of a table.
+    the last; by `keys`, one for each row, which nothing else reads; or all to one sum of slopes.
+    `powers` says for each column of the table which power of the weight it has. `terms` is scratch
+    memory for two rows of a table. `ranks` is the `Room` of a histogram of the ranks, or has no
+    room for any.
     """
     n = powers.size
     # Names are lost on the way into compiled code. No inner function may return arrays.
     room = Room(table[0], table[1], table[2], table[3], table[4])
+    ranks = Room(ranks[0], ranks[1], ranks[2], ranks[3], ranks[4])
     row_terms, tails = window(terms, 0, n), window(terms, n, n)
     for i in range(2 * n):
         terms[i] = 0.0
@@ -212,17 +239,15 @@ def tally_rows(
         key = np.int64(0)
         if what == BINS:
             key = bin_of(row.confidence, n_bins) if known else np.int64(n_bins)
-        elif what == RANKS:
-            key = np.int64(row.rank) if known else np.int64(-1)
         elif what == KEYS:
             key = keys[r]
+        if known:
+            add_weight(row.weight, np.int64(row.rank), ranks)
         place = place_of(key, n, room)
         if place < 0:
             continue
         weight = fit(row.weight, place, powers, room)
-        if what == RANKS:
-            row_terms[0] = weight
-        elif what == SLOPES:
+        if what == SLOPES:
             row_terms[0], row_terms[1] = weight * row.slope, weight * row.spread
             row_terms[2] = weight
         else:
@@ -233,19 +258,19 @@ def tally_rows(
                 square, loss, room.high[place * n + CENTER]
             )
             weighed_loss, loss_tail = weighed(weight, loss)
-            is_correct = row.rank == 0.0
+            right = select(row.rank == 0.0, 1.0, 0.0)
             values = Terms(
                 1.0,
-                0.0 if known else 1.0,
-                1.0 if is_correct else 0.0,
+                select(known, 0.0, 1.0),
+                right,
                 weight,
                 square,
                 weighed_loss,
                 0.0,
                 first,
                 second,
-                weight if is_correct else 0.0,
-                square if is_correct else 0.0,
+                weight * right,
+                square * right,
                 weight * row.entropy,
                 weight * row.confidence,
                 weight * row.brier,
@@ -255,4 +280,4 @@ def tally_rows(
             for i in range(WIDTH):
                 row_terms[i] = values[i]
             tails[LOSS], tails[FIRST], tails[SECOND] = loss_tail, first_tail, second_tail
-        add(row_terms, tails, place, room)
+        add_all(row_terms, tails, window(room.high, place * n, n), window(room.low, place * n, n))

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import float_as_int, window
+from ..compiler.bits import disjoint, float_as_int, select, window
 from .form import PairScores
-from .tally import Room, add, fit, moments, place_of, weighed
+from .tally import Room, add, add_weight, fit, moments, place_of, weighed
 
 N_SCORES = len(PairScores._fields)
 # Those that are averaged: all but the weight.
@@ -19,7 +19,6 @@ MEANS, CENTERS, FIRSTS, SECONDS = (N_COUNTS + i * N_MEANS for i in range(4))
 WIDTH = N_COUNTS + 4 * N_MEANS + 2
 # Which power of the weight they have.
 POWERS = np.repeat([0, 1, 2, 1, 0, 2, 1, 0], [2, 1, 1, N_MEANS, N_MEANS, 2 * N_MEANS, 1, 1])
-HISTOGRAM_POWERS = np.array([1, 0])
 
 
 class Bins(NamedTuple):
@@ -69,54 +68,82 @@ def bin_of(x: Any, bins: Bins) -> Any:
     return place
 
 
-# What is added up: sums, or histograms.
-SUMS, KLS, CHANGES = range(3)
-
-
 def tally_pairs(
-    scores: Any, what: Any, powers: Any, terms: Any, lowest: Any, highest: Any, table: Any
+    scores: Any, powers: Any, lowest: Any, highest: Any, table: Any, kls: Any, changes: Any
 ) -> None:
-    """Add rows of `PairScores` to a table, a `Room`, in order; those of weight 0 count nowhere.
+    """Add rows of `PairScores` to a table and two histograms, in order; of weight 0 to none.
 
-    `what` says which table it is, and `powers` of each column which power of the weight it has.
-    With sums extremes are looked for, too. `terms` is scratch memory for two rows of a table.
+    Each is a `Room`, and the table has one key. `powers` says of each of its columns which power of
+    the weight it has. Extremes are looked for, too.
     """
     n = powers.size
     room = Room(table[0], table[1], table[2], table[3], table[4])
-    row, tails = window(terms, 0, n), window(terms, n, n)
-    for i in range(2 * n):
-        terms[i] = 0.0
+    kls = Room(kls[0], kls[1], kls[2], kls[3], kls[4])
+    changes = Room(changes[0], changes[1], changes[2], changes[3], changes[4])
     for r in range(scores.size // N_SCORES):
         numbers = window(scores, r * N_SCORES, N_SCORES)
         if numbers[0] == 0.0:
             continue
         kl, change = numbers[1], numbers[N_MEANS]
         known = kl == kl and change == change
-        key = np.int64(0)
-        if what != SUMS:
-            if not known:
-                continue
-            key = bin_of(kl, KL_BINS) if what == KLS else bin_of(change, CHANGE_BINS)
-        place = place_of(key, n, room)
+        if known:
+            add_weight(numbers[0], bin_of(kl, KL_BINS), kls)
+            add_weight(numbers[0], bin_of(change, CHANGE_BINS), changes)
+        place = place_of(np.int64(0), n, room)
+        if place < 0:
+            continue
         weight = fit(numbers[0], place, powers, room)
-        if what == SUMS:
-            sums = window(room.high, place * n, n)
-            is_first = sums[0] == 0.0
-            square = weight * weight
-            row[0], row[1], row[2], row[3] = 1.0, 0.0 if known else 1.0, weight, square
+        high, low = window(room.high, place * n, n), window(room.low, place * n, n)
+        x = window(numbers, 1, N_MEANS)
+        if high[0] == 0.0:
             for i in range(N_MEANS):
-                x = numbers[1 + i]
-                if is_first:
-                    sums[CENTERS + i] = x
-                first, first_tail, second, second_tail = moments(square, x, sums[CENTERS + i])
-                row[MEANS + i], tails[MEANS + i] = weighed(weight, x)
-                row[FIRSTS + i], tails[FIRSTS + i] = first, first_tail
-                row[SECONDS + i], tails[SECONDS + i] = second, second_tail
-                if x < lowest[i] or x != x:
-                    lowest[i] = x
-                if x > highest[i] or x != x:
-                    highest[i] = x
-            row[n - 2] = weight * change * change
-        else:
-            row[0] = weight
-        add(row, tails, place, room)
+                high[CENTERS + i] = x[i]
+        add(1.0, 0.0, 0, high, low)
+        add(select(known, 0.0, 1.0), 0.0, 1, high, low)
+        add(weight, 0.0, 2, high, low)
+        add(weight * weight, 0.0, 3, high, low)
+        add(weight * change * change, 0.0, n - 2, high, low)
+        add_averaged(
+            weight,
+            x,
+            lowest,
+            highest,
+            window(high, CENTERS, N_MEANS),
+            window(high, MEANS, N_MEANS),
+            window(low, MEANS, N_MEANS),
+            window(high, FIRSTS, N_MEANS),
+            window(low, FIRSTS, N_MEANS),
+            window(high, SECONDS, N_MEANS),
+            window(low, SECONDS, N_MEANS),
+        )
+
+
+def add_averaged(
+    weight: Any,
+    x: Any,
+    lowest: Any,
+    highest: Any,
+    centers: Any,
+    high: Any,
+    low: Any,
+    first_high: Any,
+    first_low: Any,
+    second_high: Any,
+    second_low: Any,
+) -> None:
+    """Add the scores that are averaged; extremes take them in, of which NaN stays one for good.
+
+    SIMD needs windows that share nothing, and a loop of a length that is not known: a short one
+    becomes as many copies of its body.
+    """
+    disjoint()
+    square = weight * weight
+    for i in range(lowest.size):
+        x_i = x[i]
+        term, tail = weighed(weight, x_i)
+        first, first_tail, second, second_tail = moments(square, x_i, centers[i])
+        add(term, tail, i, high, low)
+        add(first, first_tail, i, first_high, first_low)
+        add(second, second_tail, i, second_high, second_low)
+        lowest[i] = select((x_i < lowest[i]) | (x_i != x_i), x_i, lowest[i])
+        highest[i] = select((x_i > highest[i]) | (x_i != x_i), x_i, highest[i])
