@@ -177,7 +177,7 @@ def test_the_watch_sees_what_numpy_does_not():
             room,
         )
         with pytest.raises(IndexError, match="of an array of 0"):
-            call_run.compiler().serial(tally.tally_rows, ())(*arguments)
+            call_run.compiler().load_or_compile(tally.tally_rows, ())(*arguments)
 
 
 WEIGHTS = (0.5, 2.0, 0.0, 1.25, 3.0)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from plain import plain_python
 
-from fastloss.kernels import bits, jit
+from fastloss.compiler import bits, jit
 
 
 class Window:
@@ -111,7 +111,7 @@ def watched() -> Iterator[None]:
                 here = getattr(module, "__name__", "").startswith("fastloss")
                 if here and getattr(module, name, None) is plain:
                     patch.setattr(module, name, twin)
-        finished, serial = jit._finished, jit.serial
-        patch.setattr(jit, "_finished", lambda *given: _watching(finished(*given)))
-        patch.setattr(jit, "serial", lambda *given: _watching(serial(*given)))
+        for name in ("load_or_compile", "specialised"):
+            plain = getattr(jit, name)
+            patch.setattr(jit, name, lambda *given, plain=plain: _watching(plain(*given)))
         yield
