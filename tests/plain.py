@@ -13,7 +13,7 @@ import numba
 import pytest
 
 from fastloss import Loss
-from fastloss.call import run as _evaluate
+from fastloss.call import plan
 from fastloss.evaluation import comparison, row_results, scorecard
 
 plain = pytest.mark.plain
@@ -23,17 +23,18 @@ compiled = pytest.mark.compiled
 class _Apart(cached_property[Any]):
     """In place of an attribute of losses that remembers: what they remember meanwhile."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(lambda loss: None)
-        self.name = name
-        self.of: dict[int, tuple[Any, dict[Any, Any]]] = {}  # with the loss, so that its id stays
+    def __init__(self, attribute: cached_property[Any]) -> None:
+        super().__init__(attribute.func)
+        self.of: dict[int, tuple[Any, Any]] = {}  # with the loss, so that its id stays
 
     def __get__(self, loss: Any, owner: Any) -> Any:
-        return self.of.setdefault(id(loss), (loss, {}))[1]
+        if id(loss) not in self.of:
+            self.of[id(loss)] = loss, self.func(loss)
+        return self.of[id(loss)][1]
 
     # With this Python looks here first, and not into the loss.
     def __set__(self, loss: Any, value: Any) -> None:
-        raise AttributeError(self.name)
+        raise AttributeError(self.func.__name__)
 
 
 @contextmanager
@@ -41,9 +42,9 @@ def plain_python() -> Iterator[None]:
     """Kernels called meanwhile are plain Python; what was compiled is there again afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numba.config, "DISABLE_JIT", 1)
-        patch.setattr(_evaluate, "_kernels", {})
-        for name in ("_plans", "_calls", "_made_functions"):
-            patch.setattr(Loss, name, _Apart(name))
+        patch.setattr(plan, "_kernels", {})
+        for name in ("_family", "_made_functions"):
+            patch.setattr(Loss, name, _Apart(vars(Loss)[name]))
         for module, name in _REMEMBERING:
             patch.setattr(module, name, getattr(module, name).__wrapped__)
         yield

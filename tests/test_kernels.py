@@ -13,7 +13,7 @@ from registry import CASES
 
 import fastloss as fl
 from fastloss.call import blocks as _blocks
-from fastloss.call import run as _evaluate
+from fastloss.call import operands, plan
 from fastloss.compiler import fast_compile, fingerprint, jit
 from fastloss.compiler.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
 from fastloss.compiler.flags import allocating, formula, manner_of, unfused
@@ -97,7 +97,7 @@ def test_kernels_of_losses_are_known_completely(case, monkeypatch):
 
     monkeypatch.setattr(jit, "specialised", specialised)
     monkeypatch.setattr(fingerprint._Reader, "read_function", read)
-    monkeypatch.setattr(_evaluate, "_kernels", {})
+    monkeypatch.setattr(plan, "_kernels", {})
     loss = case.reduced("sum")  # one that has no kernels yet
     y_true, y_pred = case.data()
     for verb in (loss, loss.value_and_grad):
@@ -146,11 +146,12 @@ def assembly(loss, form, width):
     """The code of a kernel, made anew: what comes from the store cannot be looked into."""
     number = np.dtype(form.arithmetic)
     label = np.dtype(form.true)
-    head = (1, loss._options(form, width), 1.0, False, 0, 0, 1, 1, 1, 1)
+    head = (1, loss._family.options(form, width), 1.0, False, 0, 0, 1, 1, 1, 1)
     inputs = (np.empty(0, label), np.empty(0, form.pred), np.empty(0))
     outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred))
     arguments = (*head, *inputs, (), *outputs, np.empty(1), np.empty(1))
-    function = over_blocks(survey(form, loss._limits(form)), loss._kernel(form), has_extras=False)
+    functions = survey(form, loss._family.limits(form)), loss._family.kernel(form)
+    function = over_blocks(*functions, has_extras=False)
     return "\n".join(jit.specialised(function, arguments).inspect_asm().values())
 
 
@@ -189,7 +190,7 @@ class TestVectorised:
     @pytest.mark.parametrize("width", [3, 1_000, 30_000])
     def test_cross_entropy(self, dtype, width):
         loss = fl.CrossEntropy()
-        rows = loss._rows(width, dtype)
+        rows = loss._family.rows(width, dtype)
         form = Form("int64", dtype, "", dtype, True, False, True, False, rows)
         self.check(assembly(loss, form, width), dtype)
 
@@ -238,13 +239,13 @@ def test_prange_is_used_where_it_is_chosen():
 import numpy as np
 import numba
 import fastloss as fl
-from fastloss.call import run as _evaluate
+from fastloss.call import plan
 
 numba.set_num_threads(1)
 fl.set_backend("prange")
 big = np.ones(2**21)
 print(fl.mse(big, big + 1), fl.mse(big[::2], big[::2] + 1), fl.mse(big[:9], big[:9] + 1))
-print(sorted(prange for _, prange in _evaluate._kernels), numba.get_num_threads())
+print(sorted(prange for _, prange in plan._kernels), numba.get_num_threads())
 """
     output = run_python(code).split("\n")
     assert output == ["1.0 1.0 1.0", "[False, True] 1"]
@@ -450,7 +451,7 @@ def test_pairwise_sum_is_a_tree():
 def test_strided_input_is_staged_in_parts():
     """No copy of the whole exists: the buffers of a task are what STRIDED_TASK says."""
     largest = 0
-    original = _evaluate.Strided.read
+    original = operands.Strided.read
 
     def read(self, start, stop):
         nonlocal largest
@@ -460,7 +461,7 @@ def test_strided_input_is_staged_in_parts():
     data = np.random.default_rng(0).normal(size=(2, 500_000))
     expected = fl.mse(data[0], data[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_evaluate.Strided, "read", read)
+        patch.setattr(operands.Strided, "read", read)
         spread = np.empty((2, 1_000_000))
         spread[:, ::2] = data
         assert fl.mse(spread[0, ::2], spread[1, ::2]) == expected

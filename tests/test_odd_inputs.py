@@ -36,7 +36,7 @@ from registry import (
 )
 
 import fastloss as fl
-from fastloss.call.run import Call
+from fastloss.call.work import Work
 from fastloss.kernels.form import SURVEY
 
 pytestmark = plain
@@ -560,15 +560,15 @@ def test_class_ids_that_change_once_they_are_checked(bad, case, n_classes, verb,
     """As by another thread: the row's results are NaN, and no other memory is touched."""
     labels, y_pred = case.data(shape=(300_000 // n_classes, n_classes))
     expected = getattr(case.loss, verb)(labels, y_pred)
-    case.loss._calls.clear()  # else a short way is known; see test_small_calls.py
-    run = Call.run
+    case.loss._family.calls.clear()  # else a short way is known; see test_small_calls.py
+    run = Work.run
 
-    def run_and_spoil(self, loss, phase, *rest):
-        run(self, loss, phase, *rest)
+    def run_and_spoil(self, phase, scale):
+        run(self, phase, scale)
         if phase == SURVEY:
             labels[7] = bad
 
-    monkeypatch.setattr(Call, "run", run_and_spoil)
+    monkeypatch.setattr(Work, "run", run_and_spoil)
     out = tuple(np.full_like(y_pred, 9) for _ in range(2 if verb == "grad_hess" else 1))
     results = getattr(case.loss, verb)(labels, y_pred, out=out if len(out) > 1 else out[0])
     assert labels[7] == bad

@@ -11,7 +11,8 @@ import pytest
 from plain import plain
 
 import fastloss as fl
-from fastloss.call.run import Call
+from fastloss.call.plan import Call
+from fastloss.call.verbs import VALUE
 
 pytestmark = plain
 F = np.float32
@@ -381,8 +382,8 @@ def test_what_is_declared_but_no_option_is_said():
             return (y_pred - y_true) * self.scale, self.scale
 
     loss = Undecorated()
-    form = Call(loss, "value", np.zeros(1), np.zeros(1), None, None).plan.form
-    message = str(loss._compilation_error(form, Exception("no scale")))
+    form = Call(loss._family, VALUE, np.zeros(1), np.zeros(1), None, None).plan.form
+    message = str(loss._family.compilation_error(form, Exception("no scale")))
     assert "no options (what the class declares is no option without @dataclass" in message
 
 

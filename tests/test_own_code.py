@@ -40,7 +40,7 @@ def test_scalar_has_the_bits_of_the_verbs(loss, dtype):
     results = np.array([scalar(*pair) for pair in zip(y_true, y_pred, strict=True)])
     losses = dataclasses.replace(loss, reduction="none")(y_true, y_pred)
     np.testing.assert_array_equal(results[:, 0], losses)
-    if loss._has_hessian():
+    if loss._family.has_hessian:
         grad, hess = verb(loss, "grad_hess", y_true, y_pred)
         np.testing.assert_array_equal(results[:, 2], hess)
     else:

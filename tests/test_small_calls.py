@@ -32,7 +32,7 @@ def again(call):
 def unknown():
     """Losses that have seen no call."""
     for loss in (fl.cross_entropy, fl.mse, BCE, WEIGHED):
-        loss._calls.clear()
+        loss._family.calls.clear()
 
 
 @compiled
@@ -40,8 +40,8 @@ def unknown():
 @pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
 def test_both_ways_give_the_same(loss, ids, logits):
     first, second = again(lambda: loss.value_and_grad(ids, logits))
-    assert loss._calls, "the call is remembered"
-    (call,) = loss._calls.values()
+    assert loss._family.calls, "the call is remembered"
+    (call,) = loss._family.calls.values()
     assert call.small is not None
     assert (call.cut.n_blocks > 1) == (len(ids) > len(IDS))
     assert_same(second[0], first[0])
@@ -63,7 +63,7 @@ def test_numbers_of_16_bits_and_truth_values(dtype):
     logits = LOGITS.astype(dtype)
     for loss, y_true in ((fl.cross_entropy, IDS), (BCE, LOGITS > 0)):
         first, second = again(lambda: loss.value_and_grad(y_true, logits))  # noqa: B023
-        assert next(iter(loss._calls.values())).small is not None
+        assert next(iter(loss._family.calls.values())).small is not None
         assert_same(second[0], first[0])
         assert_same(second[1], first[1])
         assert_same(*again(lambda: loss(y_true, logits)))  # noqa: B023
@@ -109,7 +109,7 @@ def test_labels_that_change_once_they_are_checked():
     """As by another thread: the row's gradient is NaN, and no other memory is touched."""
     ids, logits = np.tile(IDS, MANY), np.tile(LOGITS, (MANY, 1))
     expected = fl.cross_entropy.grad(ids, logits)
-    (call,) = fl.cross_entropy._calls.values()
+    (call,) = fl.cross_entropy._family.calls.values()
     kernel = call.plan.kernel
     code, phases = kernel.compiled[False], []
 

@@ -14,7 +14,8 @@ import fastloss
 
 from .bases.loss import Loss
 from .bases.rows import RowwiseLoss
-from .call.run import Call
+from .call.plan import Call
+from .call.verbs import VALUE
 
 
 class Argument(NamedTuple):
@@ -105,7 +106,8 @@ def _labels(loss: Loss) -> tuple[str, ...]:
     takes = []
     for y_true in (np.zeros(1, np.int64), row):
         with suppress(TypeError, ValueError):
-            call = Call(loss, "value", y_true, row, None, None)  # all checks that need no numbers
+            # All checks that need no look at the numbers.
+            call = Call(loss._family, VALUE, y_true, row, None, None)
             takes.append("class ids" if call.batch.class_ids else interval)
     return tuple(takes)
 

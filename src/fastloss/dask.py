@@ -16,8 +16,11 @@ import numpy as np
 
 from .bases.loss import Loss
 from .call.arrays import FLOAT64, Array, as_array
-from .call.run import NO_MEAN, Power, Verb, prepare, total_weight
+from .call.plan import prepare
+from .call.powers import Power
+from .call.run import NO_MEAN, total_weight
 from .call.run import evaluate as run
+from .call.verbs import VALUE, VALUE_AND_GRAD, Verb
 from .evaluation.scorecard import Scorecard, sizes_of
 from .evaluation.scores import Scores
 
@@ -58,7 +61,7 @@ def value(loss: Loss, y_true: Any, y_pred: Any, /, *, sample_weight: Any = None)
     >>> round(float(loss), 12), round(fl.cross_entropy([0, 1, 1], logits.compute()), 12)
     (0.377778959707, 0.377778959707)
     """
-    call = _Call(loss, "value", y_true, y_pred, sample_weight)
+    call = _Call(loss, VALUE, y_true, y_pred, sample_weight)
     work = partial(_value, loss)
     if loss.reduction == "none":
         return call.chunks.map(work, call.sample_axes, call.arithmetic)
@@ -98,7 +101,7 @@ def value_and_grad(
            [ 0.  ,  0.  ],
            [ 0.25, -0.25]]))
     """
-    call = _Call(loss, "value_and_grad", y_true, y_pred, sample_weight)
+    call = _Call(loss, VALUE_AND_GRAD, y_true, y_pred, sample_weight)
     weight = call.total_weight() if loss.reduction == "mean" else None
     work, axes = partial(_value_and_grad, loss), range(y_pred.ndim)
     pairs = call.chunks.map(work, axes, _OBJECT, normalizer=weight)
@@ -199,7 +202,7 @@ def _part_of_mean(
 ) -> float:
     """The sum of the losses, over 2**exponent."""
     power = Power(1.0, 0 if exponent is None else exponent.item())
-    value: float = run(loss, "value", y_true, y_pred, sample_weight, power)[0]
+    value: float = run(loss._family, VALUE, y_true, y_pred, sample_weight, power)[0]
     return value
 
 
@@ -211,7 +214,7 @@ def _value_and_grad(
         number, exponent = normalizer.item()
         # 0: nothing counts, and loss and gradient are 0 whatever they are divided by.
         power = Power(number or 1.0, exponent)
-    return run(loss, "value_and_grad", y_true, y_pred, sample_weight, power)[:2]
+    return run(loss._family, VALUE_AND_GRAD, y_true, y_pred, sample_weight, power)[:2]
 
 
 def _weight(
@@ -222,7 +225,7 @@ def _weight(
     dtype, shape = row
     # NaN is in the range of every loss.
     y_pred = np.broadcast_to(np.full((), math.nan, dtype), labels.shape[:lead] + shape)
-    power = total_weight(loss, verb, y_true, y_pred, sample_weight)
+    power = total_weight(loss._family, verb, y_true, y_pred, sample_weight)
     return _power(*(power if power.number else _NOTHING))
 
 
@@ -323,7 +326,7 @@ class _Call:
         labels = _arrays(y_true, name)
         weights = None if weight is None else _arrays(weight, "sample_weight")
         self.loss, self.verb = loss, verb
-        self.call, _ = prepare(loss, verb, *map(_stand_ins, (labels, y_pred, weights)))
+        self.call, _ = prepare(loss._family, verb, *map(_stand_ins, (labels, y_pred, weights)))
         batch, plan = self.call.batch, self.call.plan
         self.arithmetic, self.y_pred_dtype = plan.arithmetic.dtype, plan.pred.dtype
         self.sample_axes = range(len(batch.sample_shape))

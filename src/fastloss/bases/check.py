@@ -2,15 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..call.arrays import Array
-
-if TYPE_CHECKING:
-    from .loss import Loss
 
 # Allowed error of a derivative, relative to it and to the largest one. Where the function is smooth
 # on the scale of a step, the differences below are exact to about 1e-9.
@@ -32,9 +28,29 @@ def random_in(
     return rng.normal(0.0, 3.0, shape)
 
 
-def check_derivatives(loss: "Loss", y_true: Array, y_pred: Array) -> None:
-    """Raise ValueError if the gradient, or the Hessian, of `loss` is not the derivative."""
-    loss = replace(loss, reduction="none")
+class Differentiable(Protocol):
+    """What is checked: a loss that gives a number for each sample."""
+
+    def __call__(self, y_true: Any, y_pred: Any, /) -> Any: ...
+
+    def grad(self, y_true: Any, y_pred: Any, /) -> Array: ...
+
+    def grad_hess(self, y_true: Any, y_pred: Any, /) -> tuple[Array, Array]: ...
+
+
+def check_derivatives(
+    loss: Differentiable,
+    names: tuple[str, str],
+    y_true: Array,
+    y_pred: Array,
+    limits: tuple[Any, Any],
+    has_hessian: bool,
+) -> None:
+    """Raise ValueError if the gradient, or the Hessian, of `loss` is not the derivative.
+
+    The arrays are called by `names` in the message, and the `limits` are the least and the largest
+    prediction, each a number or one for each number of a row.
+    """
     y_pred = y_pred.astype(np.float64)
     # Samples are independent: one element of every sample moves at a time.
     moves: list[Any] = [...]
@@ -43,7 +59,7 @@ def check_derivatives(loss: "Loss", y_true: Array, y_pred: Array) -> None:
         moves = [(..., j) for j in range(y_pred.shape[-1])]
         losses = losses[..., None]
     bounded = np.broadcast_to(~np.isinf(losses), y_pred.shape)
-    low, high = (np.broadcast_to(limit, y_pred.shape) for limit in loss._y_pred_limits())
+    low, high = (np.broadcast_to(limit, y_pred.shape) for limit in limits)
 
     def compare(what: str, given: Array, function: Callable[[Array, Any], Array]) -> None:
         found = np.empty_like(y_pred)
@@ -63,12 +79,12 @@ def check_derivatives(loss: "Loss", y_true: Array, y_pred: Array) -> None:
         label = y_true[worst] if y_true.shape == y_pred.shape else y_true[worst[:-1]]
         raise ValueError(
             f"the {what} of {loss!r} disagrees with finite differences in {np.sum(excess > 0)} of "
-            f"{y_pred.size} places, worst where {loss.names[0]} is {label} and {loss.names[1]} is "
+            f"{y_pred.size} places, worst where {names[0]} is {label} and {names[1]} is "
             f"{y_pred[worst]}: {what} {given[worst]}, finite difference {found[worst]}"
         )
 
     compare("gradient", loss.grad(y_true, y_pred), lambda x, at: loss(y_true, x))
-    if loss._has_hessian():
+    if has_hessian:
         hess = loss.grad_hess(y_true, y_pred)[1]
         compare("hessian", hess, lambda x, at: loss.grad(y_true, x)[at])
 

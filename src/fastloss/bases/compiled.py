@@ -1,21 +1,19 @@
 """Losses as functions that users call from their own compiled code: what `Loss.jit` returns."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..call import blocks
-from ..call.run import Call, Verb
+from ..call.family import Family
+from ..call.plan import Call
+from ..call.verbs import GRAD_HESS, VALUE, VALUE_AND_GRAD, Verb
 from ..compiler.interrupts import compiler
 from ..kernels import single
 from ..kernels.blocks import over_blocks
-from ..kernels.form import BOTH
-
-if TYPE_CHECKING:
-    from .loss import Loss
-    from .parameters import ScalarLoss
+from ..kernels.form import BOTH, Form
 
 _FLOATS = ("float32", "float64")
 
@@ -30,49 +28,48 @@ def _checked(dtype: Any) -> np.dtype[Any]:
 class ElementFunctions:
     """An elementwise loss as a function of two numbers."""
 
-    def __init__(self, loss: "ScalarLoss", dtype: Any) -> None:
-        self._loss = loss
+    def __init__(
+        self, family: Family, one_element: Callable[[Form], Callable[..., Any]], dtype: Any
+    ) -> None:
+        self._family, self._one_element = family, one_element
         self._dtype = _checked(dtype)
 
     @cached_property
     def scalar(self) -> Any:
         """`scalar(y_true, y_pred) -> (loss, gradient[, hessian])`."""
         jit = compiler()
-        verb: Verb = "grad_hess" if self._loss._has_hessian() else "value_and_grad"
+        verb = GRAD_HESS if self._family.has_hessian else VALUE_AND_GRAD
         number = np.zeros((), self._dtype)
-        form = Call(self._loss, verb, number, number, None, None).plan.form
-        self._loss._check_results(form)
-        parameters, constants = self._loss._parameter_type_in(form)
-        values = (*self._loss._parameters_in(form), *constants)
-        formula = self._loss._formula_in(form)
-        return jit.entry(single.one_element(formula, parameters, values, form))
+        form = Call(self._family, verb, number, number, None, None).plan.form
+        return jit.entry(self._one_element(form))
 
 
 class RowFunctions:
     """A row-wise loss as functions of one row."""
 
-    def __init__(self, loss: "Loss", n_classes: int, dtype: Any, soft_labels: bool) -> None:
-        self._loss = replace(loss, reduction="sum")
+    def __init__(self, family: Family, n_classes: int, dtype: Any, soft_labels: bool) -> None:
+        """`family` is that of the loss with the reduction "sum"."""
+        self._family = family
         self._row = np.zeros(n_classes, _checked(dtype))
         self._label: Any = self._row if soft_labels else np.zeros((), np.int64)
-        batch = self._call("value").batch  # or raises what there is to raise
+        batch = self._call(VALUE).batch  # or raises what there is to raise
         if not batch.class_ids:  # one number for each row, or for each element
             self._label = self._label.astype(dtype)
 
     def _call(self, verb: Verb) -> Call:
-        return Call(self._loss, verb, self._label, self._row, None, None)
+        return Call(self._family, verb, self._label, self._row, None, None)
 
     @cached_property
     def value(self) -> Any:
         """`value(y_true, y_pred) -> loss`."""
-        return self._made("value")
+        return self._entry(VALUE)
 
     @cached_property
     def value_and_grad(self) -> Any:
         """`value_and_grad(y_true, y_pred, grad_out) -> loss`."""
-        return self._made("value_and_grad")
+        return self._entry(VALUE_AND_GRAD)
 
-    def _made(self, verb: Verb) -> Any:
+    def _entry(self, verb: Verb) -> Any:
         jit = compiler()
         call = self._call(verb)
         form = call.plan.form

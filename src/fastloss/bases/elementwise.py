@@ -1,23 +1,95 @@
 """Losses of independent elements, from which users derive their own."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ..call.arrays import Array, format_of
-from ..call.run import Batch
+from ..call.family import Batch, Family
 from ..call.shapes import check_same_shape, check_weight_shape
-from ..kernels import elementwise
+from ..kernels import elementwise, single
 from ..kernels.form import Extras, Form
 from .check import random_in
 from .compiled import ElementFunctions
+from .formula import ScalarFormula
+from .loss import Loss
 from .options import PerColumn, numbers
-from .parameters import ScalarLoss
 
 
-class ElementwiseLoss(ScalarLoss):
+class Elements(Family):
+    """The family of losses of independent elements, each of which has a scalar function."""
+
+    block_size = elementwise.BLOCK
+
+    def __init__(self, loss: "ElementwiseLoss") -> None:
+        super().__init__(loss._traits)
+        self.formula = ScalarFormula(loss, loss._outputs)
+        self.one_truth = loss._one_truth
+
+    def _check_columns(self, y_pred: Array) -> None:
+        """Whether y_pred has the columns that the options are for."""
+        n_columns = self.formula.n_columns
+        if not n_columns or y_pred.shape[-1:] == (n_columns,):
+            return
+        columns = f"{y_pred.shape[-1]} columns on the last axis" if y_pred.ndim else "no columns"
+        raise ValueError(
+            f"{next(iter(self.formula.per_column))} has {n_columns} numbers, but "
+            f"{self.traits.names[1]} of shape {y_pred.shape} has {columns}: give one number for "
+            "each column"
+        )
+
+    def batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        names, n_columns = self.traits.names, self.formula.n_columns
+        true, pred = format_of(y_true, names[0]), format_of(y_pred, names[1])
+        self._check_columns(y_pred)
+        shape = y_pred.shape
+        one_truth = self.one_truth and n_columns > 0 and y_true.shape == shape[:-1]
+        if not one_truth:
+            check_same_shape(y_true, y_pred, names)
+        if weight is not None and weight.shape != shape[:1]:
+            check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
+        return Batch(true, pred, shape, 1, 1, period=max(n_columns, 1), one_truth=one_truth)
+
+    def kernel(self, form: Form) -> Callable[..., Any]:
+        formula = self.formula
+        formula.check_results(form)
+        surveyed = form.labelled and self.limits(form).reads(form)[0]
+        return elementwise.elementwise(
+            formula.in_form(form), *formula.type_in(form), form, surveyed, formula.columns_whole
+        )
+
+    def one_element(self, form: Form) -> Callable[..., Any]:
+        """The loss and its derivatives of two numbers, as a plain function."""
+        formula = self.formula
+        formula.check_results(form)
+        named, constants = formula.type_in(form)
+        values = *formula.told_in(form), *constants
+        return single.one_element(formula.in_form(form), named, values, form)
+
+    def structure(self) -> Any:
+        return self.formula.structure()
+
+    def options(self, form: Form, width: int) -> tuple[Any, ...]:
+        return self.formula.told_in(form)
+
+    def examples(self, rng: Any) -> tuple[Array, Array]:
+        n_columns = self.formula.n_columns
+        shape = (100, n_columns) if n_columns else (500,)
+        true_range, pred_range = self.traits.y_true_range, self.traits.y_pred_range
+        return random_in(rng, true_range, shape), random_in(rng, pred_range, shape)
+
+    @property
+    def has_hessian(self) -> bool:
+        return self.formula.has_hessian
+
+    def compilation_error(self, form: Form, error: Exception) -> Exception:
+        return self.formula.compilation_error(form, error)
+
+
+class ElementwiseLoss(Loss):
     """A loss of independent elements: one scalar function, from which all else follows.
 
     Derive from it, give the options as fields of a frozen dataclass, and write
@@ -63,9 +135,17 @@ class ElementwiseLoss(ScalarLoss):
     array([ 0.25, -0.25])
     """
 
-    block_size = elementwise.BLOCK
     # Whether one truth may serve all columns, where these have options of their own.
     _one_truth: ClassVar[bool] = False
+    # Functions in place of `scalar` for outputs of verbs that are not the loss, by output.
+    _outputs: ClassVar[dict[str, Callable[..., Any]]] = {}
+
+    @abstractmethod
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
+        """The loss of two numbers and its first, or first and second, derivative by `y_pred`."""
+
+    def _describe(self) -> Family:
+        return Elements(self)
 
     def _settled(self, name: str, value: Any) -> Any:
         return super()._settled(name, numbers(name, value))
@@ -77,45 +157,6 @@ class ElementwiseLoss(ScalarLoss):
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{name} has {size}" for name, size in sizes.items())
             raise ValueError(f"{found} numbers: give each one number for each column")
-
-    def _check_columns(self, y_pred: Array) -> None:
-        """Whether y_pred has the columns that the options are for."""
-        if not self._n_columns or y_pred.shape[-1:] == (self._n_columns,):
-            return
-        columns = f"{y_pred.shape[-1]} columns on the last axis" if y_pred.ndim else "no columns"
-        raise ValueError(
-            f"{next(iter(self._per_column))} has {self._n_columns} numbers, but {self.names[1]} of "
-            f"shape {y_pred.shape} has {columns}: give one number for each column"
-        )
-
-    def _batch(
-        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
-    ) -> Batch:
-        true = format_of(y_true, self.names[0])
-        pred = format_of(y_pred, self.names[1])
-        self._check_columns(y_pred)
-        shape = y_pred.shape
-        one_truth = self._one_truth and self._n_columns > 0 and y_true.shape == shape[:-1]
-        if not one_truth:
-            check_same_shape(y_true, y_pred, self.names)
-        if weight is not None and weight.shape != shape[:1]:
-            check_weight_shape(weight, shape, "element (or, for n rows, one for each row)")
-        return Batch(true, pred, shape, 1, 1, period=max(self._n_columns, 1), one_truth=one_truth)
-
-    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
-        shape = (100, self._n_columns) if self._n_columns else (500,)
-        return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
-
-    def _kernel(self, form: Form) -> Callable[..., Any]:
-        self._check_results(form)
-        surveyed = form.labelled and self._limits(form).reads(form)[0]
-        parameters = self._parameter_type_in(form)
-        per_column = tuple(name in self._whole for name in self._ranked(0))
-        scalar = self._formula_in(form)
-        return elementwise.elementwise(scalar, *parameters, form, surveyed, per_column)
-
-    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        return self._parameters_in(form)
 
     def jit(self, dtype: Any = "float64") -> ElementFunctions:
         """The loss as a function that your own `@njit` functions can call: `jit(dtype).scalar`.
@@ -134,9 +175,11 @@ class ElementwiseLoss(ScalarLoss):
         >>> fl.Huber(delta=2.0).jit().scalar(0.0, 3.0)
         (4.0, 2.0, 0.0)
         """
-        for name, value in self._per_column.items():
+        family = self._family
+        assert isinstance(family, Elements)
+        for name, value in family.formula.per_column.items():
             raise ValueError(
                 f"{name} has {len(value)} numbers, one for each column, but a function of one "
                 "element needs one: build a loss for each column"
             )
-        return self._functions(ElementFunctions, dtype)
+        return self._functions(dtype, lambda: ElementFunctions(family, family.one_element, dtype))

@@ -1,28 +1,20 @@
-"""What every loss can do: its verbs, and how its data lies.
+"""What every loss is: an immutable object of options, with verbs for the data."""
 
-`Loss` has the verbs and the reductions. `ElementwiseLoss`, which users derive their own losses
-from, and `RowwiseLoss` say how the arrays belong together and which loop runs over them; see
-`elementwise.py` and `rowwise.py`. The losses themselves are options, a docstring and a formula.
-"""
-
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property, wraps
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ..call.arrays import FLOAT32, FLOAT64, WIDE, Array, Format, as_array
-from ..call.messages import report_range
-from ..call.run import Batch, Call, Plan, evaluate
-from ..kernels.form import Extras, Form
-from ..kernels.survey import Limits
+from ..call.arrays import Array, as_array
+from ..call.family import UNBOUNDED, Family, Traits
+from ..call.run import evaluate
+from ..call.verbs import GRAD, GRAD_HESS, VALUE, VALUE_AND_GRAD
 from .check import check_derivatives
-from .options import plain
+from .options import check_integer, each, plain, whole_options
 
-_UNBOUNDED = (-math.inf, math.inf)
 _Functions = TypeVar("_Functions")
 
 
@@ -53,24 +45,19 @@ class Loss(ABC):
 
     reduction: Literal["mean", "sum", "none"] = field(default="mean", kw_only=True)
 
-    # What messages call the two arguments, and the range that the numbers of each must lie in.
+    # What messages call the two arguments, and what else calls know of a loss: see `Traits`.
     names: ClassVar[tuple[str, str]] = ("y_true", "y_pred")
-    y_true_range: ClassVar[tuple[float, float]] = _UNBOUNDED
-    y_pred_range: ClassVar[tuple[float, float]] = _UNBOUNDED
-    # Whether float64 (or wide integer) labels make the arithmetic float64 when predictions are
-    # float32. Labels between 0 and 1 do not: their rounding is that of the result.
+    y_true_range: ClassVar[tuple[float, float]] = UNBOUNDED
+    y_pred_range: ClassVar[tuple[float, float]] = UNBOUNDED
     y_true_widens: ClassVar[bool] = True
-    # Numbers of y_pred in a block.
-    block_size: ClassVar[int]
-    # How many times as long an element takes as one of squared error, about; from it follows
-    # whether a call has enough to do for several threads.
     cost: ClassVar[int] = 2
-    # Numbers of memory that a kernel needs for each number of a row, however long it is.
-    _scratch: ClassVar[int] = 0
-    # The class id whose rows are left out.
-    _ignore_index: ClassVar[int | None] = None
-    # Which classes are in, 1 or 0 for each.
-    _class_mask: ClassVar[Array | None] = None
+    # Properties that a compiled function reads besides the options: numbers that follow from them.
+    derived: ClassVar[tuple[str, ...]] = ()
+    # Of those and of the options, the ones that are told as float64 whatever the arithmetic is.
+    _double: ClassVar[tuple[str, ...]] = ()
+    # The options that float32 may round to 0, or to infinity, as the formula has its limit there.
+    _limit_at_0: ClassVar[tuple[str, ...]] = ()
+    _limit_at_inf: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -104,10 +91,15 @@ class Loss(ABC):
 
     def _settle(self) -> None:
         """Bring options into the form in which equal ones are the same, and check `reduction`."""
+        whole = whole_options(type(self))
         for option in fields(self):
-            if hasattr(self, option.name):
-                value = self._settled(option.name, getattr(self, option.name))
-                object.__setattr__(self, option.name, value)
+            name = option.name
+            if hasattr(self, name):
+                value = self._settled(name, getattr(self, name))
+                if name in whole and value is not None:
+                    for place, number in each(name, value):
+                        check_integer(place, number)
+                object.__setattr__(self, name, value)
         if self.reduction not in ("mean", "sum", "none"):
             raise ValueError(
                 f'reduction is {self.reduction!r}, but must be one of "mean", "sum", "none"'
@@ -145,8 +137,8 @@ class Loss(ABC):
                 'loss is one number: leave out= away, or build the loss with reduction="none"'
             )
         return evaluate(
-            self,
-            "value",
+            self._family,
+            VALUE,
             y_true,
             y_pred,
             sample_weight,
@@ -173,8 +165,8 @@ class Loss(ABC):
         `y_pred` itself.
         """
         value, grad, _ = evaluate(
-            self,
-            "value_and_grad",
+            self._family,
+            VALUE_AND_GRAD,
             y_true,
             y_pred,
             sample_weight,
@@ -197,8 +189,8 @@ class Loss(ABC):
     ) -> Array:
         """The gradient alone; `value_and_grad` costs the same."""
         return evaluate(  # type: ignore[no-any-return]
-            self,
-            "grad",
+            self._family,
+            GRAD,
             y_true,
             y_pred,
             sample_weight,
@@ -226,8 +218,8 @@ class Loss(ABC):
             raise TypeError(f"out must be a pair of arrays (grad, hess), got {type(out).__name__}")
         grad_out, hess_out = out or (None, None)
         _, grad, hess = evaluate(
-            self,
-            "grad_hess",
+            self._family,
+            GRAD_HESS,
             y_true,
             y_pred,
             sample_weight,
@@ -249,102 +241,46 @@ class Loss(ABC):
         """
         if (y_true is None) != (y_pred is None):
             raise TypeError(f"give both {self.names[0]} and {self.names[1]}, or neither")
+        family = self._family
         if y_true is None:
-            y_true, y_pred = self._examples(np.random.default_rng(0))
-        check_derivatives(self, as_array(y_true, self.names[0]), as_array(y_pred, self.names[1]))
+            y_true, y_pred = family.examples(np.random.default_rng(0))
+        y_true, y_pred = as_array(y_true, self.names[0]), as_array(y_pred, self.names[1])
+        unreduced = replace(self, reduction="none")
+        limits, has_hessian = family.y_pred_limits(), family.has_hessian
+        check_derivatives(unreduced, self.names, y_true, y_pred, limits, has_hessian)
 
     # -----------------------------------------------------------------------------------------
-    # What families and losses supply
+    # What calls know of it
 
     @abstractmethod
-    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
-        """Random data to check the derivatives at."""
-
-    @abstractmethod
-    def _batch(
-        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
-    ) -> Batch:
-        """How the arrays belong together, after all checks that need no look at the numbers."""
-
-    @abstractmethod
-    def _kernel(self, form: Form) -> Callable[..., Any]:
-        """What is done with a block in this form, as a plain function."""
-
-    @abstractmethod
-    def _structure(self) -> Any:
-        """A hashable key of all that `_kernel` compiles in."""
-
-    @abstractmethod
-    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        """What the kernel is told of this loss at each call."""
-
-    def _limits(self, form: Form) -> Limits:
-        """What is looked at before anything is written."""
-        return Limits(self.y_true_range, self.y_pred_range)
-
-    def _y_pred_limits(self) -> tuple[Any, Any]:
-        """The least and the largest y_pred, each a number or one for each number of a row."""
-        return self.y_pred_range
-
-    def _arithmetic(self, batch: Batch) -> Format:
-        """That of float64, unless float32 holds all numbers that are computed with."""
-        pred, true = batch.pred, batch.true
-        wide = pred.kind != "float" or pred.name in WIDE
-        wide = wide or (self.y_true_widens and true.name in WIDE)
-        return FLOAT64 if wide else FLOAT32
-
-    def _take_extras(
-        self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any
-    ) -> tuple[Any, Extras | None]:
-        """The labels themselves, and the inputs that few losses know."""
-        if class_mask is not None:
-            raise ValueError(
-                f"class_mask is for losses of logits over classes, and {type(self).__name__} is "
-                "none: leave samples out by giving them the sample_weight 0"
-            )
-        return y_true, None
-
-    def _report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
-        """Raise ValueError for the first illegal prediction in [start, stop)."""
-        report_range(y_pred, start, stop, self.y_pred_range, self.names[1])
-
-    def _rows(self, width: int, arithmetic: str) -> str:
-        """Which of several kernels serves rows of this width."""
-        return ""
-
-    def _class_exponents(self, width: int) -> tuple[int, int]:
-        """What kernels are told of classes is short of these powers of 2.
-
-        Of what the loss of a class is multiplied by, and of its weight in a mean.
-        """
-        return 0, 0
-
-    def _has_hessian(self) -> bool:
-        return True
-
-    def _compilation_error(self, form: Form, error: Exception) -> Exception:
-        """What to tell the user when the kernel does not compile."""
-        return error
-
-    # What was worked out for earlier calls.
+    def _describe(self) -> Family:
+        """The family that the loss belongs to, with all that it has of its own."""
 
     @cached_property
-    def _plans(self) -> dict[Any, Plan]:
-        return {}
+    def _family(self) -> Family:
+        return self._describe()
 
-    @cached_property
-    def _calls(self) -> dict[Any, Call]:
-        return {}
+    @property
+    def _traits(self) -> Traits:
+        return Traits(
+            name=type(self).__name__,
+            names=self.names,
+            reduction=self.reduction,
+            y_true_range=self.y_true_range,
+            y_pred_range=self.y_pred_range,
+            y_true_widens=self.y_true_widens,
+            cost=self.cost,
+        )
 
     @cached_property
     def _made_functions(self) -> dict[Any, Any]:
         return {}
 
-    def _functions(self, make: Callable[..., _Functions], *arguments: Any) -> _Functions:
-        """`make(self, *arguments)`, once: users' functions are compiled with what it returns."""
-        found: _Functions | None = self._made_functions.get(arguments)
+    def _functions(self, key: Any, make: Callable[[], _Functions]) -> _Functions:
+        """What `make` returns, once: users' functions are compiled with it."""
+        found: _Functions | None = self._made_functions.get(key)
         if found is None:
-            found = self._made_functions[arguments] = make(self, *arguments)
+            found = self._made_functions[key] = make()
         return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -353,36 +289,3 @@ class Loss(ABC):
         follows = {n for part in parts for n, v in part.items() if isinstance(v, cached_property)}
         options = {option.name: getattr(self, option.name) for option in fields(self)}
         return options | {n: value for n, value in vars(self).items() if n not in follows}
-
-
-class LogitLoss(Loss):
-    """A loss of logits, which stand for probabilities."""
-
-    def proba(self, logits: Any, /, *, class_mask: Any = None, out: Array | None = None) -> Array:
-        """The probabilities that the logits stand for.
-
-        Returns an array of the shape and the floating dtype of `logits`, written into `out` if
-        given, which may be `logits` itself.
-
-        >>> import fastloss as fl
-        >>> fl.cross_entropy.proba([[0.0, 1000.0]])
-        array([[0., 1.]])
-        """
-        return evaluate(  # type: ignore[no-any-return]
-            self, "proba", None, logits, None, None, class_mask=class_mask, grad_out=out
-        )[1]
-
-    def log_proba(
-        self, logits: Any, /, *, class_mask: Any = None, out: Array | None = None
-    ) -> Array:
-        """The logarithms of the probabilities, exact where those are rounded to 0 or 1.
-
-        Returns an array as `proba` does.
-
-        >>> import fastloss as fl
-        >>> fl.cross_entropy.log_proba([[0.0, 1000.0]])
-        array([[-1000.,     0.]])
-        """
-        return evaluate(  # type: ignore[no-any-return]
-            self, "log_proba", None, logits, None, None, class_mask=class_mask, grad_out=out
-        )[1]

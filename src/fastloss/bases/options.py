@@ -1,7 +1,8 @@
 """Checks of the options that losses are built with."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -64,6 +65,27 @@ def numbers(name: str, value: Any) -> Any:
     if not (given and all(are_numbers)):
         return value
     return PerColumn(plain(f"{name}[{j}]", number) for j, number in enumerate(given))
+
+
+def of_options(attribute: Callable[[Any], Any]) -> Any:
+    """A property where other losses have a constant of the class, as here it follows from options.
+
+    Type checkers are told nothing of it, as they allow no property in the place of a constant.
+    """
+    return property(attribute)
+
+
+# Annotations of options that are whole numbers, be they evaluated or not.
+_INTEGERS = (int, "int", int | None, "int | None")
+
+
+def whole_options(loss: type[Any], derived: Iterable[str] = ()) -> frozenset[str]:
+    """The options, and what is derived, that are annotated as integers and stay such."""
+    kinds: dict[str, Any] = {option.name: option.type for option in fields(loss)}
+    for name in derived:
+        getter = getattr(getattr(loss, name, None), "fget", None)
+        kinds[name] = getattr(getter, "__annotations__", {}).get("return")
+    return frozenset(name for name, kind in kinds.items() if kind in _INTEGERS)
 
 
 def held(name: str, value: Any, number: Any, at_0: bool, at_inf: bool, whole: bool = False) -> Any:

@@ -1,25 +1,195 @@
-"""Losses of rows over classes, and of whole rows."""
+"""Losses of rows, the last axis of the predictions, which most of them call classes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ..call.arrays import INT64, Array, format_of
-from ..call.run import Batch
+from ..call.family import Batch, Family
 from ..call.shapes import check_classes, check_same_shape, check_weight_shape
 from ..kernels import rows, rowwise
 from ..kernels.form import Extras, Form
 from ..kernels.survey import Limits
 from .check import random_in
 from .compiled import RowFunctions
+from .formula import Formula, ScalarFormula
 from .loss import Loss
 from .options import as_weights, check_integer, near_one
-from .parameters import FormulaLoss, parameter_type
 
-NO_CLASS_WEIGHTS = as_weights("class_weight", ())
+
+class ByClass(NamedTuple):
+    """What a loss knows of classes: what each weighs, and the class id whose rows are left out."""
+
+    class_weight: tuple[float, ...] | None = None
+    ignore_index: int | None = None
+
+    @classmethod
+    def checked(cls, class_weight: Any, ignore_index: Any) -> "ByClass":
+        """Of two options of these names: weights become a tuple, so that losses stay hashable."""
+        if ignore_index is not None:
+            check_integer("ignore_index", ignore_index)
+        if class_weight is not None:
+            class_weight = tuple(as_weights("class_weight", class_weight).tolist())
+        return cls(class_weight, ignore_index)
+
+    def near_one(self) -> tuple[Array, int]:
+        """The class weights that kernels are told, and the exponent of 2 that they are short of."""
+        return near_one(as_weights("class_weight", self.class_weight or ()))
+
+
+# Which labels a loss of rows takes: class ids, labels of the shape of the rows, or either.
+IDS, LIKE_ROWS, EITHER = "class ids", "like rows", "either"
+
+
+class RowFamily(Family):
+    """The family of losses of rows, of which some weigh or leave out rows by their class."""
+
+    block_size = rowwise.BLOCK
+
+    def __init__(
+        self, loss: "RowwiseLoss", labels: str = EITHER, by_class: ByClass | None = None
+    ) -> None:
+        super().__init__(loss._traits)
+        self.loss, self.labels, self.by_class = loss, labels, by_class or ByClass()
+        self.marks_rows, self.ignore_index = by_class is not None, self.by_class.ignore_index
+
+    @cached_property
+    def class_weight(self) -> tuple[Array, int]:
+        """The class weights that kernels are told, and the exponent of 2 that they are short of."""
+        return self.by_class.near_one()
+
+    def of_each_class(self) -> dict[str, tuple[Any, ...]]:
+        """The options that have something for each class."""
+        weight = self.by_class.class_weight
+        return {} if weight is None else {"class_weight": weight}
+
+    def check_of_each_class(self, width: int) -> None:
+        """Raise ValueError if one of them is for another number of classes."""
+        for name, given in self.of_each_class().items():
+            if len(given) != width:
+                raise ValueError(
+                    f"{name} has {len(given)} numbers, but there are {width} classes on the last "
+                    f"axis of {self.traits.names[1]}: give one for each class"
+                )
+
+    def class_exponents(self, width: int) -> tuple[int, int]:
+        exponent = self.class_weight[1]
+        return exponent, exponent
+
+    def limits(self, form: Form) -> Limits:
+        return Limits(
+            self.traits.y_true_range,
+            self.traits.y_pred_range,
+            ignoring=form.class_ids and not form.probabilities and self.ignore_index is not None,
+            class_weighted=self.by_class.class_weight is not None,
+        )
+
+    def batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        names = self.traits.names
+        if self.labels == LIKE_ROWS:
+            check_same_shape(y_true, y_pred, names)
+        pred, true = format_of(y_pred, names[1]), format_of(y_true, names[0])
+        check_classes(y_true, true, y_pred, pred, names)
+        sample_shape = y_pred.shape[:-1]
+        class_ids = y_true.ndim < y_pred.ndim
+        if class_ids and true.kind == "float":  # an empty list: there is nothing to mistake
+            true = INT64
+        if weight is not None:
+            check_weight_shape(weight, sample_shape, "row")
+        if self.labels == IDS and not class_ids:
+            first, second = names
+            raise ValueError(
+                f"{first} has shape {y_true.shape}, that of {second}, but this loss takes class "
+                f"ids of shape {sample_shape}: write np.argmax({first}, axis=-1) if one-hot"
+            )
+        width = y_pred.shape[-1]
+        return Batch(true, pred, sample_shape, 1 if class_ids else width, width, class_ids)
+
+    def examples(self, rng: Any) -> tuple[Array, Array]:
+        n_classes = next(map(len, self.of_each_class().values()), 4)
+        shape = 100, n_classes
+        y_pred = random_in(rng, self.traits.y_pred_range, shape)
+        if self.labels == LIKE_ROWS:
+            return random_in(rng, self.traits.y_true_range, shape), y_pred
+        return rng.integers(0, n_classes, 100), y_pred
+
+
+class FormulaRows(RowFamily):
+    """The family of losses of rows that a formula defines."""
+
+    def __init__(
+        self,
+        loss: "RowwiseLoss",
+        formula: Formula,
+        labels: str = EITHER,
+        by_class: ByClass | None = None,
+    ) -> None:
+        super().__init__(loss, labels, by_class)
+        self.formula = formula
+
+    def structure(self) -> Any:
+        return self.formula.structure()
+
+    def options(self, form: Form, width: int) -> tuple[Any, ...]:
+        self.check_of_each_class(width)
+        return self.ignore_index or 0, self.class_weight[0], *self.formula.told_in(form)
+
+    def compilation_error(self, form: Form, error: Exception) -> Exception:
+        return self.formula.compilation_error(form, error)
+
+
+class OfEachClass(FormulaRows):
+    """The family of losses that add up the scalar function of a loss over the classes."""
+
+    def __init__(self, loss: "RowwiseLoss") -> None:
+        super().__init__(loss, ScalarFormula(loss))
+
+    def kernel(self, form: Form) -> Callable[..., Any]:
+        return rowwise.pointwise(self.formula.in_form(form), *self.formula.type_in(form), form)
+
+
+class OfWholeRow(FormulaRows):
+    """The family of losses of one function of a row of labels and a row of predictions.
+
+    `function(self, y_true, y_pred, grads, hesses, spare)` returns the loss of the row in float64
+    and fills `grads` and `hesses`, which are empty where they are not wanted. Its arguments are
+    memory of its own in the arithmetic dtype, which it may overwrite, `spare` as much as two rows;
+    where labels are class ids, `y_true` is an integer. `self.n_classes` is the length of the row
+    without its padding.
+    """
+
+    scratch = rows.SCRATCH
+
+    def __init__(
+        self,
+        loss: "RowwiseLoss",
+        function: Callable[..., Any],
+        labels: str = LIKE_ROWS,
+        by_class: ByClass | None = None,
+        *,
+        padding: tuple[float, float] | None = (0.0, 0.0),
+    ) -> None:
+        """`padding` is a label and a prediction that add nothing to a loss.
+
+        Rows are padded with them to whole vectors, as LLVM computes what is left over one by one.
+        With None they are not.
+        """
+        super().__init__(loss, Formula(loss, function, "n_classes"), labels, by_class)
+        self.padding = padding
+
+    def kernel(self, form: Form) -> Callable[..., Any]:
+        formula, limits = self.formula, self.limits(form)
+        return rows.by_row(
+            formula.in_form(form),
+            *formula.type_in(form),
+            self.padding,
+            form,
+            limits.ignoring,
+            limits.class_weighted,
+        )
 
 
 class RowwiseLoss(Loss):
@@ -28,27 +198,8 @@ class RowwiseLoss(Loss):
     `y_true` has one integer class id for each sample, or labels of the shape of `y_pred`.
     """
 
-    block_size = rowwise.BLOCK
     y_true_range = (0.0, 1.0)
     y_true_widens = False
-
-    def _batch(
-        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
-    ) -> Batch:
-        pred = format_of(y_pred, self.names[1])
-        true = format_of(y_true, self.names[0])
-        check_classes(y_true, true, y_pred, pred, self.names)
-        sample_shape = y_pred.shape[:-1]
-        class_ids = y_true.ndim < y_pred.ndim
-        if class_ids and true.kind == "float":  # an empty list: there is nothing to mistake
-            true = INT64
-        if weight is not None:
-            check_weight_shape(weight, sample_shape, "row")
-        width = y_pred.shape[-1]
-        return Batch(true, pred, sample_shape, 1 if class_ids else width, width, class_ids)
-
-    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
-        return rng.integers(0, 4, 100), random_in(rng, self.y_pred_range, (100, 4))
 
     def jit(
         self, n_classes: int, dtype: Any = "float64", *, soft_labels: bool = False
@@ -81,110 +232,9 @@ class RowwiseLoss(Loss):
         (0.69314718056, array([-0.5,  0.5]))
         """
         check_integer("n_classes", n_classes)
-        return self._functions(RowFunctions, n_classes, dtype, soft_labels)
-
-
-class RowLoss(RowwiseLoss, FormulaLoss):
-    """A loss of whole rows: one function of a row of labels and a row of predictions.
-
-    `_formula(self, y_true, y_pred, grads, hesses, spare)` returns the loss of the row in float64
-    and fills `grads` and `hesses`, which are empty where they are not wanted. Its arguments are
-    memory of its own in the arithmetic dtype, which it may overwrite, `spare` as much as two rows;
-    where labels are class ids, `y_true` is an integer. `self.n_classes` is the length of the row
-    without its padding.
-    """
-
-    # A label and a prediction that add nothing to a loss, with which rows are padded to whole
-    # vectors: LLVM computes what is left over one by one. None: rows are not padded.
-    padding: ClassVar[tuple[float, float] | None] = (0.0, 0.0)
-    _scratch = rows.SCRATCH
-
-    def _batch(
-        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
-    ) -> Batch:
-        check_same_shape(y_true, y_pred, self.names)
-        return super()._batch(y_true, y_pred, weight, extras)
-
-    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
-        shape = (100, 4)
-        return random_in(rng, self.y_true_range, shape), random_in(rng, self.y_pred_range, shape)
-
-    def _parameter_type_in(self, form: Form) -> tuple[type, tuple[Any, ...]]:
-        _, constants = super()._parameter_type_in(form)
-        return parameter_type(type(self).__name__, ("n_classes", *self._parameters)), constants
-
-    def _kernel(self, form: Form) -> Callable[..., Any]:
-        limits, parameters = self._limits(form), self._parameter_type_in(form)
-        counting = limits.ignoring, limits.class_weighted
-        return rows.by_row(self._formula_in(form), *parameters, self.padding, form, *counting)
-
-    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        return 0, NO_CLASS_WEIGHTS, *self._parameters_in(form)
-
-
-@dataclass(frozen=True)
-class ClassLoss(RowwiseLoss):
-    """A loss of rows over classes that weighs or leaves out rows by their class.
-
-    Options:
-
-    - `class_weight`: c numbers; the loss of a row is multiplied by that of its class, and the mean
-      is over the weights.
-    - `ignore_index`: rows of this class id are left out. None: every id must be a class.
-    """
-
-    class_weight: tuple[float, ...] | None = field(default=None, kw_only=True)
-    ignore_index: int | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ignore_index is not None:
-            check_integer("ignore_index", self.ignore_index)
-        if self.class_weight is not None:
-            # A tuple, so that the loss stays hashable and nobody changes its weights.
-            weights = tuple(as_weights("class_weight", self.class_weight).tolist())
-            object.__setattr__(self, "class_weight", weights)
-
-    @property
-    def _ignore_index(self) -> int | None:  # type: ignore[override]
-        return self.ignore_index
-
-    @cached_property
-    def _class_weight(self) -> Array:
-        if self.class_weight is None:
-            return NO_CLASS_WEIGHTS
-        return as_weights("class_weight", self.class_weight)
-
-    @cached_property
-    def _known_class_weight(self) -> tuple[Array, int]:
-        """The class weights that kernels are told, and the exponent of 2 that they are short of."""
-        return near_one(self._class_weight)
-
-    def _class_exponents(self, width: int) -> tuple[int, int]:
-        exponent = self._known_class_weight[1]
-        return exponent, exponent
-
-    def _by_class(self) -> dict[str, tuple[Any, ...]]:
-        """The options that have something for each class."""
-        return {} if self.class_weight is None else {"class_weight": self.class_weight}
-
-    def _check_by_class(self, width: int) -> None:
-        for name, given in self._by_class().items():
-            if len(given) != width:
-                raise ValueError(
-                    f"{name} has {len(given)} numbers, but there are {width} classes on the last "
-                    f"axis of {self.names[1]}: give one for each class"
-                )
-
-    def _limits(self, form: Form) -> Limits:
-        return Limits(
-            self.y_true_range,
-            self.y_pred_range,
-            ignoring=form.class_ids and not form.probabilities and self.ignore_index is not None,
-            class_weighted=self.class_weight is not None,
+        return self._functions(
+            (n_classes, dtype, soft_labels),
+            lambda: RowFunctions(
+                replace(self, reduction="sum")._family, n_classes, dtype, soft_labels
+            ),
         )
-
-    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
-        n_classes = next(map(len, self._by_class().values()), 4)
-        y_pred = random_in(rng, self.y_pred_range, (100, n_classes))
-        return rng.integers(0, n_classes, 100), y_pred

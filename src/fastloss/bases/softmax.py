@@ -1,4 +1,4 @@
-"""What losses of a softmax have in common: labels, options of the logits, and more verbs."""
+"""Losses of a softmax: their labels, the options of their logits, and more verbs."""
 
 import math
 from collections.abc import Callable
@@ -9,20 +9,135 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..call.arrays import Array, Format, as_array, format_of
-from ..call.run import Batch, evaluate
+from ..call.family import Batch
+from ..call.run import evaluate
 from ..call.shapes import check_sparse_labels
+from ..call.verbs import LOGSUMEXP
 from ..compiler.snapshot import snapshot
 from ..kernels import along_rows, lanes
 from ..kernels.form import Extras, Form
 from ..kernels.softmax import Variant
 from ..kernels.survey import Limits
-from .loss import LogitLoss
+from . import logits
 from .options import as_mask, check_positive
-from .rows import ClassLoss
+from .rows import ByClass, RowFamily, RowwiseLoss
+
+
+class Softmax(RowFamily):
+    """The family of losses that know logits by their softmax."""
+
+    loss: "SoftmaxLoss"
+    # What messages call the array that goes with the logits, if there is one.
+    vector_name = "vector"
+
+    def __init__(self, loss: "SoftmaxLoss") -> None:
+        super().__init__(loss, by_class=ByClass(loss.class_weight, loss.ignore_index))
+        self.class_mask = loss._class_mask
+
+    @cached_property
+    def variant(self) -> Variant:
+        return self.loss._variant()
+
+    def of_each_class(self) -> dict[str, tuple[Any, ...]]:
+        mask = {} if self.loss.class_mask is None else {"class_mask": self.loss.class_mask}
+        return super().of_each_class() | mask | self.loss._of_each_class()
+
+    def class_exponents(self, width: int) -> tuple[int, int]:
+        factors = self.loss._factors(width)
+        of_weights = self.class_weight[1]
+        return of_weights if factors is None else factors[1], of_weights
+
+    @property
+    def has_hessian(self) -> bool:
+        return self.loss._has_hessian
+
+    def structure(self) -> Any:
+        return self.variant
+
+    def limits(self, form: Form) -> Limits:
+        loss = self.loss
+        if loss.link is not None and (form.probabilities or not form.class_ids):
+            raise ValueError(
+                f"{self.traits.name} takes one class id for each row of logits: write "
+                "np.argmax(labels, axis=-1) if they are one-hot"
+            )
+        return super().limits(form)._replace(class_masked=loss.class_mask is not None)
+
+    def rows(self, width: int, arithmetic: str) -> str:
+        if width <= lanes.FEW[arithmetic]:
+            return "few"
+        return "kept" if along_rows.keeps(width) else "long"
+
+    def kernel(self, form: Form) -> Callable[..., Any]:
+        ignoring = form.labelled and self.limits(form).ignoring
+        variant = self.variant.known_to(form)
+        if form.rows == "few":
+            return lanes.few_classes(form, variant, ignoring)
+        return along_rows.many_classes(form, variant, ignoring, form.rows == "kept")
+
+    def options(self, form: Form, width: int) -> tuple[Any, ...]:
+        self.check_of_each_class(width)
+        self.loss._check_held(form)
+        return tuple(self.loss._told(width).values())
+
+    def take_extras(
+        self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any
+    ) -> tuple[Any, Extras | None]:
+        probabilities = None
+        if type(y_true) is tuple and len(y_true) == 2:
+            ids, given = as_array(y_true[0], "labels[0]"), as_array(y_true[1], "labels[1]")
+            if ids.ndim == y_pred.ndim or given.ndim == y_pred.ndim:
+                y_true, probabilities = ids, given
+        mask = None if class_mask is None else as_array(class_mask, "class_mask")
+        vector = None if vector is None else as_array(vector, self.vector_name)
+        if probabilities is mask is vector is None:
+            return y_true, None
+        return y_true, Extras(probabilities, mask, vector)
+
+    def batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        probabilities, mask, vector = extras or Extras(None, None, None)
+        if probabilities is None:
+            batch = super().batch(y_true, y_pred, weight, extras)
+        else:
+            check_sparse_labels(y_true, probabilities, y_pred)
+            batch = super().batch(y_true[..., 0], y_pred, weight, extras)
+            batch = batch._replace(true_width=y_true.shape[-1])
+        formats: list[Format | None] = [None, None, None]
+        if probabilities is not None:
+            formats[0] = format_of(probabilities, "labels[1]")
+        if mask is not None:
+            formats[1] = format_of(mask, "class_mask")
+            if mask.dtype != bool:
+                raise TypeError(
+                    f"class_mask has dtype {mask.dtype}, but says of each class whether it is in: "
+                    "write np.asarray(class_mask).astype(bool)"
+                )
+        if vector is not None:
+            formats[2] = format_of(vector, self.vector_name)
+        for name, array in (("class_mask", mask), (self.vector_name, vector)):
+            if array is not None and array.shape != y_pred.shape:
+                raise ValueError(
+                    f"{name} has shape {array.shape} and {self.traits.names[1]} have shape "
+                    f"{y_pred.shape}: they must be equal, nothing is broadcast"
+                    + (
+                        f"; a mask for all rows is an option: {self.traits.name}(class_mask=...)"
+                        if array is mask
+                        else ""
+                    )
+                )
+        return batch if extras is None else batch._replace(extras=Extras(*formats))
+
+    def examples(self, rng: Any) -> tuple[Array, Array]:
+        ids, logits = super().examples(rng)
+        if self.class_mask is not None:
+            ids = rng.choice(np.flatnonzero(self.class_mask), ids.size)
+        return ids, logits
 
 
 @dataclass(frozen=True)
-class SoftmaxLoss(ClassLoss, LogitLoss):
+class SoftmaxLoss(RowwiseLoss):
     """A loss of logits over classes that knows them by their softmax; its options are shared.
 
     Options:
@@ -38,14 +153,14 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
     - `temperature`: logits are divided by it.
     """
 
+    class_weight: tuple[float, ...] | None = field(default=None, kw_only=True)
+    ignore_index: int | None = field(default=None, kw_only=True)
     class_mask: tuple[bool, ...] | None = field(default=None, kw_only=True)
     softcap: float | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
 
     names = ("labels", "logits")
     cost = 1
-    # What messages call the array that goes with the logits, if there is one.
-    vector_name: ClassVar[str] = "vector"
     # From the cross-entropy of a class id to the loss, with its first two derivatives, in float64:
     # `link(self, loss)`, where self has the options named next. Such a loss takes class ids alone.
     link: ClassVar[Callable[..., Any] | None] = None
@@ -53,6 +168,8 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        by_class = ByClass.checked(self.class_weight, self.ignore_index)
+        object.__setattr__(self, "class_weight", by_class.class_weight)
         if self.class_mask is not None:
             mask = tuple(as_mask("class_mask", self.class_mask).astype(bool).tolist())
             object.__setattr__(self, "class_mask", mask)
@@ -62,6 +179,8 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
 
     # -----------------------------------------------------------------------------------------
     # More verbs
+
+    proba, log_proba = logits.proba, logits.log_proba
 
     def logsumexp(self, logits: Any, /, *, class_mask: Any = None, out: Array | None = None) -> Any:
         """log(sum of exp(x_j)) of each row, of the logits as options change them.
@@ -74,17 +193,31 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
         array([1000.69314718])
         """
         return evaluate(
-            self, "logsumexp", None, logits, None, None, class_mask=class_mask, losses_out=out
+            self._family, LOGSUMEXP, None, logits, None, None, class_mask=class_mask, losses_out=out
         )[0]
 
     # -----------------------------------------------------------------------------------------
 
-    def _by_class(self) -> dict[str, tuple[Any, ...]]:
-        mask = {} if self.class_mask is None else {"class_mask": self.class_mask}
-        return super()._by_class() | mask
+    def _describe(self) -> Softmax:
+        return Softmax(self)
+
+    @property
+    def _softmax(self) -> Softmax:
+        family = self._family
+        assert isinstance(family, Softmax)
+        return family
+
+    @property
+    def _has_hessian(self) -> bool:
+        """Whether the Hessian is the derivative of the gradient, and not what boosters take."""
+        return True
+
+    def _of_each_class(self) -> dict[str, tuple[Any, ...]]:
+        """The options of the loss itself that have something for each class."""
+        return {}
 
     @cached_property
-    def _class_mask(self) -> Array | None:  # type: ignore[override]
+    def _class_mask(self) -> Array | None:
         return None if self.class_mask is None else as_mask("class_mask", self.class_mask)
 
     def _factors(self, width: int) -> tuple[Array, int] | None:
@@ -94,17 +227,12 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
         """
         return None
 
-    def _class_exponents(self, width: int) -> tuple[int, int]:
-        factors = self._factors(width)
-        of_weights = self._known_class_weight[1]
-        return of_weights if factors is None else factors[1], of_weights
-
     def _told(self, width: int) -> dict[str, Any]:
         """What kernels are told at each call, by name; which names follows from the options."""
         factors = self._factors(width)
         # Surveys find the weights of a mean in the second place, whatever it is called.
         in_mean = "class_weight" if factors is None else "weight_in_mean"
-        weight, _ = self._known_class_weight
+        weight, _ = self._softmax.class_weight
         told: dict[str, Any] = {"ignore_index": self.ignore_index or 0, in_mean: weight}
         if self._class_mask is not None:
             told["class_mask"] = self._class_mask
@@ -137,90 +265,3 @@ class SoftmaxLoss(ClassLoss, LogitLoss):
             link=None if (link := type(self).link) is None else snapshot(link),
             options=tuple(self._told(1)),
         )
-
-    @cached_property
-    def _known_variant(self) -> Variant:
-        return self._variant()
-
-    def _structure(self) -> Any:
-        return self._known_variant
-
-    def _limits(self, form: Form) -> Limits:
-        if self.link is not None and (form.probabilities or not form.class_ids):
-            raise ValueError(
-                f"{type(self).__name__} takes one class id for each row of logits: write "
-                "np.argmax(labels, axis=-1) if they are one-hot"
-            )
-        return super()._limits(form)._replace(class_masked=self.class_mask is not None)
-
-    def _rows(self, width: int, arithmetic: str) -> str:
-        if width <= lanes.FEW[arithmetic]:
-            return "few"
-        return "kept" if along_rows.keeps(width) else "long"
-
-    def _kernel(self, form: Form) -> Callable[..., Any]:
-        ignoring = form.labelled and self._limits(form).ignoring
-        variant = self._known_variant.known_to(form)
-        if form.rows == "few":
-            return lanes.few_classes(form, variant, ignoring)
-        return along_rows.many_classes(form, variant, ignoring, form.rows == "kept")
-
-    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        self._check_by_class(width)
-        self._check_held(form)
-        return tuple(self._told(width).values())
-
-    def _take_extras(
-        self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any
-    ) -> tuple[Any, Extras | None]:
-        probabilities = None
-        if type(y_true) is tuple and len(y_true) == 2:
-            ids, given = as_array(y_true[0], "labels[0]"), as_array(y_true[1], "labels[1]")
-            if ids.ndim == y_pred.ndim or given.ndim == y_pred.ndim:
-                y_true, probabilities = ids, given
-        mask = None if class_mask is None else as_array(class_mask, "class_mask")
-        vector = None if vector is None else as_array(vector, self.vector_name)
-        if probabilities is mask is vector is None:
-            return y_true, None
-        return y_true, Extras(probabilities, mask, vector)
-
-    def _batch(
-        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
-    ) -> Batch:
-        probabilities, mask, vector = extras or Extras(None, None, None)
-        if probabilities is None:
-            batch = super()._batch(y_true, y_pred, weight, extras)
-        else:
-            check_sparse_labels(y_true, probabilities, y_pred)
-            batch = super()._batch(y_true[..., 0], y_pred, weight, extras)
-            batch = batch._replace(true_width=y_true.shape[-1])
-        formats: list[Format | None] = [None, None, None]
-        if probabilities is not None:
-            formats[0] = format_of(probabilities, "labels[1]")
-        if mask is not None:
-            formats[1] = format_of(mask, "class_mask")
-            if mask.dtype != bool:
-                raise TypeError(
-                    f"class_mask has dtype {mask.dtype}, but says of each class whether it is in: "
-                    "write np.asarray(class_mask).astype(bool)"
-                )
-        if vector is not None:
-            formats[2] = format_of(vector, self.vector_name)
-        for name, array in (("class_mask", mask), (self.vector_name, vector)):
-            if array is not None and array.shape != y_pred.shape:
-                raise ValueError(
-                    f"{name} has shape {array.shape} and {self.names[1]} have shape "
-                    f"{y_pred.shape}: they must be equal, nothing is broadcast"
-                    + (
-                        f"; a mask for all rows is an option: {type(self).__name__}(class_mask=...)"
-                        if array is mask
-                        else ""
-                    )
-                )
-        return batch if extras is None else batch._replace(extras=Extras(*formats))
-
-    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
-        ids, logits = super()._examples(rng)
-        if self._class_mask is not None:
-            ids = rng.choice(np.flatnonzero(self._class_mask), ids.size)
-        return ids, logits

@@ -36,7 +36,7 @@ class Strided:
         for piece, offset in _pieces(self.array, start, stop):
             buffer[offset : offset + piece.size].reshape(piece.shape)[...] = piece
         if self.shift:
-            times_power(buffer, -self.shift)
+            multiply_by_power(-self.shift, buffer)
             np.minimum(buffer, np.finfo(self.dtype).max, out=buffer)
         return buffer.view(self.bits)
 
@@ -46,10 +46,12 @@ class Strided:
             piece[...] = numbers[offset : offset + piece.size].reshape(piece.shape)
 
 
-def times_power(numbers: Array, exponent: int) -> None:
-    """Multiply by 2**exponent, in place."""
+def multiply_by_power(exponent: int, *arrays: Array | None) -> None:
+    """Multiply those that are not None by 2**exponent, in place."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        np.ldexp(numbers, exponent, out=numbers)
+        for numbers in arrays:
+            if numbers is not None:
+                np.ldexp(numbers, exponent, out=numbers)
 
 
 # What calls hand to a kernel or its buffers. An array that is absent is ().

@@ -1,10 +1,72 @@
-"""Checks of the arrays that results are written into."""
+"""Where the results of a call go: arrays that the user gave, once they are checked, or new ones."""
 
 from typing import Any
 
 import numpy as np
 
-from .arrays import Array, is_masked
+from .arrays import Array, Format, is_masked
+from .family import Family
+from .operands import Operand, canonical
+from .plan import Call, Inputs
+
+
+def outputs(
+    family: Family,
+    call: Call,
+    inputs: Inputs,
+    losses: Array | None,
+    grad: Array | None,
+    hess: Array | None,
+) -> tuple[Array | None, Array | None, Array | None, tuple[Operand, ...]]:
+    """Losses, gradient and Hessian, each None if it is not asked for; and all as kernels take them.
+
+    Raises for a given array that cannot be written, or overlaps what is read.
+    """
+    plan, names = call.plan, family.traits.names
+    form, pred = plan.form, plan.pred
+    to_losses: Operand = ()
+    to_grad: Operand = ()
+    to_hess: Operand = ()
+    if form.per_sample:
+        shape = call.batch.sample_shape
+        if form.scored:
+            shape = *shape, form.n_results
+        losses = _fit(losses, "out", shape, plan.results, names, inputs)
+        to_losses = canonical(losses, plan.results)
+    if form.with_grad:
+        name = "out[0]" if form.with_hess else "out"
+        grad = _fit(grad, name, call.shape, pred, names, inputs)
+        to_grad = canonical(grad, pred)
+        if form.with_hess:
+            hess = _fit(hess, "out[1]", call.shape, pred, names, inputs, in_place=False)
+            check_no_overlap(hess, "out[1]", grad, "out[0]")
+            to_hess = canonical(hess, pred)
+    return losses, grad, hess, (to_losses, to_grad, to_hess)
+
+
+def _fit(
+    out: Array | None,
+    name: str,
+    shape: tuple[int, ...],
+    form: Format,
+    names: tuple[str, str],
+    inputs: Inputs,
+    in_place: bool = True,
+) -> Array:
+    """`out`, if it is fit to be written, or a new array. In place: it may be y_pred."""
+    if out is None:
+        return np.empty(shape, form.dtype)
+    check_out(out, name, shape, form.dtype)
+    check_no_overlap(out, name, inputs.y_pred, names[1], in_place)
+    if inputs.labelled:
+        check_no_overlap(out, name, inputs.y_true, names[0])
+    if inputs.weight is not None:
+        check_no_overlap(out, name, inputs.weight, "sample_weight")
+    others = f"{names[0]}[1]", "class_mask", "vector"
+    for other, other_name in zip(inputs.extras or (), others, strict=False):
+        if other is not None:
+            check_no_overlap(out, name, other, other_name)
+    return out
 
 
 def check_out(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..call.arrays import as_array
+from ..call.verbs import SCORES_AND_SPREAD
 from .rows import warn_of_probabilities
 from .scorecard import Scorecard
 from .scores import Scores
@@ -97,7 +98,7 @@ def calibrate(
 class SlopedScorecard(Scorecard):
     """A scorecard that finds out how the loss depends on the temperature, too."""
 
-    _verb = "scores_and_spread"
+    _verb = SCORES_AND_SPREAD
 
     @property
     def derivatives(self) -> tuple[float, float]:

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..bases.softmax import SoftmaxLoss
+from ..bases.softmax import Softmax, SoftmaxLoss
 from ..call import threads
 from ..call.arrays import FLOAT64, WIDE, Array, Format, as_array
-from ..call.run import Batch, Verb, check, evaluate
+from ..call.family import Batch
+from ..call.run import check, evaluate
+from ..call.verbs import PAIR_SCORES, UNLABELLED_PAIR_SCORES, Verb
 from ..compiler.interrupts import compiler
 from ..kernels import pairs, tally_pairs
 from ..kernels.form import Form, PairScores
@@ -47,7 +49,7 @@ from .tally import HISTOGRAM, NO_ROOM, Layout, Table, entry, spread
 
 
 def _verb(labels: Array | None) -> Verb:
-    return "unlabelled_pair_scores" if labels is None else "pair_scores"
+    return UNLABELLED_PAIR_SCORES if labels is None else PAIR_SCORES
 
 
 @dataclass(frozen=True)
@@ -55,40 +57,48 @@ class _Pairs(SoftmaxLoss):
     """What two sets of logits have of a loss: its options, and a kernel."""
 
     names = ("labels", "logits_a")
-    vector_name = "logits_b"
     cost = 8
-    _scratch = pairs.SCRATCH
+
+    def _describe(self) -> Softmax:
+        return _OfPairs(self)
 
     def check(self, labels: Array | None, a: Array, b: Array, weight: Array | None) -> None:
         """Raise what `score` would raise."""
-        check(self, _verb(labels), labels, a, weight, vector=b)
+        check(self._family, _verb(labels), labels, a, weight, vector=b)
 
     def score(self, labels: Array | None, a: Array, b: Array, weight: Array | None) -> Any:
         """`PairScores` of each row, of shape (..., N_SCORES)."""
-        return evaluate(self, _verb(labels), labels, a, weight, None, vector=b)[0]
+        return evaluate(self._family, _verb(labels), labels, a, weight, None, vector=b)[0]
 
-    def _arithmetic(self, batch: Batch) -> Format:
+
+class _OfPairs(Softmax):
+    """The family of two sets of logits, the second of which stands where others have a vector."""
+
+    vector_name = "logits_b"
+    scratch = pairs.SCRATCH
+
+    def arithmetic(self, batch: Batch) -> Format:
         # A cap is rounded, and what is rounded in float32 cannot be told from what differs.
-        if self.softcap is not None or (
+        if self.loss.softcap is not None or (
             batch.extras is not None and batch.extras.vector.name in WIDE
         ):
             return FLOAT64
-        return super()._arithmetic(batch)
+        return super().arithmetic(batch)
 
-    def _limits(self, form: Form) -> Limits:
+    def limits(self, form: Form) -> Limits:
         if not form.class_ids:
             raise ValueError(
                 "labels are soft labels, but a comparison takes one class id for each row of "
                 "logits: write np.argmax(labels, axis=-1) if they are one-hot"
             )
-        return super()._limits(form)
+        return super().limits(form)
 
-    def _rows(self, width: int, arithmetic: str) -> str:
+    def rows(self, width: int, arithmetic: str) -> str:
         return ""
 
-    def _kernel(self, form: Form) -> Callable[..., Any]:
-        ignoring = form.labelled and self._limits(form).ignoring
-        return pairs.pairs(form, self._known_variant, ignoring)
+    def kernel(self, form: Form) -> Callable[..., Any]:
+        ignoring = form.labelled and self.limits(form).ignoring
+        return pairs.pairs(form, self.variant, ignoring)
 
 
 _LAYOUTS = {

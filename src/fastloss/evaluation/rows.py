@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..call.arrays import Array, as_array
-from ..call.run import Verb, check, evaluate
+from ..call.run import check, evaluate
+from ..call.verbs import Verb
 from ..losses.multiclass import CrossEntropy
 
 # Rows that are scored before they are added up, and numbers of their logits, at most. A slab is
@@ -74,10 +75,10 @@ class Rows:
         mask = None if mask is None else as_array(mask, "class_mask")
         self.whole = Slab((), slice(None), labels, logits, weight, mask)
         self.loss, self.verb = loss, verb
-        check(loss, verb, labels, logits, weight, mask)
+        check(loss._family, verb, labels, logits, weight, mask)
         self.shape, self.n_rows, self.n_classes = labels.shape, labels.size, logits.shape[-1]
-        weighing._check_by_class(self.n_classes)
-        self.class_weight, _ = weighing._known_class_weight
+        weighing._softmax.check_of_each_class(self.n_classes)
+        self.class_weight, _ = weighing._softmax.class_weight
 
     def slabs(self) -> Iterator[Slab]:
         _, _, labels, logits, weight, mask = self.whole
@@ -103,7 +104,9 @@ class Rows:
             weight = of_class if weight is None else of_class * weight
         labels, logits, mask = slab.labels, slab.logits, slab.mask
         scores: Array
-        scores, *_ = evaluate(self.loss, self.verb, labels, logits, weight, None, class_mask=mask)
+        scores, *_ = evaluate(
+            self.loss._family, self.verb, labels, logits, weight, None, class_mask=mask
+        )
         return scores.reshape(-1, scores.shape[-1])
 
 

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..bases.options import check_integer, check_switch
+from ..bases.softmax import Softmax
 from ..call import threads
 from ..call.arrays import FLOAT64, Array, Format, as_array
-from ..call.run import Batch, Verb
+from ..call.family import Batch
+from ..call.verbs import SCORES, SCORES_AND_SPREAD, Verb
 from ..compiler.interrupts import compiler
 from ..kernels import tally as kernel
 from ..kernels.tally import SLOPE_POWERS, Room, Terms
@@ -207,9 +209,14 @@ def _added_up(sums: _Sums, sequences: Array) -> dict[str, Table]:
 class _Logits(CrossEntropy):
     """A cross-entropy at any temperature."""
 
-    def _arithmetic(self, batch: Batch) -> Format:
+    def _describe(self) -> Softmax:
+        return _OfAnyTemperature(self)
+
+
+class _OfAnyTemperature(Softmax):
+    def arithmetic(self, batch: Batch) -> Format:
         # Beyond float32 the inverse of a temperature is 0 or infinite there.
-        return super()._arithmetic(batch) if 1e-37 < self.temperature < 1e37 else FLOAT64
+        return super().arithmetic(batch) if 1e-37 < self.loss.temperature < 1e37 else FLOAT64
 
 
 class Scorecard(Accumulator[_Sums]):
@@ -238,7 +245,7 @@ class Scorecard(Accumulator[_Sums]):
     prediction. (scikit-learn's `top_k_accuracy_score` takes the higher id first.)
     """
 
-    _verb: Verb = "scores"
+    _verb: Verb = SCORES
 
     def __init__(
         self,
@@ -410,7 +417,7 @@ class Scorecard(Accumulator[_Sums]):
         tables = sums.tables
         total = tables["bins"].total()
         # Weights of classes are told to kernels short of 2 to this.
-        exponent = self._weighing._known_class_weight[1]
+        exponent = self._weighing._softmax.class_weight[1]
         means = Means(total, 1, exponent).to_dict()
         (found,) = (Terms(*row) for row in total.sums) if total.n_keys else (_NO_TERMS,)
         if found.n == 0:
@@ -499,7 +506,7 @@ class Scorecard(Accumulator[_Sums]):
             "class_weight": self._weighing.class_weight,
             "n_bins": self._n_bins,
             "by_class": self._by_class,
-            "scores": self._verb,
+            "scores": self._verb.name,
             "columns": Terms._fields,
         }
 
@@ -508,7 +515,7 @@ class Scorecard(Accumulator[_Sums]):
         layouts = {"bins": LAYOUT, "ranks": HISTOGRAM, "groups": LAYOUT, "sequences": LAYOUT}
         if self._by_class:
             layouts["classes"] = LAYOUT
-        if self._verb == "scores_and_spread":
+        if self._verb is SCORES_AND_SPREAD:
             layouts["slopes"] = Layout(SLOPE_POWERS)
         return _Sums(self._n_bins, {name: Table.empty(layout) for name, layout in layouts.items()})
 

@@ -55,15 +55,6 @@ class PairScores(NamedTuple):
     probability_change: Any
 
 
-# What is written for a row of logits, or two, if it is more than one number.
-_SCORES: dict[str, Any] = {
-    "scores": RowScores,
-    "scores_and_spread": RowScores,
-    "pair_scores": PairScores,
-    "unlabelled_pair_scores": PairScores,
-}
-
-
 class Form(NamedTuple):
     """Constants of a compiled kernel; whatever is not here or in the loss is an argument."""
 
@@ -80,23 +71,20 @@ class Form(NamedTuple):
     probabilities: str = ""
     mask: str = ""
     vector: str = ""
-    # What is written for each class or element, if not the gradient: "proba", "log_proba" or "hvp";
-    # or for each sample, if not its loss: "logsumexp" or what `_SCORES` lists.
+    # What is written for each class or element, if not the gradient, or for each sample, if not its
+    # loss: the `output` of a verb of `call/verbs.py`.
     output: str = ""
+    labelled: bool = True  # whether there are labels; else what stands for them is y_pred
+    n_scores: int = 0  # how many numbers are written for a sample, if it is not one
 
     @property
     def has_extras(self) -> bool:
         return bool(self.probabilities or self.mask or self.vector)
 
     @property
-    def labelled(self) -> bool:
-        """Whether there are labels; else what stands for them is y_pred."""
-        return self.output in ("", "hvp", "scores", "scores_and_spread", "pair_scores")
-
-    @property
     def scored(self) -> bool:
         """Whether all scores of a sample are written, not one number."""
-        return self.output in _SCORES
+        return self.n_scores > 0
 
     @property
     def with_spread(self) -> bool:
@@ -106,7 +94,7 @@ class Form(NamedTuple):
     @property
     def n_results(self) -> int:
         """How many numbers are written for a sample, if any are."""
-        return len(_SCORES[self.output]._fields) if self.scored else 1
+        return self.n_scores or 1
 
     @property
     def weighted(self) -> bool:

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..bases import logits
 from ..bases.elementwise import ElementwiseLoss
-from ..bases.loss import LogitLoss
 from ..bases.options import Numbers, check_number
-from ..compiler.snapshot import snapshot
-from ..kernels.form import Form
 from ..kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid, softplus
 
 # Of larger exponents the squares, which the Hessian has, could overflow in float32.
@@ -49,14 +47,12 @@ def _log_proba(self: Any, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
-class _BinaryLogitLoss(_BinaryLoss, LogitLoss):
+class _BinaryLogitLoss(_BinaryLoss):
     """A loss of logits x, which stand for the probabilities sigmoid(x) of the label 1."""
 
     names = ("y_true", "logits")
-
-    def _formula_in(self, form: Form) -> Callable[..., Any]:
-        verbs = {"proba": _proba, "log_proba": _log_proba}
-        return snapshot(verbs[form.output]) if form.output in verbs else super()._formula_in(form)
+    _outputs: ClassVar[dict[str, Callable[..., Any]]] = {"proba": _proba, "log_proba": _log_proba}
+    proba, log_proba = logits.proba, logits.log_proba
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,7 @@ class BinaryCrossEntropy(_BinaryLoss):
     log_floor: Numbers = -100.0
 
     _limit_at_0 = ("log_floor",)
-    y_true_range = (0.0, 1.0)
     y_pred_range = (0.0, 1.0)
-    y_true_widens = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

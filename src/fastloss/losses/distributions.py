@@ -1,12 +1,11 @@
 """Losses between probability distributions."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..bases.options import check_switch
-from ..bases.rows import RowLoss
+from ..bases.options import check_switch, of_options
+from ..bases.rows import OfWholeRow, RowwiseLoss
 from ..compiler.bits import disjoint, window
 from ..kernels.rows import dot, largest, total
 from ..kernels.scalar import exp, expm1_less_x, log, log1p
@@ -14,13 +13,15 @@ from ..kernels.scalar import exp, expm1_less_x, log, log1p
 _PROBABILITIES = (0.0, 1.0)
 _REAL = (-math.inf, math.inf)
 _LN2 = math.log(2)
+# Logits of a class that is ruled out in both rows.
+_NO_LOGITS = (-math.inf, -math.inf)
 
 # ---------------------------------------------------------------------------------------------
 # What both divergences have in common
 
 
 @dataclass(frozen=True)
-class _Divergence(RowLoss):
+class _Divergence(RowwiseLoss):
     """Predictions are probabilities, or logits as the labels are."""
 
     from_logits: bool = False
@@ -29,21 +30,17 @@ class _Divergence(RowLoss):
         super().__post_init__()
         check_switch("from_logits", self.from_logits)
 
-    @property
-    def y_true_range(self) -> tuple[float, float]:  # type: ignore[override]
+    @of_options
+    def y_true_range(self) -> tuple[float, float]:
         return _REAL if self.from_logits else _PROBABILITIES
 
-    @property
-    def y_pred_range(self) -> tuple[float, float]:  # type: ignore[override]
+    @of_options
+    def y_pred_range(self) -> tuple[float, float]:
         return _REAL if self.from_logits else _PROBABILITIES
 
-    @property
-    def y_true_widens(self) -> bool:  # type: ignore[override]
+    @of_options
+    def y_true_widens(self) -> bool:
         return self.from_logits
-
-    @property
-    def padding(self) -> tuple[float, float]:  # type: ignore[override]
-        return (-math.inf, -math.inf) if self.from_logits else (0.0, 0.0)
 
 
 def _log_ratio(p: Any, q: Any, difference: Any) -> Any:
@@ -270,21 +267,19 @@ class KLDivergence(_Divergence):
                 "logits already: leave log_target away"
             )
 
-    @property
-    def y_true_range(self) -> tuple[float, float]:  # type: ignore[override]
-        return _REAL if self.log_target else super().y_true_range
+    @of_options
+    def y_true_range(self) -> tuple[float, float]:
+        return _REAL if self.log_target or self.from_logits else _PROBABILITIES
 
-    @property
-    def y_true_widens(self) -> bool:  # type: ignore[override]
-        return self.log_target or super().y_true_widens
+    @of_options
+    def y_true_widens(self) -> bool:
+        return self.log_target or self.from_logits
 
-    @property
-    def padding(self) -> tuple[float, float]:  # type: ignore[override]
-        return (-math.inf, 0.0) if self.log_target else super().padding
-
-    @property
-    def _formula(self) -> Callable[..., Any]:
-        return _kl_of_logits if self.from_logits else _kl_of_probabilities
+    def _describe(self) -> OfWholeRow:
+        if self.from_logits:
+            return OfWholeRow(self, _kl_of_logits, padding=_NO_LOGITS)
+        padding = (-math.inf if self.log_target else 0.0, 0.0)
+        return OfWholeRow(self, _kl_of_probabilities, padding=padding)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -448,9 +443,10 @@ class JensenShannon(_Divergence):
 
     cost = 8
 
-    @property
-    def _formula(self) -> Callable[..., Any]:
-        return _js_of_logits if self.from_logits else _js_of_probabilities
+    def _describe(self) -> OfWholeRow:
+        if self.from_logits:
+            return OfWholeRow(self, _js_of_logits, padding=_NO_LOGITS)
+        return OfWholeRow(self, _js_of_probabilities)
 
 
 kl_divergence = KLDivergence()

@@ -1,7 +1,6 @@
 """Losses of one class among several."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -9,14 +8,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ..bases.options import as_weights, check_number, near_one
-from ..bases.parameters import ScalarLoss
-from ..bases.rows import NO_CLASS_WEIGHTS, ClassLoss, RowLoss, RowwiseLoss
+from ..bases.rows import IDS, ByClass, OfEachClass, OfWholeRow, RowwiseLoss
 from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import Array
-from ..call.run import Batch, evaluate
+from ..call.run import evaluate
+from ..call.verbs import HVP
 from ..compiler.bits import disjoint
-from ..kernels import rowwise
-from ..kernels.form import Extras, Form
 from ..kernels.rows import total
 from ..kernels.scalar import exp, exp_of_minus, log
 from ..kernels.softmax import Variant
@@ -134,8 +131,8 @@ class CrossEntropy(SoftmaxLoss):
         array([[ 0.25, -0.25]])
         """
         return evaluate(  # type: ignore[no-any-return]
-            self,
-            "hvp",
+            self._family,
+            HVP,
             labels,
             logits,
             sample_weight,
@@ -178,6 +175,7 @@ class CrossEntropy(SoftmaxLoss):
             )
         )
 
+    @property
     def _has_hessian(self) -> bool:
         return self.hessian == "exact" and self._floor == 0
 
@@ -247,13 +245,12 @@ class Focal(SoftmaxLoss):
         factors, exponent = near_one(alpha)
         if self.class_weight is None or width == 1:
             return factors, exponent
-        weight, of_weights = self._known_class_weight
+        weight, of_weights = self._softmax.class_weight
         product, more = near_one(factors * weight)
         return product, exponent + of_weights + more
 
-    def _by_class(self) -> dict[str, tuple[Any, ...]]:
-        by_class = super()._by_class()
-        return by_class | ({"alpha": self.alpha} if isinstance(self.alpha, tuple) else {})
+    def _of_each_class(self) -> dict[str, tuple[Any, ...]]:
+        return {"alpha": self.alpha} if isinstance(self.alpha, tuple) else {}
 
 
 @dataclass(frozen=True)
@@ -334,7 +331,7 @@ class PolyCrossEntropy(SoftmaxLoss):
 
 
 @dataclass(frozen=True)
-class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
+class CategoricalCrossEntropy(RowwiseLoss):
     """Cross-entropy of class labels and probabilities.
 
     For a row p of probabilities and labels t (one-hot, soft, or a class id that stands for one-hot)
@@ -382,11 +379,8 @@ class CategoricalCrossEntropy(RowwiseLoss, ScalarLoss):
         ratio = y_true / y_pred
         return -y_true * log_p, -ratio, ratio / y_pred
 
-    def _kernel(self, form: Form) -> Callable[..., Any]:
-        return rowwise.pointwise(self._formula_in(form), *self._parameter_type_in(form), form)
-
-    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        return 0, NO_CLASS_WEIGHTS, *self._parameters_in(form)
+    def _describe(self) -> OfEachClass:
+        return OfEachClass(self)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -428,7 +422,7 @@ def _multi_margin(self: Any, label: Any, x: Any, grads: Any, hesses: Any, spare:
 
 
 @dataclass(frozen=True)
-class MultiMargin(ClassLoss, RowLoss):
+class MultiMargin(RowwiseLoss):
     """How far the score of the true class is from being the largest by a margin.
 
     For a row x of scores over c classes, the class id y and z_j = margin - x_y + x_j,
@@ -467,37 +461,25 @@ class MultiMargin(ClassLoss, RowLoss):
     Machines for Multi-Class Pattern Recognition (1999).
     """
 
+    class_weight: tuple[float, ...] | None = field(default=None, kw_only=True)
+    ignore_index: int | None = field(default=None, kw_only=True)
     p: int = 1
     margin: float = 1.0
 
-    padding = (0.0, -math.inf)
     cost = 3
     _limit_at_0 = ("margin",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        by_class = ByClass.checked(self.class_weight, self.ignore_index)
+        object.__setattr__(self, "class_weight", by_class.class_weight)
         if self.p not in (1, 2):
             raise ValueError(f"p is {self.p}, but must be 1 or 2")
         check_number("margin", self.margin, -_LARGEST)
 
-    @property
-    def _formula(self) -> Callable[..., Any]:
-        return _multi_margin
-
-    def _batch(
-        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
-    ) -> Batch:
-        batch = RowwiseLoss._batch(self, y_true, y_pred, weight, extras)
-        if not batch.class_ids:
-            raise ValueError(
-                f"y_true has shape {y_true.shape}, that of y_pred, but this loss takes class ids "
-                f"of shape {y_pred.shape[:-1]}: write np.argmax(y_true, axis=-1) if one-hot"
-            )
-        return batch
-
-    def _options(self, form: Form, width: int) -> tuple[Any, ...]:
-        self._check_by_class(width)
-        return self.ignore_index or 0, self._known_class_weight[0], *self._parameters_in(form)
+    def _describe(self) -> OfWholeRow:
+        by_class = ByClass(self.class_weight, self.ignore_index)
+        return OfWholeRow(self, _multi_margin, IDS, by_class, padding=(0.0, -math.inf))
 
 
 cross_entropy = CrossEntropy()

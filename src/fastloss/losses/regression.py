@@ -1,18 +1,17 @@
 """Losses of real numbers."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..bases.elementwise import ElementwiseLoss
-from ..bases.options import Numbers, check_number, check_positive, check_switch, each
-from ..bases.rows import RowLoss
+from ..bases.options import Numbers, check_number, check_positive, check_switch, each, of_options
+from ..bases.rows import OfWholeRow, RowwiseLoss
 from ..call.arrays import Array, format_of
+from ..call.family import Batch
 from ..call.messages import report_variance
-from ..call.run import Batch
 from ..call.shapes import check_weight_shape
 from ..compiler.bits import accumulate, disjoint
 from ..kernels.form import Extras, Form
@@ -367,8 +366,8 @@ class _Counts(ElementwiseLoss):
         super().__post_init__()
         check_switch("log_input", self.log_input)
 
-    @property
-    def y_pred_range(self) -> tuple[float, float]:  # type: ignore[override]
+    @of_options
+    def y_pred_range(self) -> tuple[float, float]:
         return (-math.inf, math.inf) if self.log_input else self.y_true_range
 
 
@@ -551,7 +550,7 @@ def _gaussian_nll(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, 
 
 
 @dataclass(frozen=True)
-class GaussianNLL(RowLoss):
+class GaussianNLL(RowwiseLoss):
     """The negative log-likelihood of y under a normal distribution of predicted mean and variance.
 
     With the mean m, the variance v and r = m - y,
@@ -592,7 +591,6 @@ class GaussianNLL(RowLoss):
 
     y_true_range = _REAL
     y_true_widens = True
-    padding = None
     cost = 6
 
     def __post_init__(self) -> None:
@@ -600,24 +598,30 @@ class GaussianNLL(RowLoss):
         check_switch("full", self.full)
         check_switch("log_variance", self.log_variance)
 
-    @property
-    def _formula(self) -> Callable[..., Any]:
-        return _gaussian_nll
+    def _describe(self) -> OfWholeRow:
+        return _MeanAndVariance(self, _gaussian_nll, padding=None)
 
-    def _limits(self, form: Form) -> Limits:
-        positive = None if self.log_variance else 1
-        return super()._limits(form)._replace(positive=positive)
 
-    def _y_pred_limits(self) -> tuple[Any, Any]:
-        return (-math.inf, -math.inf if self.log_variance else 0.0), math.inf
+class _MeanAndVariance(OfWholeRow):
+    """The family of losses whose rows are a mean and a variance, for one label each."""
 
-    def _report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
-        report_variance(y_pred, start, stop, self.names[1])
+    loss: GaussianNLL
 
-    def _batch(
+    def limits(self, form: Form) -> Limits:
+        positive = None if self.loss.log_variance else 1
+        return super().limits(form)._replace(positive=positive)
+
+    def y_pred_limits(self) -> tuple[Any, Any]:
+        return (-math.inf, -math.inf if self.loss.log_variance else 0.0), math.inf
+
+    def report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
+        report_variance(y_pred, start, stop, self.traits.names[1])
+
+    def batch(
         self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
     ) -> Batch:
-        true, pred = format_of(y_true, self.names[0]), format_of(y_pred, self.names[1])
+        names = self.traits.names
+        true, pred = format_of(y_true, names[0]), format_of(y_pred, names[1])
         shape = y_true.shape
         if y_pred.shape != (*shape, 2):
             raise ValueError(
@@ -629,7 +633,7 @@ class GaussianNLL(RowLoss):
             check_weight_shape(weight, shape, "pair of mean and variance")
         return Batch(true, pred, shape, 1, 2)
 
-    def _examples(self, rng: "np.random.Generator") -> tuple[Array, Array]:
+    def examples(self, rng: Any) -> tuple[Array, Array]:
         means, variances = rng.normal(0.0, 3.0, 100), rng.lognormal(0.0, 1.0, 100)
         return rng.normal(0.0, 3.0, 100), np.stack([means, variances], axis=-1)
 
@@ -698,7 +702,7 @@ def _cosine_distance(
 
 
 @dataclass(frozen=True)
-class CosineDistance(RowLoss):
+class CosineDistance(RowwiseLoss):
     """One less the cosine of the angle between two vectors, the rows of truth and prediction.
 
     With the unit vectors u = y_true / |y_true| and v = y_pred / |y_pred| and c = sum of u_k v_k,
@@ -730,9 +734,8 @@ class CosineDistance(RowLoss):
     y_true_widens = True
     cost = 4
 
-    @property
-    def _formula(self) -> Callable[..., Any]:
-        return _cosine_distance
+    def _describe(self) -> OfWholeRow:
+        return OfWholeRow(self, _cosine_distance)
 
 
 mse = SquaredError()

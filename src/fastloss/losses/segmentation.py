@@ -1,12 +1,11 @@
 """Losses of overlap, for binary segmentation."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..bases.options import check_number, check_switch
-from ..bases.rows import RowLoss
+from ..bases.options import check_number, check_switch, of_options
+from ..bases.rows import OfWholeRow, RowwiseLoss
 from ..compiler.bits import accumulate, disjoint, window
 from ..kernels.rows import CHUNK
 from ..kernels.scalar import sigmoid
@@ -82,7 +81,7 @@ def _tversky(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare
     return misses * inverse
 
 
-class _Overlap(RowLoss):
+class _Overlap(RowwiseLoss):
     """What both losses have in common, but for the order of their options."""
 
     smooth: float
@@ -99,17 +98,12 @@ class _Overlap(RowLoss):
         check_number("smooth", self.smooth, 0.0)
         check_switch("from_logits", self.from_logits)
 
-    @property
-    def y_pred_range(self) -> tuple[float, float]:  # type: ignore[override]
+    @of_options
+    def y_pred_range(self) -> tuple[float, float]:
         return (-math.inf, math.inf) if self.from_logits else (0.0, 1.0)
 
-    @property
-    def padding(self) -> tuple[float, float]:  # type: ignore[override]
-        return 0.0, -math.inf if self.from_logits else 0.0
-
-    @property
-    def _formula(self) -> Callable[..., Any]:
-        return _tversky
+    def _describe(self) -> OfWholeRow:
+        return OfWholeRow(self, _tversky, padding=(0.0, -math.inf if self.from_logits else 0.0))
 
 
 @dataclass(frozen=True)

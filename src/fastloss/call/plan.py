@@ -1,0 +1,277 @@
+"""What calls of a loss have in common, which is found out once and remembered.
+
+A `Plan` is of a verb and dtypes: it has the form that a kernel is made for, and the kernel. A
+`Call` is of a verb, dtypes and shapes: it has a plan, and how the arrays are cut into blocks.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..compiler.interrupts import compiler
+from ..kernels.blocks import over_blocks
+from ..kernels.form import Extras, Form, Function
+from ..kernels.survey import UNBOUNDED, Limits, survey
+from . import blocks, threads
+from .arrays import FLOAT32, FLOAT64, Array, Format, as_array, format_of
+from .family import Batch, Family
+from .operands import Operand
+from .short import SmallCall, small_call
+from .verbs import Verb
+
+_NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
+# Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
+_MOST_CALLS = 256
+
+# The kernels that this process has so far, by key and by whether they are for prange.
+_kernels: dict[Any, Any] = {}
+
+
+class Kernel:
+    """A kernel that is made, or found, when it is first called."""
+
+    def __init__(
+        self, key: Any, make: Callable[[], tuple[Function, Function]], on_pool: bool
+    ) -> None:
+        self.key = key
+        self.make = make  # writes what is done with a block, as plain functions
+        self.on_pool = on_pool  # whatever the backend is
+        self.compiled: dict[bool, Any] = {}  # for prange, and for all else
+
+    def __call__(
+        self,
+        head: tuple[Any, ...],
+        arrays: Sequence[Operand],
+        extras: Sequence[Operand],
+        strided: bool,
+        results: tuple[Array, Array],
+        cut: blocks.Cut,
+        work: int,
+    ) -> None:
+        backend = blocks.backend_for(strided or self.on_pool, work)
+        prange = backend == "prange"
+        compiled = self.compiled.get(prange)
+        if compiled is None:
+            compiled = self._compile(head, arrays, extras, results, cut, prange)
+        blocks.run(backend, compiled, head, arrays, extras, strided, results, cut, work)
+
+    def _compile(
+        self,
+        head: tuple[Any, ...],
+        arrays: Sequence[Operand],
+        extras: Sequence[Operand],
+        results: tuple[Array, Array],
+        cut: blocks.Cut,
+        prange: bool,
+    ) -> Any:
+        known = _kernels.get((self.key, prange))
+        if known is None:
+            jit = compiler()
+            examples = [blocks.room(array, 0, 0) for array in arrays]
+            more = [blocks.room(array, 0, 0) for array in extras]
+            arguments = (*head, 0, 0, *blocks.arguments(cut, examples, more, results))
+            function = over_blocks(*self.make(), len(extras) > 0)
+            known = jit.load_or_compile(function, arguments, prange)
+            _kernels[self.key, prange] = known
+        self.compiled[prange] = known
+        return known
+
+
+class Plan:
+    """What calls of a loss with the same dtypes and the same verb have in common."""
+
+    def __init__(
+        self, family: Family, verb: Verb, batch: Batch, weight: Any, arithmetic: Format, rows: str
+    ) -> None:
+        threads.check_environment()
+        pred = batch.pred if batch.pred.kind == "float" else FLOAT64
+        self.true, self.pred, self.arithmetic = batch.true, pred, arithmetic
+        self.weight = FLOAT32 if weight == FLOAT32.dtype else FLOAT64
+        weighted = weight is not None
+        unreduced = verb.writes_loss and family.traits.reduction == "none"
+        form = self.form = Form(
+            true=batch.true.name,
+            pred=pred.name,
+            weight=self.weight.name if weighted else "",
+            arithmetic=self.arithmetic.name,
+            class_ids=batch.class_ids,
+            **({} if batch.extras is None else _names(batch.extras)),
+            per_sample=verb.writes_samples or unreduced,
+            with_grad=verb.writes_elements,
+            with_hess=verb.writes_hessian,
+            rows=rows,
+            output=verb.output,
+            labelled=verb.reads_labels,
+            n_scores=0 if verb.scores is None else len(verb.scores._fields),
+        )
+        self.results = FLOAT64 if form.scored else self.arithmetic
+        limits = family.limits(form) if form.labelled else _NO_LIMITS
+        self.kernel = Kernel(
+            (family.structure(), form, limits),
+            lambda: (survey(form, limits), family.kernel(form)),
+            # Scores are for large batches, which gain nothing by prange. And LLVM optimises a
+            # parallel loop once more when it is stored, after which the sums of some rows were
+            # rounded differently.
+            on_pool=form.scored,
+        )
+        self.reads = limits.reads(form)  # which of its three inputs a survey looks at
+        self.surveys = True in self.reads
+        # Whether samples may have other weights than 1.
+        self.weighs = weighted or limits.ignoring or limits.class_weighted
+
+    def surveyed(self, arrays: tuple[Operand, ...]) -> tuple[Operand, ...]:
+        """Of the arrays of a call those that a survey reads; others need not be copied then."""
+        return tuple(
+            array if reads else blocks.room(array, 0, 0)
+            for array, reads in zip(arrays, (*self.reads, False, False, False), strict=True)
+        )
+
+    def no_results(self) -> tuple[Operand, ...]:
+        """What stands for losses, gradients and Hessians where none are written."""
+        asked = self.form.per_sample, self.form.with_grad, self.form.with_hess
+        dtypes = self.results.dtype, self.pred.bits, self.pred.bits
+        return tuple(np.empty(0, t) if asks else () for asks, t in zip(asked, dtypes, strict=True))
+
+
+def _names(formats: Extras) -> dict[str, str]:
+    return {key: form.name for key, form in formats._asdict().items() if form is not None}
+
+
+class Call:
+    """What calls with the same dtypes and shapes and the same verb have in common."""
+
+    def __init__(
+        self,
+        family: Family,
+        verb: Verb,
+        y_true: Array,
+        y_pred: Array,
+        weight: Array | None,
+        extras: Extras | None,
+    ) -> None:
+        batch = self.batch = family.batch(y_true, y_pred, weight, extras)
+        width = batch.width
+        dtype = None if weight is None else weight.dtype
+        arithmetic = family.arithmetic(batch)
+        rows = family.rows(width, arithmetic.name)
+        key = verb, batch.true, batch.pred, batch.class_ids, dtype, batch.extras, rows
+        if key not in family.plans:
+            family.plans[key] = Plan(family, verb, batch, dtype, arithmetic, rows)
+        plan: Plan = family.plans[key]
+        self.plan = plan
+        self.cut = blocks.cut_of(
+            y_pred.size,
+            batch.true_width,
+            width,
+            plan.form.n_results,
+            batch.period,
+            family.block_size,
+            family.traits.cost,
+        )
+        self.survey_work = sum(
+            self.cut.n_samples * n
+            for n, reads in zip((batch.true_width, width, 1), plan.reads, strict=True)
+            if reads
+        )
+        self.options = family.options(plan.form, width)
+        self.true_shape, self.shape = y_true.shape, y_pred.shape
+        averages = plan.form.labelled and family.traits.reduction == "mean"
+        # Results are yet to be multiplied by 2 to this, as the kernel is told of numbers of classes
+        # that are near 1; in a mean over the weights, those in the denominator cancel.
+        of_factors, of_weights = family.class_exponents(width) if plan.form.labelled else (0, 0)
+        self.exponent = of_factors - of_weights if averages else of_factors
+        self.exponent_of_sum, self.exponent_of_weights = of_factors, of_weights
+        self.by_weight = plan.weighs and averages
+        # What the sum of the losses is divided by, if all samples weigh the same.
+        self.denominator = float(self.cut.n_samples) if averages else 1.0
+        self.reduces = verb.writes_loss and not plan.form.per_sample
+        # Whether later calls may be small ones: no conversion, nothing but labels and predictions.
+        self.may_be_small = (
+            weight is None
+            and batch.extras is None
+            and not batch.one_truth
+            and plan.form.labelled
+            and not (plan.form.per_sample or plan.form.with_hess)
+            and self.exponent == 0
+            and (y_true.dtype, y_pred.dtype) == (plan.true.dtype, plan.pred.dtype)
+            and self.cut.n_blocks > 0
+        )
+        self.small: SmallCall | None = None
+
+    def prepare_small(self) -> None:
+        """Make later calls short, now that the kernel is there."""
+        code = self.plan.kernel.compiled.get(False)
+        if code is None or self.cut.work > blocks.SERIAL:
+            return
+        plan = self.plan
+        self.small = small_call(
+            code,
+            self.options,
+            self.cut,
+            (self.true_shape, self.shape),
+            (plan.true, plan.pred),
+            plan.form.with_grad,
+            None if plan.surveys and self.by_weight else self.denominator,
+            plan.surveys,
+            self.reduces,
+        )
+
+
+class Inputs(NamedTuple):
+    """The arrays of a call as the user gave them."""
+
+    y_true: Array
+    y_pred: Array
+    weight: Array | None
+    extras: Extras | None
+    labelled: bool
+
+
+def prepare(
+    family: Family,
+    verb: Verb,
+    y_true: Any,
+    y_pred: Any,
+    weight: Any,
+    class_mask: Any = None,
+    vector: Any = None,
+) -> tuple[Call, Inputs]:
+    """What is known of such a call, after all checks that need no look at the numbers."""
+    extras = None
+    names = family.traits.names
+    y_pred = as_array(y_pred, names[1])
+    if class_mask is not None or vector is not None or type(y_true) is tuple:
+        y_true, extras = family.take_extras(y_true, y_pred, class_mask, vector)
+    y_true = as_array(y_true, names[0]) if verb.reads_labels else y_pred
+    if weight is not None:
+        weight = as_array(weight, "sample_weight")
+    call = _call_like(family, verb, y_true, y_pred, weight, extras)
+    if call.batch.one_truth:
+        y_true = np.broadcast_to(y_true[..., None], call.shape)
+    return call, Inputs(y_true, y_pred, weight, extras, verb.reads_labels)
+
+
+def _call_like(
+    family: Family,
+    verb: Verb,
+    y_true: Array,
+    y_pred: Array,
+    weight: Array | None,
+    extras: Extras | None,
+) -> Call:
+    """What is known of such calls, once their dtypes and shapes have been checked."""
+    key: Any = verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape
+    if weight is not None:
+        key = *key, weight.dtype, weight.shape
+    if extras is not None:
+        key = *key, *(extra is not None and (extra.dtype, extra.shape) for extra in extras)
+    call: Call | None = family.calls.get(key)
+    if call is None:
+        if weight is not None:
+            format_of(weight, "sample_weight")  # or raise
+        call = Call(family, verb, y_true, y_pred, weight, extras)
+        if len(family.calls) >= _MOST_CALLS:
+            family.calls.clear()
+        family.calls[key] = call
+    return call

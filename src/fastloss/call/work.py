@@ -1,0 +1,156 @@
+"""One call at work: its arrays as kernels take them, and what kernels find out about them."""
+
+import math
+
+import numpy as np
+
+from ..compiler.flags import CompilationError
+from ..kernels.form import SURVEY, Extras
+from ..kernels.survey import BAD_PROBABILITY, BAD_WEIGHT, BAD_Y_PRED, BAD_Y_TRUE
+from . import blocks
+from .arrays import Array
+from .family import Batch, Family
+from .messages import report_class_id, report_range, report_weight
+from .operands import Operand, Strided, canonical
+from .plan import Call, Inputs
+
+NO_EXTRAS = Extras(None, None, None)
+
+
+class Work:
+    """The arrays of a call, and for each block the sums of its weights and of its losses."""
+
+    __slots__ = (
+        "arrays",
+        "call",
+        "extras",
+        "family",
+        "inputs",
+        "losses",
+        "streamed",
+        "strided",
+        "sums",
+        "weights",
+    )
+
+    def __init__(
+        self,
+        family: Family,
+        call: Call,
+        inputs: Inputs,
+        results: tuple[Operand, ...] | None = None,
+    ) -> None:
+        """`results` are losses, gradient and Hessian, or None where none are to be written."""
+        self.family, self.call, self.inputs = family, call, inputs
+        read, self.extras = _canonical(call, inputs)
+        written = call.plan.no_results() if results is None else results
+        self.arrays: tuple[Operand, ...] = (*read, *written)
+        self.strided = Strided in map(type, (*self.arrays, *self.extras))
+        self.streamed = blocks.streams(written[1], inputs.y_pred)
+        n_blocks = call.cut.n_blocks
+        # Of each block the sum of its weights, and that of its losses.
+        self.weights, self.losses = self.sums = np.empty(n_blocks), np.empty(n_blocks)
+        if call.cut.block * call.cut.width > blocks.LONG:
+            n_bytes = family.scratch * call.plan.arithmetic.dtype.itemsize
+            blocks.ask_for_memory(call.cut, n_bytes, (*self.arrays, *self.extras))
+
+    def run(self, phase: int, scale: float) -> None:
+        """Let the kernel look at the blocks, compute them, or both; if it is none, say why."""
+        call, arrays, strided, work = self.call, self.arrays, self.strided, self.call.cut.work
+        if phase == SURVEY:
+            # What has limits or weighs is looked at, and nothing else need be copied.
+            arrays, work = call.plan.surveyed(arrays), call.survey_work
+            strided = Strided in map(type, (*arrays, *self.extras))
+        head = phase, call.options, scale, self.streamed
+        try:
+            call.plan.kernel(head, arrays, self.extras, strided, self.sums, call.cut, work)
+        except CompilationError as error:
+            raise self.family.compilation_error(call.plan.form, error) from error
+
+    def shift_weights(self, shift: int) -> None:
+        """Take weights times 2**-shift from now on."""
+        assert self.inputs.weight is not None
+        form = self.call.plan.weight
+        weight = _spread(self.inputs.weight, self.call.batch)
+        shifted = Strided(weight, form.dtype, form.bits, shift)
+        self.arrays = *self.arrays[:2], shifted, *self.arrays[3:]
+        self.strided = True
+
+    def total_weight(self) -> float:
+        """The sum of the weights of the samples that count, unless the survey found an error.
+
+        It is infinite where float64 cannot hold it.
+        """
+        weights = self.weights
+        if weights.size == 1:
+            weight = float(weights[0])
+            if weight >= 0.0:
+                return weight
+        for b in np.flatnonzero(weights < 0.0):
+            self._report(int(-weights[b]), *self.call.cut.samples(int(b), int(b) + 1))
+        return blocks.pairwise_sum(weights.tolist())
+
+    def _report(self, faults: int, start: int, stop: int) -> None:
+        """Raise the error for the first illegal number of the samples from start to stop."""
+        family, batch, inputs = self.family, self.call.batch, self.inputs
+        first, last = start * batch.width, stop * batch.width
+        name = family.traits.names[0]
+        probabilities, mask, _ = inputs.extras or NO_EXTRAS
+        sparse = probabilities is not None
+        k = batch.true_width
+        if faults & BAD_Y_TRUE and batch.class_ids:
+            remedy = "give rows to be skipped any of them, and the weight 0"
+            if sparse:
+                remedy = "a class that a row lacks may be any of them, with the probability 0"
+            elif family.marks_rows:
+                remedy = (
+                    "rows to be skipped are marked by ignore_index, which is "
+                    f"{family.ignore_index}: build the loss with the mark that your labels have"
+                )
+            report_class_id(
+                inputs.y_true,
+                start * k,
+                stop * k,
+                batch.width,
+                None if sparse else family.ignore_index,
+                family.class_mask,
+                mask,
+                f"{name}[0]" if sparse else name,
+                remedy,
+            )
+        elif faults & BAD_Y_TRUE:
+            report_range(inputs.y_true, first, last, family.traits.y_true_range, name)
+        elif faults & BAD_Y_PRED:
+            family.report_y_pred(inputs.y_pred, first, last)
+        elif faults & BAD_PROBABILITY:
+            report_range(probabilities, start * k, stop * k, (0.0, 1.0), f"{name}[1]")
+        elif faults & BAD_WEIGHT:
+            assert inputs.weight is not None
+            # To how many samples each weight belongs.
+            n = math.prod(batch.sample_shape[inputs.weight.ndim :])
+            report_weight(inputs.weight, start // n, -(-stop // n))
+
+
+def _canonical(call: Call, inputs: Inputs) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
+    """Labels, predictions and weights as kernels take them, and the inputs that few losses know."""
+    plan, weight = call.plan, inputs.weight
+    arrays = (
+        canonical(inputs.y_true, plan.true),
+        canonical(inputs.y_pred, plan.pred),
+        () if weight is None else canonical(_spread(weight, call.batch), plan.weight),
+    )
+    if call.batch.extras is None:
+        return arrays, ()
+    assert inputs.extras is not None
+    return arrays, tuple(
+        () if extra is None else canonical(extra, form)
+        for extra, form in zip(inputs.extras, call.batch.extras, strict=True)
+    )
+
+
+def _spread(weight: Array, batch: Batch) -> Array:
+    """One weight for each sample."""
+    shape = batch.sample_shape
+    if weight.shape == shape:
+        return weight
+    return np.broadcast_to(weight.reshape(-1, *[1] * (len(shape) - 1)), shape)
