@@ -296,6 +296,27 @@ def test_standard_errors_are_those_of_textbooks():
     assert math.isnan(fl.evaluate(labels[:1], logits[:1]).loss_standard_error)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
+@pytest.mark.parametrize("size", [1e82, 1e150, 1e155, 1e300])
+def test_standard_errors_of_huge_losses(size, parts):
+    """Where their squares are beyond float64, they are infinite."""
+    losses = np.array([1, 0.5, 0.25, 1]) * size
+    expected = (losses / size).std(ddof=1) / 2 * size if size < 1e154 else math.inf
+    card, comparison = fl.Scorecard(), fl.Comparison()
+    for rows in np.split(np.arange(4), parts):
+        logits = np.stack([0 * losses, losses], axis=1)[rows]
+        labels = np.zeros(len(rows), int)
+        card.merge(fl.Scorecard().update(labels, logits))
+        comparison.merge(fl.Comparison().update(logits, logits, labels))
+        card._sums, comparison._sums = card._sums.added_up(), comparison._sums.added_up()
+    for loss, error in (
+        (card.result().loss, card.result().loss_standard_error),
+        (comparison.result().loss_a.mean, comparison.result().loss_a.standard_error),
+    ):
+        assert loss == pytest.approx(0.6875 * size)
+        assert error == pytest.approx(expected)
+
+
 def test_the_mean_loss_is_that_of_cross_entropy():
     labels, logits = data(1000, 7)
     weight = np.random.default_rng(1).uniform(0, 2, 1000)

@@ -291,6 +291,26 @@ def test_states_that_do_not_belong(kind):
     same_state(make.from_state(make(temperature=2).state(), temperature=2.0), make(temperature=2.0))
 
 
+def test_states_of_sequences_that_were_changed():
+    labels, logits = data(4)
+    state = fl.Scorecard().update(labels, logits, offsets=[0, 1, 4], n_bytes=[3, 4]).state()
+    scores = fl.Scorecard.from_state(state).result()
+    np.testing.assert_array_equal(scores.sequences.n_bytes, [3, 4])
+    n_rows, n_classes, kind, n_sequences = state["rows"]
+    for name, wrong in (
+        ("bytes_ids", [0, 7]),
+        ("bytes_ids", [-1, 0]),
+        ("bytes_ids", [1, 1]),
+        ("bytes", [3.0, -4.0]),
+        ("bytes", [np.nan, 4.0]),
+        ("rows", [n_rows, n_classes, kind, n_sequences - 1]),
+        ("rows", [n_rows, n_classes, 0, n_sequences]),
+    ):
+        array = np.array(wrong, state[name].dtype)
+        with pytest.raises(ValueError, match="the sequences of the state are not what they were"):
+            fl.Scorecard.from_state(state | {name: array})
+
+
 # -------------------------------------------------------------------------------------------------
 # Second moments
 

@@ -5,6 +5,8 @@ Source: T. J. Dekker, A floating-point technique for extending the available pre
 
 from typing import Any
 
+import numpy as np
+
 from ..kernels.tally import lost
 
 # Numbers of any shape, and what rounding took from each.
@@ -18,14 +20,19 @@ def exact_sum(a: Any, b: Any) -> Pair:
     return total, (a - (total - part)) + (b - part)
 
 
+def _settled(total: Any, rest: Any) -> Pair:
+    """An infinite number has lost nothing."""
+    return exact_sum(total, np.where(np.isinf(total), 0.0, rest))
+
+
 def add(a: Pair, b: Pair) -> Pair:
     total, rest = exact_sum(a[0], b[0])
-    return exact_sum(total, rest + (a[1] + b[1]))
+    return _settled(total, rest + (a[1] + b[1]))
 
 
 def multiply(a: Pair, b: Pair) -> Pair:
     product = a[0] * b[0]
-    return exact_sum(product, lost(a[0], b[0], product) + (a[0] * b[1] + a[1] * b[0]))
+    return _settled(product, lost(a[0], b[0], product) + (a[0] * b[1] + a[1] * b[0]))
 
 
 def divide(a: Pair, b: Pair) -> Pair:

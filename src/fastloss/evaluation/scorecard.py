@@ -482,18 +482,28 @@ class Scorecard(Accumulator[_Sums]):
         if min(n_rows, n_classes, next_sequence) < 0 or not 0 <= kind < len(_KINDS):
             raise ValueError("'rows' of the state are not what they were: it is damaged")
         most = {"bins": card._n_bins + 1, "ranks": n_classes, "classes": n_classes, "slopes": 1}
-        bytes_ids = entry(state, "bytes_ids", np.int64, (None,))
+        tables = {
+            name: Table.from_state(table.layout, name, state, most.get(name))
+            for name, table in card._sums.tables.items()
+        }
+        ids, bytes_ids = tables["sequences"].ids, entry(state, "bytes_ids", np.int64, (None,))
+        n_bytes = entry(state, "bytes", np.float64, (len(bytes_ids),))
+        numbered = _KINDS[kind] == _NUMBERED
+        if (
+            (ids.size and not kind)
+            or (numbered and not ((ids >= 0) & (ids < next_sequence)).all())
+            or not (np.isin(bytes_ids, ids).all() and len(np.unique(bytes_ids)) == len(bytes_ids))
+            or not ((n_bytes >= 0) & (n_bytes < np.inf)).all()
+        ):
+            raise ValueError("the sequences of the state are not what they were: it is damaged")
         card._sums = card._sums._replace(
-            tables={
-                name: Table.from_state(table.layout, name, state, most.get(name))
-                for name, table in card._sums.tables.items()
-            },
+            tables=tables,
             n_rows=n_rows,
             n_classes=n_classes,
             sequences=_KINDS[kind],
             next_sequence=next_sequence,
             bytes_ids=bytes_ids,
-            n_bytes=entry(state, "bytes", np.float64, (len(bytes_ids),)),
+            n_bytes=n_bytes,
         )
         return card
 

@@ -231,4 +231,6 @@ def spread(table: Table, mean: Pair) -> Array:
         twice = -2.0 * first[0], -2.0 * first[1]
         # C - 2 g B + g^2 D = C + g (g D - 2 B)
         inner = add(multiply(gap, table.column(layout.squared_weight)), twice)
-        return np.maximum(add(second, multiply(gap, inner))[0], 0.0)  # type: ignore[no-any-return]
+        found = np.maximum(add(second, multiply(gap, inner))[0], 0.0)
+        # Of squares beyond float64 nothing more is known.
+        return np.where(second[0] == np.inf, np.inf, found)
