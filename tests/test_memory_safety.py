@@ -17,7 +17,8 @@ from processes import run_python
 from watched import Window, watched
 
 import fastloss as fl
-from fastloss.call import run as call_run
+from fastloss.call import plan
+from fastloss.compiler.interrupts import compiler
 from fastloss.kernels import tally
 from trust.processes import run
 
@@ -177,7 +178,7 @@ def test_the_watch_sees_what_numpy_does_not():
             room,
         )
         with pytest.raises(IndexError, match="of an array of 0"):
-            call_run.compiler().load_or_compile(tally.tally_rows, ())(*arguments)
+            compiler().load_or_compile(tally.tally_rows, ())(*arguments)
 
 
 WEIGHTS = (0.5, 2.0, 0.0, 1.25, 3.0)
@@ -344,7 +345,7 @@ BY_ID = [
 @pytest.mark.parametrize("label", [-1, 5, 2**62])
 def test_labels_that_changed_since_they_were_looked_at(monkeypatch, label):
     """They are no class ids any more: other rows are as they are, and nothing else is touched."""
-    monkeypatch.setattr(call_run, "survey", lambda form, limits: lambda block: 5.0)
+    monkeypatch.setattr(plan, "survey", lambda form, limits: lambda block: 5.0)
     good, rest = np.array([0, 4, 2, 1, 1]), [0, 1, 3, 4]
     labels = np.array([0, 4, label, 1, 1])
     weight, probabilities = np.full(5, 0.5), np.random.default_rng(0).random((5, 5))
