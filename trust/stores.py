@@ -79,7 +79,7 @@ def _install_fastloss(place: Path, factor: int) -> None:
     source = processes.ROOT / "src" / "fastloss"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(source, place / "fastloss", ignore=ignored, dirs_exist_ok=True)
-    file = place / "fastloss" / "losses" / "regression.py"
+    file = place / "fastloss" / "losses" / "regression" / "residuals.py"
     text = file.read_text(encoding="utf-8")
     assert text.count("return r * r, 2 * r, 2\n") == 1
     text = text.replace("return r * r, 2 * r, 2\n", f"return {factor} * (r * r), 2 * r, 2\n")

@@ -54,12 +54,19 @@ def entries() -> list[Entry]:
     public = [getattr(fastloss, name) for name in fastloss.__all__]
     # Every loss is there ready made, which what losses derive from is not.
     losses = {type(value) for value in public if isinstance(value, Loss)}
+    families = sorted({_family(loss) for loss in losses})
+    modules = [sys.modules[f"fastloss.losses.{family}"] for family in families]
     return [
         _entry(loss)
-        for family in sorted({loss.__module__ for loss in losses})
-        for loss in vars(sys.modules[family]).values()
-        if isinstance(loss, type) and loss in losses and loss.__module__ == family
+        for module in modules
+        for name in getattr(module, "__all__", vars(module))
+        if isinstance(loss := getattr(module, name), type) and loss in losses
     ]
+
+
+def _family(loss: type[Loss]) -> str:
+    """The file or folder of `losses/` that it is in."""
+    return loss.__module__.split(".")[2]
 
 
 def find(name: str) -> Entry | None:
@@ -79,7 +86,7 @@ def _entry(loss: type[Loss]) -> Entry:
             for name in fastloss.__all__
             if type(value := getattr(fastloss, name)) is loss
         },
-        family=loss.__module__.rpartition(".")[2],
+        family=_family(loss),
         kind="row-wise" if issubclass(loss, RowwiseLoss) else "elementwise",
         summary=docstring.partition("\n")[0],
         loss=_cases(formulas[0]) if formulas else (),

@@ -1,0 +1,312 @@
+"""Negative log-likelihoods: of counts, of amounts, and of normal distributions."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...bases.elementwise import ElementwiseLoss
+from ...bases.options import Numbers, check_number, check_switch, each, of_options
+from ...bases.rows import OfWholeRow, RowwiseLoss
+from ...call.arrays import Array, format_of
+from ...call.family import Batch
+from ...call.messages import report_variance
+from ...call.shapes import check_weight_shape
+from ...kernels.form import Extras, Form
+from ...kernels.scalar import exp, log
+from ...kernels.survey import Limits
+from ...kernels.tally import lost
+
+_HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
+_REAL = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class _Counts(ElementwiseLoss):
+    """What the losses of counts and amounts share: predictions may be the mean or its logarithm."""
+
+    log_input: bool = True
+
+    y_true_range = (0.0, math.inf)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_switch("log_input", self.log_input)
+
+    @of_options
+    def y_pred_range(self) -> tuple[float, float]:
+        return (-math.inf, math.inf) if self.log_input else self.y_true_range
+
+
+@dataclass(frozen=True)
+class Poisson(_Counts):
+    """The negative log-likelihood of counts y >= 0, without its constant; x is the log of the mean.
+
+        loss     = exp(x) - y x
+        gradient = exp(x) - y
+        hessian  = exp(x)
+
+    With `log_input=False`, y_pred is the mean m >= 0 itself:
+
+        loss     = m - y log(m)
+        gradient = 1 - y / m
+        hessian  = y / m^2
+
+    Ready made: `poisson`.
+
+    >>> import fastloss as fl
+    >>> fl.poisson.value_and_grad([3.0, 0.0], [0.0, 0.0])
+    (1.0, array([-1. ,  0.5]))
+
+    Source: P. McCullagh and J. A. Nelder, Generalized Linear Models (1989).
+    """
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        if self.log_input:
+            mean = exp(y_pred)
+            # A count of 0 takes nothing, even of an infinite logarithm, and none much of a mean
+            # that is infinite.
+            taken = y_true * y_pred if y_true != 0 else 0
+            return mean - taken if mean < math.inf else mean, mean - y_true, mean
+        # With a count of 0 it is the mean itself, be that 0; `less` is 0, or NaN.
+        less = 0 if y_pred == y_pred else y_pred
+        ratio = y_true / y_pred if y_true != 0 else less
+        taken = y_true * log(y_pred) if y_true != 0 else less
+        # The mean grows faster than its logarithm.
+        finite = y_pred < math.inf
+        # Of 1 - y / m, most digits cancel near the optimum.
+        slope = (y_pred - y_true) / y_pred if (y_true != 0) & finite else 1 - ratio
+        return y_pred - taken if finite else y_pred, slope, ratio / y_pred if y_true != 0 else less
+
+
+@dataclass(frozen=True)
+class Gamma(_Counts):
+    """Half the deviance of amounts y > 0, without its constant; x is the log of the mean.
+
+        loss     = x + y exp(-x)
+        gradient = 1 - y exp(-x)
+        hessian  = y exp(-x)
+
+    With `log_input=False`, y_pred is the mean m >= 0 itself:
+
+        loss     = log(m) + y / m
+        gradient = (1 - y / m) / m
+        hessian  = (2 y / m - 1) / m^2
+
+    Ready made: `gamma`.
+
+    >>> import fastloss as fl
+    >>> fl.gamma.value_and_grad([2.0, 0.5], [0.0, 0.0])
+    (1.25, array([-0.5 ,  0.25]))
+
+    Source: as for `Poisson`.
+    """
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        less = 0 if y_pred == y_pred else y_pred  # 0, or NaN
+        share = y_true * exp(-y_pred) if self.log_input else y_true / y_pred
+        ratio = share if y_true != 0 else less
+        log_mean = y_pred if self.log_input else log(y_pred)
+        # The ratio grows faster than the logarithm falls.
+        loss = log_mean + ratio if ratio < math.inf else ratio
+        if self.log_input:
+            return loss, 1 - ratio, ratio
+        # Of 1 - y / m, most digits cancel near the optimum, and of 2 y / m - 1 near half of it.
+        near = (ratio > 0.25) & (ratio < 4)
+        excess = (y_pred - y_true) / y_pred if near else 1 - ratio
+        bend = (y_true - (y_pred - y_true)) / y_pred if near else 2 * ratio - 1
+        return loss, excess / y_pred, bend / y_pred / y_pred
+
+
+@dataclass(frozen=True)
+class Tweedie(ElementwiseLoss):
+    """Half the deviance of amounts y >= 0 of which many are 0, without its constant.
+
+    With x the logarithm of the mean and p = `power` between 1 and 2,
+
+        loss     = exp((2 - p) x) / (2 - p) + y exp((1 - p) x) / (p - 1)
+        gradient = exp((2 - p) x) - y exp((1 - p) x)
+        hessian  = (2 - p) exp((2 - p) x) + (p - 1) y exp((1 - p) x)
+
+    Without the terms that do not depend on x, p = 1 would be `Poisson` and p = 2 `Gamma`: use
+    those.
+
+    Ready made: `tweedie`, with p = 1.5.
+
+    >>> import fastloss as fl
+    >>> fl.tweedie.value_and_grad([3.0, 0.0], [0.0, 0.0])
+    (5.0, array([-1. ,  0.5]))
+
+    Source: B. Jørgensen, Exponential Dispersion Models (1987).
+    """
+
+    power: Numbers = 1.5
+
+    y_true_range = (0.0, math.inf)
+    derived = ("below_2", "above_1")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("power", self.power, 1.0, 2.0)
+        for name, power in each("power", self.power):
+            if power in (1, 2):
+                other = "Poisson" if power == 1 else "Gamma"
+                raise ValueError(f"{name} is {power:g}: use {other}(), which this would be")
+
+    # Both before the power is rounded to float32, after which near 1 and 2 few digits are left.
+
+    @property
+    def below_2(self) -> Any:
+        return 2 - self.power
+
+    @property
+    def above_1(self) -> Any:
+        return self.power - 1
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        a, b = self.below_2, self.above_1
+        mean = exp(a * y_pred)
+        taken = y_true * exp(-b * y_pred) if y_true != 0 else 0
+        return mean / a + taken / b, mean - taken, a * mean + b * taken
+
+
+# ---------------------------------------------------------------------------------------------
+# Normal distributions
+
+
+def _less_square(v: Any, a: Any, b: Any) -> Any:
+    """v - (a - b)^2, whose digits do not cancel, with what differences and squares have lost."""
+    v, a, b = np.float64(v), np.float64(a), np.float64(b)
+    r = a - b
+    less = r - a
+    rest = (a - (r - less)) - (b + less)
+    square = r * r
+    return (v - square) - (lost(r, r, square) + 2 * r * rest)
+
+
+def _normal(self: Any, y: Any, mean: Any, spread: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The loss, its derivatives by mean and spread, and the second ones."""
+    r = mean - y
+    inverse = exp(-spread) if self.log_variance else 1 / spread
+    slope = r * inverse if r != 0 else r
+    ratio = r * slope if r != 0 else r
+    log_variance = spread if self.log_variance else log(spread)
+    # The ratio grows faster than the logarithm falls.
+    loss = 0.5 * (log_variance + ratio) if ratio < math.inf else ratio
+    loss = loss + _HALF_LOG_2_PI if self.full else loss
+    if self.log_variance:
+        return loss, slope, 0.5 * (1 - ratio), inverse, 0.5 * ratio
+    # Where the variance is infinite, that of the ratio is 0 like all others.
+    change = 0.5 * (1 - ratio) * inverse
+    bend = (ratio - 0.5) * inverse * inverse
+    if ratio > 0.25 and ratio < 4:  # of 1 - r^2 / v, most digits cancel near the optimum
+        change = 0.5 * _less_square(spread, mean, y) / spread / spread
+        bend = -_less_square(0.5 * spread, mean, y) / spread / spread / spread
+    return loss, slope, change, inverse, bend
+
+
+def _gaussian_nll(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare: Any) -> Any:
+    loss, by_mean, by_spread, mean_twice, spread_twice = _normal(
+        self, y_true[0], y_pred[0], y_pred[1]
+    )
+    if grads.size > 0:
+        grads[0], grads[1] = by_mean, by_spread
+    if hesses.size > 0:
+        hesses[0], hesses[1] = mean_twice, spread_twice
+    return float(loss)
+
+
+@dataclass(frozen=True)
+class GaussianNLL(RowwiseLoss):
+    """The negative log-likelihood of y under a normal distribution of predicted mean and variance.
+
+    With the mean m, the variance v and r = m - y,
+
+        loss     = (log(v) + r^2 / v) / 2
+        gradient = r / v by m,        (1 - r^2 / v) / (2 v) by v
+        hessian  = 1 / v by m,        (r^2 / v - 1/2) / v^2 by v
+
+    With `log_variance=True` the logarithm w of the variance is predicted, which may be any number:
+
+        gradient = r exp(-w) by m,    (1 - r^2 exp(-w)) / 2 by w
+        hessian  = exp(-w) by m,      r^2 exp(-w) / 2 by w
+
+    Arguments of the verbs: `y_true` of shape (...); `y_pred` of shape (..., 2), mean and variance:
+    `np.stack([mean, variance], axis=-1)`. Every pair is one sample.
+
+    Options:
+
+    - `full`: add log(2 pi) / 2, which makes it the whole of the negative log-likelihood.
+    - `log_variance`: see above.
+
+    Raises, besides what every loss raises: ValueError for a variance that is 0 or less. There is no
+    least variance that is taken in its place, which would have a gradient of its own.
+
+    Ready made: `gaussian_nll`.
+
+    >>> import fastloss as fl
+    >>> fl.gaussian_nll.value_and_grad([1.0, 3.0], [[1.0, 1.0], [5.0, 1.0]])
+    (1.0, array([[ 0.  ,  0.25],
+           [ 1.  , -0.75]]))
+
+    Source: D. A. Nix and A. S. Weigend, Estimating the mean and variance of the target probability
+    distribution (1994).
+    """
+
+    full: bool = False
+    log_variance: bool = False
+
+    y_true_range = _REAL
+    y_true_widens = True
+    cost = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_switch("full", self.full)
+        check_switch("log_variance", self.log_variance)
+
+    def _describe(self) -> OfWholeRow:
+        return _MeanAndVariance(self, _gaussian_nll, padding=None)
+
+
+class _MeanAndVariance(OfWholeRow):
+    """The family of losses whose rows are a mean and a variance, for one label each."""
+
+    loss: GaussianNLL
+
+    def limits(self, form: Form) -> Limits:
+        positive = None if self.loss.log_variance else 1
+        return super().limits(form)._replace(positive=positive)
+
+    def y_pred_limits(self) -> tuple[Any, Any]:
+        return (-math.inf, -math.inf if self.loss.log_variance else 0.0), math.inf
+
+    def report_y_pred(self, y_pred: Array, start: int, stop: int) -> None:
+        report_variance(y_pred, start, stop, self.traits.names[1])
+
+    def batch(
+        self, y_true: Array, y_pred: Array, weight: Array | None, extras: Extras | None
+    ) -> Batch:
+        names = self.traits.names
+        true, pred = format_of(y_true, names[0]), format_of(y_pred, names[1])
+        shape = y_true.shape
+        if y_pred.shape != (*shape, 2):
+            raise ValueError(
+                f"y_true has shape {shape} and y_pred has shape {y_pred.shape}: expected "
+                f"{(*shape, 2)}, a mean and a variance for each y_true; write "
+                "np.stack([mean, variance], axis=-1)"
+            )
+        if weight is not None:
+            check_weight_shape(weight, shape, "pair of mean and variance")
+        return Batch(true, pred, shape, 1, 2)
+
+    def examples(self, rng: Any) -> tuple[Array, Array]:
+        means, variances = rng.normal(0.0, 3.0, 100), rng.lognormal(0.0, 1.0, 100)
+        return rng.normal(0.0, 3.0, 100), np.stack([means, variances], axis=-1)
+
+
+poisson = Poisson()
+gamma = Gamma()
+tweedie = Tweedie()
+gaussian_nll = GaussianNLL()

@@ -1,0 +1,349 @@
+"""Losses of the difference of prediction and truth."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ...bases.elementwise import ElementwiseLoss
+from ...bases.options import Numbers, check_number, check_positive
+from ...kernels.scalar import exp_of_minus, less_log1p, log1p, log1p_of_share
+
+_LN2 = math.log(2)
+# Up to this share of its constant, the series of Fair's loss is exact in float64.
+_SMALL_SHARE = 1e-4
+
+
+@dataclass(frozen=True)
+class SquaredError(ElementwiseLoss):
+    """The squared difference of prediction and truth.
+
+        loss     = (y_pred - y_true)^2
+        gradient = 2 (y_pred - y_true)
+        hessian  = 2
+
+    Ready made: `mse` with the mean of all elements; `sse`, also called `sum_squared_error`, with
+    their sum. There is no factor 1/2.
+
+    >>> import fastloss as fl
+    >>> fl.sse([2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0])
+    1.5
+    >>> fl.mse.value_and_grad([2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0])
+    (0.375, array([ 0.25, -0.25,  0.  , -0.5 ]))
+
+    Source: C. F. Gauss, Theoria combinationis observationum (1821).
+    """
+
+    cost: ClassVar[int] = 1
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        return r * r, 2 * r, 2
+
+
+@dataclass(frozen=True)
+class AbsoluteError(ElementwiseLoss):
+    """The absolute difference of prediction and truth.
+
+        loss     = |y_pred - y_true|
+        gradient = sign(y_pred - y_true), 0 at the kink
+        hessian  = 0
+
+    Ready made: `mae`, the mean of all elements.
+
+    >>> import fastloss as fl
+    >>> fl.mae.value_and_grad([2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0])
+    (0.5, array([ 0.25, -0.25,  0.  , -0.25]))
+
+    Source: P.-S. Laplace, Mémoire sur la probabilité des causes (1774).
+    """
+
+    cost: ClassVar[int] = 1
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        # r * 0 is 0 at the kink and NaN for NaN.
+        sign = 1 if r > 0 else -1 if r < 0 else r * 0
+        return abs(r), sign, 0
+
+
+@dataclass(frozen=True)
+class Huber(ElementwiseLoss):
+    """Half the squared difference r = y_pred - y_true up to `delta`, and linear beyond.
+
+        loss     = r^2 / 2                      if |r| <= delta
+                   delta (|r| - delta / 2)      otherwise
+        gradient = r, clipped to [-delta, delta]
+        hessian  = 1 if |r| <= delta, else 0
+
+    With `delta=math.inf` it is half the squared error.
+
+    Ready made: `huber`.
+
+    >>> import fastloss as fl
+    >>> fl.huber.value_and_grad([0.0, 0.0], [0.5, -3.0])
+    (1.3125, array([ 0.25, -0.5 ]))
+
+    Source: P. J. Huber, Robust Estimation of a Location Parameter (1964).
+    """
+
+    delta: Numbers = 1.0
+
+    cost: ClassVar[int] = 1
+    _limit_at_inf = ("delta",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("delta", self.delta, finite=False)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        # NaN is on neither side of a limit, and passes through.
+        inner = self.delta if r > self.delta else -self.delta if r < -self.delta else r
+        inside = inner == r
+        return inner * (r / 2 if inside else r - inner / 2), inner, 1 if inside else 0
+
+
+@dataclass(frozen=True)
+class SmoothL1(ElementwiseLoss):
+    """`Huber` divided by its limit: as steep as the absolute error, and round within `beta`.
+
+        loss     = r^2 / (2 beta)               if |r| < beta, with r = y_pred - y_true
+                   |r| - beta / 2               otherwise
+        gradient = r / beta, clipped to [-1, 1]
+        hessian  = 1 / beta if |r| < beta, else 0
+
+    With `beta=0` it is the absolute error.
+
+    Ready made: `smooth_l1`.
+
+    >>> import fastloss as fl
+    >>> fl.smooth_l1.value_and_grad([0.0, 0.0], [0.5, -3.0])
+    (1.3125, array([ 0.25, -0.5 ]))
+
+    Source: R. Girshick, Fast R-CNN (2015).
+    """
+
+    beta: Numbers = 1.0
+
+    cost: ClassVar[int] = 1
+    _limit_at_0 = ("beta",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta", self.beta, 0.0)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        size = abs(r)
+        sign = 1 if r > 0 else -1 if r < 0 else r * 0
+        inside = size < self.beta
+        slope = r / self.beta if inside else sign
+        loss = r * slope / 2 if inside else size - self.beta / 2
+        return loss, slope, 1 / self.beta if inside else 0
+
+
+@dataclass(frozen=True)
+class LogCosh(ElementwiseLoss):
+    """The logarithm of the hyperbolic cosine of r = y_pred - y_true: r^2 / 2, then |r| - log(2).
+
+        loss     = log(cosh(r))
+        gradient = tanh(r)
+        hessian  = 1 / cosh(r)^2
+
+    Ready made: `log_cosh`.
+
+    >>> import fastloss as fl
+    >>> round(fl.log_cosh([0.0, 0.0], [1e-4, 1000.0]), 12)
+    499.65342641222
+
+    Source: R. Neuneier and H. G. Zimmermann, How to Train Neural Networks (1998).
+    """
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        size = abs(r)
+        power, rest = exp_of_minus(size)
+        e = power + rest
+        missing = (1 - power) - rest  # 1 - e, which keeps its digits
+        # cosh(r) - 1 = (1 - e)^2 / (2 e) for small r; for others cosh(r) = exp(|r|) (1 + e^2) / 2.
+        # Both shares are at most 1.
+        small = size < 1
+        log_term = log1p_of_share(missing * missing / (2 * e) if small else e * e)
+        loss = log_term if small else size - _LN2 + log_term
+        inverse = 1 / (1 + e * e)
+        slope = missing * (1 + e) * inverse  # tanh(|r|)
+        sech = 2 * e * inverse
+        return loss, slope if r > 0 else -slope, sech * sech
+
+
+@dataclass(frozen=True)
+class Quantile(ElementwiseLoss):
+    """The pinball loss, which the `q` quantile of the truth minimises; r = y_pred - y_true.
+
+        loss     = (1 - q) r    if r > 0
+                   -q r         otherwise
+        gradient = 1 - q if r > 0, -q if r < 0, 0 at the kink
+        hessian  = 0
+
+    Several quantiles at once are a sequence of c numbers `q`, one for each column of y_pred, shape
+    (..., c). Then y_true may have the shape of y_pred, or its shape without the last axis, (...):
+    one truth for all quantiles. (That one is spread out through small buffers; a copy of the full
+    shape, kept over many calls, is faster.) The mean is over all elements.
+
+    Ready made: `quantile`, with q = 1/2: half the absolute error.
+
+    >>> import fastloss as fl
+    >>> fl.Quantile(q=0.9).value_and_grad([0.0, 0.0], [1.0, -1.0])
+    (0.5, array([ 0.05, -0.45]))
+    >>> fl.Quantile(q=[0.1, 0.9], reduction="sum").grad([0.0, 5.0], [[1.0, 1.0], [1.0, 1.0]])
+    array([[ 0.9,  0.1],
+           [-0.1, -0.9]])
+
+    Source: R. Koenker and G. Bassett, Regression Quantiles (1978).
+    """
+
+    q: Numbers = 0.5
+
+    cost: ClassVar[int] = 1
+    _one_truth = True
+    derived = ("above",)
+    _limit_at_0 = ("q",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("q", self.q, 0.0, 1.0)
+
+    @property
+    def above(self) -> Any:
+        """1 - q, before q is rounded to float32: of q = 0.999, four digits would be left."""
+        return 1 - self.q
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        slope = self.above if r > 0 else -self.q if r < 0 else r * 0
+        return r * slope if slope != 0 else 0, slope, 0
+
+
+@dataclass(frozen=True)
+class SquaredLogError(ElementwiseLoss):
+    """The squared difference of the logarithms of 1 + prediction and 1 + truth, both at least -1.
+
+        loss     = d^2,                    d = log(1 + y_pred) - log(1 + y_true)
+        gradient = 2 d / (1 + y_pred)
+        hessian  = 2 (1 - d) / (1 + y_pred)^2
+
+    Where one of the two is -1, d is infinite; where both are, it is 0.
+
+    Ready made: `msle`.
+
+    >>> import fastloss as fl
+    >>> round(fl.msle([3.0, 5.0, 2.5, 7.0], [2.5, 5.0, 4.0, 8.0]), 12)
+    0.039730122985
+
+    Source: the Root Mean Squared Logarithmic Error of forecasting competitions.
+    """
+
+    y_true_range = (-1.0, math.inf)
+    y_pred_range = (-1.0, math.inf)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        # log((1 + larger) / (1 + smaller)), of a number that is at least 1: nothing cancels.
+        size = log1p(abs(r) / (1 + (y_true if r > 0 else y_pred))) if r != 0 else 0
+        d = size if r > 0 else -size
+        inverse = 1 / (1 + y_pred)
+        # An infinite prediction has an infinite d, and no slope; nor has one that is right, be it
+        # -1.
+        slope = 2 * d * inverse if (inverse != 0) & (d != 0) else 0
+        return d * d, slope, 2 * (1 - d) * inverse * inverse if inverse != 0 else 0
+
+
+@dataclass(frozen=True)
+class AbsolutePercentageError(ElementwiseLoss):
+    """The absolute difference of prediction and truth as a share of the truth, not in per cent.
+
+        loss     = |y_pred - y_true| / max(|y_true|, epsilon)
+        gradient = sign(y_pred - y_true) / max(|y_true|, epsilon), 0 at the kink
+        hessian  = 0
+
+    `epsilon` keeps a truth of 0 from dividing by 0; its default is the distance from 1 to the next
+    float64.
+
+    Ready made: `mape`.
+
+    >>> import fastloss as fl
+    >>> fl.mape([2.0, -4.0], [3.0, -3.0])
+    0.375
+
+    Source: S. Makridakis, Accuracy measures: theoretical and practical concerns (1993).
+    """
+
+    epsilon: Numbers = 2.0**-52
+    derived = ("steepest",)
+    _limit_at_0 = _limit_at_inf = ("epsilon",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("epsilon", self.epsilon)
+
+    @property
+    def steepest(self) -> Any:
+        """1 / epsilon, which float32 may hold where it does not hold epsilon."""
+        return 1 / self.epsilon
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        size = abs(y_true)
+        inverse = self.steepest if (size < self.epsilon) | (size == 0) else 1 / size
+        # At the kink nothing is lost, however steep both sides are.
+        slope = inverse if r > 0 else -inverse if r < 0 else r * 0
+        return r * slope if r != 0 else r * 0, slope, 0
+
+
+@dataclass(frozen=True)
+class Fair(ElementwiseLoss):
+    """Half the squared difference r = y_pred - y_true near 0, nearly linear far beyond `c`.
+
+        loss     = c^2 (|r| / c - log(1 + |r| / c))
+        gradient = r / (1 + |r| / c)
+        hessian  = 1 / (1 + |r| / c)^2
+
+    Ready made: `fair`.
+
+    >>> import fastloss as fl
+    >>> round(fl.fair([0.0], [1.0]), 12)
+    0.30685281944
+
+    Source: R. C. Fair, On the Robust Estimation of Econometric Models (1974).
+    """
+
+    c: Numbers = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("c", self.c)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        r = y_pred - y_true
+        share = abs(r) / self.c
+        inverse = 1 / (1 + share)
+        # r / (1 + share), also where both are infinite.
+        slope = 1 / (1 / r + (1 / self.c if r > 0 else -1 / self.c))
+        # Near 0 by a series, as squares of c overflow and those of the share vanish.
+        near = share < _SMALL_SHARE
+        rest = share * (1 / 3 - share * (1 / 4 - share / 5))
+        far = self.c * less_log1p(share) if share < math.inf else abs(r)
+        loss = r * (r * (0.5 - rest)) if near else self.c * far
+        return loss, slope, inverse * inverse
+
+
+mse = SquaredError()
+sse = sum_squared_error = SquaredError(reduction="sum")
+mae = AbsoluteError()
+huber = Huber()
+smooth_l1 = SmoothL1()
+log_cosh = LogCosh()
+quantile = Quantile()
+msle = SquaredLogError()
+mape = AbsolutePercentageError()
+fair = Fair()
