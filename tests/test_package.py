@@ -9,32 +9,26 @@ import sys
 from graphlib import TopologicalSorter
 from importlib.metadata import entry_points, requires
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
+from house import (
+    FILES,
+    MAP,
+    PAGE,
+    first_sentence,
+    floor_of,
+    graph,
+    house,
+    imports_of,
+    name_of,
+    part_of,
+)
 from processes import run_python
 from registry import CASES, LINKED
 
 import fastloss as fl
 from fastloss.catalogue import entries
 
-SOURCE = Path(fl.__file__).parent
-FILES = sorted(SOURCE.rglob("*.py"))
-
-# The house, ground floor first: a file imports from its own floor and from those below. What is
-# listed by folder is a floor of its own. Files that are not listed stand on the public losses.
-FLOORS = [
-    {"compiler"},
-    {"kernels"},
-    {"call", "scalar", "_html", "_terminal"},
-    {"bases"},
-    {"losses"},
-    {"evaluation"},
-    {"__init__"},
-    {"catalogue", "dask"},
-    {"cli", "demo", "study"},
-    {"__main__"},
-]
 # Importing Numba takes longer than all else, so only what runs after the first call may do it.
 NUMBA_FILES = {
     "compiler/jit.py",
@@ -52,58 +46,6 @@ OPTIONAL = {
     "evaluation/progress.py": {"rich"},
     "dask.py": {"dask"},
 }
-
-
-def name_of(path):
-    return path.relative_to(SOURCE).as_posix()
-
-
-def part_of(path):
-    """The file or folder of the house that a source file is, or lies in."""
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
-
-
-def imports_of(path):
-    """The modules that a file imports, in full, and whether each import runs with the file."""
-    package = ["fastloss", *path.relative_to(SOURCE).parts[:-1]]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    at_once = set()
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        at_once.add(node)
-        for child in ast.iter_child_nodes(node):
-            deferred = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            typing_only = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
-            if not deferred and not typing_only:
-                waiting.append(child)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node in at_once
-        elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*start, *filter(None, [node.module])])
-            for alias in node.names:  # `from . import cache` imports a module by its name
-                whole = f"{module}.{alias.name}"
-                yield (whole if is_module(whole) else module), node in at_once
-
-
-def is_module(name):
-    path = SOURCE.parent.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or path.is_dir()
-
-
-def file_of(module):
-    path = SOURCE.parent.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def floor_of(part):
-    for height, parts in enumerate(FLOORS):
-        if part in parts:
-            return height
-    raise AssertionError(f"{part} has no floor: say in FLOORS where it stands")
 
 
 # -------------------------------------------------------------------------------------------------
@@ -124,15 +66,26 @@ def test_nothing_imports_upward(path):
 
 def test_no_files_import_each_other():
     """Not in functions either, nor for type checkers alone."""
-    graph = {
-        name_of(path): {
-            name_of(file_of(module))
-            for module, _ in imports_of(path)
-            if module.partition(".")[0] == "fastloss"
-        }
-        for path in FILES
-    }
-    TopologicalSorter(graph).prepare()  # or CycleError, which names the files
+    TopologicalSorter(graph()).prepare()  # or CycleError, which names the files
+
+
+def test_the_map_of_the_house_is_that_of_its_files():
+    page = PAGE.read_text(encoding="utf-8")
+    assert MAP.search(page).group() == house(), "python -m tests.house writes the map anew"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_file_says_what_it_is(path):
+    assert first_sentence(path).endswith((".", "?")) or name_of(path) == "kernels/__init__.py"
+
+
+def test_files_that_contributing_names_exist():
+    root = PAGE.parent
+    names = set(re.findall(r"`([\w/.-]+\.py)`", PAGE.read_text(encoding="utf-8")))
+    every = {path.relative_to(root).as_posix() for path in root.glob("*/**/*.py")}
+    assert names
+    missing = {name for name in names if not any(f"/{path}".endswith(f"/{name}") for path in every)}
+    assert not missing
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
