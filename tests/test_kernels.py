@@ -18,6 +18,7 @@ from fastloss.compiler import fast_compile, fingerprint, jit
 from fastloss.compiler.bits import PAIRS, join_pairs, settle, split_pairs, stream, transpose
 from fastloss.compiler.flags import allocating, formula, manner_of, unfused
 from fastloss.compiler.snapshot import is_own
+from fastloss.kernels.args import COMPUTE, Args
 from fastloss.kernels.blocks import over_blocks
 from fastloss.kernels.form import Form
 from fastloss.kernels.survey import survey
@@ -146,13 +147,28 @@ def assembly(loss, form, width):
     """The code of a kernel, made anew: what comes from the store cannot be looked into."""
     number = np.dtype(form.arithmetic)
     label = np.dtype(form.true)
-    head = (1, loss._family.options(form, width), 1.0, False, 0, 0, 1, 1, 1, 1)
-    inputs = (np.empty(0, label), np.empty(0, form.pred), np.empty(0))
-    outputs = (np.empty(0, number), np.empty(0, form.pred), np.empty(0, form.pred))
-    arguments = (*head, *inputs, (), *outputs, np.empty(1), np.empty(1))
+    args = Args(
+        phase=COMPUTE,
+        options=loss._family.options(form, width),
+        scale=1.0,
+        streamed=False,
+        first=0,
+        last=0,
+        block=1,
+        true_width=1,
+        width=1,
+        weight=np.empty(0),
+        losses_out=np.empty(0, number),
+        hess_out=np.empty(0, form.pred),
+        y_true=np.empty(0, label),
+        y_pred=np.empty(0, form.pred),
+        grad_out=np.empty(0, form.pred),
+        weights=np.empty(1),
+        partials=np.empty(1),
+    )
     functions = survey(form, loss._family.limits(form)), loss._family.kernel(form)
-    function = over_blocks(*functions, has_extras=False)
-    return "\n".join(jit.specialised(function, arguments).inspect_asm().values())
+    function = over_blocks(*functions, form, type(args.options))
+    return "\n".join(jit.specialised(function, args).inspect_asm().values())
 
 
 @pytest.fixture

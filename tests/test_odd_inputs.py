@@ -37,7 +37,7 @@ from registry import (
 
 import fastloss as fl
 from fastloss.call.work import Work
-from fastloss.kernels.form import SURVEY
+from fastloss.kernels.args import SURVEY
 
 pytestmark = plain
 

@@ -6,7 +6,7 @@ from plain import compiled, plain
 from registry import DTYPES, assert_same, name_of
 
 import fastloss as fl
-from fastloss.kernels.form import COMPUTE, SURVEY
+from fastloss.kernels.args import COMPUTE, SURVEY, Args
 
 pytestmark = plain
 
@@ -113,9 +113,9 @@ def test_labels_that_change_once_they_are_checked():
     kernel = call.plan.kernel
     code, phases = kernel.compiled[False], []
 
-    def run_and_spoil(phase, *rest):
-        code(phase, *rest)
-        phases.append(phase)
+    def run_and_spoil(*arguments):
+        code(*arguments)
+        phases.append(Args(*arguments).phase)
         ids[7] = -1
 
     kernel.compiled[False] = run_and_spoil

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..call import blocks
 from ..call.family import Family
 from ..call.plan import Call
 from ..call.verbs import GRAD_HESS, VALUE, VALUE_AND_GRAD, Verb
 from ..compiler.interrupts import compiler
 from ..kernels import single
-from ..kernels.blocks import over_blocks
-from ..kernels.form import BOTH, Form
+from ..kernels.args import BOTH
+from ..kernels.form import Form
 
 _FLOATS = ("float32", "float64")
 
@@ -73,14 +72,15 @@ class RowFunctions:
         jit = compiler()
         call = self._call(verb)
         form = call.plan.form
-        grad = self._row if form.with_grad else ()
-        arrays = np.atleast_1d(self._label), self._row, (), (), grad, ()
-        results = np.empty(1), np.empty(1)
-        head = BOTH, call.options, 1.0, False, 0, 1
-        arguments = (*head, *blocks.arguments(call.cut, arrays, (), results))
-        kernel = jit.specialised(over_blocks(*call.plan.kernel.make(), False), arguments)
-        one_label = self._label.ndim == 0
-        function = single.one_row(
-            kernel, call.options, call.cut.shape, form, one_label, call.exponent
+        args = call.args._replace(
+            phase=BOTH,
+            y_true=np.atleast_1d(self._label),
+            y_pred=self._row,
+            grad_out=self._row if form.with_grad else (),
+            weights=np.empty(1),
+            partials=np.empty(1),
         )
+        kernel = jit.specialised(call.plan.kernel.make(type(args.options)), args)
+        one_label = self._label.ndim == 0
+        function = single.one_row(kernel, args, form, one_label, call.exponent)
         return jit.entry(function)

@@ -9,7 +9,8 @@ from ..call.arrays import Array, format_of
 from ..call.family import Batch, Family
 from ..call.shapes import check_same_shape, check_weight_shape
 from ..kernels import elementwise, single
-from ..kernels.form import Extras, Form
+from ..kernels.args import Extras
+from ..kernels.form import Form
 from .check import random_in
 from .compiled import ElementFunctions
 from .formula import ScalarFormula

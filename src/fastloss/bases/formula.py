@@ -121,6 +121,11 @@ class Formula:
         return told
 
     @property
+    def names_told(self) -> tuple[str, ...]:
+        """The names of those that are one number each."""
+        return tuple(self._ranked(_TOLD))
+
+    @property
     def columns_whole(self) -> tuple[bool, ...]:
         """Of each option of one number per column, whether its numbers are integers."""
         return tuple(name in self.whole for name in self._ranked(_PER_COLUMN))

@@ -9,7 +9,8 @@ from ..call.arrays import INT64, Array, format_of
 from ..call.family import Batch, Family
 from ..call.shapes import check_classes, check_same_shape, check_weight_shape
 from ..kernels import rows, rowwise
-from ..kernels.form import Extras, Form
+from ..kernels.args import Extras, row_options
+from ..kernels.form import Form
 from ..kernels.survey import Limits
 from .check import random_in
 from .compiled import RowFunctions
@@ -135,7 +136,10 @@ class FormulaRows(RowFamily):
 
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         self.check_of_each_class(width)
-        return self.ignore_index or 0, self.class_weight[0], *self.formula.told_in(form)
+        # By the names that they have there: options of rows may be known to the formula, too.
+        told = row_options(tuple(f"self_{name}" for name in self.formula.names_told))
+        own = self.formula.told_in(form)
+        return told(self.ignore_index or 0, self.class_weight[0], *own)  # type: ignore[no-any-return]
 
     def compilation_error(self, form: Form, error: Exception) -> Exception:
         return self.formula.compilation_error(form, error)

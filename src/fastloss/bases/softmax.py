@@ -15,7 +15,8 @@ from ..call.shapes import check_sparse_labels
 from ..call.verbs import LOGSUMEXP
 from ..compiler.snapshot import snapshot
 from ..kernels import along_rows, lanes
-from ..kernels.form import Extras, Form
+from ..kernels.args import Extras, row_options
+from ..kernels.form import Form
 from ..kernels.softmax import Variant
 from ..kernels.survey import Limits
 from . import logits
@@ -78,7 +79,9 @@ class Softmax(RowFamily):
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         self.check_of_each_class(width)
         self.loss._check_held(form)
-        return tuple(self.loss._told(width).values())
+        own = self.loss._told(width)
+        told = row_options(tuple(own))
+        return told(self.ignore_index or 0, self.class_weight[0], *own.values())  # type: ignore[no-any-return]
 
     def take_extras(
         self, y_true: Any, y_pred: Array, class_mask: Any, vector: Any
@@ -229,15 +232,13 @@ class SoftmaxLoss(RowwiseLoss):
 
     def _told(self, width: int) -> dict[str, Any]:
         """What kernels are told at each call, by name; which names follows from the options."""
-        factors = self._factors(width)
-        # Surveys find the weights of a mean in the second place, whatever it is called.
-        in_mean = "class_weight" if factors is None else "weight_in_mean"
-        weight, _ = self._softmax.class_weight
-        told: dict[str, Any] = {"ignore_index": self.ignore_index or 0, in_mean: weight}
+        told: dict[str, Any] = {}
         if self._class_mask is not None:
             told["class_mask"] = self._class_mask
-        if factors is not None:
+        if (factors := self._factors(width)) is not None:
             told["class_weight"] = factors[0]
+        elif self.class_weight is not None:
+            told["class_weight"] = self._softmax.class_weight[0]
         if self.temperature != 1:
             told["inverse_temperature"] = 1.0 / self.temperature
         if self.softcap is not None:

@@ -4,13 +4,14 @@ A block has a fixed number of samples and a float64 partial sum of its own, so t
 not depend on which thread computed what. A task is a run of whole blocks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.args import COMPUTE, Args
 from ..kernels.rowwise import GROUP
 from . import threads
 from .arrays import Array
@@ -39,7 +40,6 @@ class Cut(NamedTuple):
     block: int  # samples in a block
     n_blocks: int
     n_results: int  # numbers written for a sample, if any are
-    shape: tuple[int, int, int, int]  # block, the widths and n_results, which a kernel is told
 
     def blocks_of(self, task: int) -> int:
         """How many blocks a task of so many elements has."""
@@ -49,15 +49,33 @@ class Cut(NamedTuple):
         """The range of samples in the blocks from first to last."""
         return first * self.block, min(last * self.block, self.n_samples)
 
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Elements in a sample of y_true, y_pred, weight, losses_out, grad_out and hess_out."""
-        return self.true_width, self.width, 1, self.n_results, self.width, self.width
+    def args(self, options: tuple[Any, ...]) -> Args:
+        """What a kernel is told to compute all of them, but for their arrays."""
+        return Args(
+            phase=COMPUTE,
+            options=options,
+            scale=1.0,
+            streamed=False,
+            first=0,
+            last=self.n_blocks,
+            block=self.block,
+            true_width=self.true_width,
+            width=self.width,
+        )
 
     @property
-    def extra_widths(self) -> tuple[int, ...]:
-        """Elements in a sample of each of `Extras`."""
-        return self.true_width, self.width, self.width
+    def widths_read(self) -> dict[str, int]:
+        """Elements in a sample of the arrays that a kernel reads."""
+        of_true, of_pred = ("y_true", "probabilities"), ("y_pred", "mask", "vector")
+        return (
+            dict.fromkeys(of_true, self.true_width)
+            | dict.fromkeys(of_pred, self.width)
+            | {"weight": 1}
+        )
+
+    @property
+    def widths_written(self) -> dict[str, int]:
+        return {"losses_out": self.n_results, "grad_out": self.width, "hess_out": self.width}
 
 
 @lru_cache(maxsize=64)
@@ -82,28 +100,24 @@ def cut_of(
     else:
         block -= block % GROUP if block > GROUP else 0  # whole groups of rows
     n_blocks = -(-n_samples // block)
-    shape = block, true_width, width, n_results
-    return Cut(n_samples, n_elements * cost, true_width, width, block, n_blocks, n_results, shape)
+    return Cut(n_samples, n_elements * cost, true_width, width, block, n_blocks, n_results)
 
 
 # A block of more elements than this is one long sample.
 LONG = 1 << 18
 
 
-def ask_for_memory(cut: Cut, n_bytes: int, arrays: Sequence[Operand]) -> None:
+def ask_for_memory(cut: Cut, n_bytes: int, args: Args) -> None:
     """Raise MemoryError now if the threads could not have what they need for a block.
 
     In the middle of a call the error would come after other rows have been written. A long block
     needs `n_bytes` for each of its elements, and copies of strided arrays. All of it is asked
     for and given back, untouched; what short blocks need is next to nothing.
     """
-    n_bytes += sum(a.dtype.itemsize for a in arrays if isinstance(a, Strided))
+    n_bytes += sum(a.dtype.itemsize for a in args if isinstance(a, Strided))
     n_blocks = min(threads.get_num_threads(), cut.n_blocks)
     np.empty(n_blocks * cut.block * cut.width * n_bytes, np.uint8)
 
-
-# Of the six arrays of a kernel, the first three are read, the others written.
-_N_READ = 3
 
 # Derivatives of so many bytes are written past the caches, where nobody would find them.
 STREAMED = 1 << 25
@@ -126,41 +140,21 @@ def backend_for(strided: bool, work: int) -> str:
 
 
 def run(
-    backend: str,
-    kernel: Callable[..., None],
-    head: tuple[Any, ...],
-    arrays: Sequence[Operand],
-    extras: Sequence[Operand],
-    strided: bool,
-    results: tuple[Array, Array],
-    cut: Cut,
-    work: int,
+    backend: str, kernel: Callable[..., None], args: Args, strided: bool, cut: Cut, work: int
 ) -> None:
-    """Call `kernel(*head, first, last, *arguments(...))` for all blocks.
-
-    The results are those of each block: the sums of its weights and of its losses.
-    """
-    rest = arguments(cut, arrays, extras, results)
+    """Call the kernel for all blocks. With `strided`, there may be operands that it cannot take."""
     if backend == "serial":
-        kernel(*head, 0, cut.n_blocks, *rest)
+        kernel(*args)
     elif backend == "prange":
-        kernel(threads.get_num_threads(), *head, 0, cut.n_blocks, *rest)
+        kernel(threads.get_num_threads(), *args)
     elif strided:
         _run_tasks(
-            lambda first, last: _staged(kernel, head, arrays, extras, results, cut, first, last),
-            cut,
-            STRIDED_TASK,
-            work,
+            lambda first, last: _staged(kernel, args, cut, first, last), cut, STRIDED_TASK, work
         )
     else:
-        _run_tasks(lambda first, last: kernel(*head, first, last, *rest), cut, TASK, work)
-
-
-def arguments(
-    cut: Cut, arrays: Sequence[Any], extras: Sequence[Any], results: tuple[Array, Array]
-) -> tuple[Any, ...]:
-    """The last arguments of a kernel."""
-    return (*cut.shape, *arrays[:_N_READ], tuple(extras), *arrays[_N_READ:], *results)
+        _run_tasks(
+            lambda first, last: kernel(*args._replace(first=first, last=last)), cut, TASK, work
+        )
 
 
 def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, work: int) -> None:
@@ -174,33 +168,36 @@ def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, wo
     threads.run(task, -(-cut.n_blocks // step), parallel=work > SERIAL)
 
 
-def _staged(
-    kernel: Callable[..., None],
-    head: tuple[Any, ...],
-    arrays: Sequence[Operand],
-    extras: Sequence[Operand],
-    results: tuple[Array, Array],
-    cut: Cut,
-    first: int,
-    last: int,
-) -> None:
+def _staged(kernel: Callable[..., None], args: Args, cut: Cut, first: int, last: int) -> None:
     """Run some blocks on copies of those parts of the arrays that the kernel cannot take."""
     start, stop = cut.samples(first, last)
-    parts = [
-        (part if i < _N_READ else room)(array, start * width, stop * width)
-        for i, (array, width) in enumerate(zip(arrays, cut.widths, strict=True))
-    ]
-    extra_parts = [
-        part(extra, start * width, stop * width)
-        for extra, width in zip(extras, cut.extra_widths, strict=False)
-    ]
-    sums = results[0][first:last], results[1][first:last]
-    kernel(*head, 0, last - first, *arguments(cut, parts, extra_parts, sums))
-    for array, buffer, width in zip(
-        arrays[_N_READ:], parts[_N_READ:], cut.widths[_N_READ:], strict=True
-    ):
+    parts = {
+        name: part(getattr(args, name), start * width, stop * width)
+        for name, width in cut.widths_read.items()
+    }
+    rooms = {
+        name: room(getattr(args, name), start * width, stop * width)
+        for name, width in cut.widths_written.items()
+    }
+    here = args._replace(
+        first=0,
+        last=last - first,
+        weights=args.weights[first:last],
+        partials=args.partials[first:last],
+        **parts,
+        **rooms,
+    )
+    kernel(*here)
+    for name, width in cut.widths_written.items():
+        array = getattr(args, name)
         if isinstance(array, Strided):
-            array.write(start * width, stop * width, buffer)
+            array.write(start * width, stop * width, getattr(here, name))
+
+
+def empty(args: Args, cut: Cut) -> Args:
+    """Arguments of the same types, with arrays of no samples."""
+    names = (*cut.widths_read, *cut.widths_written)
+    return args._replace(last=0, **{name: room(getattr(args, name), 0, 0) for name in names})
 
 
 def part(array: Operand, start: int, stop: int) -> Any:

@@ -7,7 +7,8 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
-from ..kernels.form import Extras, Form, Function
+from ..kernels.args import Extras
+from ..kernels.form import Form, Function
 from ..kernels.survey import Limits
 from .arrays import FLOAT32, FLOAT64, WIDE, Array, Format
 from .messages import report_range

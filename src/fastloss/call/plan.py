@@ -4,14 +4,15 @@ A `Plan` is of a verb and dtypes: it has the form that a kernel is made for, and
 `Call` is of a verb, dtypes and shapes: it has a plan, and how the arrays are cut into blocks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler.interrupts import compiler
+from ..kernels.args import SURVEY, Args, Extras
 from ..kernels.blocks import over_blocks
-from ..kernels.form import Extras, Form, Function
+from ..kernels.form import Form, Function
 from ..kernels.survey import UNBOUNDED, Limits, survey
 from . import blocks, threads
 from .arrays import FLOAT32, FLOAT64, Array, Format, as_array, format_of
@@ -31,48 +32,26 @@ _kernels: dict[Any, Any] = {}
 class Kernel:
     """A kernel that is made, or found, when it is first called."""
 
-    def __init__(
-        self, key: Any, make: Callable[[], tuple[Function, Function]], on_pool: bool
-    ) -> None:
+    def __init__(self, key: Any, make: Callable[[type], Function], on_pool: bool) -> None:
         self.key = key
-        self.make = make  # writes what is done with a block, as plain functions
+        self.make = make  # writes it as a plain function, for options of a type
         self.on_pool = on_pool  # whatever the backend is
         self.compiled: dict[bool, Any] = {}  # for prange, and for all else
 
-    def __call__(
-        self,
-        head: tuple[Any, ...],
-        arrays: Sequence[Operand],
-        extras: Sequence[Operand],
-        strided: bool,
-        results: tuple[Array, Array],
-        cut: blocks.Cut,
-        work: int,
-    ) -> None:
+    def __call__(self, args: Args, strided: bool, cut: blocks.Cut, work: int) -> None:
         backend = blocks.backend_for(strided or self.on_pool, work)
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
         if compiled is None:
-            compiled = self._compile(head, arrays, extras, results, cut, prange)
-        blocks.run(backend, compiled, head, arrays, extras, strided, results, cut, work)
+            compiled = self._compile(args, cut, prange)
+        blocks.run(backend, compiled, args, strided, cut, work)
 
-    def _compile(
-        self,
-        head: tuple[Any, ...],
-        arrays: Sequence[Operand],
-        extras: Sequence[Operand],
-        results: tuple[Array, Array],
-        cut: blocks.Cut,
-        prange: bool,
-    ) -> Any:
+    def _compile(self, args: Args, cut: blocks.Cut, prange: bool) -> Any:
         known = _kernels.get((self.key, prange))
         if known is None:
             jit = compiler()
-            examples = [blocks.room(array, 0, 0) for array in arrays]
-            more = [blocks.room(array, 0, 0) for array in extras]
-            arguments = (*head, 0, 0, *blocks.arguments(cut, examples, more, results))
-            function = over_blocks(*self.make(), len(extras) > 0)
-            known = jit.load_or_compile(function, arguments, prange)
+            function = self.make(type(args.options))
+            known = jit.load_or_compile(function, blocks.empty(args, cut), prange)
             _kernels[self.key, prange] = known
         self.compiled[prange] = known
         return known
@@ -109,7 +88,7 @@ class Plan:
         limits = family.limits(form) if form.labelled else _NO_LIMITS
         self.kernel = Kernel(
             (family.structure(), form, limits),
-            lambda: (survey(form, limits), family.kernel(form)),
+            lambda told: over_blocks(survey(form, limits), family.kernel(form), form, told),
             # Scores are for large batches, which gain nothing by prange. And LLVM optimises a
             # parallel loop once more when it is stored, after which the sums of some rows were
             # rounded differently.
@@ -120,12 +99,13 @@ class Plan:
         # Whether samples may have other weights than 1.
         self.weighs = weighted or limits.ignoring or limits.class_weighted
 
-    def surveyed(self, arrays: tuple[Operand, ...]) -> tuple[Operand, ...]:
-        """Of the arrays of a call those that a survey reads; others need not be copied then."""
-        return tuple(
-            array if reads else blocks.room(array, 0, 0)
-            for array, reads in zip(arrays, (*self.reads, False, False, False), strict=True)
-        )
+    def surveyed(self, args: Args) -> Args:
+        """With those arrays that a survey reads alone; others need not be copied then."""
+        names = "y_true", "y_pred", "weight"
+        idle = [name for name, reads in zip(names, self.reads, strict=True) if not reads]
+        idle += ["losses_out", "grad_out", "hess_out"]
+        rooms = {name: blocks.room(getattr(args, name), 0, 0) for name in idle}
+        return args._replace(phase=SURVEY, **rooms)
 
     def no_results(self) -> tuple[Operand, ...]:
         """What stands for losses, gradients and Hessians where none are written."""
@@ -174,7 +154,7 @@ class Call:
             for n, reads in zip((batch.true_width, width, 1), plan.reads, strict=True)
             if reads
         )
-        self.options = family.options(plan.form, width)
+        self.args = self.cut.args(family.options(plan.form, width))  # but for arrays
         self.true_shape, self.shape = y_true.shape, y_pred.shape
         averages = plan.form.labelled and family.traits.reduction == "mean"
         # Results are yet to be multiplied by 2 to this, as the kernel is told of numbers of classes
@@ -207,7 +187,7 @@ class Call:
         plan = self.plan
         self.small = small_call(
             code,
-            self.options,
+            self.args,
             self.cut,
             (self.true_shape, self.shape),
             (plan.true, plan.pred),

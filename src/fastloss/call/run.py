@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.form import BOTH, COMPUTE, SURVEY
+from ..kernels.args import BOTH, COMPUTE, SURVEY
 from ..kernels.survey import MOST_WEIGHT
 from .arrays import Array
 from .blocks import pairwise_sum

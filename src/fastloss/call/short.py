@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.form import BOTH, COMPUTE, SURVEY
+from ..kernels.args import BOTH, COMPUTE, SURVEY, Args
 from ..kernels.survey import LEAST_WEIGHT, MOST_WEIGHT
 from . import blocks
 from .arrays import Array, Format
@@ -33,7 +33,7 @@ def _sum_legal(weights: Array) -> float:
 
 def small_call(
     code: Callable[..., None],
-    options: tuple[Any, ...],
+    args: Args,
     cut: Cut,
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
     formats: tuple[Format, Format],
@@ -44,10 +44,11 @@ def small_call(
 ) -> SmallCall:
     """A function for calls on one thread, of arrays that a kernel takes as they are.
 
-    It is given labels, predictions and `out`. All that such calls have in common is prepared here,
-    in local names: with attributes a call of 32 rows takes an eighth longer. Whatever is in any way
-    special is left to the general way: then the answer is None, and nothing has been written but
-    memory of our own, or what will be written again.
+    It is given labels, predictions and `out`; `args` is what it tells the kernel besides. All that
+    such calls have in common is prepared here, in local names: with attributes a call of 32 rows
+    takes an eighth longer. Whatever is in any way special is left to the general way: then the
+    answer is None, and nothing has been written but memory of our own, or what will be written
+    again.
 
     `denominator` is None where it is the sum of the weights, which the kernel finds.
     """
@@ -63,9 +64,9 @@ def small_call(
     # A kernel looks at all of a block before it writes, but not at all blocks.
     twice = surveys and not one_block
     phase = COMPUTE if not surveys else SURVEY if twice else BOTH
-    scale = math.nan if denominator is None else 1.0 / denominator
-    whole = False, 0, n_blocks, *cut.shape
-    run = partial(code, phase, options, scale, *whole)
+    first_scale = math.nan if denominator is None else 1.0 / denominator
+    # No weights, other inputs, losses of samples or Hessian.
+    run = partial(code, *args._replace(phase=phase, scale=first_scale).shared)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
     empty = np.empty
@@ -94,9 +95,7 @@ def small_call(
             weights, partials = results = spare.pop()
         except IndexError:
             weights, partials = results = empty(n_blocks), empty(n_blocks)
-        # No weights, other inputs, losses of samples or Hessian.
-        arrays = y_true, y_pred, (), (), (), grad, (), weights, partials
-        run(*arrays)
+        run(y_true, y_pred, grad, weights, partials)
         divisor = denominator
         if surveys:
             weight = weights.item() if one_block else _sum_legal(weights)
@@ -105,7 +104,9 @@ def small_call(
             if divisor is None:
                 divisor = weight
         if twice:
-            code(COMPUTE, options, 1.0 / divisor if divisor else 0.0, *whole, *arrays)
+            scale = 1.0 / divisor if divisor else 0.0
+            head = args._replace(phase=COMPUTE, scale=scale).shared
+            code(*head, y_true, y_pred, grad, weights, partials)
         value = None
         if reduces:
             if not divisor:

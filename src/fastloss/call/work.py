@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..compiler.flags import CompilationError
-from ..kernels.form import SURVEY, Extras
+from ..kernels.args import SURVEY, Extras
 from ..kernels.survey import BAD_PROBABILITY, BAD_WEIGHT, BAD_Y_PRED, BAD_Y_TRUE
 from . import blocks
 from .arrays import Array
@@ -20,18 +20,7 @@ NO_EXTRAS = Extras(None, None, None)
 class Work:
     """The arrays of a call, and for each block the sums of its weights and of its losses."""
 
-    __slots__ = (
-        "arrays",
-        "call",
-        "extras",
-        "family",
-        "inputs",
-        "losses",
-        "streamed",
-        "strided",
-        "sums",
-        "weights",
-    )
+    __slots__ = ("args", "call", "family", "inputs", "losses", "strided", "weights")
 
     def __init__(
         self,
@@ -42,28 +31,34 @@ class Work:
     ) -> None:
         """`results` are losses, gradient and Hessian, or None where none are to be written."""
         self.family, self.call, self.inputs = family, call, inputs
-        read, self.extras = _canonical(call, inputs)
-        written = call.plan.no_results() if results is None else results
-        self.arrays: tuple[Operand, ...] = (*read, *written)
-        self.strided = Strided in map(type, (*self.arrays, *self.extras))
-        self.streamed = blocks.streams(written[1], inputs.y_pred)
         n_blocks = call.cut.n_blocks
         # Of each block the sum of its weights, and that of its losses.
-        self.weights, self.losses = self.sums = np.empty(n_blocks), np.empty(n_blocks)
+        self.weights, self.losses = np.empty(n_blocks), np.empty(n_blocks)
+        losses_out, grad_out, hess_out = call.plan.no_results() if results is None else results
+        self.args = call.args._replace(
+            **_read(call, inputs),
+            streamed=blocks.streams(grad_out, inputs.y_pred),
+            losses_out=losses_out,
+            grad_out=grad_out,
+            hess_out=hess_out,
+            weights=self.weights,
+            partials=self.losses,
+        )
+        self.strided = Strided in map(type, self.args)
         if call.cut.block * call.cut.width > blocks.LONG:
             n_bytes = family.scratch * call.plan.arithmetic.dtype.itemsize
-            blocks.ask_for_memory(call.cut, n_bytes, (*self.arrays, *self.extras))
+            blocks.ask_for_memory(call.cut, n_bytes, self.args)
 
     def run(self, phase: int, scale: float) -> None:
         """Let the kernel look at the blocks, compute them, or both; if it is none, say why."""
-        call, arrays, strided, work = self.call, self.arrays, self.strided, self.call.cut.work
+        call, strided, work = self.call, self.strided, self.call.cut.work
+        args = self.args._replace(phase=phase, scale=scale)
         if phase == SURVEY:
             # What has limits or weighs is looked at, and nothing else need be copied.
-            arrays, work = call.plan.surveyed(arrays), call.survey_work
-            strided = Strided in map(type, (*arrays, *self.extras))
-        head = phase, call.options, scale, self.streamed
+            args, work = call.plan.surveyed(args), call.survey_work
+            strided = Strided in map(type, args)
         try:
-            call.plan.kernel(head, arrays, self.extras, strided, self.sums, call.cut, work)
+            call.plan.kernel(args, strided, call.cut, work)
         except CompilationError as error:
             raise self.family.compilation_error(call.plan.form, error) from error
 
@@ -73,7 +68,7 @@ class Work:
         form = self.call.plan.weight
         weight = _spread(self.inputs.weight, self.call.batch)
         shifted = Strided(weight, form.dtype, form.bits, shift)
-        self.arrays = *self.arrays[:2], shifted, *self.arrays[3:]
+        self.args = self.args._replace(weight=shifted)
         self.strided = True
 
     def total_weight(self) -> float:
@@ -131,21 +126,20 @@ class Work:
             report_weight(inputs.weight, start // n, -(-stop // n))
 
 
-def _canonical(call: Call, inputs: Inputs) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
-    """Labels, predictions and weights as kernels take them, and the inputs that few losses know."""
-    plan, weight = call.plan, inputs.weight
-    arrays = (
-        canonical(inputs.y_true, plan.true),
-        canonical(inputs.y_pred, plan.pred),
-        () if weight is None else canonical(_spread(weight, call.batch), plan.weight),
-    )
-    if call.batch.extras is None:
-        return arrays, ()
-    assert inputs.extras is not None
-    return arrays, tuple(
-        () if extra is None else canonical(extra, form)
-        for extra, form in zip(inputs.extras, call.batch.extras, strict=True)
-    )
+def _read(call: Call, inputs: Inputs) -> dict[str, Operand]:
+    """Arrays as kernels take them, by the names of `Args`."""
+    plan = call.plan
+    found: dict[str, Operand] = {
+        "y_true": canonical(inputs.y_true, plan.true),
+        "y_pred": canonical(inputs.y_pred, plan.pred),
+    }
+    if inputs.weight is not None:
+        found["weight"] = canonical(_spread(inputs.weight, call.batch), plan.weight)
+    for name in Extras._fields if inputs.extras and call.batch.extras else ():
+        extra, form = getattr(inputs.extras, name), getattr(call.batch.extras, name)
+        if extra is not None:
+            found[name] = canonical(extra, form)
+    return found
 
 
 def _spread(weight: Array, batch: Batch) -> Array:

@@ -71,7 +71,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     If `keeping`, rows are short enough that their exponentials are kept for the gradient.
     """
     formula = formulas(form, variant)
-    read_options, inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
+    inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
     gap_term, finite_gap_term = gap_terms
     sums_in, of_row, finish = formula.of_group
     decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
@@ -120,14 +120,14 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         """For all rows, and for this one, from class `start` on."""
         of_classes = window(o.class_mask, start, n) if class_masked else rows.y_pred
         place = row * rows.n_classes + start
-        return of_classes, window(rows.extras.mask, place, n) if row_masked else rows.y_pred
+        return of_classes, window(rows.mask, place, n) if row_masked else rows.y_pred
 
     def weights_of(o: Any, start: Any, n: Any) -> Any:
-        return window(o.class_weight, start, n)
+        return window(o.class_weight, start, n) if class_weighted else ()
 
     def vector_of(rows: Any, row: Any, start: Any, n: Any) -> Any:
         place = row * rows.n_classes + start
-        return window(rows.extras.vector, place, n) if multiplying else rows.y_pred
+        return window(rows.vector, place, n) if multiplying else rows.y_pred
 
     def logit(masks: Any, x: Any, j: Any) -> Any:
         x_j = decode(x[j])
@@ -245,7 +245,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 ahead = first + n_rows * size + start
                 prefetch(x, ahead, n)
                 if row_masked:
-                    prefetch(rows.extras.mask, row * x.size + ahead, n)
+                    prefetch(rows.mask, row * x.size + ahead, n)
                 # Labels of this block were just read; those of the next one will be first. Two
                 # longer rows of both would fill the second-level cache.
                 if labelled and not by_id and x.size <= LABELS_AHEAD:
@@ -424,7 +424,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
         if label < 0 or label >= rows.n_classes:
             # The labels were checked, so they changed since: stay inside the arrays.
             return 0, number(np.nan)
-        t = decode_probability(rows.extras.probabilities[place]) if sparse else one
+        t = decode_probability(rows.probabilities[place]) if sparse else one
         weight = o.class_weight[label] if class_weighted else one
         return label, mass(o, t, weight, True, zero)
 
@@ -622,7 +622,7 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
                 put(hesses, window(rows.hess_out, begin + start, n), rows.streamed)
 
     def group(rows: Any) -> None:
-        o = read_options(rows.options)
+        o = rows.options
         sums = sums_in(rows.numbers, rows.doubles)
         c = rows.n_classes
         n_rows = rows.y_pred.size // c

@@ -9,93 +9,94 @@ Numba's threading layer hands out the blocks.
 from typing import Any, NamedTuple
 
 from ..compiler.bits import aligned_stack, part_of, prange, settle, wide_vectors
-from .form import COMPUTE, SURVEY, Extras, Function
+from .args import COMPUTE, SURVEY, Args
+from .form import Form, Function
 from .survey import LEAST_WEIGHT, MOST_WEIGHT
 
 
 class Block(NamedTuple):
-    """The arguments of a call, and the windows of its arrays that belong to one block."""
+    """What is the same for all blocks, and the windows of arrays that belong to one."""
 
     options: Any
-    scale: Any  # what derivatives are multiplied by
     streamed: Any  # whether derivatives go past the caches
     true_width: Any  # elements of y_true in a sample
     width: Any  # elements of y_pred in a sample
     y_true: Any
     y_pred: Any
     weight: Any
-    extras: Any  # () or `Extras`
+    probabilities: Any
+    mask: Any
+    vector: Any
     losses_out: Any
     grad_out: Any
     hess_out: Any
 
 
-def _extras_of_block(extras: Any, b: Any, n_true: Any, n_pred: Any) -> Any:
-    return Extras(
-        part_of(extras[0], b, n_true), part_of(extras[1], b, n_pred), part_of(extras[2], b, n_pred)
-    )
+# Numba knows arguments by their places alone, and its parallel loops take no tuples of tuples. So
+# the text of a kernel is made of the names of its arguments.
+_KERNEL = """
+def kernel({names}):
+    for k in prange(last - first):
+        wide_vectors()
+        aligned_stack()
+        run_block(first + k, {names})
+"""
 
 
-def over_blocks(survey_block: Function, sum_block: Function, has_extras: bool) -> Function:
-    """A kernel over the blocks from `first` to `last`, each of `n` samples.
-
-    `losses_out` has `n_results` numbers for each.
+def over_blocks(
+    survey_block: Function, sum_block: Function, form: Form, options_type: type = tuple
+) -> Function:
+    """A kernel, which goes over the blocks from `first` to `last` of its `Args`.
 
     For each, `survey_block(block)` gives the sum of its weights, or a negative number if it holds
-    anything illegal, and `sum_block(block)` the sum of its losses. A scale of NaN stands for 1 /
-    the sum of the weights of the one block that there is. If a block is surveyed in the same call
-    and its weights are out of reach, nothing is written: the call is repeated with others.
+    anything illegal, and `sum_block(block, scale)` the sum of its losses. A scale of NaN stands for
+    1 / the sum of the weights of the one block that there is. If a block is surveyed in the same
+    call and its weights are out of reach, nothing is written: the call is repeated with others.
+
+    `options_type` is that of the options, whose names are lost on the way into compiled code.
     """
+    named, n_results = options_type is not tuple, form.n_results
 
-    def kernel(
-        phase: Any,
-        options: Any,
-        scale: Any,
-        streamed: Any,
-        first: Any,
-        last: Any,
-        n: Any,
-        true_width: Any,
-        width: Any,
-        n_results: Any,
-        y_true: Any,
-        y_pred: Any,
-        weight: Any,
-        extras: Any,
-        losses_out: Any,
-        grad_out: Any,
-        hess_out: Any,
-        weights: Any,
-        partials: Any,
-    ) -> None:
-        for k in prange(last - first):
-            wide_vectors()
-            aligned_stack()
-            b = first + k
-            parts = (
-                true_width,
-                width,
-                part_of(y_true, b, n * true_width),
-                part_of(y_pred, b, n * width),
-                part_of(weight, b, n),
-                _extras_of_block(extras, b, n * true_width, n * width) if has_extras else (),
-                part_of(losses_out, b, n * n_results),
-                part_of(grad_out, b, n * width),
-                part_of(hess_out, b, n * width),
-            )
-            factor = scale
-            legal = True
-            if phase & SURVEY:
-                total = survey_block(Block(options, scale, streamed, *parts))
-                weights[b] = total
-                legal = total >= 0.0 and total <= MOST_WEIGHT
-                if scale != scale:
-                    legal = legal and (total >= LEAST_WEIGHT or total == 0.0)
-                    factor = 1.0 / total if total > 0.0 else 0.0
-            if phase & COMPUTE and legal:
-                partials[b] = sum_block(Block(options, factor, streamed, *parts))
-                if streamed:
-                    settle()
+    def run_block(b: Any, *arguments: Any) -> None:
+        args = Args(*arguments)
+        n_true, n_pred = args.block * args.true_width, args.block * args.width
+        block = Block(
+            options=options_type(*args.options) if named else args.options,
+            streamed=args.streamed,
+            true_width=args.true_width,
+            width=args.width,
+            y_true=part_of(args.y_true, b, n_true),
+            y_pred=part_of(args.y_pred, b, n_pred),
+            weight=part_of(args.weight, b, args.block),
+            probabilities=part_of(args.probabilities, b, n_true),
+            mask=part_of(args.mask, b, n_pred),
+            vector=part_of(args.vector, b, n_pred),
+            losses_out=part_of(args.losses_out, b, args.block * n_results),
+            grad_out=part_of(args.grad_out, b, n_pred),
+            hess_out=part_of(args.hess_out, b, n_pred),
+        )
+        scale = args.scale
+        legal = True
+        if args.phase & SURVEY:
+            total = survey_block(block)
+            args.weights[b] = total
+            legal = total >= 0.0 and total <= MOST_WEIGHT
+            if scale != scale:
+                legal = legal and (total >= LEAST_WEIGHT or total == 0.0)
+                scale = 1.0 / total if total > 0.0 else 0.0
+        if args.phase & COMPUTE and legal:
+            args.partials[b] = sum_block(block, scale)
+            if args.streamed:
+                settle()
 
+    scope: dict[str, Any] = {
+        "__name__": __name__,
+        "aligned_stack": aligned_stack,
+        "prange": prange,
+        "run_block": run_block,
+        "wide_vectors": wide_vectors,
+    }
+    exec(_KERNEL.format(names=", ".join(Args._fields)), scope)
+    kernel: Function = scope["kernel"]
     kernel.__name__ = sum_block.__name__  # of which stored files are named
     return kernel

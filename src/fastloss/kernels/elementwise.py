@@ -204,23 +204,23 @@ def elementwise(
             derivative = derivatives[i] * number(w * scale)
             encoded[i] = encode(select(w != 0.0, derivative, number(0)))
 
-    def write(tile: Any, block: Any, start: Any, out: Any, encoded: Any) -> None:
+    def write(tile: Any, block: Any, scale: Any, start: Any, out: Any, encoded: Any) -> None:
         if ready:
             put(tile, out, block.streamed)
         else:
-            weigh(tile, window(block.weight, start, out.size), block.scale, encoded, out.size)
+            weigh(tile, window(block.weight, start, out.size), scale, encoded, out.size)
             put(encoded, out, block.streamed)
 
     tile_number = stored if ready else number
 
     @allocating
-    def sum_elements(block: Any) -> Any:
+    def sum_elements(block: Any, scale: Any) -> Any:
         losses = scratch(number, TILE)
         grads = scratch(tile_number, TILE if with_grad else 0)
         hesses = scratch(tile_number, TILE if with_hess else 0)
         encoded = scratch(stored, 0 if ready else TILE)
         spare_true, spare_pred = scratch(stored_true, TILE), scratch(stored, TILE)
-        scale = number(block.scale)
+        scale_of_all = number(scale)
         total = 0.0
         for start in range(0, block.y_pred.size, TILE):
             size = smaller(TILE, block.y_pred.size - start)
@@ -228,14 +228,16 @@ def elementwise(
             y_pred = window(block.y_pred, start, size)
             weight = window(block.weight, start, size)
             self = of_tile(block.options, start)
-            compute(self, scale, y_true, y_pred, losses, grads, hesses, spare_true, spare_pred)
+            compute(
+                self, scale_of_all, y_true, y_pred, losses, grads, hesses, spare_true, spare_pred
+            )
             prefetch(block.y_true, start + labels_ahead, TILE)
             prefetch(block.y_pred, start + AHEAD, TILE)
             total += add_up(losses, weight, window(block.losses_out, start, size), size)
             if with_grad:
-                write(grads, block, start, window(block.grad_out, start, size), encoded)
+                write(grads, block, scale, start, window(block.grad_out, start, size), encoded)
             if with_hess:
-                write(hesses, block, start, window(block.hess_out, start, size), encoded)
+                write(hesses, block, scale, start, window(block.hess_out, start, size), encoded)
         return total
 
     return sum_elements

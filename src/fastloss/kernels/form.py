@@ -1,4 +1,4 @@
-"""What a kernel is made for: the dtypes it meets and the outputs it writes; what it is asked."""
+"""What a kernel is made for: the dtypes it meets and the outputs it writes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,20 +8,6 @@ import numpy as np
 from .storage import bits_type, decoder, encoder
 
 Function = Callable[..., Any]
-
-# What a call does with each block. Both at once saves a call where there is one block, and a trip
-# to memory where nothing is written that the user could see.
-SURVEY = 1
-COMPUTE = 2
-BOTH = SURVEY | COMPUTE
-
-
-class Extras(NamedTuple):
-    """The inputs of a call, or of a block, that few losses know."""
-
-    probabilities: Any  # of the class ids in y_true, of which a row then has several
-    mask: Any  # which classes are in, row by row
-    vector: Any  # what the Hessian is multiplied by, or the second of two sets of logits
 
 
 class RowScores(NamedTuple):
@@ -67,7 +53,7 @@ class Form(NamedTuple):
     with_grad: bool
     with_hess: bool
     rows: str = ""  # how rows are computed, where a loss has several ways; see `softmax.py`
-    # dtype names of the other inputs, "" where there is none; see `Extras`.
+    # dtype names of the other inputs, "" where there is none; see `args.Extras`.
     probabilities: str = ""
     mask: str = ""
     vector: str = ""
@@ -76,10 +62,6 @@ class Form(NamedTuple):
     output: str = ""
     labelled: bool = True  # whether there are labels; else what stands for them is y_pred
     n_scores: int = 0  # how many numbers are written for a sample, if it is not one
-
-    @property
-    def has_extras(self) -> bool:
-        return bool(self.probabilities or self.mask or self.vector)
 
     @property
     def scored(self) -> bool:

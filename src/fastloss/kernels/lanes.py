@@ -59,7 +59,7 @@ class Scratch(NamedTuple):
 def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     """What to do with a block of rows whose exponentials are summed across rows."""
     formula = formulas(form, variant)
-    read_options, inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
+    inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
     gap_term, finite_gap_term = gap_terms
     sums_in, of_row, finish = formula.of_group
     decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
@@ -192,7 +192,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                     # The labels were checked, so they changed since: stay inside the arrays.
                     labels[r] = nan
                 else:
-                    labels[j * GROUP + r] += decode_probability(rows.extras.probabilities[i])
+                    labels[j * GROUP + r] += decode_probability(rows.probabilities[i])
 
     # -----------------------------------------------------------------------------------------
     # What is done along the lane of class j
@@ -468,7 +468,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             ahead = (c + j) * GROUP  # in the next group
             prefetch(rows.y_pred, ahead, GROUP)
             if row_masked:
-                prefetch(rows.extras.mask, ahead, GROUP)
+                prefetch(rows.mask, ahead, GROUP)
             if labelled and not by_id and not sparse:
                 # Labels of this block were just read; those of the next one will be first.
                 prefetch(rows.y_true, BLOCK + j * GROUP, GROUP)
@@ -501,14 +501,14 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
                 decode_rows(decode_true, rows.y_true, given)
             to_lanes(given, c, scratch.labels)
         if keeping_masks:
-            decode_rows(decode_mask, rows.extras.mask, scratch.rows)
+            decode_rows(decode_mask, rows.mask, scratch.rows)
             to_lanes(scratch.rows, c, scratch.masks)
         if multiplying:
-            decode_rows(decode_vector, rows.extras.vector, scratch.rows)
+            decode_rows(decode_vector, rows.vector, scratch.rows)
             to_lanes(scratch.rows, c, scratch.vectors)
         source = scratch.rows
         if row_masked and not keeping_masks:
-            decode_masked_rows(rows.y_pred, rows.extras.mask, source)
+            decode_masked_rows(rows.y_pred, rows.mask, source)
         elif as_stored and in_place:
             source = rows.y_pred
         else:
@@ -537,7 +537,7 @@ def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
             put(encoded, out, streamed)
 
     def group(rows: Any) -> None:
-        o = read_options(rows.options)
+        o = rows.options
         c = rows.n_classes
         scratch = scratch_in(rows.numbers, rows.doubles, c)
         sums, lanes, labels = scratch.sums, scratch.lanes, scratch.labels

@@ -57,7 +57,7 @@ _LN2 = math.log(2.0)
 def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     """What to do with a block: write the scores of its rows, a being `y_pred` and b the vector."""
     formula = formulas(form, variant)
-    read_options, cap = formula.of_class[0], formula.of_class[2]
+    cap = formula.of_class[1]
     decode_true, decode_a = form.decode_true, form.decode_pred
     decode_b = decoder(form.vector, form.arithmetic)
     labelled = form.labelled
@@ -298,7 +298,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         differences = window(rows.numbers, 2 * n, n)
         widths = window(rows.numbers, 3 * n, -(-n // CHUNK))
         top_a, place_a = load(o, window(rows.y_pred, first, c), decode_a, a)
-        top_b, place_b = load(o, window(rows.extras.vector, first, c), decode_b, b)
+        top_b, place_b = load(o, window(rows.vector, first, c), decode_b, b)
         tops = top_a, top_b
         gap_a, gap_b, label = 0.0, 0.0, 0
         if labelled:
@@ -353,7 +353,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         kl, reverse_kl, jensen_shannon, total_variation = 0.0, 0.0, 0.0, 0.0
         for start in range(0, n, CHUNK):
             size = smaller(CHUNK, n - start)
-            prefetch(rows.extras.vector, first + c + start, size)
+            prefetch(rows.vector, first + c + start, size)
             part_a, part_b = window(a, start, size), window(b, start, size)
             part = window(differences, start, size)
             if widths[start // CHUNK] + abs(turn) < one:
@@ -386,7 +386,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
         )
 
     def group(rows: Any) -> None:
-        o = read_options(rows.options)
+        o = rows.options
         for r in range(rows.y_pred.size // rows.n_classes):
             rows.losses[r] = 0.0
             out = window(rows.scores, r * n_scores, n_scores)

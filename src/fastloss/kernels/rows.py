@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.bits import accumulate, disjoint, larger, smaller, window
+from .args import own_options
 from .form import Form, Function
 from .rowwise import GROUP, rowwise
 from .tiles import fill, put
@@ -126,7 +127,7 @@ def by_row(
             put(part, window(out, start, part.size), streamed)
 
     def group(rows: Any) -> None:
-        self = parameters(*((rows.n_classes,) + rows.options[2:] + constants))  # noqa: RUF005
+        self = parameters(*((rows.n_classes,) + own_options(rows.options) + constants))  # noqa: RUF005
         c = rows.n_classes
         n_rows = rows.y_pred.size // c
         n_labels = rows.y_true.size // n_rows

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..compiler.bits import accumulate, disjoint, larger, scratch, select, smaller, window
 from ..compiler.flags import allocating
+from .args import own_options
 from .elementwise import TILE, tile_function
-from .form import Extras, Form, Function
+from .form import Form, Function
 from .tiles import fill
 
 # Stored numbers, about, whose losses make one partial sum. Fixed: see `elementwise.BLOCK`.
@@ -29,14 +30,16 @@ N_MOMENTS = 5
 class Rows(NamedTuple):
     """A group of n rows."""
 
-    options: Any
+    options: Any  # see `row_options`
     n_classes: Any
     n_labels: Any  # numbers of y_true in a row
     y_true: Any  # n class ids, or n rows of labels, as stored
     y_pred: Any  # n rows, as stored
     n_behind: Any  # how many numbers of y_pred lie behind them, at least
     weights: Any  # float64, room for GROUP rows
-    extras: Any  # () or `Extras`, n rows of each
+    probabilities: Any  # n rows of as many as there are class ids, or ()
+    mask: Any  # n rows, or ()
+    vector: Any  # n rows, or ()
     scale: Any
     losses: Any  # float64, room for GROUP rows
     scores: Any  # n times `RowScores`, or ()
@@ -48,14 +51,6 @@ class Rows(NamedTuple):
     numbers: Any
     encoded: Any
     doubles: Any
-
-
-def _extras_of_group(extras: Any, start: Any, n: Any, n_labels: Any, n_classes: Any) -> Any:
-    return Extras(
-        window(extras.probabilities, start * n_labels, n * n_labels),
-        window(extras.mask, start * n_classes, n * n_classes),
-        window(extras.vector, start * n_classes, n * n_classes),
-    )
 
 
 def rowwise(
@@ -77,18 +72,16 @@ def rowwise(
     per_sample = form.per_sample and not scored
     number, double, stored = form.number, np.float64, form.stored
     n_doubles = (2 + (N_MOMENTS + n_results if scored else 0)) * GROUP
-    has_extras = form.has_extras
 
     def weigh(y_true: Any, weight: Any, options: Any, weights: Any, n: Any) -> None:
-        ignore_index, class_weight = options[0], options[1]
         for r in range(n):
             w = double(weight[r]) if weighted else 1.0
-            if ignoring and decode_true(y_true[r]) == ignore_index:
+            if ignoring and decode_true(y_true[r]) == options.ignore_index:
                 w = 0.0
             elif class_weighted:
                 label = decode_true(y_true[r])
-                if label >= 0 and label < class_weight.size:
-                    w *= class_weight[label]
+                if label >= 0 and label < options.mean_weight.size:
+                    w *= options.mean_weight[label]
             weights[r] = w
 
     def weighted_sum(losses: Any, weights: Any, losses_out: Any, n: Any) -> Any:
@@ -102,7 +95,7 @@ def rowwise(
         return total
 
     @allocating
-    def sum_rows(block: Any) -> Any:
+    def sum_rows(block: Any, scale: Any) -> Any:
         n_classes, n_labels, options = block.width, block.true_width, block.options
         size = group_size(n_classes)
         n_scratch, n_encoded = room(n_classes)
@@ -127,8 +120,10 @@ def rowwise(
                 window(block.y_pred, first, n_numbers),
                 block.y_pred.size - first - n_numbers,
                 weights,
-                _extras_of_group(block.extras, start, n, n_labels, n_classes) if has_extras else (),
-                block.scale,
+                window(block.probabilities, start * n_labels, n * n_labels),
+                window(block.mask, first, n_numbers),
+                window(block.vector, first, n_numbers),
+                scale,
                 losses,
                 window(block.losses_out, start * n_results, n * n_results),
                 window(block.grad_out, first, n_numbers),
@@ -200,7 +195,7 @@ def pointwise(
         losses = window(rows.numbers, 0, n)
         grads = window(rows.numbers, n, n)
         hesses = window(rows.numbers, 2 * n, n)
-        self = parameters(*(rows.options[2:] + constants))
+        self = parameters(*(own_options(rows.options) + constants))
         spare = scratch(stored_true, TILE)
         compute(self, number(1), rows.y_true, y_pred, losses, grads, hesses, spare, rows.encoded)
         n = rows.n_classes if by_row else size
@@ -215,7 +210,7 @@ def pointwise(
                 write(window(hesses, r * n, n), factor, window(rows.hess_out, r * n, n))
 
     def class_id_labels(rows: Any) -> None:
-        self = parameters(*(rows.options[2:] + constants))
+        self = parameters(*(own_options(rows.options) + constants))
         n_classes = rows.n_classes
         nothing = encode(number(0))
         for r in range(rows.y_true.size):

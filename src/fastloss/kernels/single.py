@@ -11,7 +11,8 @@ import numpy as np
 
 from ..compiler.bits import scratch, writeable
 from ..compiler.flags import allocating
-from .form import BOTH, Form, Function
+from .args import Args
+from .form import Form, Function
 from .tiles import fill
 
 
@@ -32,19 +33,12 @@ def one_element(
     return with_hessian if form.with_hess else gradient_only
 
 
-def one_row(
-    kernel: Function,
-    options: tuple[Any, ...],
-    shape: tuple[int, int, int, int],
-    form: Form,
-    one_label: bool,
-    exponent: int,
-) -> Function:
+def one_row(kernel: Function, args: Args, form: Form, one_label: bool, exponent: int) -> Function:
     """The kernel called for one row, with results times 2**exponent.
 
-    `shape` is the last of `Cut`. If `one_label`, y_true is a number, not a row.
+    `args` are those of a call with one row. If `one_label`, y_true is a number, not a row.
     """
-    n_classes = shape[2]
+    shared, n_classes, n_labels = args.shared, args.width, args.true_width
     stored, stored_true = form.stored, form.stored_true
     double, nan = np.float64, stored(np.nan)
 
@@ -55,7 +49,7 @@ def one_row(
         return labels
 
     # Which no row has that counts, nor one that is ignored.
-    no_class = -2 if form.class_ids and options[0] == -1 else -1
+    no_class = -2 if form.class_ids and args.options.ignore_index == -1 else -1
 
     @allocating
     def labels_of_class_id(y_true: Any) -> Any:
@@ -65,7 +59,6 @@ def one_row(
         labels[0] = label if label == y_true else no_class  # no fraction is a class id
         return labels
 
-    n_labels = shape[1]
     rescaled_grad = form.with_grad and exponent != 0
     # Two powers of 2, as float64 may not hold their product.
     power, rest = 2.0 ** (exponent // 2), 2.0 ** (exponent - exponent // 2)
@@ -80,24 +73,8 @@ def one_row(
         if y_pred.size != n_classes or labels.size != n_labels:
             return np.nan
         weights, partials = scratch(double, 1), scratch(double, 1)
-        kernel(
-            BOTH,
-            writeable(options),
-            1.0,
-            False,
-            0,
-            1,
-            *shape,
-            labels,
-            writeable(y_pred),
-            (),
-            (),
-            (),
-            grad_out,
-            (),
-            weights,
-            partials,
-        )
+        own = labels, writeable(y_pred), grad_out, weights, partials
+        kernel(*(writeable(shared) + own))
         if rescaled_grad:
             for j in range(grad_out.size):
                 grad_out[j] = stored(double(grad_out[j]) * power * rest)

@@ -20,8 +20,6 @@ a group of rows in four steps: the largest number of each row; what each row add
 all that is done once for a row, for the whole group (`finish`); what is written for each class.
 """
 
-from collections import namedtuple
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,9 +49,8 @@ class Variant(NamedTuple):
     # From the cross-entropy of a class id to the loss: `link(options, loss)` returns the value and
     # its first two derivatives, in float64.
     link: Function | None = None
-    # What the kernel is told at each call, by name; the first are the ignored class id and the
-    # class weights.
-    options: tuple[str, ...] = ("ignore_index", "class_weight")
+    # What the kernel is told at each call besides what all losses of rows tell.
+    options: tuple[str, ...] = ()
 
     def known_to(self, form: Form) -> "Variant":
         """What matters in a form: where there are no labels, no option of the loss itself."""
@@ -67,11 +64,6 @@ class Variant(NamedTuple):
             hessian_floored=False,
             link=None,
         )
-
-
-@cache
-def options_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Options", names)
 
 
 class Sums(NamedTuple):
@@ -131,7 +123,6 @@ def _no_link(o: Any, loss: Any) -> tuple[Any, Any, Any]:
 
 def formulas(form: Form, variant: Variant) -> Formulas:
     """What is computed for one class of one row, and once for a row."""
-    named = options_type(variant.options)
     class_weighted, smoothed = variant.class_weighted, variant.smoothed
     class_masked, row_masked = variant.class_masked, bool(form.mask)
     masked = class_masked or row_masked
@@ -145,9 +136,6 @@ def formulas(form: Form, variant: Variant) -> Formulas:
     writes = form.with_grad
     zero, one, two, half, inf = number(0), number(1), number(2), number(0.5), number(np.inf)
     unit = number(lift_unit(number))
-
-    def options(values: Any) -> Any:
-        return named(*values)
 
     # -----------------------------------------------------------------------------------------
     # Of one class
@@ -395,5 +383,5 @@ def formulas(form: Form, variant: Variant) -> Formulas:
             sums.factor[r] = select(counts, number(factor), zero)
 
     gap_terms = gap_term, finite_gap_term
-    of_class = options, inside, cap, scaled_gap, exp_terms, gap_terms, mass, output
+    of_class = inside, cap, scaled_gap, exp_terms, gap_terms, mass, output
     return Formulas(of_class, (sums_in, of_row, finish))

@@ -32,8 +32,7 @@ class Limits(NamedTuple):
 
     y_true: tuple[float, float]
     y_pred: tuple[float, float]
-    # Of row-wise losses, whose options begin with the ignored class id, the class weights and the
-    # class mask, if there is one.
+    # Of losses of rows: whether `RowOptions` have these.
     ignoring: bool = False
     class_weighted: bool = False
     class_masked: bool = False
@@ -101,9 +100,9 @@ def survey(form: Form, limits: Limits) -> Function:
         """Whether class j of a row is in."""
         here = True
         if class_masked:
-            here = block.options[2][j] != 0
+            here = block.options.class_mask[j] != 0
         if row_masked:
-            here &= block.extras.mask[row * block.width + j] != 0
+            here &= block.mask[row * block.width + j] != 0
         return here
 
     def class_id_weights(block: Any) -> Any:
@@ -112,13 +111,13 @@ def survey(form: Form, limits: Limits) -> Function:
         Without branches: with them it took a quarter of the time of rows of 10 classes.
         """
         labels, weight, n_classes = block.y_true, block.weight, block.width
-        ignore_index, class_weight = block.options[0], block.options[1]
+        options = block.options
         bad = False
         total = 0.0
         n_counting = 0
         for r in range(labels.size):
             label = decode_true(labels[r])
-            ignored = (label == ignore_index) if ignoring else False
+            ignored = (label == options.ignore_index) if ignoring else False
             here = (label >= 0) & (label < n_classes)
             place = select(here, label, 0)
             here &= inside(block, r, place)
@@ -126,7 +125,7 @@ def survey(form: Form, limits: Limits) -> Function:
             counts = here & (not ignored)
             if weighted or class_weighted:
                 w = double(weight[r]) if weighted else 1.0
-                w = w * class_weight[place] if class_weighted else w
+                w = w * options.mean_weight[place] if class_weighted else w
                 total += select(counts, w, 0.0)
             else:
                 n_counting += counts
@@ -139,7 +138,7 @@ def survey(form: Form, limits: Limits) -> Function:
         k = block.true_width
         for i in range(block.y_true.size):
             label = decode_true(block.y_true[i])
-            p = decode_probability(block.extras.probabilities[i])
+            p = decode_probability(block.probabilities[i])
             if label < 0 or label >= block.width or not inside(block, i // k, label):
                 faults |= BAD_Y_TRUE
                 continue
@@ -147,7 +146,7 @@ def survey(form: Form, limits: Limits) -> Function:
                 faults |= BAD_PROBABILITY
             w = double(block.weight[i // k]) if weighted else 1.0
             if class_weighted and w != 0.0:
-                total += w * (block.options[1][label] * p)
+                total += w * (block.options.mean_weight[label] * p)
         return faults, total
 
     def outside_classes(labels: Any, n_classes: Any) -> Any:
@@ -159,7 +158,7 @@ def survey(form: Form, limits: Limits) -> Function:
 
     def mass(block: Any, r: Any) -> Any:
         """The sum of class weight times label of a row."""
-        class_weight = block.options[1]
+        class_weight = block.options.mean_weight
         row = window(block.y_true, r * block.width, block.width)
         total = 0.0
         for j in range(row.size):

@@ -13,7 +13,8 @@ from ...call.arrays import Array, format_of
 from ...call.family import Batch
 from ...call.messages import report_variance
 from ...call.shapes import check_weight_shape
-from ...kernels.form import Extras, Form
+from ...kernels.args import Extras
+from ...kernels.form import Form
 from ...kernels.scalar import exp, log
 from ...kernels.survey import Limits
 from ...kernels.tally import lost

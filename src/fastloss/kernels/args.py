@@ -1,0 +1,74 @@
+"""How a kernel is called: what it is given, by name, and what it is asked to do.
+
+Kernels take the members of an `Args`, in their order: `kernel(*args)`. This is the one place where
+they have an order.
+"""
+
+from collections import namedtuple
+from functools import cache
+from typing import Any, NamedTuple
+
+# What a call does with each block. Both at once saves a call where there is one block, and a trip
+# to memory where nothing is written that the user could see.
+SURVEY = 1
+COMPUTE = 2
+BOTH = SURVEY | COMPUTE
+
+
+class Args(NamedTuple):
+    """The arguments of a kernel. Arrays are contiguous; one that is absent is ()."""
+
+    phase: Any  # SURVEY, COMPUTE or BOTH
+    options: Any  # numbers and arrays that the loss tells; of losses of rows, see `row_options`
+    scale: Any  # what derivatives are multiplied by; NaN: 1 / the sum of the weights
+    streamed: Any  # whether derivatives go past the caches
+    first: Any  # the first block that is computed
+    last: Any  # the block behind the last one
+    block: Any  # samples in a block
+    true_width: Any  # elements of y_true in a sample
+    width: Any  # elements of y_pred and of derivatives in a sample
+    weight: Any = ()  # [n_samples]
+    probabilities: Any = ()  # [n_samples * true_width], of the class ids in y_true
+    mask: Any = ()  # [n_samples * width]: which classes are in, row by row
+    vector: Any = ()  # [n_samples * width]; see `Extras`
+    losses_out: Any = ()  # [n_samples * form.n_results]
+    hess_out: Any = ()  # [n_samples * width]
+    # All that differs between calls with arrays of the same shapes and dtypes; see `shared`.
+    y_true: Any = ()  # [n_samples * true_width]
+    y_pred: Any = ()  # [n_samples * width]
+    grad_out: Any = ()  # [n_samples * width]
+    weights: Any = ()  # [n_blocks], written: the sum of the weights of each block
+    partials: Any = ()  # [n_blocks], written: the sum of the losses of each block
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """The arguments but for the last five, which a short call adds in their order.
+
+        It calls the same kernel again and again, and has no time to name them.
+        """
+        return self[:-5]
+
+
+class Extras(NamedTuple):
+    """The inputs of a call that few losses know."""
+
+    probabilities: Any  # of the class ids in y_true, of which a row then has several
+    mask: Any  # which classes are in, row by row
+    vector: Any  # what the Hessian is multiplied by, or the second of two sets of logits
+
+
+# What kernels of rows are told before all else: the class id whose rows are left out, if the kernel
+# is made for that; and what a row of each class counts in a mean, [n_classes], or an empty array.
+_OF_ALL_ROWS = ("ignore_index", "mean_weight")
+_N_OF_ALL_ROWS = len(_OF_ALL_ROWS)
+
+
+@cache
+def row_options(own: tuple[str, ...]) -> Any:
+    """The named tuple of what kernels of a loss of rows are told, `own` being what it adds."""
+    return namedtuple("RowOptions", (*_OF_ALL_ROWS, *own))
+
+
+def own_options(options: Any) -> Any:
+    """What the loss added, without names."""
+    return options[_N_OF_ALL_ROWS:]
