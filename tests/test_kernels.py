@@ -262,9 +262,11 @@ fl.set_backend("prange")
 big = np.ones(2**21)
 print(fl.mse(big, big + 1), fl.mse(big[::2], big[::2] + 1), fl.mse(big[:9], big[:9] + 1))
 print(sorted(prange for _, prange in plan._kernels), numba.get_num_threads())
+ids, logits = np.zeros(2**20, int), np.zeros((2**20, 2))
+print(fl.cross_entropy(ids, logits, class_mask=np.tile([True, False], (2**20, 1))))
 """
     output = run_python(code).split("\n")
-    assert output == ["1.0 1.0 1.0", "[False, True] 1"]
+    assert output == ["1.0 1.0 1.0", "[False, True] 1", "0.0"]
 
 
 @pytest.mark.skipif(not X86, reason="a processor of x86-64")

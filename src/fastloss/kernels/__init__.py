@@ -1,0 +1,24 @@
+"""The loops of all losses, each written once, as plain functions that the compiler takes.
+
+Words for portions of work, the largest first:
+
+    call      what a user asks for with one verb
+    task      a run of blocks that one thread takes at a time
+    block     samples whose losses make one partial sum; what a kernel goes over
+    sample    what has one loss and one weight: an element, or a row
+    group     rows that are computed together, at most `rowwise.GROUP`
+    row       the numbers of one sample of a loss over classes
+    segment   part of a long row that stays in the second-level cache (`along_rows`)
+    chunk     numbers whose sum is taken in the arithmetic before it goes on in float64
+    tile      elements that are computed at a time, into the first-level cache (`elementwise`)
+    lane      the numbers of one class, one for each row of a group (`lanes`)
+    step      as many numbers as a loop along a row takes at a time
+    element   one number
+
+And for memory:
+
+    scratch   memory of a kernel, which it makes for a block and uses for all of its groups
+    window    some numbers of an array, one behind the other (`compiler.bits.window`)
+    stored    of a number, as it lies in the user's array; decoded, in the arithmetic
+    spare     memory that a function may use as it likes
+"""
