@@ -1,6 +1,7 @@
 """Options that float32 cannot hold, numbers that follow from options, and the ends of ranges."""
 
 import copy
+import inspect
 import math
 import pickle
 from dataclasses import dataclass, field
@@ -365,6 +366,26 @@ def test_copies_have_what_a_class_gave_its_losses():
 )
 def test_losses_that_were_pickled_before_their_files_had_these_names(pickled, loss):
     assert pickle.loads(b"\x80\x02" + pickled) == loss
+
+
+def test_docstrings_have_arguments_dtypes_and_errors():
+    """Of this package's own losses; those of users stay as they are."""
+    for loss in (fl.Huber, fl.BinaryCrossEntropyWithLogits, fl.Poisson):
+        document = inspect.getdoc(loss) or ""
+        for part in ("any real dtype", "Raises TypeError", f"- `{loss.names[1]}`: "):
+            assert document.count(part) == 1, (loss, part)
+    assert "- `y_true`: numbers in [0, inf)." in (fl.Poisson.__doc__ or "")
+    assert "a sequence of c numbers" in (fl.Huber.__doc__ or "")
+    assert "a sequence of c numbers" not in (fl.Poisson.__doc__ or "")
+    assert "- `y_true`: numbers in [0, 1]." in (fl.BinaryCrossEntropyWithLogits.__doc__ or "")
+
+    class Documented(fl.ElementwiseLoss):
+        """The words of a user."""
+
+        def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+            return y_pred - y_true, 1
+
+    assert Documented.__doc__ == "The words of a user."
 
 
 def test_repr_is_a_call():

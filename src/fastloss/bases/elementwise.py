@@ -1,12 +1,15 @@
 """Losses of independent elements, from which users derive their own."""
 
+import math
+import re
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
+from textwrap import indent
 from typing import Any, ClassVar
 
 from ..call.arrays import Array, format_of
-from ..call.family import Batch, Family
+from ..call.family import UNBOUNDED, Batch, Family
 from ..call.shapes import check_same_shape, check_weight_shape
 from ..kernels import elementwise, single
 from ..kernels.args import Extras
@@ -15,7 +18,7 @@ from .check import random_in
 from .compiled import ElementFunctions
 from .formula import ScalarFormula
 from .loss import Loss
-from .options import PerColumn, numbers
+from .options import Numbers, PerColumn, numbers
 
 
 class Elements(Family):
@@ -90,6 +93,54 @@ class Elements(Family):
         return self.formula.compilation_error(form, error)
 
 
+# For the docstrings of losses, with a line for each part that some of them do without.
+_SECTION = """\
+Arguments of the verbs, both of shape (...), any real dtype and any layout:
+
+- `{true}`: {true_numbers}.
+- `{pred}`: {pred_numbers}.
+
+The arithmetic is that of float32 where `{pred}` are float16, bfloat16 or float32
+{wider}and that of float64 elsewhere. The loss is a float, or with
+`reduction="none"` an array of shape (...), and derivatives have the shape and the floating dtype
+of `{pred}`.
+{several}
+Raises TypeError for arrays that hold no real numbers, and ValueError for shapes that differ,
+{out_of_range}for weights that are negative or not finite, and for options out of their
+range, all before anything is written. NaN is no error: it gives NaN.
+
+"""
+_SEVERAL = """\
+An option that is a number may also be a sequence of c numbers, one for each column of `{pred}`,
+shape (..., c).
+"""
+
+
+def _section(loss: type["ElementwiseLoss"]) -> str:
+    """Arguments, dtypes and errors of a loss."""
+    true, pred = loss.names
+    ranges = loss.y_true_range, loss.y_pred_range
+    kinds = set(vars(loss).get("__annotations__", {}).values())
+    return _SECTION.format(
+        true=true,
+        pred=pred,
+        true_numbers=_numbers_in(ranges[0]),
+        pred_numbers=_numbers_in(ranges[1]),
+        wider=f"(and `{true}` no wider), " if loss.y_true_widens else "",
+        several=_SEVERAL.format(pred=pred) if {Numbers, Numbers | None} & kinds else "",
+        out_of_range="" if set(ranges) == {UNBOUNDED} else "for numbers out of range, ",
+    )
+
+
+def _numbers_in(limits: Any) -> str:
+    if not isinstance(limits, tuple):
+        return "numbers in a range that follows from the options"
+    low, high = limits
+    if limits == UNBOUNDED:
+        return "any numbers"
+    return f"numbers in [{low:g}, {high:g}{']' if high < math.inf else ')'}"
+
+
 class ElementwiseLoss(Loss):
     """A loss of independent elements: one scalar function, from which all else follows.
 
@@ -135,6 +186,15 @@ class ElementwiseLoss(Loss):
     >>> Cauchy(scale=2.0).grad([0.0, 0.0], [2.0, -2.0])
     array([ 0.25, -0.25])
     """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # What the losses of this package have in common is written once, and stands in the
+        # docstring of each, before the name under which it is ready made.
+        found = re.search("^( *)Ready made: ", cls.__doc__ or "", re.MULTILINE)
+        if found and cls.__doc__:
+            section = indent(_section(cls), found[1])
+            cls.__doc__ = cls.__doc__[: found.start()] + section + cls.__doc__[found.start() :]
 
     # Whether one truth may serve all columns, where these have options of their own.
     _one_truth: ClassVar[bool] = False

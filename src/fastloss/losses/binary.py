@@ -290,7 +290,9 @@ class SquaredHinge(_BinaryLoss):
         gradient = -2 s m
         hessian  = 2 s^2 where m > 0, else 0
 
-    Labels are those of `Hinge`. Ready made: `squared_hinge`.
+    Labels are those of `Hinge`.
+
+    Ready made: `squared_hinge`.
 
     >>> import fastloss as fl
     >>> fl.squared_hinge.value_and_grad([1, 0, 0], [0.5, 0.5, -3.0])
@@ -315,7 +317,9 @@ class Exponential(_BinaryLoss):
         gradient = (1 - y) exp(x) - y exp(-x)
         hessian  = the loss
 
-    For labels 0 and 1 this is exp(-s x) with s = 2 y - 1. Ready made: `exponential`.
+    For labels 0 and 1 this is exp(-s x) with s = 2 y - 1.
+
+    Ready made: `exponential`.
 
     >>> import fastloss as fl
     >>> fl.exponential.value_and_grad([1, 0], [0.0, 0.0])
