@@ -7,14 +7,15 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo example test test-processors test-oldest test-newest lint bench study readme trust clean
+.PHONY: help demo example test test-long test-processors test-oldest test-newest lint bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    train on real data, race naive NumPy, and draw what came of it'
 	@echo 'make example tell all about the logits of real models on real data'
-	@echo 'make test    run all tests, the examples of the docstrings and of README.md among them'
+	@echo 'make test    run the tests, the examples of the docstrings among them, in 5 minutes'
+	@echo 'make test-long  run those that take longer: every float32, ordeals, README.md, the demo'
 	@echo 'make test-processors  run those of exactness for short and long vectors'
 	@echo 'make test-oldest test-newest  run some with other versions of Numba and NumPy'
 	@echo 'make lint    check style, layout and types'
@@ -34,10 +35,16 @@ example: $(VENV)/.example
 	$(BIN)/python examples/real_logits.py
 
 # On all CPUs, as nearly all of the time goes into compiling. Whoever is done takes tests from the
-# others: what one process compiled, all find in the store. Benchmarks do not run like that.
+# others: what one process compiled, all find in the store.
+ON_ALL_CPUS := -m pytest -n auto --dist worksteal --benchmark-disable
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/test_bench.py -m 'not each_processor'
-	$(BIN)/python -m pytest tests/test_bench.py
+	$(BIN)/python $(ON_ALL_CPUS) -m 'not long and not each_processor'
+
+# What takes long: every float32, the store after each kind of edit and damage, ordeals of processes,
+# README.md, the demo. Benchmarks do not run beside others.
+test-long: $(VENV)/.test
+	$(BIN)/python $(ON_ALL_CPUS) --ignore tests/test_bench.py -m long
+	$(BIN)/python -m pytest tests/test_bench.py -m long
 
 # Exactness with vectors of all lengths, with and without fused products, and the bits of results.
 test-processors: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""Runs the tests marked `plain` in plain Python; see `plain.py`."""
+"""`plain` tests run in plain Python, see `plain.py`; examples of docstrings are `long`."""
 
 import pytest
 from plain import is_plain, plain_python
@@ -11,3 +11,10 @@ def pytest_runtest_protocol(item, nextitem):
         return (yield)
     with plain_python():
         return (yield)
+
+
+def pytest_collection_modifyitems(items):
+    """Nearly each example of a docstring compiles a kernel that no test needs."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("long")

@@ -1,7 +1,7 @@
 """Choices in few combinations, among which each two of them meet."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
@@ -43,6 +43,17 @@ def covering(
         missing -= set(itertools.combinations(items, 2))
         rows.append(_values({name: chosen[name] for name in names}, choices))
     return rows
+
+
+def bring_nothing_new(rows: Sequence[Row], names: Collection[str]) -> list[bool]:
+    """Whether each value that a row has for these names is in a row before it."""
+    seen: set[tuple[str, str]] = set()
+    known = []
+    for row in rows:
+        values = {(name, str(row[name])) for name in names}
+        known.append(values <= seen)
+        seen |= values
+    return known
 
 
 def _values(chosen: dict[str, int], choices: Mapping[str, Sequence[Any]]) -> Row:

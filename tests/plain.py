@@ -20,6 +20,19 @@ plain = pytest.mark.plain
 compiled = pytest.mark.compiled
 
 
+def partly_long(n: int, names: str, values: Iterable[Any], **more: Any) -> Any:
+    """`pytest.mark.parametrize`: n values for `make test`, the others for `make test-long`."""
+    parameters = [value if "," in names else (value,) for value in values]
+    return pytest.mark.parametrize(
+        names,
+        [
+            *(pytest.param(*parts) for parts in parameters[:n]),
+            *(pytest.param(*parts, marks=pytest.mark.long) for parts in parameters[n:]),
+        ],
+        **more,
+    )
+
+
 class _Apart(cached_property[Any]):
     """In place of an attribute of losses that remembers: what they remember meanwhile."""
 
@@ -65,17 +78,23 @@ def is_plain(item: pytest.Item) -> bool:
     return next((name == "plain" for name in names if name in ("plain", "compiled")), False)
 
 
-def both(names: str, values: Iterable[Any], *, compiled: Iterable[Any] = ()) -> Any:
-    """`pytest.mark.parametrize`: each value in plain Python, and some compiled as well."""
+def both(
+    names: str, values: Iterable[Any], *, compiled: Iterable[Any] = (), long: Iterable[Any] = ()
+) -> Any:
+    """`pytest.mark.parametrize`: each value in plain Python, and some compiled as well.
 
-    def parameter(value: Any, mark: Any, suffix: str) -> Any:
+    Those of `long` are compiled by `make test-long` alone.
+    """
+
+    def parameter(value: Any, suffix: str, *marks: Any) -> Any:
         parts = value if "," in names else (value,)
-        return pytest.param(*parts, marks=mark, id="-".join(map(str, parts)) + suffix)
+        return pytest.param(*parts, marks=marks, id="-".join(map(str, parts)) + suffix)
 
     return pytest.mark.parametrize(
         names,
         [
-            *(parameter(value, pytest.mark.compiled, "") for value in compiled),
-            *(parameter(value, pytest.mark.plain, "-plain") for value in values),
+            *(parameter(value, "", pytest.mark.compiled) for value in compiled),
+            *(parameter(value, "", pytest.mark.compiled, pytest.mark.long) for value in long),
+            *(parameter(value, "-plain", pytest.mark.plain) for value in values),
         ],
     )

@@ -103,6 +103,7 @@ def workloads_for(contender):
 
 
 @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
+@pytest.mark.long
 def test_contender_agrees_with_the_reference(contender):
     here(contender)
     n_jobs = 0
@@ -307,6 +308,7 @@ def test_careful_numpy_is_careful():
 
 @pytest.mark.parametrize("size", [1, 64, 100_001])
 @pytest.mark.parametrize("task", ALL_TASKS)
+@pytest.mark.long
 def test_roof_touches_everything(task, size):
     data = Data(np.arange(size), np.arange(size) + 0.5, np.zeros(size))
     if task == IN_PLACE:
@@ -326,6 +328,7 @@ def test_roof_touches_everything(task, size):
 # Measuring
 
 
+@pytest.mark.long
 def test_contenders_alternate(quick):
     """Also notices when a private part of pytest-benchmark that we use has changed."""
     calls = []
@@ -361,6 +364,7 @@ def is_sane(times):
     return 0 < times["min"] <= times["median"] and times["spread"] >= 0 and times["rounds"] > 0
 
 
+@pytest.mark.long
 def test_who_has_no_out_is_timed_once_for_all_gradients(quick):
     workload = tiny("cross_entropy")
     data = make_data(workload)
@@ -397,6 +401,7 @@ def test_times_from_elsewhere():
     assert (times["min"], times["median"], times["rounds"]) == (1.0, 2.0, 3)
 
 
+@pytest.mark.long
 def test_pytest_benchmark_has_the_same_times(benchmark, monkeypatch):
     if benchmark.disabled:
         pytest.skip("benchmarks are switched off")
@@ -425,6 +430,7 @@ def test_settings_hold_in_every_turn(monkeypatch):
 
 
 @pytest.mark.parametrize(("loss", "classes"), cutoff.COST_CLASSES)
+@pytest.mark.long
 def test_threads_are_forced_and_compute_the_same(loss, classes, monkeypatch):
     from fastloss.call import threads as _threads
 
@@ -489,6 +495,7 @@ def test_numbers_of_threads():
     assert scaling.thread_counts(48) == [1, 2, 3, 4, 5, 7, 8, 16, 32, 48]
 
 
+@pytest.mark.long
 def test_scaling_over_backends_and_threads(quick):
     workload = Workload("mse", (300_000,))
     data = make_data(workload)
@@ -514,6 +521,7 @@ def test_scaling_over_backends_and_threads(quick):
 
 
 @pytest.mark.parametrize("n_classes", [7, 300])
+@pytest.mark.long
 def test_all_come_by_the_same_scores(n_classes, quick):
     """Of all that are there; `jobs` compares their numbers."""
     workload = Workload("cross_entropy", (200, n_classes))
@@ -536,6 +544,7 @@ def test_other_scores_are_not_timed():
         scorecard.check("someone", {**numbers, "accuracy": 0.51}, numbers)
 
 
+@pytest.mark.long
 def test_scores_of_a_file(quick, tmp_path):
     workload = Workload("cross_entropy", (200, 300))
     data = make_data(workload)
@@ -571,6 +580,7 @@ def test_growth_of_memory_by_samples(monkeypatch, tmp_path):
     assert 60 << 20 < n_bytes < 80 << 20
 
 
+@pytest.mark.long
 def test_memory_in_a_process_of_its_own():
     assert memory.WORKLOAD.name == "cross_entropy-8192x32768-float32"
     cases = memory.cases()
@@ -586,6 +596,7 @@ def test_memory_in_a_process_of_its_own():
     assert "fastloss: loss + gradient, new array" in text
 
 
+@pytest.mark.long
 def test_cold_start_in_processes():
     assert set(cold.imports()) == {cold.IMPORT_NUMPY, cold.IMPORT}
     times = cold.first_calls(Workload("mse", (320,)))

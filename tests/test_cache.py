@@ -91,6 +91,7 @@ def test_a_stored_kernel_needs_nothing_of_what_it_was_made_of(stored):
     assert run_python(code, FASTLOSS_CACHE_DIR=str(stored[0])).splitlines()[-1] == "0"
 
 
+@pytest.mark.long
 def test_edited_scalar_function_recompiles(tmp_path):
     assert own(tmp_path, "r * r") == (1, 0, 4.0)
     assert own(tmp_path, "r * r") == (0, 1, 4.0)
@@ -99,12 +100,14 @@ def test_edited_scalar_function_recompiles(tmp_path):
     assert own(tmp_path, "r * r") == (0, 1, 4.0)
 
 
+@pytest.mark.long
 def test_edited_helper_recompiles(tmp_path):
     assert own(tmp_path, "helper(r)", helper="r + 1") == (1, 0, 3.0)
     assert own(tmp_path, "helper(r)", helper="r + 2") == (1, 0, 4.0)
     assert own(tmp_path, "helper(r)", helper="r + 2") == (0, 1, 4.0)
 
 
+@pytest.mark.long
 def test_edited_global_number_recompiles(tmp_path):
     assert own(tmp_path, "FACTOR * r", factor=3.0) == (1, 0, 6.0)
     assert own(tmp_path, "FACTOR * r", factor=5.0) == (1, 0, 10.0)
@@ -286,6 +289,7 @@ def read(folder: Path, modules: dict[str, str], k: int) -> tuple[dict[str, tuple
     return {name: tuple(rest) for name, *rest in (row.split(":") for row in rows)}, done
 
 
+@pytest.mark.long
 def test_what_is_read_from_anywhere_is_never_stale(tmp_path):
     before, done = read(tmp_path, READING, 10)
     assert done == "229.0 1 0"  # with x = 3 they add up to 19 + 21 k
@@ -296,6 +300,7 @@ def test_what_is_read_from_anywhere_is_never_stale(tmp_path):
     assert [name for name, digest in after.items() if digest == before[name]] == []
 
 
+@pytest.mark.long
 def test_what_cannot_be_known_is_not_stored(tmp_path):
     for k in (10, 20):
         fingerprints, done = read(tmp_path, OPAQUE, k)
@@ -319,6 +324,7 @@ print(jit.counts["compiled"])
     assert output == ["0.69314718056"] * 3 + ["1"]
 
 
+@pytest.mark.long
 def test_unwritable_folder_costs_only_a_compilation(tmp_path, stored):
     # A file where the folder should be cannot be written even by root.
     blocked = tmp_path / "file"
@@ -329,6 +335,7 @@ def test_unwritable_folder_costs_only_a_compilation(tmp_path, stored):
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root writes anywhere")
+@pytest.mark.long
 def test_read_only_folder_costs_only_a_compilation(tmp_path):
     tmp_path.chmod(0o500)
     try:
@@ -339,7 +346,8 @@ def test_read_only_folder_costs_only_a_compilation(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "foreign", "unpicklable"])
-def test_damaged_file_costs_only_a_compilation(tmp_path, stored, damage):
+@pytest.mark.long
+def test_damaged_file_costs_only_a_compilation(tmp_path, stored, monkeypatch, damage):
     folder, results = stored
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     for file in files_in(tmp_path):
@@ -356,15 +364,13 @@ def test_damaged_file_costs_only_a_compilation(tmp_path, stored, damage):
             file.write_bytes(b"something else" * 100)
         else:  # whole, but not what we wrote
             name = file.name.removesuffix(".code")
-            os.environ["FASTLOSS_CACHE_DIR"] = str(tmp_path)
-            try:
-                store.save(name, b"no pickle")
-            finally:
-                del os.environ["FASTLOSS_CACHE_DIR"]
+            monkeypatch.setenv("FASTLOSS_CACHE_DIR", str(tmp_path))
+            store.save(name, b"no pickle")
     assert work(tmp_path) == (1, 0, results)
     assert work(tmp_path) == (0, 1, results)  # the damage was mended
 
 
+@pytest.mark.long
 def test_two_kernels_do_not_share_code(tmp_path):
     """Same function names, other constants: the linker must not give one the other's code."""
     code = """
@@ -384,6 +390,7 @@ print(*[make(power)([0.0], [3.0]) for power in (1, 2, 3)])
         assert run_python(code, FASTLOSS_CACHE_DIR=str(tmp_path)) == "3.0 9.0 27.0"
 
 
+@pytest.mark.long
 def test_losses_of_a_script_are_found_again(tmp_path):
     """A class of __main__ cannot be imported by name; its code is found by what it says."""
     code = """
@@ -409,6 +416,7 @@ print(jit.counts["compiled"], jit.counts["loaded"], value)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
 class TestPermissions:
+    @pytest.mark.long
     def test_folder_and_files_are_private(self, tmp_path):
         folder = tmp_path / "new" / "cache"
         work(folder)
@@ -416,6 +424,7 @@ class TestPermissions:
         assert {stat.S_IMODE(file.stat().st_mode) for file in files_in(folder)} == {0o600}
 
     @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+    @pytest.mark.long
     def test_folder_that_others_can_write_is_refused(self, tmp_path, stored, monkeypatch, mode):
         folder, results = stored
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

@@ -95,6 +95,7 @@ def test_info_says_why_a_cache_is_not_used(folder):
     assert f"not used, code is compiled anew in every process: {folder} is not" in run("info")
 
 
+@pytest.mark.long
 def test_warmup_compiles_once_and_what_users_call_is_there(folder):
     first = run("warmup")
     lines = first.splitlines()
@@ -119,6 +120,7 @@ def test_warmup_compiles_once_and_what_users_call_is_there(folder):
     assert len(list(folder.iterdir())) == n_files
 
 
+@pytest.mark.long
 def test_warmup_fails_where_nothing_can_be_kept(folder):
     folder.write_text("a file where the folder should be")
     assert run("warmup", status=1).startswith("fastloss: nothing can be kept: ")
@@ -205,6 +207,7 @@ def test_demo_says_where_its_picture_cannot_go(tmp_path, capsys):
     assert "the picture cannot go to" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_demo_end_to_end(tmp_path):
     out = tmp_path / "new" / "pictures"
     printed = run("demo", "--quick", "--out", str(out), COLUMNS="100", TERM="dumb")

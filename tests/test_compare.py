@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import compiled, plain
+from plain import compiled, partly_long, plain
 from processes import run_python
 
 import fastloss as fl
@@ -136,7 +136,7 @@ def test_nearly_equal_logits_keep_their_digits():
             assert abs(getattr(scores, name)[r] / value - 1) < 1e-6, name
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, "bfloat16"])
+@partly_long(1, "dtype", [np.float32, np.float16, np.float64, "bfloat16"])
 def test_equal_logits_differ_in_nothing(dtype):
     if dtype == "bfloat16":
         dtype = pytest.importorskip("ml_dtypes").bfloat16
@@ -152,6 +152,7 @@ def test_equal_logits_differ_in_nothing(dtype):
 
 
 @compiled
+@pytest.mark.long
 def test_long_rows_keep_their_digits():
     """Sums of 100,000 classes, in parts that are close and parts that are not."""
     a, b, labels = pair((2, 100_003), 1e-3)
@@ -497,6 +498,7 @@ def test_means_errors_and_extremes():
 
 
 @compiled
+@pytest.mark.long
 def test_quantiles_are_those_of_the_rows():
     a, b, labels = pair((3000, 5), 0.3)
     a[0, 1] = -INF  # an infinite KL one way
@@ -804,6 +806,7 @@ def test_a_comparison_shows_its_options():
 
 
 @compiled
+@pytest.mark.long
 def test_plain_python_gives_the_same():
     code = """
 import numpy as np, fastloss as fl

@@ -383,6 +383,7 @@ def test_a_bad_number_is_told_with_its_chunk():
 
 
 @compiled
+@pytest.mark.long
 def test_processes():
     with dask.config.set(scheduler="processes", num_workers=2):
         found = fl.dask.evaluate(cut(LABELS), cut(LOGITS)).compute()
@@ -408,6 +409,7 @@ def client():
 
 
 @compiled
+@pytest.mark.long
 def test_a_cluster(client):
     logits = cut(LOGITS.astype(np.float32))
     lazy = fl.dask.evaluate(LABELS, logits, sample_weight=WEIGHT)
@@ -426,6 +428,7 @@ def slowly(block):
 
 
 @compiled
+@pytest.mark.long
 def test_a_killed_worker_costs_a_retry_and_no_wrong_number(client):
     n = 40
     logits, labels = RNG.normal(size=(n, C)), RNG.integers(0, C, n)

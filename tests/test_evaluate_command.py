@@ -322,6 +322,7 @@ def test_an_interrupt_leaves_a_valid_partial_result(here, run, ended_at, capsys,
     assert left == ["labels.npy", "logits.npy", "report.html", "rows.npz"]
 
 
+@pytest.mark.long
 def test_what_was_killed_goes_on_to_the_same_bits(run):
     """Killed four times, at moments that nothing is prepared for, in the middle of a save too."""
     code = """if True:
@@ -399,6 +400,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(run, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_file(here):
     """Two GiB of which the disk holds nothing; the code that runs takes a part of the bound."""
     n, c = 16 * 1024, 32 * 1024

@@ -33,6 +33,7 @@ def close(found, expected):
     assert math.isclose(found, expected, **TOLERANCE), (found, expected)
 
 
+@pytest.mark.long
 def test_digits_agree_with_scikit_learn(digits):
     from scipy.special import softmax
     from sklearn import metrics
@@ -57,6 +58,7 @@ def test_digits_agree_with_scikit_learn(digits):
         np.testing.assert_allclose(scores.by_class.accuracy, recall, rtol=1e-12)
 
 
+@pytest.mark.long
 def test_digits_are_told_apart(digits):
     """Real models: better than chance by far, and one that is much too sure of itself."""
     labels, models = digits

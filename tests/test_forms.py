@@ -2,7 +2,9 @@
 
 A form is what a kernel is compiled for: a loss with its options, dtypes, what is written, weights.
 In plain Python all pairs meet, with layouts and shapes besides. Compiled are fewer: a formula meets
-both precisions, and what the loops do meets each other. There the two are compared.
+both precisions, and what the loops do meets each other. Of these `make test` compiles each choice
+at least once, but not each formula, and `make test-long` the rest. Compiled code and plain Python
+are compared.
 
 They may differ by the rounding of fused multiply-adds, of divisions that became products, and of
 sums whose terms were reordered: all that the error allowed for a result is for. So each is compared
@@ -18,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from covering import covering
+from covering import bring_nothing_new, covering
 from plain import compiled, plain, plain_python
 from registry import (
     BFLOAT16,
@@ -157,9 +159,22 @@ def other_labels(case: Case, y_true: Any, kind: str) -> Any:
     return y_true
 
 
-def of_formulas(**choices: Any) -> list[Any]:
-    rows = covering({"case": FORMULAS, **choices})
+def parameters(rows: list[dict[str, Any]]) -> list[Any]:
     return [pytest.param(row, id="-".join(map(str, row.values()))) for row in rows]
+
+
+def compiled_parameters(rows: list[dict[str, Any]]) -> list[Any]:
+    """Each choice but the formulas is compiled by `make test`, the rest by `make test-long`."""
+    names = rows[0].keys() - {"case"}
+    marks = [[pytest.mark.long] if known else [] for known in bring_nothing_new(rows, names)]
+    return [
+        pytest.param(*row.values, id=row.id, marks=more)
+        for row, more in zip(parameters(rows), marks, strict=True)
+    ]
+
+
+def of_formulas(**choices: Any) -> list[Any]:
+    return parameters(covering({"case": FORMULAS, **choices}))
 
 
 def check_formula(
@@ -218,7 +233,7 @@ def compiled_formulas() -> list[Any]:
     for verb, dtype in itertools.product(VERBS[2:], (FLOAT32, FLOAT64)):
         for _ in range(3):
             rows.append({"case": next(cases), "verb": verb, **next(turns[verb, dtype])})
-    return [pytest.param(row, id="-".join(map(str, row.values()))) for row in rows]
+    return compiled_parameters(rows)
 
 
 def with_odd_numbers(case: Case, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -311,9 +326,8 @@ def is_legal(row: dict[str, Any]) -> bool:
     return by_id or not given["ignore_index"]
 
 
-def of_softmax(**more: Any) -> list[Any]:
-    rows = covering(SOFTMAX_CHOICES | more, is_legal)
-    return [pytest.param(row, id="-".join(map(str, row.values()))) for row in rows]
+def of_softmax(**more: Any) -> list[dict[str, Any]]:
+    return covering(SOFTMAX_CHOICES | more, is_legal)
 
 
 class Softmax:
@@ -466,7 +480,7 @@ def with_odd_logits(logits: Any) -> Any:
 
 
 @compiled
-@pytest.mark.parametrize("form", of_softmax())
+@pytest.mark.parametrize("form", compiled_parameters(of_softmax()))
 def test_a_softmax_compiled(form, of_rows):
     """True, in any layout, and as plain Python has it, odd logits included."""
     of_rows(form["rows"])
@@ -497,7 +511,7 @@ IN_PLAIN_PYTHON = {
 }
 
 
-@pytest.mark.parametrize("form", of_softmax(**IN_PLAIN_PYTHON))
+@pytest.mark.parametrize("form", parameters(of_softmax(**IN_PLAIN_PYTHON)))
 def test_a_softmax_in_plain_python(form, of_rows):
     of_rows(form["rows"])
     softmax = Softmax(form, form["n_rows"] if form["rows"] == "few" else min(form["n_rows"], 9))
@@ -593,6 +607,7 @@ def with_primitives(number: Any) -> Any:
 
 @compiled
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.long
 def test_primitives_are_those_of_plain_python(dtype):
     special = [0.0, -0.0, 1.0, -1.5, 1e-40, -1e-45, 3e38, np.inf, -np.inf, np.nan, 1 + 2.0**-8]
     x = np.concatenate([special, np.random.default_rng(0).normal(size=8) * 100]).astype(dtype)

@@ -131,6 +131,7 @@ def test_a_function_of_a_loss_is_compiled_undisturbed():
 
 
 @needs_timer
+@pytest.mark.long
 def test_a_storm_of_interrupts_over_first_calls(tmp_path):
     """Without putting them off, Numba's registries break, or LLVM aborts, within a few of these."""
     code = """

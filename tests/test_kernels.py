@@ -107,6 +107,7 @@ def test_kernels_of_losses_are_known_completely(case, monkeypatch):
     assert all(outside)
 
 
+@pytest.mark.long
 def test_a_numba_that_is_newer_than_those_that_were_tested():
     """It compiles in its own way, to the same bits; what is private to it may be gone."""
     code = """
@@ -179,6 +180,7 @@ def no_store(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not X86, reason="looks for instructions of x86-64")
 @pytest.mark.usefixtures("no_store")
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 class TestVectorised:
     """Loops compile to packed arithmetic on whole vectors, without calls to the C library."""
@@ -237,6 +239,7 @@ def prange_available():
     return importlib.util.find_spec("numba.np.ufunc.omppool") is not None
 
 
+@pytest.mark.long
 def test_backends_and_thread_counts_give_the_same_bits():
     counts = ("1", "2", "3", "4", "8")
     pool = run_python(RESULTS, *counts, PYTHONHASHSEED="0").splitlines()
@@ -250,6 +253,7 @@ def test_backends_and_thread_counts_give_the_same_bits():
 
 
 @pytest.mark.skipif(not prange_available(), reason="Numba has no thread-safe layer here")
+@pytest.mark.long
 def test_prange_is_used_where_it_is_chosen():
     code = """
 import numpy as np
@@ -270,6 +274,7 @@ print(fl.cross_entropy(ids, logits, class_mask=np.tile([True, False], (2**20, 1)
 
 
 @pytest.mark.skipif(not X86, reason="a processor of x86-64")
+@pytest.mark.long
 def test_halves_without_instructions_for_them(tmp_path):
     """LLVM would call a function that nothing provides, and the process would abort."""
     code = """
@@ -426,6 +431,7 @@ def test_streamed_gradients_have_the_same_bits(monkeypatch, width):
 # Without the compiler
 
 
+@pytest.mark.long
 def test_kernels_run_as_plain_python():
     code = """
 import numpy as np

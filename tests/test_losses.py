@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-from plain import both, compiled, plain
+from plain import both, compiled, partly_long, plain
 from registry import (
     BFLOAT16,
     CASES,
@@ -132,7 +132,7 @@ def test_no_reduction(case, dtype):
     assert_near(losses, true.losses, true.losses_error, "losses")
 
 
-@both("case", MECHANICS, compiled=MECHANICS)
+@both("case", MECHANICS, compiled=MECHANICS[:1], long=MECHANICS[1:])
 def test_no_reduction_and_gradient(case):
     """The loss of each sample, and the gradient of their sum."""
     y_true, y_pred = case.data()
@@ -272,6 +272,7 @@ def test_integer_predictions_become_float64(case, dtype):
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.naive], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=name_of)
+@pytest.mark.long
 def test_at_least_as_exact_as_naive_numpy(case, dtype):
     """In the same dtype, over all results together; one rounding of slack for plain luck."""
     y_true, y_pred = case.data(dtype, (40, 5))
@@ -396,7 +397,7 @@ def test_soft_labels_weigh_by_class_weight_times_target():
 @both(
     "case",
     [c for c in ROWWISE if c in IN_FLOAT64 and c not in ROWS and c.data()[0].ndim == 1],
-    compiled=[SOFTMAX, SOFTMAX_ALL, CATEGORICAL],
+    long=[SOFTMAX, SOFTMAX_ALL, CATEGORICAL],
 )
 def test_one_hot_labels_equal_class_ids_bit_for_bit(case):
     ids, y_pred = case.data()
@@ -678,7 +679,7 @@ def test_class_weights_are_taken_from_any_sequence_and_copied():
 
 
 @compiled
-@pytest.mark.parametrize("case", WEIGHED, ids=str)
+@partly_long(2, "case", WEIGHED, ids=str)
 def test_results_do_not_depend_on_threads_or_repetition(case, threads):
     """More than four tasks of 2**18 elements, the last one short."""
     y_true, y_pred = case.data(shape=(230_011, 5))
@@ -779,7 +780,9 @@ def test_numbers_of_classes(case, n_classes):
     assert_near(grad, true.grad, true.grad_error, "grad")
 
 
-@both("smoothing", [], compiled=[0.0, 0.1])
+@compiled
+@pytest.mark.long
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_many_weighed_classes(smoothing):
     n_classes = 5000
     weight = np.random.default_rng(0).integers(0, 9, n_classes) / 4

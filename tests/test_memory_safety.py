@@ -70,6 +70,7 @@ print(ctypes.c_double.from_address(first + 8 * {place} * int(sys.argv[1])).value
 
 
 @needs_guards
+@pytest.mark.long
 def test_nothing_beyond_the_arrays_is_touched():
     """Squares of few classes and steps of many reach over the ends of rows, never of arrays."""
     code = """
@@ -427,5 +428,6 @@ assert loss.value_and_grad(y, y, out=out)[0] == expected
         ("cross_entropy", "strided", 150, "done"),
     ],
 )
+@pytest.mark.long
 def test_memory_is_asked_for_before_anything_is_written(name, layout, megabytes, printed):
     assert run_python(SHORT_OF_MEMORY, name, layout, str(megabytes)) == printed

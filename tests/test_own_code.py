@@ -8,6 +8,7 @@ import sys
 import numba
 import numpy as np
 import pytest
+from plain import partly_long
 
 import fastloss as fl
 
@@ -22,8 +23,9 @@ class NoHessian(fl.ElementwiseLoss):
         return abs(r) ** 3, 3 * r * abs(r)
 
 
-@pytest.mark.parametrize(
-    ("loss", "dtype"),
+@partly_long(
+    1,
+    "loss, dtype",
     [
         (fl.Tweedie(power=1.25), np.float32),
         (NoHessian(), np.float32),
@@ -67,6 +69,7 @@ WEIGHTS = (0.5, 2.0, 0.0, 1.25, 3.0)
         (fl.categorical_cross_entropy, 5, np.float32, True),
     ],
 )
+@pytest.mark.long
 def test_rows_have_the_bits_of_the_verbs(loss, n_classes, dtype, soft):
     rng = np.random.default_rng(4)
     y_pred = rng.random((6, n_classes)).astype(dtype)
@@ -83,6 +86,7 @@ def test_rows_have_the_bits_of_the_verbs(loss, n_classes, dtype, soft):
     np.testing.assert_array_equal(in_place, grad)
 
 
+@pytest.mark.long
 def test_inside_a_parallel_loop_of_the_user():
     scalar = fl.Quantile(q=0.9).jit("float32").scalar
     value_and_grad = fl.cross_entropy.jit(10, "float32").value_and_grad
@@ -117,6 +121,7 @@ def test_inside_a_parallel_loop_of_the_user():
         (fl.categorical_cross_entropy, -(2**62)),
     ],
 )
+@pytest.mark.long
 def test_what_is_wrong_is_nan_and_touches_nothing_else(loss, label):
     functions = loss.jit(5)
     row, whole = np.full(5, 0.2), np.full(25, 7.0)
@@ -171,6 +176,7 @@ print(sum(total.stats.cache_hits.values()) if hasattr(total, "stats") else "plai
 """
 
 
+@pytest.mark.long
 def test_users_function_may_be_cached_and_jit_may_be_off(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from plain import compiled, plain
+from plain import compiled, partly_long, plain
 
 import fastloss as fl
 from fastloss.compiler import jit
@@ -57,7 +57,7 @@ def cauchy(y_true, y_pred, scale):
     return np.log(1 + r * r), 2 * r / (scale * (1 + r * r))
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+@partly_long(1, "dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 def test_agrees_with_the_formula(dtype):
     rng = np.random.default_rng(1)
     # Several tasks, and an odd end.
@@ -110,6 +110,7 @@ def test_parameters_are_given_at_each_call():
     assert sum(jit.counts.values()) == before + 1  # True is a switch
 
 
+@pytest.mark.long
 def test_switches_helpers_globals_and_hessian():
     y_true, y_pred = [0.0], [2.0]
     assert GemanMcClure()(y_true, y_pred) == pytest.approx(0.4)
@@ -129,6 +130,7 @@ def test_switches_helpers_globals_and_hessian():
     )
 
 
+@pytest.mark.long
 def test_class_in_a_function_may_use_its_variables():
     power = 3
 
@@ -201,6 +203,7 @@ def test_a_name_that_was_missing_is_found_later():
     assert Own()([0.0], [-2.0]) == 2.0
 
 
+@pytest.mark.long
 def test_functions_of_math_and_numpy_work_too():
     @dataclass(frozen=True)
     class LogCosh(fl.ElementwiseLoss):
@@ -302,6 +305,7 @@ def test_wrong_gradient_is_found_and_located():
     loss.check_gradient([0.0, 0.0], [1.0, -3.0])
 
 
+@pytest.mark.long
 def test_wrong_hessian_is_found():
     loss = loss_with(lambda self, t, p: ((p - t) ** 2, 2 * (p - t), 1))
     with pytest.raises(ValueError, match="hessian of Wrong"):
@@ -314,7 +318,8 @@ def test_nan_gradient_is_wrong():
         loss.check_gradient([1.0], [2.0])
 
 
-@pytest.mark.parametrize(
+@partly_long(
+    1,
     "loss",
     [
         fl.mse,

@@ -283,6 +283,7 @@ def test_value_and_gradient_in_float32(data, call):
 
 @compiled
 @fuzz(150, st.data(), calls(MECHANICS, [np.float32], False, ("none",)))
+@pytest.mark.long
 def test_losses_and_gradient_in_float32(data, call):
     """The same, of each sample."""
     run(data.draw, call)
@@ -301,6 +302,7 @@ def test_value_and_gradient_in_16_bits(data, call):
 
 
 @fuzz(150, st.data(), calls(IN_FLOAT64, [np.float32, np.float64], False))
+@pytest.mark.long
 def test_gradient_and_hessian(data, call):
     """Those of the reference, in float32 and float64."""
     case, loss = call.case, counting(call.case.reduced(call.reduction))

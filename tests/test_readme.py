@@ -12,6 +12,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.long
 def test_python_blocks_show_what_they_say(page):
     """All blocks of a page have one namespace."""
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from plain import both, compiled, plain
+from plain import both, compiled, partly_long, plain
 from registry import EXACT, ROWS, one_hot_of
 
 import fastloss as fl
@@ -231,7 +231,7 @@ def test_overlap_of_a_nearly_perfect_prediction():
     assert fl.Dice(from_logits=True)(t, x) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["kl", "kl_logits", "js_logits", "tversky_logits", "cosine"])
+@partly_long(2, "name", ["kl_logits", "cosine", "kl", "js_logits", "tversky_logits"])
 @pytest.mark.parametrize("width", [1, 15, 17, 513, 5000])
 def test_rows_of_all_lengths(name, width):
     """The same for a row in float64 and in the other precision, whole vectors or not."""
@@ -432,12 +432,14 @@ def test_bad_options(make, error, option):
     ],
     ids=repr,
 )
+@pytest.mark.long
 def test_shipped_losses_pass_their_own_check(loss):
     """One for each kind of data that the check can make; formulas have other tests."""
     loss.check_gradient()
 
 
 @compiled
+@pytest.mark.long
 def test_memory_of_a_row_in_place_and_streamed():
     """Long rows are written in parts, and a large gradient past the caches."""
     rng = np.random.default_rng(0)

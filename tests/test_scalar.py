@@ -56,6 +56,7 @@ def libm_softplus(x):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
 def test_every_float32_against_the_float64_version(name):
     # The float64 version errs by 2**-28 float32 ulp, as is tested below, and is 10 times as fast as
     # libm: 7 s for all numbers. Of the two that are made of others, every 7th number, but all for
@@ -67,6 +68,7 @@ def test_every_float32_against_the_float64_version(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
 def test_many_float32_against_libm(name):
     errors = errors_of(getattr(scalar, name), globals()[f"libm_{name}"])
     error, x = worst(errors, step=61)
@@ -74,6 +76,7 @@ def test_many_float32_against_libm(name):
 
 
 @pytest.mark.parametrize("name", PARTS)
+@pytest.mark.long
 def test_every_third_float32_of_a_part_against_libm(name):
     first, last = (int(np.float32(end).view(np.uint32)) for end in PARTS[name])
     reference = libm_exp if name == "exp_of_gap" else libm_log1p

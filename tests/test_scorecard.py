@@ -74,7 +74,7 @@ def assert_rows(rows, expected, rtol):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
+@both("c", WIDTHS[:2], long=WIDTHS[2:])
 def test_rows_are_those_of_the_formulas(c, dtype):
     labels, logits = data(40 if c > 1000 else 150, c, dtype)
     scores = fl.evaluate(labels, logits, rows=NUMBERS)
@@ -677,6 +677,7 @@ def test_the_temperature_is_that_of_the_least_loss(scale):
 
 
 @compiled
+@pytest.mark.long
 def test_calibration_makes_confidence_honest():
     labels, logits = drawn(3.0)
     weight = np.random.default_rng(1).integers(0, 3, len(labels)).astype(float)
@@ -759,6 +760,7 @@ def test_each_error_is_true(labels, logits, options, text):
 
 
 @both("c", WIDTHS[:2], compiled=WIDTHS[2:])
+@pytest.mark.long
 def test_derivatives_by_the_temperature(c):
     labels, logits = data(50, c, np.float64)
 

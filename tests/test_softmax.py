@@ -113,7 +113,8 @@ def test_an_option_alone(options):
 @both(
     "kind, c",
     itertools.product(["ids", "soft", "sparse"], WIDTHS[:2]),
-    compiled=itertools.product(["ids", "soft", "sparse"], WIDTHS[2:]),
+    compiled=[("ids", WIDTHS[2])],
+    long=[("soft", WIDTHS[2]), ("sparse", WIDTHS[2])],
 )
 def test_all_options_together(kind, c):
     n = 9 if c < 1000 else 3
@@ -126,7 +127,7 @@ def test_all_options_together(kind, c):
     check(loss, y_true, logits, mask_for(y_true, n, c), hess, value_alone=c == 5 and kind == "ids")
 
 
-@both("c, smoothing", [(5, 0), (130, 0), (5, 0.25)], compiled=[(WIDTHS[2], 0)])
+@both("c, smoothing", [(5, 0), (130, 0), (5, 0.25)], long=[(WIDTHS[2], 0)])
 def test_sparse_labels_equal_soft_labels(c, smoothing):
     pair, logits = data("sparse", 5, c)
     labels = dense(pair, logits).astype(np.float32)
@@ -138,6 +139,7 @@ def test_sparse_labels_equal_soft_labels(c, smoothing):
 
 
 @compiled
+@pytest.mark.long
 def test_one_sparse_label_equals_a_class_id():
     for c in WIDTHS:
         ids, logits = data("ids", 5, c)
@@ -148,7 +150,7 @@ def test_one_sparse_label_equals_a_class_id():
         assert_same(grad_pair, grad)
 
 
-@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
+@both("c", WIDTHS[:2], long=WIDTHS[2:])
 def test_a_mask_equals_deleting_the_classes(c):
     ids, logits = data("ids", 5, c)
     off = np.arange(c) % 3 == 1
@@ -440,7 +442,7 @@ def test_probabilities_in_place_and_into_out():
 @both(
     "kind, options, c",
     [("ids", {}, 300), ("ids", ALL, 300), ("soft", ALL, 300), ("sparse", {}, 300)],
-    compiled=[("ids", ALL, 9_000)],
+    long=[("ids", ALL, 9_000)],
 )
 def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options, c):
     """Which of the two is faster depends on the processor."""
@@ -492,6 +494,7 @@ def test_an_infinite_gap_leaves_other_rows_their_bits(c, value):
 
 @compiled
 @pytest.mark.parametrize("first", [-INF, 0.0, 1.0, 2.0, 3.0])
+@pytest.mark.long
 def test_kept_exponentials_follow_the_largest_logit(monkeypatch, first):
     """Of rows so long that their largest logit is found part by part."""
     n, c = 2, 100_000

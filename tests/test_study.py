@@ -189,6 +189,7 @@ def bench(*arguments):
     return cli.main(["bench", *small, "--contender", "careful NumPy", *arguments])
 
 
+@pytest.mark.long
 def test_a_run_of_a_workload_with_a_contender_of_ones_own(documented, hurried, tmp_path, capsys):
     folder = tmp_path / "results"
     mine = ["--contender-file", documented, "--contender", "dot product"]
@@ -344,6 +345,7 @@ def test_threads_are_the_same_for_all_and_given_back(monkeypatch):
 # Whole jobs
 
 
+@pytest.mark.long
 def test_all_evaluate_the_same_file(tmp_path):
     with jobs.file_of_logits(tmp_path, 5_000) as job:  # more rows than a chunk has
         found = {name: jobs._work(job, name)().loss for name in job.contenders}
@@ -366,6 +368,7 @@ def test_all_train_the_same_network():
     assert 0 < found[0] < np.log(10)
 
 
+@pytest.mark.long
 def test_a_job_in_a_process_of_its_own(tmp_path):
     with jobs.file_of_logits(tmp_path, 20_000) as job:  # 76 MiB
         cell = jobs.measure(job, NAIVE, "bytes")
@@ -472,6 +475,7 @@ def test_a_busy_machine_is_called_so(document):
     assert "this machine was busy" in page.markdown(document)
 
 
+@pytest.mark.long
 def test_the_page_needs_nothing_else(document):
     html = page.page(document)
     assert not re.findall(r"https?://|<script|<link|@import", html)

@@ -985,6 +985,7 @@ REFUSED = """
 
 @pytest.mark.parametrize("how", ["set", "environment"])
 @pytest.mark.parametrize("layer", ["workqueue", "nonsense"])
+@pytest.mark.long
 def test_prange_is_refused_where_it_would_abort(layer, how):
     out = python(
         REFUSED
@@ -1013,6 +1014,7 @@ def has_layer(layer):
 
 
 @pytest.mark.parametrize("layer", ["omp", "tbb"])
+@pytest.mark.long
 def test_prange_is_accepted(layer):
     if not has_layer(layer):
         pytest.skip(f"Numba has no {layer} layer here")
@@ -1024,6 +1026,7 @@ def test_prange_is_accepted(layer):
 
 @needs_fork
 @pytest.mark.parametrize("how", ["set", "environment"])
+@pytest.mark.long
 def test_a_forked_child_is_on_the_pool(how):
     if not has_layer("omp"):
         pytest.skip("Numba has no omp layer here")
@@ -1054,6 +1057,7 @@ def test_a_forked_child_is_on_the_pool(how):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of a fork")
 @pytest.mark.parametrize("openmp", [False, True])
+@pytest.mark.long
 def test_a_child_that_was_forked_before_the_import_is_on_the_pool(openmp):
     """If OpenMP was loaded by then: its threads may be missing, and nobody could tell."""
     if openmp:

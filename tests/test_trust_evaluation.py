@@ -41,6 +41,7 @@ def test_every_option_is_tried(monkeypatch):
     ],
     ids=["signals", "kills", "full disk"],
 )
+@pytest.mark.long
 def test_nothing_is_lost(section, outcome):
     found = section()
     assert found["lost"] == []

@@ -15,6 +15,7 @@ SELECTED = {
 
 
 @pytest.mark.parametrize("peer", SELECTED)
+@pytest.mark.long
 def test_of_a_peer(peer):
     pytest.importorskip(peers.PEERS[peer].package)
     selection, at_least = SELECTED[peer]

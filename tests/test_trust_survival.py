@@ -21,6 +21,7 @@ def brief(table):
 
 
 @pytest.mark.parametrize("name", brief(scenarios.SCENARIOS))
+@pytest.mark.long
 def test_survives(name):
     who = ours(scenarios.SCENARIOS[name])
     # Far more time than it takes: this machine may have a lot else to do, and much to compile.
@@ -31,6 +32,7 @@ def test_survives(name):
 
 
 @pytest.mark.parametrize("name", brief(stores.ORDEALS))
+@pytest.mark.long
 def test_a_store_costs_a_compilation_at_worst(name):
     assert survival.store_cell(name, "fastloss", few=True) == "ok"
 
@@ -110,6 +112,7 @@ def enter_and_leave(context):
         pass
 
 
+@pytest.mark.long
 def test_growth_is_found():
     kept = []
 

@@ -174,6 +174,7 @@ _KINDS |= {"bool": (bool, np.bool_)}
     [(np.float32, EXPRESSIONS), (np.float64, EXPRESSIONS[::3])],
     ids=["float32", "float64"],
 )
+@pytest.mark.long
 def test_types_are_those_of_plain_python(dtype, expressions):
     """All in one function, of which each calls another: that is compiled as a loss's is."""
     names = [f"e{i}" for i in range(len(expressions))]
