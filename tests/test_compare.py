@@ -597,6 +597,7 @@ def part_of(rows, **options):
 @compiled
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=5), st.randoms())
+@pytest.mark.long
 def test_any_split_and_any_order_of_merging(cuts, random):
     whole = flat(part_of(slice(0, 200)).result())
     edges = sorted({0, 200, *cuts})

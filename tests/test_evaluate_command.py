@@ -93,6 +93,7 @@ def test_the_numbers_are_those_of_the_arrays(here, run):
     assert sorted(path.name for path in here.iterdir()) == ["labels.npy", "logits.npy", "rows.npz"]
 
 
+@pytest.mark.long
 def test_all_options_reach_the_scorecard(run):
     weight, mask = RNG.uniform(0.5, 2, C), np.ones(C, bool)
     mask[6] = False
@@ -228,6 +229,7 @@ def other():
     return other
 
 
+@pytest.mark.long
 def test_compare_says_what_the_arrays_say(run, other):
     arguments = ["compare", "logits.npy", "--labels", "labels.npy", "--json"]
     expected = fl.compare(LOGITS, other, LABELS).to_dict()
@@ -263,6 +265,7 @@ def test_compare_is_resumed(run, other, ended_at):
 # The best temperature
 
 
+@pytest.mark.long
 def test_calibrate_finds_the_temperature_of_the_arrays(run):
     found = json.loads(run("calibrate", "labels.npy", "logits.npy", "--json"))
     expected = fl.calibrate(LABELS, LOGITS)

@@ -144,6 +144,7 @@ for start, size, i in ((1, 3, 3), (1, 3, -1), (3, 4, 2), (9, 4, 0)):
 """
 
 
+@pytest.mark.long
 def test_windows_check_bounds_if_numba_is_told_to():
     assert run_python(CHECKED, NUMBA_BOUNDSCHECK="1") == "3.0"
 

@@ -79,6 +79,7 @@ def test_agrees_with_the_formula(dtype):
     np.testing.assert_allclose(per_element, losses, rtol=4 * tolerance, atol=1e-7)
 
 
+@pytest.mark.long
 def test_every_verb_and_option_comes_with_it():
     y_true, y_pred = np.zeros((2, 3)), np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]])
     weight = np.array([2.0, 1.0])

@@ -296,6 +296,7 @@ def test_value_and_gradient_in_float64(data, call):
 
 
 @fuzz(200, st.data(), calls(PLAIN, DTYPES[:2], False))
+@pytest.mark.long
 def test_value_and_gradient_in_16_bits(data, call):
     """The same, in float16 and bfloat16."""
     run(data.draw, call)

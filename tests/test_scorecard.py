@@ -663,6 +663,7 @@ def drawn(temperature, n=4000, c=6):
 
 @compiled
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
+@pytest.mark.long
 def test_the_temperature_is_that_of_the_least_loss(scale):
     labels, logits = drawn(2.5)
     calibration = fl.calibrate(labels, logits * scale)

@@ -638,6 +638,7 @@ def test_fork_inside_a_task():
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.long
 def test_multiprocessing_after_use_in_the_parent(method, tmp_path):
     import multiprocessing
 

@@ -15,6 +15,7 @@ def threads_as_before():
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 4, 8])
+@pytest.mark.long
 def test_the_same_bits_in_all_ways(n_threads):
     fl.set_num_threads(1)
     expected = hashes(LOSSES)

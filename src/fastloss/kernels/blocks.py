@@ -6,6 +6,7 @@ compiled in parallel, which takes twice as long and is done only when that backe
 Numba's threading layer hands out the blocks.
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..compiler.bits import aligned_stack, part_of, prange, settle, wide_vectors
@@ -41,6 +42,9 @@ def kernel({names}):
         aligned_stack()
         run_block(first + k, {names})
 """
+# A file that does not exist, so that nobody is shown lines of another; it lies among the kernels,
+# by which functions are known as parts of them.
+_KERNEL_FILE = str(Path(__file__).with_name("<kernel>"))
 
 
 def over_blocks(
@@ -96,7 +100,8 @@ def over_blocks(
         "run_block": run_block,
         "wide_vectors": wide_vectors,
     }
-    exec(_KERNEL.format(names=", ".join(Args._fields)), scope)
+    source = _KERNEL.format(names=", ".join(Args._fields))
+    exec(compile(source, _KERNEL_FILE, "exec"), scope)
     kernel: Function = scope["kernel"]
     kernel.__name__ = sum_block.__name__  # of which stored files are named
     return kernel
