@@ -21,6 +21,7 @@ import pytest
 from processes import run_python
 
 from fastloss.call import cpus as _cpus
+from fastloss.call import pool as _pool
 from fastloss.call import threads as _threads
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -103,7 +104,7 @@ def pool(monkeypatch):
     monkeypatch.setattr(_threads, "_default_num_threads", None)
     monkeypatch.setattr(_threads, "_num_threads", None)
     monkeypatch.setattr(_threads, "_backend", None)
-    fresh = _threads._Pool()
+    fresh = _threads.Pool()
     monkeypatch.setattr(_threads, "_pool", fresh)
     yield fresh
     assert fresh.slot == {}
@@ -232,7 +233,7 @@ def test_two_threads_that_both_find_the_pool_free(pool):
             return False
 
     _threads.set_num_threads(2)
-    other = _threads._Call(print, 0)
+    other = _pool.PoolCall(print, 0)
     pool.slot = Race(call=other)
     assert set(ran_on(5)) == {threading.current_thread()}
     assert pool.slot == {"call": other}
@@ -249,14 +250,14 @@ def test_a_worker_that_does_not_wake_up_is_not_waited_for(pool):
 
 
 def test_a_worker_that_wakes_up_late_does_not_enter_a_finished_call(pool):
-    call = _threads._Call(print, 3)
+    call = _pool.PoolCall(print, 3)
     bell = SimpleQueue()
     call.bells = [bell]
     pool.slot["call"] = call
     assert not call.anyone_inside()
     pool._join(bell)
     assert len(call.indices) == 3
-    assert call.seats == {bell: _threads._CLOSED}
+    assert call.seats == {bell: _pool._CLOSED}
     pool.slot.clear()
 
 
@@ -528,7 +529,7 @@ def test_a_storm_of_interrupts_at_any_moment():
         def serving():
             count = 0
             for frame in sys._current_frames().values():
-                while frame is not None and frame.f_code is not t._Pool._serve.__code__:
+                while frame is not None and frame.f_code is not t.Pool._serve.__code__:
                     frame = frame.f_back
                 count += frame is not None
             return count

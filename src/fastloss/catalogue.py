@@ -4,8 +4,11 @@ import inspect
 import math
 import re
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields
+from difflib import get_close_matches
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,3 +126,50 @@ def _interval(low: float, high: float) -> str:
     if math.isinf(low) and math.isinf(high):
         return "any"
     return f"{'(' if math.isinf(low) else '['}{low:g}, {high:g}{')' if math.isinf(high) else ']'}"
+
+
+# ---------------------------------------------------------------------------------------------
+# Entries as text
+
+
+def similar(name: str) -> str:
+    """How a message that a name is unknown goes on."""
+    names = [known for entry in entries() for known in (entry.name, *entry.instances)]
+    close = get_close_matches(name, names)
+    return f"; did you mean {' or '.join(close)}?" if close else ": see fastloss losses"
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    arguments = {"y_true": entry.y_true._asdict(), "y_pred": entry.y_pred._asdict()}
+    return entry._asdict() | arguments
+
+
+def signature(entry: Entry) -> str:
+    return (
+        f"{entry.name}({', '.join(f'{name}={value!r}' for name, value in entry.options.items())})"
+    )
+
+
+def listing(found: Iterable[Entry]) -> str:
+    """All that there is to see of several losses, family by family."""
+    families = groupby(found, lambda entry: entry.family)
+    return "\n\n".join(_family_text(name, members) for name, members in families)
+
+
+def _family_text(name: str, members: Iterable[Entry]) -> str:
+    return "\n\n".join([f"{name.upper()}", *map(_entry_text, members)])
+
+
+def _entry_text(entry: Entry) -> str:
+    ready_made = [
+        name if reduction == "mean" else f"{name} ({reduction})"
+        for name, reduction in entry.instances.items()
+    ]
+    formula = "\n           ".join(entry.loss)
+    arguments = [f"{name} {' or '.join(takes)}" for name, takes in (entry.y_true, entry.y_pred)]
+    return (
+        f"{', '.join(ready_made)}: {signature(entry)}\n"
+        f"    {entry.summary}\n"
+        f"    loss = {formula}\n"
+        f"    {entry.kind}; {'; '.join(arguments)}"
+    )

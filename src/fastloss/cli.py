@@ -6,12 +6,10 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -302,52 +300,15 @@ def _losses(options: argparse.Namespace) -> int:
     else:
         entry = catalogue.find(options.name)
         if entry is None:
-            return _fail(f"no loss is called {options.name}{_similar(options.name)}", 2)
+            return _fail(f"no loss is called {options.name}{catalogue.similar(options.name)}", 2)
         found = [entry]
     if options.json:
-        print(json.dumps([_as_json(entry) for entry in found], indent=2, default=str))
+        print(json.dumps([catalogue.as_json(entry) for entry in found], indent=2, default=str))
     elif options.name is not None:
-        print(f"fastloss.{_signature(found[0])}\n\n{found[0].docstring}")
+        print(f"fastloss.{catalogue.signature(found[0])}\n\n{found[0].docstring}")
     else:
-        families = groupby(found, lambda entry: entry.family)
-        print("\n\n".join(_family_text(name, members) for name, members in families))
+        print(catalogue.listing(found))
     return 0
-
-
-def _similar(name: str) -> str:
-    names = [known for entry in catalogue.entries() for known in (entry.name, *entry.instances)]
-    close = get_close_matches(name, names)
-    return f"; did you mean {' or '.join(close)}?" if close else ": see fastloss losses"
-
-
-def _as_json(entry: catalogue.Entry) -> dict[str, Any]:
-    arguments = {"y_true": entry.y_true._asdict(), "y_pred": entry.y_pred._asdict()}
-    return entry._asdict() | arguments
-
-
-def _signature(entry: catalogue.Entry) -> str:
-    return (
-        f"{entry.name}({', '.join(f'{name}={value!r}' for name, value in entry.options.items())})"
-    )
-
-
-def _family_text(name: str, members: Iterable[catalogue.Entry]) -> str:
-    return "\n\n".join([f"{name.upper()}", *map(_entry_text, members)])
-
-
-def _entry_text(entry: catalogue.Entry) -> str:
-    ready_made = [
-        name if reduction == "mean" else f"{name} ({reduction})"
-        for name, reduction in entry.instances.items()
-    ]
-    formula = "\n           ".join(entry.loss)
-    arguments = [f"{name} {' or '.join(takes)}" for name, takes in (entry.y_true, entry.y_pred)]
-    return (
-        f"{', '.join(ready_made)}: {_signature(entry)}\n"
-        f"    {entry.summary}\n"
-        f"    loss = {formula}\n"
-        f"    {entry.kind}; {'; '.join(arguments)}"
-    )
 
 
 def _warmup(options: argparse.Namespace) -> int:
