@@ -31,7 +31,7 @@ import numpy as np
 
 import fastloss as fl
 from fastloss.call.cpus import available_cpus
-from fastloss.kernels import along_rows
+from fastloss.kernels.softmax import long_rows
 from trust.kinds import KINDS, compiled_for
 
 # tests/result_hashes.json
@@ -115,12 +115,12 @@ def form(name: str) -> Callable[[Callable[[], Results]], Callable[[], Results]]:
 
 @contextmanager
 def never_kept() -> Iterator[None]:
-    keeps = along_rows.keeps
-    along_rows.keeps = lambda n_classes: False
+    keeps = long_rows.keeps
+    long_rows.keeps = lambda n_classes: False
     try:
         yield
     finally:
-        along_rows.keeps = keeps
+        long_rows.keeps = keeps
 
 
 def with_all_options(c: int, **more: Any) -> fl.CrossEntropy:

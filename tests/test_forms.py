@@ -59,7 +59,7 @@ from fastloss.compiler.bits import (
     window,
     windows,
 )
-from fastloss.kernels import along_rows
+from fastloss.kernels.softmax import long_rows
 
 pytestmark = plain
 
@@ -468,7 +468,7 @@ def of_rows(monkeypatch):
     """Has rows of many classes keep their exponentials or not, which depends on the processor."""
 
     def choose(rows: str) -> None:
-        monkeypatch.setattr(along_rows, "keeps", lambda n_classes: rows == "kept")
+        monkeypatch.setattr(long_rows, "keeps", lambda n_classes: rows == "kept")
 
     return choose
 

@@ -26,7 +26,7 @@ from registry import (
 )
 
 import fastloss as fl
-from fastloss.kernels import along_rows
+from fastloss.kernels.softmax import long_rows
 
 pytestmark = plain
 
@@ -450,7 +450,7 @@ def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options, c):
     mask, vector = mask_for(y_true, 3, c), np.roll(logits, 1)
     results = []
     for kept in (True, False):
-        monkeypatch.setattr(along_rows, "keeps", lambda n_classes, kept=kept: kept)
+        monkeypatch.setattr(long_rows, "keeps", lambda n_classes, kept=kept: kept)
         loss = fl.CrossEntropy(**options)
         results.append(
             [
@@ -503,7 +503,7 @@ def test_kept_exponentials_follow_the_largest_logit(monkeypatch, first):
     logits[:, 70_000] = 20.0
     results = []
     for kept in (True, False):
-        monkeypatch.setattr(along_rows, "keeps", lambda n_classes, kept=kept: kept)
+        monkeypatch.setattr(long_rows, "keeps", lambda n_classes, kept=kept: kept)
         loss = fl.CrossEntropy(temperature=2.0)
         results.append([*loss.value_and_grad(ids, logits), loss.log_proba(logits)])
     (value, grad, log_proba), expected = results

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..call.arrays import INT64, Array, format_of
 from ..call.family import Batch, Family
 from ..call.shapes import check_classes, check_same_shape, check_weight_shape
-from ..kernels import rows, rowwise
+from ..kernels import row_groups, row_loss
 from ..kernels.args import Extras, row_options
 from ..kernels.form import Form
 from ..kernels.survey import Limits
@@ -46,7 +46,7 @@ IDS, LIKE_ROWS, EITHER = "class ids", "like rows", "either"
 class RowFamily(Family):
     """The family of losses of rows, of which some weigh or leave out rows by their class."""
 
-    block_size = rowwise.BLOCK
+    block_size = row_groups.BLOCK
 
     def __init__(
         self, loss: "RowwiseLoss", labels: str = EITHER, by_class: ByClass | None = None
@@ -152,7 +152,7 @@ class OfEachClass(FormulaRows):
         super().__init__(loss, ScalarFormula(loss))
 
     def kernel(self, form: Form) -> Callable[..., Any]:
-        return rowwise.pointwise(self.formula.in_form(form), *self.formula.type_in(form), form)
+        return row_groups.pointwise(self.formula.in_form(form), *self.formula.type_in(form), form)
 
 
 class OfWholeRow(FormulaRows):
@@ -165,7 +165,7 @@ class OfWholeRow(FormulaRows):
     without its padding.
     """
 
-    scratch = rows.SCRATCH
+    scratch = row_loss.SCRATCH
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class OfWholeRow(FormulaRows):
 
     def kernel(self, form: Form) -> Callable[..., Any]:
         formula, limits = self.formula, self.limits(form)
-        return rows.by_row(
+        return row_loss.by_row(
             formula.in_form(form),
             *formula.type_in(form),
             self.padding,

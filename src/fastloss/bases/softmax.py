@@ -14,10 +14,10 @@ from ..call.run import evaluate
 from ..call.shapes import check_sparse_labels
 from ..call.verbs import LOGSUMEXP
 from ..compiler.snapshot import snapshot
-from ..kernels import along_rows, lanes
 from ..kernels.args import Extras, row_options
 from ..kernels.form import Form
-from ..kernels.softmax import Variant
+from ..kernels.softmax import long_rows, short_rows
+from ..kernels.softmax.formulas import Variant
 from ..kernels.survey import Limits
 from . import logits
 from .options import as_mask, check_positive
@@ -65,16 +65,16 @@ class Softmax(RowFamily):
         return super().limits(form)._replace(class_masked=loss.class_mask is not None)
 
     def rows(self, width: int, arithmetic: str) -> str:
-        if width <= lanes.FEW[arithmetic]:
+        if width <= short_rows.FEW[arithmetic]:
             return "few"
-        return "kept" if along_rows.keeps(width) else "long"
+        return "kept" if long_rows.keeps(width) else "long"
 
     def kernel(self, form: Form) -> Callable[..., Any]:
         ignoring = form.labelled and self.limits(form).ignoring
         variant = self.variant.known_to(form)
         if form.rows == "few":
-            return lanes.few_classes(form, variant, ignoring)
-        return along_rows.many_classes(form, variant, ignoring, form.rows == "kept")
+            return short_rows.few_classes(form, variant, ignoring)
+        return long_rows.many_classes(form, variant, ignoring, form.rows == "kept")
 
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         self.check_of_each_class(width)

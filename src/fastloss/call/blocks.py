@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.args import COMPUTE, Args
-from ..kernels.rowwise import GROUP
+from ..kernels.row_groups import GROUP
 from . import threads
 from .arrays import Array
 from .operands import Operand, Strided

@@ -16,8 +16,9 @@ from ..call.family import Batch
 from ..call.run import check, evaluate
 from ..call.verbs import PAIR_SCORES, UNLABELLED_PAIR_SCORES, Verb
 from ..compiler.interrupts import compiler
-from ..kernels import pairs, tally_pairs
+from ..kernels import tally_pairs
 from ..kernels.form import Form, PairScores
+from ..kernels.softmax import pairs
 from ..kernels.survey import Limits
 from ..kernels.tally_pairs import (
     CENTERS,

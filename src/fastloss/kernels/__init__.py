@@ -6,12 +6,12 @@ Words for portions of work, the largest first:
     task      a run of blocks that one thread takes at a time
     block     samples whose losses make one partial sum; what a kernel goes over
     sample    what has one loss and one weight: an element, or a row
-    group     rows that are computed together, at most `rowwise.GROUP`
+    group     rows that are computed together, at most `row_groups.GROUP`
     row       the numbers of one sample of a loss over classes
-    segment   part of a long row that stays in the second-level cache (`along_rows`)
+    segment   part of a long row that stays in the second-level cache (`softmax.long_rows`)
     chunk     numbers whose sum is taken in the arithmetic before it goes on in float64
     tile      elements that are computed at a time, into the first-level cache (`elementwise`)
-    lane      the numbers of one class, one for each row of a group (`lanes`)
+    lane      the numbers of one class, one for each row of a group (`softmax.short_rows`)
     step      as many numbers as a loop along a row takes at a time
     element   one number
 

@@ -11,7 +11,7 @@ Function = Callable[..., Any]
 
 
 class RowScores(NamedTuple):
-    """What is found out about a row of logits and its class id; see `kernels/scores.py`."""
+    """What is found out about a row of logits and its class id; see `softmax/row_scores.py`."""
 
     loss: Any
     log_sum_exp: Any
@@ -26,7 +26,7 @@ class RowScores(NamedTuple):
 
 
 class PairScores(NamedTuple):
-    """What is found out about two rows of logits and their class id; see `kernels/pairs.py`."""
+    """What is found out about two rows of logits and their class id; see `softmax/pairs.py`."""
 
     weight: Any
     kl: Any
@@ -52,7 +52,7 @@ class Form(NamedTuple):
     per_sample: bool  # write something for each sample: its loss, or what `output` says
     with_grad: bool
     with_hess: bool
-    rows: str = ""  # how rows are computed, where a loss has several ways; see `softmax.py`
+    rows: str = ""  # how rows are computed, where a loss has several ways, as those of a softmax
     # dtype names of the other inputs, "" where there is none; see `args.Extras`.
     probabilities: str = ""
     mask: str = ""

@@ -7,7 +7,7 @@ from typing import Any
 from ...bases.options import check_switch, of_options
 from ...bases.rows import RowwiseLoss
 from ...compiler.bits import disjoint, window
-from ...kernels.rows import largest, total
+from ...kernels.row_loss import largest, total
 from ...kernels.scalar import exp, expm1_less_x, log, log1p
 
 PROBABILITIES = (0.0, 1.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...bases.rows import OfWholeRow
 from ...compiler.bits import disjoint, window
-from ...kernels.rows import dot, total
+from ...kernels.row_loss import dot, total
 from ...kernels.scalar import log1p
 from .divergence import NO_LOGITS, Divergence, excess_of, log_ratio, place_above, softmaxes
 

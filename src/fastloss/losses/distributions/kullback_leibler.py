@@ -7,7 +7,7 @@ from typing import Any
 from ...bases.options import check_switch, of_options
 from ...bases.rows import OfWholeRow
 from ...compiler.bits import disjoint
-from ...kernels.rows import total
+from ...kernels.row_loss import total
 from ...kernels.scalar import exp, expm1_less_x, log
 from .divergence import (
     NO_LOGITS,

@@ -9,7 +9,7 @@ import numpy as np
 from ...bases.options import check_number
 from ...bases.rows import IDS, ByClass, OfWholeRow, RowwiseLoss
 from ...compiler.bits import disjoint
-from ...kernels.rows import total
+from ...kernels.row_loss import total
 
 _LARGEST = float(np.finfo(np.float64).max)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...bases.rows import OfWholeRow, RowwiseLoss
 from ...compiler.bits import accumulate, disjoint
-from ...kernels.rows import dot, largest_magnitude
+from ...kernels.row_loss import dot, largest_magnitude
 from ...kernels.tiles import fill
 
 _REAL = (-math.inf, math.inf)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.bits import (
+from ...compiler.bits import (
     INTERLEAVED,
     LINE_BYTES,
     accumulate,
@@ -22,14 +22,14 @@ from ..compiler.bits import (
     smaller,
     window,
 )
-from ..compiler.processor import vector_bytes
-from .form import Form, Function
-from .rowwise import BLOCK, GROUP, rowwise
-from .scalar import exp_of_gap, lift_unit
-from .scores import moment_terms, moments_in, scorer
-from .softmax import SUMS, Variant, formulas
-from .storage import decoder
-from .tiles import fill, put
+from ...compiler.processor import vector_bytes
+from ..form import Form, Function
+from ..row_groups import BLOCK, GROUP, rowwise
+from ..scalar import exp_of_gap, lift_unit
+from ..storage import decoder
+from ..tiles import fill, put
+from .formulas import SUMS, Variant, formulas
+from .row_scores import moment_terms, moments_in, scorer
 
 # Exponentials that are added up in the arithmetic dtype before their sum goes on in float64. With
 # the lanes of SIMD each float32 sum has few terms, so 131,072 classes are as exact as 10.
@@ -71,9 +71,10 @@ def many_classes(form: Form, variant: Variant, ignoring: bool, keeping: bool) ->
     If `keeping`, rows are short enough that their exponentials are kept for the gradient.
     """
     formula = formulas(form, variant)
-    inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
-    gap_term, finite_gap_term = gap_terms
-    sums_in, of_row, finish = formula.of_group
+    inside, cap, mass, output = formula.inside, formula.cap, formula.mass, formula.output
+    scaled_gap, exp_terms = formula.scaled_gap, formula.exp_terms
+    gap_term, finite_gap_term = formula.gap_term, formula.finite_gap_term
+    sums_in, of_row, finish = formula.sums_in, formula.of_row, formula.finish
     decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
     decode_probability = decoder(form.probabilities or "float64", form.arithmetic)
     decode_vector = decoder(form.vector or "float64", form.arithmetic)

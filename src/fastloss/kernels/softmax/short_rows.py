@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import (
+from ...compiler.bits import (
     LINE_BYTES,
     disjoint,
     join_pairs,
@@ -20,14 +20,14 @@ from ..compiler.bits import (
     transpose,
     window,
 )
-from ..compiler.processor import vector_bytes
-from .form import Form, Function
-from .rowwise import BLOCK, GROUP, N_MOMENTS, rowwise
-from .scalar import lift_unit
-from .scores import moment_terms, moments_in, scorer
-from .softmax import SUMS, Variant, formulas
-from .storage import decoder
-from .tiles import copy, fill, put
+from ...compiler.processor import vector_bytes
+from ..form import Form, Function
+from ..row_groups import BLOCK, GROUP, N_MOMENTS, rowwise
+from ..scalar import lift_unit
+from ..storage import decoder
+from ..tiles import copy, fill, put
+from .formulas import SUMS, Variant, formulas
+from .row_scores import moment_terms, moments_in, scorer
 
 # The most classes that are computed in this way, by arithmetic. In float32, 100 take 27 ns a row,
 # and 38 along the row; 128 take 36 and 35, and the gradient 57 and 53. More numbers than that leave
@@ -59,9 +59,10 @@ class Scratch(NamedTuple):
 def few_classes(form: Form, variant: Variant, ignoring: bool) -> Function:
     """What to do with a block of rows whose exponentials are summed across rows."""
     formula = formulas(form, variant)
-    inside, cap, scaled_gap, exp_terms, gap_terms, mass, output = formula.of_class
-    gap_term, finite_gap_term = gap_terms
-    sums_in, of_row, finish = formula.of_group
+    inside, cap, mass, output = formula.inside, formula.cap, formula.mass, formula.output
+    scaled_gap, exp_terms = formula.scaled_gap, formula.exp_terms
+    gap_term, finite_gap_term = formula.gap_term, formula.finite_gap_term
+    sums_in, of_row, finish = formula.sums_in, formula.of_row, formula.finish
     decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
     decode_mask = decoder(form.mask or "bool", form.arithmetic)
     decode_probability = decoder(form.probabilities or "float64", form.arithmetic)

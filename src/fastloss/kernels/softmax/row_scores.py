@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import disjoint, select, window
-from .form import Form, Function, RowScores
-from .rowwise import GROUP, N_MOMENTS
-from .scalar import exp_of_minus, gap_in_reach
-from .softmax import RUN, Variant
+from ...compiler.bits import disjoint, select, window, windows
+from ..form import Form, Function, RowScores
+from ..row_groups import GROUP, N_MOMENTS
+from ..scalar import exp_of_minus, gap_in_reach
+from .formulas import RUN, Variant
 
 
 class Moments(NamedTuple):
@@ -41,13 +41,8 @@ class Moments(NamedTuple):
 
 
 def moments_in(numbers: Any, start: Any) -> Any:
-    return Moments(
-        window(numbers, start, GROUP),
-        window(numbers, start + GROUP, GROUP),
-        window(numbers, start + 2 * GROUP, GROUP),
-        window(numbers, start + 3 * GROUP, GROUP),
-        window(numbers, start + 4 * GROUP, GROUP),
-    )
+    place = window(numbers, start, N_MOMENTS * GROUP)
+    return Moments(*windows(place, GROUP, N_MOMENTS))
 
 
 def moment_terms(number: Any) -> Function:
@@ -78,19 +73,8 @@ def scorer(form: Form, variant: Variant) -> Function:
 
     start = (2 + N_MOMENTS) * GROUP
 
-    def columns_in(doubles: Any) -> RowScores:
-        return RowScores(
-            window(doubles, start, GROUP),
-            window(doubles, start + GROUP, GROUP),
-            window(doubles, start + 2 * GROUP, GROUP),
-            window(doubles, start + 3 * GROUP, GROUP),
-            window(doubles, start + 4 * GROUP, GROUP),
-            window(doubles, start + 5 * GROUP, GROUP),
-            window(doubles, start + 6 * GROUP, GROUP),
-            window(doubles, start + 7 * GROUP, GROUP),
-            window(doubles, start + 8 * GROUP, GROUP),
-            window(doubles, start + 9 * GROUP, GROUP),
-        )
+    def columns_in(doubles: Any) -> Any:
+        return RowScores(*windows(window(doubles, start, n_scores * GROUP), GROUP, n_scores))
 
     def score(o: Any, sums: Any, moments: Any, rows: Any, n_rows: Any) -> None:
         n = (n_rows + (RUN - 1)) & -RUN

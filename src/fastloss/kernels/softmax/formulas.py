@@ -15,20 +15,21 @@ of -inf and no mass; the z-loss z T log(sum of exp(x_j))^2 adds 2 z T log(...) t
 probabilities are multiplied by; and with a link f the loss of a class id is f(cross-entropy), as of
 the focal loss.
 
-The loops are in `along_rows.py`, for rows of many classes, and in `lanes.py`, for few. Both compute
-a group of rows in four steps: the largest number of each row; what each row adds up to (`Sums`);
-all that is done once for a row, for the whole group (`finish`); what is written for each class.
+The loops are in `long_rows.py`, for rows of many classes, and in `short_rows.py`, for few. Both
+compute a group of rows in four steps: the largest number of each row; what each row adds up to
+(`Sums`); all that is done once for a row, for the whole group (`finish`); what is written for each
+class.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import disjoint, select, windows
-from ..compiler.flags import unfused
-from .form import Form, Function
-from .rowwise import GROUP
-from .scalar import exp_of_minus, lift_unit, lifted_exp_of_gap, log1p
+from ...compiler.bits import disjoint, select, windows
+from ...compiler.flags import unfused
+from ..form import Form, Function
+from ..row_groups import GROUP
+from ..scalar import exp_of_minus, lift_unit, lifted_exp_of_gap, log1p
 
 # Rows are finished so many at a time.
 RUN = 16
@@ -113,8 +114,21 @@ class OfRow(NamedTuple):
 
 
 class Formulas(NamedTuple):
-    of_class: tuple[Any, ...]
-    of_group: tuple[Function, ...]
+    """What is computed for one class of one row, and for all rows of a group."""
+
+    # Of one class:
+    inside: Function
+    cap: Function
+    scaled_gap: Function
+    exp_terms: Function
+    gap_term: Function
+    finite_gap_term: Function
+    mass: Function
+    output: Function
+    # Of a group:
+    sums_in: Function
+    of_row: Function
+    finish: Function
 
 
 def _no_link(o: Any, loss: Any) -> tuple[Any, Any, Any]:
@@ -382,6 +396,16 @@ def formulas(form: Form, variant: Variant) -> Formulas:
                 factor = factor * o.inverse_temperature
             sums.factor[r] = select(counts, number(factor), zero)
 
-    gap_terms = gap_term, finite_gap_term
-    of_class = inside, cap, scaled_gap, exp_terms, gap_terms, mass, output
-    return Formulas(of_class, (sums_in, of_row, finish))
+    return Formulas(
+        inside=inside,
+        cap=cap,
+        scaled_gap=scaled_gap,
+        exp_terms=exp_terms,
+        gap_term=gap_term,
+        finite_gap_term=finite_gap_term,
+        mass=mass,
+        output=output,
+        sums_in=sums_in,
+        of_row=of_row,
+        finish=finish,
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from ..compiler.bits import accumulate, disjoint, larger, smaller, window
 from .args import own_options
 from .form import Form, Function
-from .rowwise import GROUP, rowwise
+from .row_groups import GROUP, rowwise
 from .tiles import fill, put
 
 # Rows are padded to a multiple of this: the widest vectors of float32. Padding for the four vectors

@@ -36,15 +36,15 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.bits import accumulate, disjoint, larger, prefetch, select, smaller, window
-from .form import Form, Function, PairScores
-from .log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
-from .rows import CHUNK, STEP, largest, largest_magnitude
-from .rowwise import GROUP, rowwise
-from .scalar import exp, exp_of_gap, expm1_less_x, log, log1p, log1p_less_x
-from .softmax import Variant, formulas
-from .storage import decoder
-from .tiles import fill
+from ...compiler.bits import accumulate, disjoint, larger, prefetch, select, smaller, window
+from ..form import Form, Function, PairScores
+from ..log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
+from ..row_groups import GROUP, rowwise
+from ..row_loss import CHUNK, STEP, largest, largest_magnitude
+from ..scalar import exp, exp_of_gap, expm1_less_x, log, log1p, log1p_less_x
+from ..storage import decoder
+from ..tiles import fill
+from .formulas import Variant, formulas
 
 # Numbers, about, of one of the two arrays in a group of rows.
 TOGETHER = 1 << 12
@@ -56,8 +56,7 @@ _LN2 = math.log(2.0)
 
 def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     """What to do with a block: write the scores of its rows, a being `y_pred` and b the vector."""
-    formula = formulas(form, variant)
-    cap = formula.of_class[1]
+    cap = formulas(form, variant).cap
     decode_true, decode_a = form.decode_true, form.decode_pred
     decode_b = decoder(form.vector, form.arithmetic)
     labelled = form.labelled
