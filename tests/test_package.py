@@ -40,11 +40,12 @@ NUMBA_FILES = {
     "study/roof.py",  # a kernel of its own; only the comparison imports it
 }
 PRIVATE = r"numba\.(?!types|extending)|llvmlite"
-# What is used if it is there.
+# What is used if it is there: late, but by `dask.py`, which is imported by those who have Dask.
 OPTIONAL = {
     "evaluation/formats.py": {"ml_dtypes"},
     "evaluation/progress.py": {"rich"},
     "dask.py": {"dask"},
+    "_chunks.py": {"dask"},
 }
 
 
@@ -121,7 +122,7 @@ def test_only_numpy_and_numba_are_needed_at_run_time(path):
     allowed |= OPTIONAL.get(name_of(path), set())
     for module, at_once in imports_of(path):
         package = module.partition(".")[0]
-        late = OPTIONAL.get(name_of(path), set()) - {part_of(path)}  # `dask.py` is asked for itself
+        late = set() if package == "dask" else OPTIONAL.get(name_of(path), set())
         assert not (at_once and package in late), name_of(path)
         assert package in allowed, f"{name_of(path)} imports {module}"
 

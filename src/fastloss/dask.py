@@ -6,7 +6,6 @@ logits are. Sizes of chunks must be known, and rows must not be cut.
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import partial
 from operator import itemgetter
@@ -30,6 +29,20 @@ except ImportError as error:
     raise ImportError(
         "fastloss.dask needs Dask, which is not installed: pip install 'fastloss[dask]'"
     ) from error
+
+from ._chunks import (
+    Chunks,
+    arrays_by_row,
+    arrays_of,
+    as_chunk,
+    blockwise,
+    check_predictions,
+    check_rows,
+    flat,
+    stand_ins,
+    whole_chunk,
+    without_rows,
+)
 
 _FAN_IN = 8  # as many scorecards are merged by a task
 # A sum as `Power`: weights may add up to more or less than float64 can hold.
@@ -72,10 +85,10 @@ def value(loss: Loss, y_true: Any, y_pred: Any, /, *, sample_weight: Any = None)
     part = partial(_part_of_mean, loss)
     if weights is None:
         total = call.chunks.numbers(part).sum()
-        return _blockwise(_mean, (), FLOAT64.dtype, total, (), weight=call.call.denominator)
+        return blockwise(_mean, (), FLOAT64.dtype, total, (), weight=call.call.denominator)
     parts = call.chunks.numbers(part, beside=("exponent", weights["exponent"]))
     total, weight = _in_one_power(weights, parts), _in_one_power(weights, weights["number"])
-    return _blockwise(_mean, (), FLOAT64.dtype, total, (), weight=weight)
+    return blockwise(_mean, (), FLOAT64.dtype, total, (), weight=weight)
 
 
 def value_and_grad(
@@ -105,14 +118,14 @@ def value_and_grad(
     weight = call.total_weight() if loss.reduction == "mean" else None
     work, axes = partial(_value_and_grad, loss), range(y_pred.ndim)
     pairs = call.chunks.map(work, axes, _OBJECT, normalizer=weight)
-    grad = _blockwise(itemgetter(1), axes, call.y_pred_dtype, pairs, axes)
+    grad = blockwise(itemgetter(1), axes, call.y_pred_dtype, pairs, axes)
     if loss.reduction == "none":
-        return _blockwise(_first, call.sample_axes, call.arithmetic, pairs, axes), grad
+        return blockwise(_first, call.sample_axes, call.arithmetic, pairs, axes), grad
     lead = call.chunks.lead
-    first = partial(_as_chunk, _first, len(lead))
-    total = _blockwise(first, lead, FLOAT64.dtype, pairs, axes, one_each=True).sum()
+    first = partial(as_chunk, _first, len(lead))
+    total = blockwise(first, lead, FLOAT64.dtype, pairs, axes, one_each=True).sum()
     if weight is not None:
-        total = _blockwise(_mean_of_quotients, (), FLOAT64.dtype, total, (), weight=weight)
+        total = blockwise(_mean_of_quotients, (), FLOAT64.dtype, total, (), weight=weight)
     return total, grad
 
 
@@ -150,14 +163,14 @@ def evaluate(
     >>> scores.n_rows, round(scores.loss, 12), round(scores.accuracy, 4)
     (3, 0.383197448932, 0.6667)
     """
-    _check_predictions(logits, "logits")
+    check_predictions(logits, "logits")
     if logits.ndim < 2:
         raise ValueError(f"logits have shape {logits.shape}, but rows of logits have two axes")
     lead = logits.ndim - 1
-    _check_rows(logits, lead, "logits")
+    check_rows(logits, lead, "logits")
     if class_mask is not None and np.ndim(class_mask) == 1:
         options["class_mask"], class_mask = class_mask, None
-    by_row = _by_row(
+    by_row = arrays_by_row(
         logits,
         labels=labels,
         sample_weight=sample_weight,
@@ -167,15 +180,15 @@ def evaluate(
     )
     # An update with no rows finds whatever is wrong with options and shapes, and knows the
     # sequences that are numbered. Chunks then have their numbers for names.
-    empty: dict[str, Any] = {name: _without_rows(given) for name, given in by_row.items()}
+    empty: dict[str, Any] = {name: without_rows(given) for name, given in by_row.items()}
     if offsets is not None:
         sizes = sizes_of(as_array(offsets, "offsets"), math.prod(logits.shape[:lead]))
         empty["offsets"] = np.zeros(sizes.size + 1, np.int64)
         by_row["numbers"] = np.repeat(np.arange(sizes.size), sizes).reshape(logits.shape[:lead])
     start = Scorecard(**options)
-    start._update(empty.pop("labels"), _without_rows(logits), n_bytes=n_bytes, **empty)
+    start._update(empty.pop("labels"), without_rows(logits), n_bytes=n_bytes, **empty)
 
-    chunks = _Chunks("logits", logits, lead, by_row)
+    chunks = Chunks("logits", logits, lead, by_row)
     scores = da.reduction(
         chunks.map(partial(_card, options), chunks.lead, _OBJECT),
         _same,
@@ -240,7 +253,7 @@ def _in_one_power(weights: Any, numbers: Any) -> Any:
 
 
 def _first(pair: Any) -> Any:
-    return _whole(pair)[0]
+    return whole_chunk(pair)[0]
 
 
 def _mean(total: float, weight: float) -> float:
@@ -267,50 +280,13 @@ def _same(card: Scorecard, **axes: Any) -> Scorecard:
 def _merged(start: Scorecard, parts: Any, **axes: Any) -> Scorecard:
     """All in one, which none of the arguments is: a task may be run again."""
     whole = deepcopy(start)
-    for part in _flat(parts):
+    for part in flat(parts):
         whole._add(part._sums, numbered_on=False)
     return whole
 
 
 def _result(start: Scorecard, parts: Any, **axes: Any) -> Scores:
     return _merged(start, parts).result()
-
-
-def _flat(parts: Any) -> Iterator[Any]:
-    """What lists of lists hold, one for each axis that is cut."""
-    if not isinstance(parts, list):
-        yield parts
-        return
-    for part in parts:
-        yield from _flat(part)
-
-
-def _as_chunk(work: Callable[..., Any], n_axes: int, *arguments: Any, **options: Any) -> Array:
-    """What `work` returns, a number, as a chunk of one element."""
-    return np.full((1,) * n_axes, work(*arguments, **options))
-
-
-def _on_chunk(
-    work: Callable[..., Any], names: tuple[str, ...], *blocks: Any, **options: Any
-) -> Any:
-    """Call `work` with the chunks by their names; two of one name are a pair. Others say where."""
-    given: dict[str, Any] = {}
-    for name, block in zip(names, map(_whole, blocks), strict=False):
-        given[name] = (given[name], block) if name in given else block
-    start = [int(first[0]) for first in blocks[len(names) :]]
-    try:
-        return work(**given, **options)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
-            f"in the chunk that begins at {start}, from which places count: {error}"
-        ) from error
-
-
-def _whole(block: Any) -> Any:
-    """The one chunk along axes that are not cut, which comes in a list for each of them."""
-    (whole,) = _flat(block)
-    return whole
 
 
 # -------------------------------------------------------------------------------------------------
@@ -322,20 +298,20 @@ class _Call:
 
     def __init__(self, loss: Loss, verb: Verb, y_true: Any, y_pred: Any, weight: Any) -> None:
         name, pred_name = loss.names
-        _check_predictions(y_pred, pred_name)
-        labels = _arrays(y_true, name)
-        weights = None if weight is None else _arrays(weight, "sample_weight")
+        check_predictions(y_pred, pred_name)
+        labels = arrays_of(y_true, name)
+        weights = None if weight is None else arrays_of(weight, "sample_weight")
         self.loss, self.verb = loss, verb
-        self.call, _ = prepare(loss._family, verb, *map(_stand_ins, (labels, y_pred, weights)))
+        self.call, _ = prepare(loss._family, verb, *map(stand_ins, (labels, y_pred, weights)))
         batch, plan = self.call.batch, self.call.plan
         self.arithmetic, self.y_pred_dtype = plan.arithmetic.dtype, plan.pred.dtype
         self.sample_axes = range(len(batch.sample_shape))
         # Rows are not cut: of classes, or of columns that have options of their own.
         columns = batch.period > 1 or batch.one_truth
         lead = y_pred.ndim - 1 if columns else len(batch.sample_shape)
-        _check_rows(y_pred, lead, pred_name)
+        check_rows(y_pred, lead, pred_name)
         others = {"y_true": labels, "sample_weight": weights}
-        self.chunks = _Chunks("y_pred", y_pred, lead, others)
+        self.chunks = Chunks("y_pred", y_pred, lead, others)
 
     def total_weight(self) -> Any:
         """The denominator of a mean, as `Power`; not yet computed if it depends on numbers."""
@@ -343,7 +319,7 @@ class _Call:
         if weights is None:
             return _power(self.call.denominator, 0)
         number = _in_one_power(weights, weights["number"])
-        return _blockwise(_power, (), _POWER, number, (), exponent=weights["exponent"].max())
+        return blockwise(_power, (), _POWER, number, (), exponent=weights["exponent"].max())
 
     def weights(self) -> Any:
         """The sums of the weights of chunks, or None if each sample weighs 1."""
@@ -353,139 +329,3 @@ class _Call:
         row = self.y_pred_dtype, self.chunks.first.shape[lead:]
         work = partial(_weight, self.loss, verb=self.verb, row=row, lead=lead)
         return self.chunks.numbers(work, _POWER, without="y_pred")
-
-
-class _Chunks:
-    """Arrays that are cut alike, along the first axes of one of them."""
-
-    def __init__(self, name: str, first: Any, lead: int, others: dict[str, Any]) -> None:
-        """`others` are arrays, pairs of them, or None."""
-        self.first, self.lead = first, range(lead)
-        # Other axes have numbers of their own: that of soft labels need not be one of y_pred.
-        self.arrays = [(name, first, tuple(range(first.ndim)))]
-        for other_name, given in others.items():
-            for array in given if type(given) is tuple else (given,):
-                if array is not None:
-                    axes = tuple(i if i < lead else first.ndim + i for i in range(array.ndim))
-                    self.arrays.append((other_name, self._cut(array), axes))
-
-    def _cut(self, array: Any) -> Any:
-        chunks = {i: self.first.chunks[i] if i in self.lead else -1 for i in range(array.ndim)}
-        if isinstance(array, da.Array):
-            return array.rechunk(chunks)
-        return da.from_array(array, tuple(chunks.values()))
-
-    def map(
-        self,
-        work: Callable[..., Any],
-        axes: Iterable[int],
-        dtype: np.dtype[Any],
-        *,
-        without: str = "",
-        beside: tuple[str, Any] | None = None,
-        one_each: bool = False,
-        **options: Any,
-    ) -> Any:
-        """What `work` returns for the chunks, given by name, as a Dask array with these axes.
-
-        `beside` has one element for each chunk.
-        """
-        used = [item for item in self.arrays if item[0] != without]
-        if beside is not None:
-            used.append((*beside, tuple(self.lead)))
-        arguments = [part for _, *pair in used for part in pair]
-        for i in self.lead:
-            starts = np.cumsum([0, *self.first.chunks[i][:-1]])
-            arguments += [da.from_array(starts, 1), (i,)]
-        task = partial(_on_chunk, work, tuple(name for name, *_ in used))
-        return _blockwise(task, axes, dtype, *arguments, one_each=one_each, **options)
-
-    def numbers(
-        self, work: Callable[..., Any], dtype: np.dtype[Any] = FLOAT64.dtype, **options: Any
-    ) -> Any:
-        """The numbers that `work` returns for the chunks, as a Dask array."""
-        number = partial(_as_chunk, work, len(self.lead))
-        return self.map(number, self.lead, dtype, one_each=True, **options)
-
-
-def _blockwise(
-    work: Callable[..., Any],
-    axes: Iterable[int],
-    dtype: np.dtype[Any],
-    *arguments: Any,
-    one_each: bool = False,
-    **options: Any,
-) -> Any:
-    """`dask.array.blockwise` of arrays that are cut alike already."""
-    axes = tuple(axes)
-    return da.blockwise(
-        work,
-        axes,
-        *arguments,
-        dtype=dtype,
-        meta=np.empty((0,) * len(axes), dtype),
-        align_arrays=False,
-        adjust_chunks=dict.fromkeys(axes, 1) if one_each else None,
-        **options,
-    )
-
-
-def _arrays(value: Any, name: str) -> Any:
-    """An array, or the pair of them that is given."""
-    if type(value) is tuple and len(value) == 2:
-        return _arrays(value[0], f"{name}[0]"), _arrays(value[1], f"{name}[1]")
-    if not isinstance(value, da.Array):
-        return as_array(value, name)
-    _check_known(value, name)
-    return value
-
-
-def _by_row(logits: Any, **arrays: Any) -> dict[str, Any]:
-    """Those that are given, of which each has something for each row."""
-    given = {name: _arrays(array, name) for name, array in arrays.items() if array is not None}
-    for name, array in given.items():
-        if array.shape[: logits.ndim - 1] != logits.shape[:-1]:
-            raise ValueError(
-                f"{name} has shape {array.shape} and logits have shape {logits.shape}: expected "
-                "something for each row"
-            )
-    return given
-
-
-def _without_rows(array: Any) -> Array:
-    """An array of the same dtype and shape, but for the first axis, which is empty."""
-    return np.empty((0, *array.shape[1:]), array.dtype)
-
-
-def _stand_ins(value: Any) -> Any:
-    """Arrays of the same shapes and dtypes, without memory."""
-    if type(value) is tuple:
-        return tuple(map(_stand_ins, value))
-    return None if value is None else np.broadcast_to(np.empty((), value.dtype), value.shape)
-
-
-def _check_predictions(array: Any, name: str) -> None:
-    if not isinstance(array, da.Array):
-        raise TypeError(
-            f"{name} must be a Dask array, got {type(array).__name__}: call the loss itself with "
-            f"other arrays, or write dask.array.from_array({name}, chunks=...)"
-        )
-    _check_known(array, name)
-
-
-def _check_known(array: Any, name: str) -> None:
-    if any(math.isnan(size) for size in array.shape):
-        raise ValueError(
-            f"{name} has chunks of unknown size: write {name}.compute_chunk_sizes(), which reads "
-            "what they are made of"
-        )
-
-
-def _check_rows(array: Any, lead: int, name: str) -> None:
-    cut = [i for i in range(lead, array.ndim) if array.numblocks[i] > 1]
-    if cut:
-        raise ValueError(
-            f"{name} is cut into {array.numblocks[-1]} chunks along its last axis, but rows must "
-            f"be whole: write {name}.rechunk({{-1: -1}}), or, as that moves all of it, make chunks "
-            "of whole rows in the first place"
-        )
