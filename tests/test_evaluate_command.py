@@ -15,8 +15,8 @@ import pytest
 
 import fastloss as fl
 from fastloss import cli
-from fastloss.evaluation import command, fingerprint, one_pass, output, progress, row_output
-from fastloss.evaluation.output import Output
+from fastloss.evaluation.files import one_pass, output, progress, row_output, run_identity, runs
+from fastloss.evaluation.files.output import Output
 
 RNG = np.random.default_rng(0)
 N, C = 1003, 7
@@ -332,7 +332,7 @@ def test_what_was_killed_goes_on_to_the_same_bits(run):
         import os, signal, sys
         import fastloss as fl
         from fastloss import cli
-        from fastloss.evaluation import one_pass
+        from fastloss.evaluation.files import one_pass
         one_pass.CHUNK_BYTES, one_pass.SAVE_SECONDS, one_pass._SAVE_SHARE = 1200, 0.0, 1e9
         update, left = fl.Scorecard.update, int(sys.argv[1])
         def counted(*arguments, **more):
@@ -632,14 +632,14 @@ def test_what_cannot_be_written_in_the_end_is_printed(here, run, full, monkeypat
     page = Path("r.html").read_text()
     Path("r.html").write_text("old")
     before = contents(here)
-    one_run = command._run
+    one_run = runs.Run.outcome
 
     def filling(*arguments):
         outcome = one_run(*arguments)
         full(8000)
         return outcome
 
-    monkeypatch.setattr(command, "_run", filling)
+    monkeypatch.setattr(runs.Run, "outcome", filling)
     full(10**9)
     assert cli.main(["evaluate", *ARGUMENTS, "--html", "r.html"]) == 2
     out, err = capsys.readouterr()
@@ -652,7 +652,7 @@ def test_what_cannot_be_written_in_the_end_is_printed(here, run, full, monkeypat
     assert not list(Path().glob("*.new"))
 
     full(10**9)
-    monkeypatch.setattr(command, "_run", one_run)
+    monkeypatch.setattr(runs.Run, "outcome", one_run)
     assert run("evaluate", *ARGUMENTS, "--html", "r.html", "--resume") == whole
     assert_same_arrays(arrays_of("rows.npz"), rows)
     assert Path("r.html").read_text() == page
@@ -745,7 +745,7 @@ def test_every_option_that_shapes_the_result_is_in_the_fingerprint(here):
         parser = cli._parser()._subparsers._group_actions[0].choices[verb]
         n_seen = 0
         for action in parser._actions:
-            if not action.option_strings or action.dest in ("help", *fingerprint._OF_NO_RESULT):
+            if not action.option_strings or action.dest in ("help", *run_identity._OF_NO_RESULT):
                 continue
             option = action.option_strings[0]
             if action.nargs == 0:
@@ -755,15 +755,15 @@ def test_every_option_that_shapes_the_result_is_in_the_fingerprint(here):
                 if action.type in (int, float):
                     one, other = "2", "3"
                 given = [[], [option, one], [option, other]]
-            found = [fingerprint.of(parsed(verb, *needed, *more)) for more in given]
+            found = [run_identity.of(parsed(verb, *needed, *more)) for more in given]
             assert all(a != b for i, a in enumerate(found) for b in found[:i]), option
             n_seen += 1
         assert n_seen > 7
         # What is given as a position: its files.
-        assert fingerprint.of(parsed(verb, *needed)) != fingerprint.of(
+        assert run_identity.of(parsed(verb, *needed)) != run_identity.of(
             parsed(verb, "one.npy", "other.npy")
         )
-    first, second = (fingerprint.of(parsed(verb, "one.npy", "one.npy")) for verb in
+    first, second = (run_identity.of(parsed(verb, "one.npy", "one.npy")) for verb in
                      ("evaluate", "compare"))  # fmt: skip
     assert first != second
 
@@ -775,19 +775,19 @@ def test_files_are_known_by_place_and_content_not_by_name(here):
     np.save("B/l.npy", -LOGITS)
     for name in ("A/l.npy", "B/l.npy"):
         os.utime(name, (1, 1))
-    a, b = (fingerprint.of(parsed("compare", name, name)) for name in ("A/l.npy", "B/l.npy"))
+    a, b = (run_identity.of(parsed("compare", name, name)) for name in ("A/l.npy", "B/l.npy"))
     assert (a["a"][0]["size"], a["a"][0]["time"]) == (b["a"][0]["size"], b["a"][0]["time"])
     assert a["a"][0]["place"] != b["a"][0]["place"]
     assert a["a"][0]["content"] != b["a"][0]["content"]
     Path("link").symlink_to("A")
-    assert fingerprint.of(parsed("compare", "link/l.npy", "./A/l.npy")) == a
+    assert run_identity.of(parsed("compare", "link/l.npy", "./A/l.npy")) == a
     # The same place, size and time: the content tells.
     for i in (0, N // 2, N - 1):
         changed = LOGITS.copy()
         changed[i] += 1
         np.save("A/l.npy", changed)
         os.utime("A/l.npy", (1, 1))
-        now = fingerprint.of(parsed("compare", "A/l.npy", "A/l.npy"))
+        now = run_identity.of(parsed("compare", "A/l.npy", "A/l.npy"))
         assert {k for k in now["a"][0] if now["a"][0][k] != a["a"][0][k]} == {"content"}
 
 

@@ -13,8 +13,8 @@ import zlib
 import numpy as np
 import pytest
 
-from fastloss.evaluation import checksums, files, reading
-from fastloss.evaluation.formats import FileError
+from fastloss.evaluation.files import checksums, opened, reading
+from fastloss.evaluation.files.formats import FileError
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((37, 5), dtype=np.float32)
@@ -68,7 +68,7 @@ FORMATS = ("a.npy", "a.npz", "compressed.npz", "a.safetensors")
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_any_chunks_in_any_order_are_what_was_saved(here, name, dtype):
     logits = LOGITS.astype(dtype)
-    rows = files.logits([save(here / name, logits)])
+    rows = opened.logits([save(here / name, logits)])
     assert (rows.shape, rows.n_rows, rows.row_shape, rows.dtype) == ((37, 5), 37, (5,), dtype)
     for start, stop in [(0, 37), (0, 10), (10, 37), (3, 4), (30, 30), (36, 37), (0, 1)]:
         np.testing.assert_array_equal(rows.read(start, stop), logits[start:stop])
@@ -81,7 +81,7 @@ def test_every_way_to_read_gives_the_same(here, monkeypatch, lacking):
     """From the disk, from the page cache, and where the system has less to offer."""
     large = RNG.integers(0, 255, (5, 2**20), np.uint8).view(np.float32)
     np.save("large.npy", large)
-    rows = files.logits(["large.npy"])
+    rows = opened.logits(["large.npy"])
     if lacking == "its support":
         preadv = os.preadv
 
@@ -110,9 +110,9 @@ def test_every_way_to_read_gives_the_same(here, monkeypatch, lacking):
 @pytest.mark.parametrize("name", FORMATS[1:])
 def test_one_of_several_arrays_is_the_only_one_that_fits_or_named(here, name):
     path = save(here / name)
-    np.testing.assert_array_equal(files.labels(path).read_all(), IDS)  # the one with one axis
-    np.testing.assert_array_equal(files.logits([f"{path}:logits"]).read_all(), LOGITS)
-    refused("has no array named more: it has labels of shape", files.logits, [f"{path}:more"])
+    np.testing.assert_array_equal(opened.labels(path).read_all(), IDS)  # the one with one axis
+    np.testing.assert_array_equal(opened.logits([f"{path}:logits"]).read_all(), LOGITS)
+    refused("has no array named more: it has labels of shape", opened.logits, [f"{path}:more"])
 
 
 @pytest.mark.parametrize("name", FORMATS[1:])
@@ -128,57 +128,59 @@ def test_names_of_arrays_and_of_files_may_have_colons(here, name):
     os.link(path, here / "run.npz:2" / name)
     for place in (name, f"run.npz:2/{name}"):
         for member, array in arrays.items():
-            find = files.labels if array.ndim == 1 else lambda each: files.logits([each])
+            find = opened.labels if array.ndim == 1 else lambda each: opened.logits([each])
             np.testing.assert_array_equal(find(f"{place}:{member}").read_all(), array)
-        refused("has no array named 0", files.labels, f"{place}:0")
+        refused("has no array named 0", opened.labels, f"{place}:0")
     pattern = f"?{name[1:]}"
-    np.testing.assert_array_equal(files.labels(f"{pattern}:model:0").read_all(), IDS)
+    np.testing.assert_array_equal(opened.labels(f"{pattern}:model:0").read_all(), IDS)
     np.save(here / "12:30.npy", IDS)
-    np.testing.assert_array_equal(files.labels("12:30.npy").read_all(), IDS)
+    np.testing.assert_array_equal(opened.labels("12:30.npy").read_all(), IDS)
 
 
 def test_several_that_fit_are_asked_for_by_name(here):
     np.savez(here / "two.npz", first=LOGITS, second=2 * LOGITS)
-    refused("say which, as in two.npz:first", files.logits, ["two.npz"])
-    np.testing.assert_array_equal(files.logits(["two.npz:second"]).read_all(), 2 * LOGITS)
+    refused("say which, as in two.npz:first", opened.logits, ["two.npz"])
+    np.testing.assert_array_equal(opened.logits(["two.npz:second"]).read_all(), 2 * LOGITS)
 
 
 def test_shards_are_joined_in_the_order_of_their_numbers(here):
     edges = [0, 1, 20, 20, 37]
     for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         np.save(here / f"part-{i + 8}.npy", LOGITS[start:stop])
-    rows = files.logits(["part-*.npy"])
+    rows = opened.logits(["part-*.npy"])
     assert [part.path.name for part in rows.parts] == [f"part-{i}.npy" for i in (8, 9, 10, 11)]
     np.testing.assert_array_equal(rows.read_all(), LOGITS)
     for start, stop in itertools.combinations(range(0, 38, 6), 2):
         np.testing.assert_array_equal(rows.read(start, stop), LOGITS[start:stop])
-    given = files.logits(["part-10.npy", "part-9.npy", "part-8.npy"])
+    given = opened.logits(["part-10.npy", "part-9.npy", "part-8.npy"])
     np.testing.assert_array_equal(given.read_all(), np.concatenate([LOGITS[1:20], LOGITS[:1]]))
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(here):
     np.save(here / "a[1].npy", LOGITS)
-    assert files.logits(["a[1].npy"]).n_rows == 37
+    assert opened.logits(["a[1].npy"]).n_rows == 37
 
 
 def test_leading_axes_are_samples(here):
     array = RNG.standard_normal((3, 4, 5))
-    rows = files.logits([save(here / "a.npy", array)])
+    rows = opened.logits([save(here / "a.npy", array)])
     assert (rows.shape, rows.n_rows) == ((3, 4, 5), 12)
     np.testing.assert_array_equal(rows.read(2, 9), array.reshape(12, 5)[2:9])
     np.save(here / "labels.npy", np.zeros(12, int))
-    refused(r"labels.npy has shape \(12,\).*\(3, 4\) is expected", files.check_same_rows,
-            files.labels("labels.npy"), rows)  # fmt: skip
+    refused(r"labels.npy has shape \(12,\).*\(3, 4\) is expected", opened.check_same_rows,
+            opened.labels("labels.npy"), rows)  # fmt: skip
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_bit_patterns_of_16_bits(here, order):
     halves = LOGITS.astype(f"{order}f2")
     np.save(here / "bits.npy", halves.view(f"{order}u2"))
-    np.testing.assert_array_equal(files.logits(["bits.npy"], "float16").read_all(), halves)
-    refused("--float16 or --bfloat16", files.logits, ["bits.npy"])
+    np.testing.assert_array_equal(opened.logits(["bits.npy"], "float16").read_all(), halves)
+    refused("--float16 or --bfloat16", opened.logits, ["bits.npy"])
     np.save(here / "numbers.npy", LOGITS)
-    refused("has dtype float32, but --float16 is for bit", files.logits, ["numbers.npy"], "float16")
+    refused(
+        "has dtype float32, but --float16 is for bit", opened.logits, ["numbers.npy"], "float16"
+    )
 
 
 def test_bfloat16(here, monkeypatch):
@@ -188,16 +190,16 @@ def test_bfloat16(here, monkeypatch):
     np.save(here / "bits.npy", array.view(np.uint16))
     save_safetensors(here / "a.safetensors", logits=array.view("V2"), labels=IDS)
     for name, bits in [("void.npy", "bfloat16"), ("bits.npy", "bfloat16"), ("a.safetensors", None)]:
-        rows = files.logits([name], bits)
+        rows = opened.logits([name], bits)
         assert rows.dtype == bfloat16
         np.testing.assert_array_equal(rows.read_all(), array)
-    refused("say what its 16 bits", files.logits, ["void.npy"])
+    refused("say what its 16 bits", opened.logits, ["void.npy"])
 
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    refused("a.safetensors:logits holds bfloat16.*pip install ml_dtypes", files.logits,
+    refused("a.safetensors:logits holds bfloat16.*pip install ml_dtypes", opened.logits,
             ["a.safetensors:logits"])  # fmt: skip
-    refused("pip install ml_dtypes", files.logits, ["bits.npy"], "bfloat16")
-    assert files.labels("a.safetensors:labels").n_rows == 37  # needs no bfloat16
+    refused("pip install ml_dtypes", opened.logits, ["bits.npy"], "bfloat16")
+    assert opened.labels("a.safetensors:labels").n_rows == 37  # needs no bfloat16
 
 
 # -------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def test_every_truncation_is_found_at_once(here, name):
     whole = (save(path), path.read_bytes())[1]
     for size in [0, 1, 7, 8, 9, 60, len(whole) // 2, len(whole) - 1]:
         path.write_bytes(whole[:size])
-        refused(name, files.logits, [name])
+        refused(name, opened.logits, [name])
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -225,7 +227,7 @@ def test_damage_never_gives_other_than_an_error_or_numbers(here, name):
         path.write_bytes(damaged)
         message = f"{name} was not refused"
         try:
-            rows = files.logits([name])
+            rows = opened.logits([name])
             rows.read(0, rows.n_rows)
         except FileError as error:
             message = str(error)
@@ -248,7 +250,7 @@ def test_a_bit_of_an_archive_that_flips_gives_no_other_numbers(here, name):
         path.write_bytes(damaged)
         message = name
         try:
-            rows = files.logits([name])
+            rows = opened.logits([name])
             found = [rows.read(start, start + 100).copy() for start in range(0, 700, 100)]
             np.testing.assert_array_equal(np.concatenate(found), LARGE)
         except FileError as error:
@@ -264,24 +266,24 @@ def test_the_checksum_of_what_is_stored_is_compared_as_it_is_read(here):
     place = whole.find(LARGE[650].tobytes())
     whole[place] ^= 1
     path.write_bytes(whole)
-    rows = files.logits(["a.npz"])
+    rows = opened.logits(["a.npz"])
     for start in range(0, 600, 100):
         np.testing.assert_array_equal(rows.read(start, start + 100), LARGE[start : start + 100])
     # A later process goes on.
-    later = files.logits(["a.npz"])
+    later = opened.logits(["a.npz"])
     later.checked = rows.checked
     for each in (rows, later):
         refused(
             "a.npz:logits is damaged: its numbers do not have the checksum", each.read, 600, 700
         )
-    later = files.logits(["a.npz"])
+    later = opened.logits(["a.npz"])
     later.read(600, 700)  # of the rest alone nothing is known
     refused("is damaged", later.read_all)
 
 
 def test_nothing_is_read_twice_for_its_checksum(here, monkeypatch):
     save(here / "a.npz", LARGE)
-    rows = files.logits(["a.npz"])
+    rows = opened.logits(["a.npz"])
     seen = []
     monkeypatch.setattr(reading, "crc32", lambda view, value: seen.append(len(view)) or zlib.crc32(
         view, value))  # fmt: skip
@@ -304,11 +306,11 @@ def test_checksums_of_pieces_are_those_of_the_whole(n, monkeypatch):
 def test_every_version_of_npy_is_read(here, version):
     with open(here / "a.npy", "wb") as file:
         np.lib.format.write_array(file, LOGITS, version=version)
-    np.testing.assert_array_equal(files.logits(["a.npy"]).read_all(), LOGITS)
+    np.testing.assert_array_equal(opened.logits(["a.npy"]).read_all(), LOGITS)
     np.save(here / "b.npy", np.zeros(3, [("ü", "f4")]))
-    refused("b.npy has the structured dtype", files.logits, ["b.npy"])
+    refused("b.npy has the structured dtype", opened.logits, ["b.npy"])
     (here / "a.npy").write_bytes(b"\x93NUMPY\x04\0" + (here / "a.npy").read_bytes()[8:])
-    refused(r"its format has the version \(4, 0\)", files.logits, ["a.npy"])
+    refused(r"its format has the version \(4, 0\)", opened.logits, ["a.npy"])
 
 
 def test_pickles_are_not_read(here):
@@ -318,9 +320,9 @@ def test_pickles_are_not_read(here):
 
     np.save(here / "a.npy", np.array([Planted(), 1], dtype=object), allow_pickle=True)
     np.savez(here / "a.npz", bad=np.array([Planted()], dtype=object), logits=LOGITS)
-    refused("a.npy has dtype object: it holds pickles", files.logits, ["a.npy"])
-    refused("a.npz:bad has dtype object: it holds pickles", files.logits, ["a.npz:bad"])
-    assert files.logits(["a.npz"]).n_rows == 37
+    refused("a.npy has dtype object: it holds pickles", opened.logits, ["a.npy"])
+    refused("a.npz:bad has dtype object: it holds pickles", opened.logits, ["a.npz:bad"])
+    assert opened.logits(["a.npz"]).n_rows == 37
     assert not (here / "planted").exists()
 
 
@@ -335,19 +337,19 @@ def test_what_no_loss_takes_is_refused(here):
         ("number", np.float32(1), r"shape \(\)"),
     ]:
         np.save(here / f"{name}.npy", array)
-        refused(f"{name}.npy .*{message}", files.logits, [f"{name}.npy"])
+        refused(f"{name}.npy .*{message}", opened.logits, [f"{name}.npy"])
     np.save(here / "floats.npy", np.zeros(37))
     refused("floats.npy has dtype float64, but labels are class ids, and come before the logits",
-            files.labels, "floats.npy")  # fmt: skip
-    refused("no such file", files.logits, ["missing-*.npy"])
+            opened.labels, "floats.npy")  # fmt: skip
+    refused("no such file", opened.logits, ["missing-*.npy"])
     (here / "a.txt").write_text("1 2 3")
-    refused("a.txt is of no known format", files.logits, ["a.txt"])
+    refused("a.txt is of no known format", opened.logits, ["a.txt"])
     (here / "folder.npy").mkdir()
-    refused("folder.npy cannot be read", files.logits, ["folder.npy"])
+    refused("folder.npy cannot be read", opened.logits, ["folder.npy"])
     with open(here / "more.npy", "wb") as file:
         np.save(file, LOGITS)
         np.save(file, LOGITS)
-    refused("more.npy has 1,608 bytes, but an array of shape", files.logits, ["more.npy"])
+    refused("more.npy has 1,608 bytes, but an array of shape", opened.logits, ["more.npy"])
 
 
 @pytest.mark.parametrize(
@@ -358,7 +360,7 @@ def test_what_no_loss_takes_is_refused(here):
 def test_shards_that_cannot_be_joined_are_refused(here, other):
     np.save(here / "1.npy", LOGITS)
     np.save(here / "2.npy", other)
-    refused(r"2.npy has shape .* cannot be joined to .*1.npy", files.logits, ["?.npy"])
+    refused(r"2.npy has shape .* cannot be joined to .*1.npy", opened.logits, ["?.npy"])
 
 
 def test_the_header_of_safetensors_is_not_believed(here):
@@ -366,7 +368,7 @@ def test_the_header_of_safetensors_is_not_believed(here):
         header = {"x": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]} | entry}
         text = json.dumps(header).encode()
         (here / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
-        refused(message, files.logits, ["a.safetensors"])
+        refused(message, opened.logits, ["a.safetensors"])
 
     refused_with("is truncated: x ends at byte", data_offsets=[0, 17])
     refused_with("is truncated: an array", shape=[2, 3])
@@ -382,12 +384,12 @@ def test_the_header_of_safetensors_is_not_believed(here):
     for names, message in [("xy", "x and y overlap"), ("y", "the header and y have a gap")]:
         text = json.dumps({name: header[name] for name in names}).encode()
         (here / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
-        refused(f"a.safetensors is damaged: {message}", files.labels, "a.safetensors:y")
+        refused(f"a.safetensors is damaged: {message}", opened.labels, "a.safetensors:y")
     save_safetensors(here / "b.safetensors", x=LOGITS[:0], y=LOGITS, z=LOGITS[:0])
-    np.testing.assert_array_equal(files.logits(["b.safetensors:y"]).read_all(), LOGITS)
+    np.testing.assert_array_equal(opened.logits(["b.safetensors:y"]).read_all(), LOGITS)
     whole = (here / "b.safetensors").read_bytes()
     (here / "b.safetensors").write_bytes(whole + b"x")
-    refused("1 bytes come after", files.logits, ["b.safetensors:y"])
+    refused("1 bytes come after", opened.logits, ["b.safetensors:y"])
     refused_with("dtype uint16: say what its 16 bits", dtype="U16", shape=[4, 2])
 
 
@@ -398,16 +400,16 @@ def test_an_encrypted_or_unknown_npz_is_refused(here):
     np.save(buffer, LOGITS)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("logits.npy", buffer.getvalue())
-    np.testing.assert_array_equal(files.logits(["a.npz"]).read_all(), LOGITS)
+    np.testing.assert_array_equal(opened.logits(["a.npz"]).read_all(), LOGITS)
     for place in (whole.find(b"PK\x01\x02") + 8, whole.find(b"PK\x03\x04") + 6):
         whole[place] |= 1
     path.write_bytes(whole)
-    refused("a.npz.*encrypted", files.logits, ["a.npz"])
+    refused("a.npz.*encrypted", opened.logits, ["a.npz"])
 
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(here):
     path = here / "a.npy"
-    rows = files.logits([save(path)])
+    rows = opened.logits([save(path)])
     rows.read(0, 5)
     os.truncate(path, path.stat().st_size - 8)
     refused("a.npy ended early", rows.read, 30, 37)

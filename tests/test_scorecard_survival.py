@@ -1,6 +1,7 @@
 """Scorecards and comparisons between interrupts, from several threads, and of wrong parts."""
 
 import math
+import pickle
 import random
 import signal
 import threading
@@ -13,10 +14,11 @@ import pytest
 from plain import compiled, plain
 
 import fastloss as fl
-from fastloss.evaluation import accumulator
 from fastloss.evaluation import rows as rows_module
-from fastloss.evaluation.scores import LAYOUT, Means
-from fastloss.evaluation.tally import NO_ROOM, Table, added
+from fastloss.evaluation.scores import Means
+from fastloss.evaluation.sums import accumulator
+from fastloss.evaluation.sums.row_sums import TERMS
+from fastloss.evaluation.sums.table import NO_ROOM, Table, added
 from fastloss.kernels import tally
 
 pytestmark = plain
@@ -118,6 +120,34 @@ def test_an_error_anywhere_changes_nothing(kind, monkeypatch):
                 break
         same_state(card, before)
     assert failing > 20
+
+
+# What is in pickles, and how it was called before the rooms were made.
+FORMER_NAMES = {
+    b"fastloss.evaluation.sums.table\nTable": b"fastloss.evaluation.tally\nTable",
+    b"fastloss.evaluation.sums.table\nLayout": b"fastloss.evaluation.tally\nLayout",
+    b"fastloss.evaluation.sums.row_sums\nRowSums": b"fastloss.evaluation.scorecard\n_Sums",
+    b"fastloss.evaluation.sums.row_sums\nScoredRows": b"fastloss.evaluation.scorecard\n_Part",
+    b"fastloss.evaluation.sums.pair_sums\nPairSums": b"fastloss.evaluation.comparison\n_Sums",
+}
+
+
+def test_pickles_with_former_names_are_read(monkeypatch):
+    monkeypatch.setattr(accumulator, "PENDING_ROWS", 12)
+    labels, logits = data(20)
+    seen = set()
+    for kind in (scorecard, comparison):
+        for n in (10, 20):  # that are pending, and that were added up
+            card = kind(labels[:n], logits[:n])
+            pickled = pickle.dumps(card, 0)
+            for name, former in FORMER_NAMES.items():
+                if name in pickled:
+                    seen.add(name)
+                    pickled = pickled.replace(name, former)
+            assert b"evaluation.sums" not in pickled
+            again = pickle.loads(pickled)
+            same_state(kind(labels, logits, again), kind(labels, logits, card))
+    assert seen == FORMER_NAMES.keys()
 
 
 @compiled
@@ -435,10 +465,10 @@ def test_sums_are_exact():
     for part in np.array_split(losses, 7):
         scores = np.zeros((len(part), tally.N_SCORES))
         scores[:, 0], scores[:, -1] = part, 1
-        table = Table.empty(LAYOUT)
+        table = Table.empty(TERMS)
         room = table.room(1, len(part))
         keys, scratch = np.zeros(len(part), int), np.empty(2 * tally.WIDTH)
-        args = scores.ravel(), keys, tally.KEYS, 1, LAYOUT.powers, scratch, room, NO_ROOM
+        args = scores.ravel(), keys, tally.KEYS, 1, TERMS.powers, scratch, room, NO_ROOM
         tally.tally_rows(*args)
         tables.append(table.filled(room))
     rng.shuffle(tables)
@@ -449,7 +479,7 @@ def test_sums_are_exact():
     assert means.n[0] == 300
     assert means.loss[0] == pytest.approx(expected, rel=1e-15)
     assert means.loss_standard_error[0] == pytest.approx(error_of(losses), rel=1e-14)
-    both = added(LAYOUT, (whole.high, whole.low), (whole.high * 0, whole.low))
+    both = added(TERMS, (whole.high, whole.low), (whole.high * 0, whole.low))
     np.testing.assert_array_equal(both[0], whole.high)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.evaluation import files
-from fastloss.evaluation.formats import FileError
+from fastloss.evaluation.files import opened
+from fastloss.evaluation.files.formats import FileError
 
 from .evaluation_runs import CASES, Ended, Found, Run, bench, disturbed, run, same, save_safetensors
 
@@ -87,7 +87,7 @@ REFUSED, SAME, OTHER = "refused", "the same numbers", "other numbers"
 def _read(path: Path) -> tuple[str, list[str]]:
     """All rows, in order, as a pass reads them."""
     try:
-        rows = files.logits([str(path)])
+        rows = opened.logits([str(path)])
         size = max(1, rows.n_rows // 7)
         parts = [
             rows.read(start, min(start + size, rows.n_rows)).copy()

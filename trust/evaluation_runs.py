@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from fastloss import cli
-from fastloss.evaluation import one_pass
+from fastloss.evaluation.files import one_pass
 
 # In memory if there is such a place: to wait for a disk after each chunk takes most of the time.
 _FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

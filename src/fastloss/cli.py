@@ -19,7 +19,7 @@ from .call.cpus import cpu_model
 from .compiler import processor, store
 from .compiler.interrupts import compiler
 from .evaluation import command as evaluation
-from .evaluation import signals
+from .evaluation.files import signals
 
 Verb = Callable[[Any, Any], Any]
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=verb.text, description=verb.text)
         verb.add_arguments(command)
         run = partial(_evaluation, verb.run)
-        command.set_defaults(run=run, command=name)
+        command.set_defaults(run=run, command=name, version=__version__)
 
     text = "show versions, CPU, threads, backend and cache"
     commands.add_parser("info", help=text, description=text).set_defaults(run=_info)

@@ -20,7 +20,8 @@ from .call.powers import Power
 from .call.run import NO_MEAN, total_weight
 from .call.run import evaluate as run
 from .call.verbs import VALUE, VALUE_AND_GRAD, Verb
-from .evaluation.scorecard import Scorecard, sizes_of
+from .evaluation.given import Given, sizes_of
+from .evaluation.scorecard import Scorecard
 from .evaluation.scores import Scores
 
 try:
@@ -186,7 +187,7 @@ def evaluate(
         empty["offsets"] = np.zeros(sizes.size + 1, np.int64)
         by_row["numbers"] = np.repeat(np.arange(sizes.size), sizes).reshape(logits.shape[:lead])
     start = Scorecard(**options)
-    start._update(empty.pop("labels"), without_rows(logits), n_bytes=n_bytes, **empty)
+    start._update(empty.pop("labels"), without_rows(logits), Given(n_bytes=n_bytes, **empty))
 
     chunks = Chunks("logits", logits, lead, by_row)
     scores = da.reduction(
@@ -270,7 +271,7 @@ def _mean_of_quotients(total: float, weight: Any) -> float:
 
 
 def _card(options: dict[str, Any], labels: Array, logits: Array, **by_row: Any) -> Scorecard:
-    return Scorecard(**options)._update(labels, logits, **by_row)
+    return Scorecard(**options)._update(labels, logits, Given(**by_row))
 
 
 def _same(card: Scorecard, **axes: Any) -> Scorecard:

@@ -1,13 +1,13 @@
 """The arguments of `fastloss evaluate`, `compare` and `calibrate`.
 
 What is a FileName is read, and a Path is written; other arguments are options. So all files are
-known before the work, and `fingerprint` has each new argument without being told.
+known before the work, and `run_identity` has each new argument without being told.
 """
 
 import argparse
 from pathlib import Path
 
-from .formats import FileName
+from .files.formats import FileName
 from .row_results import NUMBERS
 
 
@@ -29,6 +29,18 @@ def _add_labels_and_logits(parser: argparse.ArgumentParser) -> None:
     _add_bits(parser)
 
 
+def _add_file(parser: argparse.ArgumentParser, option: str, text: str) -> None:
+    parser.add_argument(option, type=FileName, metavar="FILE", help=text)
+
+
+def _add_sample_weight(parser: argparse.ArgumentParser) -> None:
+    _add_file(parser, "--sample-weight", "one weight for each row")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
 def _add_bits(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_mutually_exclusive_group()
     for name in ("float16", "bfloat16"):
@@ -47,9 +59,7 @@ def _add_softmax(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ignore-index", type=int, metavar="I", help="rows with this label are out"
     )
-    parser.add_argument(
-        "--class-mask", type=FileName, metavar="FILE", help="one boolean for each class: is it in?"
-    )
+    _add_file(parser, "--class-mask", "one boolean for each class: is it in?")
 
 
 def _add_temperature(parser: argparse.ArgumentParser) -> None:
@@ -62,24 +72,11 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     _add_labels_and_logits(parser)
     _add_temperature(parser)
     _add_softmax(parser)
-    parser.add_argument(
-        "--class-weight", type=FileName, metavar="FILE", help="one weight for each class"
-    )
-    parser.add_argument(
-        "--sample-weight", type=FileName, metavar="FILE", help="one weight for each row"
-    )
-    parser.add_argument(
-        "--groups", type=FileName, metavar="FILE", help="one integer for each row: its group"
-    )
-    parser.add_argument(
-        "--offsets",
-        type=FileName,
-        metavar="FILE",
-        help="where sequences of rows begin, and where the last ends",
-    )
-    parser.add_argument(
-        "--n-bytes", type=FileName, metavar="FILE", help="with --offsets: bytes of each text"
-    )
+    _add_file(parser, "--class-weight", "one weight for each class")
+    _add_sample_weight(parser)
+    _add_file(parser, "--groups", "one integer for each row: its group")
+    _add_file(parser, "--offsets", "where sequences of rows begin, and where the last ends")
+    _add_file(parser, "--n-bytes", "with --offsets: bytes of each text")
     parser.add_argument("--bins", type=int, default=15, metavar="N", help="of confidence (15)")
     parser.add_argument(
         "--no-classes", dest="by_class", action="store_false", help="no table of classes"
@@ -91,7 +88,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="K,K",
         help="accuracies of the top k that are shown (1,5)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    _add_json(parser)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report with pictures")
     parser.add_argument("--rows", type=Path, metavar="FILE.npz", help="write results of every row")
     parser.add_argument(
@@ -112,14 +109,12 @@ def compare(parser: argparse.ArgumentParser) -> None:
         "a", type=FileName, metavar="A", help="rows of logits: a file, or a pattern in quotes"
     )
     parser.add_argument("b", type=FileName, metavar="B", help="as many, of the same classes")
-    parser.add_argument("--labels", type=FileName, metavar="FILE", help="class ids")
-    parser.add_argument(
-        "--sample-weight", type=FileName, metavar="FILE", help="one weight for each row"
-    )
+    _add_file(parser, "--labels", "class ids")
+    _add_sample_weight(parser)
     _add_bits(parser)
     _add_temperature(parser)
     _add_softmax(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    _add_json(parser)
     _add_state(parser)
 
 
@@ -127,10 +122,8 @@ def calibrate(parser: argparse.ArgumentParser) -> None:
     _add_labels_and_logits(parser)
     _add_temperature(parser)
     _add_softmax(parser)
-    parser.add_argument(
-        "--sample-weight", type=FileName, metavar="FILE", help="one weight for each row"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    _add_sample_weight(parser)
+    _add_json(parser)
 
 
 def _add_state(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..call.arrays import as_array
 from ..call.verbs import SCORES_AND_SPREAD
+from .given import Given
 from .rows import warn_of_probabilities
 from .scorecard import Scorecard
 from .scores import Scores
@@ -89,7 +90,7 @@ def calibrate(
 
     def score(temperature: float) -> SlopedScorecard:
         card = SlopedScorecard(**{**options, "temperature": temperature})
-        card._update(labels, logits, sample_weight=sample_weight, class_mask=class_mask)
+        card._update(labels, logits, Given(sample_weight, class_mask))
         return card
 
     return find_temperature(score, options.get("temperature", 1.0))

@@ -2,51 +2,40 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..bases.softmax import Softmax, SoftmaxLoss
-from ..call import threads
 from ..call.arrays import FLOAT64, WIDE, Array, Format, as_array
 from ..call.family import Batch
 from ..call.run import check, evaluate
 from ..call.verbs import PAIR_SCORES, UNLABELLED_PAIR_SCORES, Verb
-from ..compiler.interrupts import compiler
-from ..kernels import tally_pairs
 from ..kernels.form import Form, PairScores
 from ..kernels.softmax import pairs
 from ..kernels.survey import Limits
 from ..kernels.tally_pairs import (
-    CENTERS,
     CHANGE_BINS,
-    FIRSTS,
     KL_BINS,
     MEANS,
     N_COUNTS,
     N_MEANS,
     N_SCORES,
-    POWERS,
-    SECONDS,
     WIDTH,
     Bins,
 )
-from .accumulator import (
-    PARALLEL_ROWS,
-    PENDING_ROWS,
-    Accumulator,
-    check_options,
-    options_of,
-    options_state,
-)
 from .differences import Differences, Distribution, Summary
-from .double_double import divide
 from .rows import slabs, warn_of_probabilities
-from .standard_error import standard_error
-from .tally import HISTOGRAM, NO_ROOM, Layout, Table, entry, spread
+from .sums.accumulator import Accumulator
+from .sums.double_double import divide
+from .sums.pair_sums import PairSums
+from .sums.standard_error import standard_error
+from .sums.state import options_of
+from .sums.table import Table, spread
+
+_Sums = PairSums  # as it was called when it was pickled
 
 
 def _verb(labels: Array | None) -> Verb:
@@ -102,89 +91,6 @@ class _OfPairs(Softmax):
         return pairs.pairs(form, self.variant, ignoring)
 
 
-_LAYOUTS = {
-    "means": Layout(
-        POWERS,
-        centers=slice(CENTERS, CENTERS + N_MEANS),
-        firsts=slice(FIRSTS, FIRSTS + N_MEANS),
-        seconds=slice(SECONDS, SECONDS + N_MEANS),
-        squared_weight=3,
-    ),
-    "kls": HISTOGRAM,
-    "changes": HISTOGRAM,
-}
-# How many keys each table has.
-_N_KEYS = {"means": 1, "kls": KL_BINS.n, "changes": CHANGE_BINS.n}
-_EMPTY = {name: Table.empty(layout) for name, layout in _LAYOUTS.items()}
-
-
-class _Sums(NamedTuple):
-    """What a comparison has seen. It is never changed: whoever adds to it makes another."""
-
-    n_rows: int = 0
-    n_classes: int = 0
-    labelled: bool | None = None  # until the first rows say so
-    tables: Mapping[str, Table] = _EMPTY
-    lowest: Array = np.full(N_MEANS, math.inf)
-    highest: Array = np.full(N_MEANS, -math.inf)
-    pending: tuple[Array, ...] = ()  # scores of rows that are not yet added up
-    n_pending: int = 0
-
-    def plus(self, other: "_Sums") -> "_Sums":
-        """With the rows of another."""
-        both = self._replace(
-            n_rows=self.n_rows + other.n_rows,
-            n_classes=other.n_classes or self.n_classes,
-            labelled=self.labelled if other.labelled is None else other.labelled,
-        )
-        if any(table.n_keys for table in other.tables.values()):
-            mine, its = self.added_up(), other.added_up()
-            return both._replace(
-                tables={
-                    name: table.merged(its.tables[name]) for name, table in mine.tables.items()
-                },
-                lowest=np.minimum(mine.lowest, its.lowest),
-                highest=np.maximum(mine.highest, its.highest),
-                pending=(),
-                n_pending=0,
-            )
-        return both._replace(
-            pending=self.pending + other.pending, n_pending=self.n_pending + other.n_pending
-        )
-
-    def settled(self) -> "_Sums":
-        """The same with few rows pending."""
-        n_keys = sum(table.n_keys for table in self.tables.values())
-        return self.added_up() if self.n_pending >= max(PENDING_ROWS, n_keys) else self
-
-    def added_up(self) -> "_Sums":
-        """The same with no rows pending."""
-        if not self.pending:
-            return self
-        scores = np.concatenate(self.pending) if len(self.pending) > 1 else self.pending[0]
-        lowest, highest = self.lowest.copy(), self.highest.copy()
-        rooms = {
-            name: table.room(_N_KEYS[name], len(scores)) for name, table in self.tables.items()
-        }
-        numbers, tally = scores.reshape(-1), _tally_pairs()
-        means, *histograms = rooms.values()
-
-        def task(index: int) -> None:
-            rooms = (means, NO_ROOM, NO_ROOM) if index == 0 else (NO_ROOM, *histograms)
-            tally(numbers, POWERS, lowest, highest, *rooms)
-
-        threads.run(task, 2, parallel=len(scores) >= PARALLEL_ROWS)
-        tables = {name: table.filled(rooms[name]) for name, table in self.tables.items()}
-        return self._replace(tables=tables, lowest=lowest, highest=highest, pending=(), n_pending=0)
-
-
-@cache
-def _tally_pairs() -> Callable[..., None]:
-    numbers = np.empty(0)
-    arguments = numbers, POWERS, numbers, numbers, NO_ROOM, NO_ROOM, NO_ROOM
-    return compiler().load_or_compile(tally_pairs.tally_pairs, arguments)  # type: ignore[no-any-return]
-
-
 def _distribution(summary: Summary, bins: Bins, table: Table, scale: float) -> Distribution:
     """With the weights of its bins, times a scale."""
     weights = np.zeros(bins.n)
@@ -192,7 +98,7 @@ def _distribution(summary: Summary, bins: Bins, table: Table, scale: float) -> D
     return Distribution(**vars(summary), bins=bins, bin_weights=weights)
 
 
-class Comparison(Accumulator[_Sums]):
+class Comparison(Accumulator[PairSums]):
     """Adds up how far two sets of logits are apart, which come in parts.
 
     >>> import fastloss as fl
@@ -227,17 +133,7 @@ class Comparison(Accumulator[_Sums]):
             softcap=softcap,
             ignore_index=ignore_index,
         )
-        super().__init__(_Sums())
-
-    @property
-    def n_rows(self) -> int:
-        """How many rows were added, those that do not count included."""
-        return self._sums.n_rows
-
-    @property
-    def n_classes(self) -> int:
-        """The size of the last axis of the logits; 0 before the first ones."""
-        return self._sums.n_classes
+        super().__init__(PairSums())
 
     def update(
         self, logits_a: Any, logits_b: Any, /, labels: Any = None, *, sample_weight: Any = None
@@ -259,8 +155,8 @@ class Comparison(Accumulator[_Sums]):
         if self.n_rows == 0:
             for array, name in ((a, "logits_a"), (b, "logits_b")):
                 warn_of_probabilities(array, name)
-        new = _Sums(n_classes=a.shape[-1], labelled=given is not None)
-        self._check_alike(self._sums, new)
+        new = PairSums(n_classes=a.shape[-1], labelled=given is not None)
+        self._check(new, self._sums)
         for part in slabs(a.shape):
             scores = self._loss.score(
                 None if given is None else given[part],
@@ -268,8 +164,7 @@ class Comparison(Accumulator[_Sums]):
                 b[part],
                 None if weight is None else weight[part],
             ).reshape(-1, N_SCORES)
-            n = len(scores)
-            new = new.settled().plus(_Sums(n_rows=n, pending=(scores,), n_pending=n))
+            new = new.with_rows(scores, len(scores))
         self._add(new)
         return self
 
@@ -285,35 +180,22 @@ class Comparison(Accumulator[_Sums]):
         self._add(other._sums)
         return self
 
-    def _add(self, new: _Sums) -> None:
-        def change(before: _Sums) -> _Sums:
-            self._check_alike(before, new)
-            return before.plus(new).settled()
-
-        self._replace(change)
-
-    def _check_alike(self, before: _Sums, new: _Sums) -> None:
+    def _check(self, new: PairSums, before: PairSums) -> None:
         if new.labelled is None:  # nothing came
             return
-        labelled, n_classes = new.labelled, new.n_classes
-        if not labelled and self._loss.ignore_index is not None:
+        if not new.labelled and self._loss.ignore_index is not None:
             raise ValueError(
                 f"ignore_index is {self._loss.ignore_index}, but there are no labels to find it "
                 "in: give labels, or leave rows out by the sample_weight 0"
             )
-        if before.labelled is None:
-            return
-        if n_classes != before.n_classes:
-            raise ValueError(
-                f"there are {n_classes} classes on the last axis, but before there were "
-                f"{before.n_classes}: a comparison is of one number of classes"
-            )
-        if labelled != before.labelled:
-            raise ValueError(
-                "labels were given "
-                + ("now, but not before" if labelled else "before, but not now")
-                + ": give them with all rows, or with none"
-            )
+        before.check(new.n_classes, new.labelled)
+
+    def _add(self, new: PairSums) -> None:
+        def change(before: PairSums) -> PairSums:
+            self._check(new, before)
+            return before.plus(new)
+
+        self._replace(change)
 
     def result(self) -> Differences:
         """What was found so far.
@@ -365,43 +247,6 @@ class Comparison(Accumulator[_Sums]):
             ),
             root_mean_square_change=root_mean_square,
         )
-
-    def state(self) -> dict[str, Array]:
-        """All that was added up, as arrays for `np.savez`; see `from_state`."""
-        s = self._sums.added_up()
-        labelled = -1 if s.labelled is None else int(s.labelled)
-        state = options_state(self._options) | {
-            "rows": np.array([s.n_rows, s.n_classes, labelled], np.int64),
-            "lowest": s.lowest.copy(),
-            "highest": s.highest.copy(),
-        }
-        for name, table in s.tables.items():
-            state |= table.state(name)
-        return state
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Array], **options: Any) -> "Comparison":
-        """The comparison that goes on where one with the same options was when it gave `state`.
-
-        Raises ValueError for a state that is not one, is damaged, or is of other options.
-        """
-        comparison = cls(**options)
-        check_options(state, comparison._options)
-        n_rows, n_classes, labelled = entry(state, "rows", np.int64, (3,)).tolist()
-        if min(n_rows, n_classes) < 0 or labelled not in (-1, 0, 1):
-            raise ValueError("'rows' of the state are not what they were: it is damaged")
-        comparison._sums = _Sums(
-            n_rows=n_rows,
-            n_classes=n_classes,
-            labelled=None if labelled < 0 else bool(labelled),
-            tables={
-                name: Table.from_state(layout, name, state, _N_KEYS[name])
-                for name, layout in _LAYOUTS.items()
-            },
-            lowest=entry(state, "lowest", np.float64, (N_MEANS,)),
-            highest=entry(state, "highest", np.float64, (N_MEANS,)),
-        )
-        return comparison
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.tally_pairs import Bins
-from .equality import Result
+from .result import Result, row_lines
 
 # What `to_dict` and `repr` show of a distribution.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -125,10 +125,7 @@ class Differences(Result):
 
     def lines(self) -> Iterator[tuple[str, ...]]:
         """The lines of a table, as text: names, and what there is of each."""
-        n_left_out = self.n_rows - self.n_counted
-        yield "rows", f"{self.n_rows:,}" + (f" ({n_left_out:,} left out)" if n_left_out else "")
-        if self.n_undefined:
-            yield "undefined rows", f"{self.n_undefined:,}"
+        yield from row_lines(self.n_rows, self.n_counted, self.n_undefined, "undefined rows")
         yield "classes", f"{self.n_classes:,}"
         agreement = self.agreement
         yield "same prediction", f"{agreement.mean:.4%} ± {agreement.standard_error:.2%}"

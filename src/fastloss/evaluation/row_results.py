@@ -23,7 +23,7 @@ _INTEGERS = ("prediction", "rank", "top_classes")
 TASK = 1 << 18
 
 
-def made(names: Iterable[str], labels: Any, logits: Any, top: int) -> dict[str, Array]:
+def new_arrays(names: Iterable[str], labels: Any, logits: Any, top: int) -> dict[str, Array]:
     """Arrays for results of these names."""
     shape = np.shape(labels)
     if isinstance(names, str):

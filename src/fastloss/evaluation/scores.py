@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..call.arrays import Array
-from ..kernels.tally import CENTER, FIRST, SECOND, TERM_POWERS, Terms
-from .double_double import divide
-from .equality import Result
-from .standard_error import standard_error
-from .tally import Layout, Table, spread
-
-LAYOUT = Layout(
-    TERM_POWERS,
-    centers=slice(CENTER, CENTER + 1),
-    firsts=slice(FIRST, FIRST + 1),
-    seconds=slice(SECOND, SECOND + 1),
-    squared_weight=Terms._fields.index("squared_weight"),
-)
+from ..kernels.tally import Terms
+from .result import Result, row_lines
+from .sums.double_double import divide
+from .sums.row_sums import RowSums
+from .sums.standard_error import standard_error
+from .sums.table import Table, spread
 
 
 class Means(Result):
@@ -156,8 +149,27 @@ class Sequences(Result):
     n_bytes: Array | None = None
     bits_per_byte: Array | None = None
 
+    def among(self, n: int, n_bytes: Array | None) -> "Sequences":
+        """With all of the first n, of which some have no rows; their probability is 1."""
+        sizes, log_probability = np.zeros(n, np.int64), np.zeros(n)
+        is_greedy = np.ones(n, bool)
+        for whole, part in (
+            (sizes, self.n),
+            (log_probability, self.log_probability),
+            (is_greedy, self.is_greedy),
+        ):
+            whole[self.ids] = part
+        bits = None
+        if n_bytes is not None:
+            n_bytes = n_bytes[:n]
+            bits = (0.0 - log_probability) / (math.log(2) * n_bytes)
+        return Sequences(np.arange(n), sizes, log_probability, is_greedy, n_bytes, bits)
+
     def to_dict(self) -> dict[str, Any]:
         return {k: None if v is None else v.tolist() for k, v in vars(self).items()}
+
+
+NO_SEQUENCES = Sequences(np.empty(0, np.int64), *np.empty((3, 0)))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -231,10 +243,7 @@ class Scores(Result):
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Names and values of the numbers, as text."""
-        n_left_out = self.n_rows - self.n_counted
-        yield "rows", f"{self.n_rows:,}" + (f" ({n_left_out:,} left out)" if n_left_out else "")
-        if self.n_undefined:
-            yield "rows with NaN", f"{self.n_undefined:,}"
+        yield from row_lines(self.n_rows, self.n_counted, self.n_undefined, "rows with NaN")
         yield "classes", f"{self.n_classes:,}"
         yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}"
         yield "perplexity", f"{self.perplexity:.6g}"
@@ -259,3 +268,72 @@ class Scores(Result):
 
 
 _NUMBERS = tuple(name for name, kind in Scores.__annotations__.items() if kind in (int, float))
+
+
+def scores_of(sums: RowSums, exponent: int) -> Scores:
+    """What is known of rows that were added up. Weights are those of sums times 2**exponent."""
+    tables = sums.tables
+    total = tables["bins"].total()
+    means = Means(total, 1, exponent)
+    found = Terms(*(total.sums[0] if total.n_keys else np.zeros(len(Terms._fields))))
+    bins = tables["bins"].select(tables["bins"].ids < sums.n_bins)
+    error, largest = _calibration_errors(bins)
+    ranks, relative = tables["ranks"], np.zeros(sums.n_classes)
+    relative[ranks.ids] = ranks.sums[:, 0] * (found.scale / ranks.sums[:, 1])
+    numbers = {name: getattr(means, name).item() for name in _MEANS if name != "n"}
+    with np.errstate(over="ignore", under="ignore"):
+        perplexity = float(np.exp(numbers["loss"]))
+        rank_weights = np.ldexp(relative / (found.scale or 1.0), exponent)
+    return Scores(
+        n_rows=sums.n_rows,
+        n_counted=int(found.n),
+        n_undefined=int(found.n_undefined),
+        n_classes=sums.n_classes,
+        **numbers,
+        perplexity=perplexity,
+        calibration_error=error,
+        maximum_calibration_error=largest,
+        bin_edges=np.arange(sums.n_bins + 1) / sums.n_bins,
+        bins=Means(bins, sums.n_bins, exponent),
+        rank_weights=rank_weights,
+        by_class=(
+            Means(tables["classes"], sums.n_classes, exponent) if "classes" in tables else None
+        ),
+        groups=_groups(tables["groups"], exponent),
+        sequences=_sequences(sums, exponent),
+        _rank_sums=(relative, found.weight),
+    )
+
+
+def _calibration_errors(bins: Table) -> tuple[float, float]:
+    """The mean over the weights of the bins, and the largest."""
+    if not bins.n_keys:
+        return math.nan, math.nan
+    terms = Terms(*bins.sums.T)
+    gaps = np.abs(terms.correct - terms.confidence) / terms.weight
+    weights = terms.weight * (terms.scale.min() / terms.scale)
+    return float((gaps * weights).sum() / weights.sum()), float(gaps.max())
+
+
+def _groups(table: Table, exponent: int) -> Groups | None:
+    if not table.n_keys:
+        return None
+    return Groups(
+        table.ids, Means(table._replace(ids=np.arange(table.n_keys)), table.n_keys, exponent)
+    )
+
+
+def _sequences(sums: RowSums, exponent: int) -> Sequences | None:
+    table = sums.tables["sequences"]
+    if not table.n_keys:
+        return None
+    terms = Terms(*table.sums.T)
+    with np.errstate(all="ignore"):
+        losses = np.ldexp(np.where(terms.n > 0, terms.loss / terms.scale, 0.0), exponent)
+        n_bytes = bits = None
+        if sums.n_bytes.size:
+            n_bytes = np.full(table.n_keys, math.nan)
+            n_bytes[np.searchsorted(table.ids, sums.bytes_ids)] = sums.n_bytes
+            bits = losses / (math.log(2) * n_bytes)
+    is_greedy = terms.n_correct == terms.n
+    return Sequences(table.ids, terms.n.astype(np.int64), 0.0 - losses, is_greedy, n_bytes, bits)

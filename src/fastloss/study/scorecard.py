@@ -16,7 +16,7 @@ import numpy as np
 
 import fastloss as fl
 
-from ..evaluation import files, one_pass
+from ..evaluation.files import one_pass, opened
 from .contender import FASTLOSS, Job, threads_of
 from .report import BASIS, ROOF, Result, aligned, noise, shape_text, three_digits
 from .roof import roof
@@ -220,7 +220,7 @@ def _evaluate_mapped(labels: Array, path: Path) -> fl.Scores:
 
 def _evaluate_in_chunks(labels: Array, path: Path) -> fl.Scores:
     """As `fastloss evaluate` does it."""
-    logits, card = files.logits([str(path)]), fl.Scorecard()
+    logits, card = opened.logits([str(path)]), fl.Scorecard()
     step = one_pass.chunk_rows(logits.row_bytes)
     for start in range(0, logits.n_rows, step):
         stop = min(start + step, logits.n_rows)

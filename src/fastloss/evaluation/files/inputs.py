@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _terminal
-from ..call.arrays import Array
-from . import files
+from ... import _terminal
+from ...call.arrays import Array
+from . import opened
 from .formats import FileError, out_of_order
 from .reading import FileRows
 
@@ -20,24 +20,24 @@ def logits(names: Sequence[str], bits: str | None) -> FileRows:
             f"{names[0]}, {names[1]} and so on, in which 10 comes before 2: if that is not the "
             "order of the labels, put quotes around the pattern"
         )
-    return files.logits(names, bits)
+    return opened.logits(names, bits)
 
 
 def with_labels(options: argparse.Namespace) -> dict[str, FileRows]:
     """Logits first, then what there is for each row of them."""
-    rows = {"logits": logits(options.logits, options.bits), "labels": files.labels(options.labels)}
+    rows = {"logits": logits(options.logits, options.bits), "labels": opened.labels(options.labels)}
     rows |= weights(options)
     if getattr(options, "groups", None) is not None:
-        rows["groups"] = files.integers(options.groups, "a group is the number of it")
+        rows["groups"] = opened.integers(options.groups, "a group is the number of it")
     for each in list(rows.values())[1:]:
-        files.check_same_rows(each, rows["logits"])
+        opened.check_same_rows(each, rows["logits"])
     return rows
 
 
 def pair(options: argparse.Namespace) -> dict[str, FileRows]:
     """Two sets of logits, then what there is for each row of both."""
     names = [options.a, options.b]
-    are_patterns = list(map(files.holds_patterns, names))
+    are_patterns = list(map(opened.holds_patterns, names))
     # Of the one that holds patterns; if none does, of both, which is an error.
     first, second = (
         logits([name], options.bits if is_pattern or not any(are_patterns) else None)
@@ -50,15 +50,15 @@ def pair(options: argparse.Namespace) -> dict[str, FileRows]:
         )
     rows = weights(options)
     if options.labels is not None:
-        rows["labels"] = files.labels(options.labels)
+        rows["labels"] = opened.labels(options.labels)
     for each in rows.values():
-        files.check_same_rows(each, first)
+        opened.check_same_rows(each, first)
     return {"logits_a": first, "logits_b": second} | rows
 
 
 def weights(options: argparse.Namespace) -> dict[str, FileRows]:
     name = options.sample_weight
-    return {} if name is None else {"sample_weight": files.numbers(name)}
+    return {} if name is None else {"sample_weight": opened.numbers(name)}
 
 
 def softmax_settings(options: argparse.Namespace, n_classes: int) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def softmax_settings(options: argparse.Namespace, n_classes: int) -> dict[str, A
 def of_classes(name: str | None, n_classes: int) -> Array | None:
     if name is None:
         return None
-    rows = files.numbers(name)
+    rows = opened.numbers(name)
     if rows.shape != (n_classes,):
         raise FileError(f"{rows} has shape {rows.shape}, but there are {n_classes} classes")
     return rows.read_all()
@@ -82,7 +82,7 @@ def of_classes(name: str | None, n_classes: int) -> Array | None:
 def offsets(name: str | None, logits: FileRows) -> Array | None:
     if name is None:
         return None
-    rows = files.integers(name, "offsets are the numbers of rows")
+    rows = opened.integers(name, "offsets are the numbers of rows")
     offsets = rows.read_all()
     n = logits.n_rows
     if offsets.ndim != 1 or len(offsets) < 2:
@@ -100,7 +100,7 @@ def offsets(name: str | None, logits: FileRows) -> Array | None:
 def n_bytes(name: str | None, offsets: Array | None) -> Array | None:
     if name is None:
         return None
-    rows = files.numbers(name)
+    rows = opened.numbers(name)
     if offsets is None or rows.shape != (len(offsets) - 1,):
         n = "no --offsets" if offsets is None else f"{len(offsets) - 1:,} sequences"
         raise FileError(f"{rows} has shape {rows.shape}, but there are {n}")

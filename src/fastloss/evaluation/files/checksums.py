@@ -11,7 +11,7 @@ in the lowest bit. Source: M. Adler, zlib, `crc32_combine`.
 import zlib
 from functools import lru_cache
 
-from ..call import threads
+from ...call import threads
 
 PIECE = 2**18  # bytes that a thread takes at a time
 _P = 0xEDB88320  # without x^32

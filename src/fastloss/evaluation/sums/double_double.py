@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.tally import lost
+from ...kernels.tally import lost
 
 # Numbers of any shape, and what rounding took from each.
 Pair = tuple[Any, Any]

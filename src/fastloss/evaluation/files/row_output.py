@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array
+from ...call.arrays import Array
 from .formats import FileError
 from .output import Output
 

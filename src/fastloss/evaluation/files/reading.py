@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call import threads
-from ..call.arrays import Array
+from ...call import threads
+from ...call.arrays import Array
 from .checksums import crc32
 from .formats import FileError, Part, Unreadable
 

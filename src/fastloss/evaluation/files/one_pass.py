@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from .. import _terminal
-from ..call.arrays import Array
+from ... import _terminal
+from ...call.arrays import Array
 from . import signals
 from .checkpoint import Checkpoint, Saved
 from .progress import progress

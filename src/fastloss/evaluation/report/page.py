@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .. import _html
-from ..call.arrays import Array
+from ... import _html
+from ...call.arrays import Array
+from ..scores import Means, Scores
 from . import charts
-from .scores import Means, Scores
 
 _WORST = 20  # classes
 _GROUPS = 200

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from .. import _terminal
+from ... import _terminal
 
 _SECONDS = 5.0  # between two lines
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array
-from ..kernels.tally import WEIGHT_POWERS, Room
+from ...call.arrays import Array
+from ...kernels.tally import WEIGHT_POWERS, Room
 from .double_double import Pair, add, exact_sum, multiply
+from .state import entry
 
 
 class Layout(NamedTuple):
@@ -144,29 +145,6 @@ class Table(NamedTuple):
         if not sound or not ((scale >= 0) & (scale < np.inf)).all():
             raise ValueError(f"the sums of {name} in the state make no sense: it is damaged")
         return cls(layout, ids, high, low)
-
-
-def entry(
-    state: Mapping[str, Array], name: str, dtype: Any, shape: tuple[int | None, ...]
-) -> Array:
-    """A copy of an array of a state; ValueError unless there is one of this dtype and shape."""
-    if name not in state:
-        raise ValueError(f"the state has no {name!r}: it is another one, or of another version")
-    array = np.asarray(state[name])
-    if array.dtype != dtype:
-        raise ValueError(
-            f"{name!r} of the state has dtype {array.dtype}, not {np.dtype(dtype)}: it is another "
-            "one, or of another version"
-        )
-    if len(array.shape) != len(shape) or any(
-        size not in (None, found) for size, found in zip(shape, array.shape, strict=True)
-    ):
-        expected = str(shape).replace("None", "n")
-        raise ValueError(
-            f"{name!r} of the state has shape {array.shape}, not {expected}: it is another one, or "
-            "of another version"
-        )
-    return array.copy()
 
 
 def added(layout: Layout, a: Pair, b: Pair) -> Pair:

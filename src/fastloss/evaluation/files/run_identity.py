@@ -8,8 +8,9 @@ from typing import Any
 
 from .formats import FileName, located
 
-# Options that say what is done with a result. All others shape it, those to come as well.
-_OF_NO_RESULT = {"run", "html", "json", "top_k", "state", "resume"}
+# Options that say what is done with a result, and the version, which is noted apart. All others
+# shape a result, those to come as well.
+_OF_NO_RESULT = {"run", "version", "html", "json", "top_k", "state", "resume"}
 # Of a file so many blocks, evenly spread from the first byte to the last, are looked at.
 _BLOCKS, _BLOCK = 5, 16 * 1024
 

@@ -1,5 +1,6 @@
-"""When two results are equal."""
+"""What results have in common: when two are equal, and what is said of rows."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,16 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return np.array_equal(a, b, equal_nan=True)
     return bool(a == b or (a != a and b != b))
+
+
+def row_lines(
+    n_rows: int, n_counted: int, n_undefined: int, what: str
+) -> Iterator[tuple[str, str]]:
+    """Lines of a table: how many rows there are, and how many of them are not known."""
+    n_left_out = n_rows - n_counted
+    yield "rows", f"{n_rows:,}" + (f" ({n_left_out:,} left out)" if n_left_out else "")
+    if n_undefined:
+        yield what, f"{n_undefined:,}"
 
 
 class Result:

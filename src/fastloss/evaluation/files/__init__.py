@@ -1,0 +1,1 @@
+"""Evaluation of files larger than memory: how they are read, passed over and written."""

@@ -1,0 +1,100 @@
+"""What an update is given besides labels and logits, checked before anything is added up."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..call.arrays import Array, as_array
+from ..kernels.tally import N_SCORES
+from .sums.row_sums import NAMED, NO_KEYS, NUMBERED, ScoredRows
+
+
+class Given(NamedTuple):
+    """For each row, each logit or each sequence of rows something; see `Scorecard.update`."""
+
+    sample_weight: Any = None
+    class_mask: Any = None
+    groups: Any = None
+    sequences: Any = None
+    offsets: Any = None
+    n_bytes: Any = None
+    # For each row that of its sequence, of sequences that are numbered outside.
+    numbers: Any = None
+
+    @property
+    def kind(self) -> str:
+        """Whether sequences are named or numbered, if there are any."""
+        if self.sequences is not None and self.offsets is not None:
+            raise ValueError("give sequences or offsets, not both: each says which rows belong")
+        if self.n_bytes is not None and self.offsets is None:
+            raise ValueError("n_bytes is for the sequences of offsets, which are not given")
+        if self.offsets is not None or self.numbers is not None:
+            return NUMBERED
+        return "" if self.sequences is None else NAMED
+
+    def groups_of(self, shape: tuple[int, ...]) -> Array | None:
+        """The group of each row."""
+        return None if self.groups is None else _ids(self.groups, "groups", shape)
+
+    def sequences_of(self, shape: tuple[int, ...]) -> Array | None:
+        """The sequence of each row."""
+        if self.offsets is not None:
+            sizes = sizes_of(as_array(self.offsets, "offsets"), math.prod(shape))
+            return np.repeat(np.arange(sizes.size), sizes)
+        ids = self.sequences if self.numbers is None else self.numbers
+        return None if ids is None else _ids(ids, "sequences", shape)
+
+    def new_sequences(self) -> ScoredRows:
+        """The sequences of `offsets`, before their rows come."""
+        n = len(as_array(self.offsets, "offsets")) - 1
+        known = np.full(n, math.nan)
+        if self.n_bytes is not None:
+            known = _bytes(as_array(self.n_bytes, "n_bytes"), n)
+        return ScoredRows(np.empty((0, N_SCORES)), NO_KEYS, None, None, np.arange(n), known)
+
+
+def _ids(value: Any, name: str, shape: tuple[int, ...]) -> Array:
+    """One integer for each row, in a line."""
+    given = as_array(value, name)
+    if given.dtype.kind not in "iu" and given.size:
+        raise TypeError(f"{name} has dtype {given.dtype}, but holds ids: write {name}.astype(int)")
+    if given.shape != shape:
+        raise ValueError(
+            f"{name} has shape {given.shape}, but there is one id for each row: expected {shape}"
+        )
+    if given.dtype == np.uint64 and (given >= 2**63).any():
+        raise ValueError(f"{name} has ids of 2^63 and more, which do not fit into int64")
+    return given.reshape(-1).astype(np.int64)
+
+
+def sizes_of(offsets: Array, n_rows: int) -> Array:
+    """The number of rows in each sequence."""
+    if offsets.dtype.kind not in "iu" or offsets.ndim != 1 or not offsets.size:
+        raise TypeError(
+            f"offsets has dtype {offsets.dtype} and shape {offsets.shape}, but holds the row "
+            "numbers where sequences begin, and the end of the last: integers of shape (n + 1,)"
+        )
+    given = offsets.astype(np.int64)
+    sizes = np.diff(given)
+    if given[0] != 0 or given[-1] != n_rows or (sizes < 0).any():
+        bad = np.flatnonzero(sizes < 0)
+        where = f"; offsets[{bad[0] + 1}] is less than the one before it" if bad.size else ""
+        raise ValueError(
+            f"offsets goes from {given[0]} to {given[-1]}, but must go from 0 to {n_rows}, the "
+            f"number of rows, and never back{where}"
+        )
+    return sizes
+
+
+def _bytes(n_bytes: Array, n_sequences: int) -> Array:
+    if n_bytes.shape != (n_sequences,):
+        raise ValueError(
+            f"n_bytes has shape {n_bytes.shape}, but there are {n_sequences} sequences in offsets"
+        )
+    if n_bytes.dtype.kind not in "iuf":
+        raise TypeError(f"n_bytes has dtype {n_bytes.dtype}, but counts bytes")
+    bad = np.flatnonzero(~((n_bytes >= 0) & (n_bytes < np.inf)))
+    if bad.size:
+        raise ValueError(f"n_bytes[{bad[0]}] is {n_bytes[bad[0]]}, but counts bytes")
+    return n_bytes.astype(np.float64)

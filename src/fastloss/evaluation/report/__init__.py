@@ -1,0 +1,1 @@
+"""What is shown of an evaluation: the page with its pictures, and the text for a terminal."""

@@ -1,0 +1,161 @@
+"""What adds up over rows that come in parts, from several threads and between interrupts."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ...call.arrays import Array
+from .state import check_options, options_state
+from .table import Table
+
+S = TypeVar("S", bound="Sums")
+A = TypeVar("A", bound="Accumulator[Any]")
+
+# Rows are kept until there are so many, and as many as there are keys; then they are added up, in
+# their order. So an update of a few rows need not copy large tables, nor change one in place.
+PENDING_ROWS = 1 << 10
+# To add up fewer rows takes less time than to wake a thread.
+PARALLEL_ROWS = 1 << 10
+
+
+class Sums:
+    """What the named tuples of all that was seen have in common.
+
+    They are never changed: whoever adds to one makes another. Rows that were scored are pending
+    until they are added to the tables.
+    """
+
+    n_rows: int
+    n_classes: int  # 0 until the first rows say so
+    tables: Mapping[str, Table]
+    pending: tuple[Any, ...]
+    n_pending: int
+    __slots__ = ()
+
+    def plus(self: S, other: S) -> S:
+        """With the rows of another."""
+        mine, its = self, other
+        if its.n_keys:
+            mine, its = mine.added_up(), its.added_up()
+        return mine._with(
+            n_rows=mine.n_rows + its.n_rows,
+            n_classes=mine.n_classes or its.n_classes,
+            tables={name: table.merged(its.tables[name]) for name, table in mine.tables.items()},
+            pending=mine.pending + its.pending,
+            n_pending=mine.n_pending + its.n_pending,
+            **mine._joined(its),
+        )
+
+    def with_rows(self: S, rows: Any, n: int) -> S:
+        """With so many rows pending; those that were are added up if they are many."""
+        sums = self.settled()
+        return sums._with(
+            n_rows=sums.n_rows + n, pending=(*sums.pending, rows), n_pending=sums.n_pending + n
+        )
+
+    def settled(self: S) -> S:
+        """The same with few rows pending."""
+        return self.added_up() if self.n_pending >= max(PENDING_ROWS, self.n_keys) else self
+
+    def added_up(self: S) -> S:
+        """The same with no rows pending."""
+        if not self.pending:
+            return self
+        return self._with(pending=(), n_pending=0, **self._with_pending())
+
+    @property
+    def n_keys(self) -> int:
+        """Of all tables together."""
+        return sum(table.n_keys for table in self.tables.values())
+
+    def _with(self: S, **fields: Any) -> S:
+        """The same but for these."""
+        return self._replace(**fields)  # type: ignore[attr-defined, no-any-return]
+
+    def numbers(self) -> dict[str, Array]:
+        """What there is besides tables, as arrays of a state."""
+        raise NotImplementedError
+
+    def from_state(self: S, state: Mapping[str, Array]) -> S:
+        """Those of a state, with the tables that are here; ValueError if it is damaged."""
+        raise NotImplementedError
+
+    def _joined(self: S, other: S) -> dict[str, Any]:
+        """Whatever else there is, by name, with that of another."""
+        raise NotImplementedError
+
+    def _with_pending(self) -> dict[str, Any]:
+        """The tables, and whatever else changes, when the pending rows are added to them."""
+        raise NotImplementedError
+
+
+class Accumulator(Generic[S]):
+    """All that was added up is one object, which is never changed but replaced by another.
+
+    So an update that raises, or is interrupted anywhere, has happened as a whole or not at all, and
+    whoever looks meanwhile sees one of the two.
+    """
+
+    def __init__(self, sums: S) -> None:
+        self._sums = sums
+        self._lock = threading.Lock()
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows were added, those that do not count included."""
+        return self._sums.n_rows
+
+    @property
+    def n_classes(self) -> int:
+        """The size of the last axis of the logits; 0 before the first ones."""
+        return self._sums.n_classes
+
+    def _replace(self, change: Callable[[S], S]) -> None:
+        """Put what `change` makes of the sums in their place. It is called again if another thread
+        was faster.
+        """
+        while True:
+            before = self._sums
+            after = change(before).settled()
+            # Nothing is called here, after which Python would look for an interrupt or let a
+            # signal's handler in, which may want the lock.
+            with self._lock:
+                if self._sums is before:
+                    self._sums = after
+                    return
+
+    def state(self) -> dict[str, Array]:
+        """All that it has seen, as arrays that `np.savez` writes and reads without pickles."""
+        sums = self._sums.added_up()
+        state = options_state(self._options) | sums.numbers()
+        for name, table in sums.tables.items():
+            state |= table.state(name)
+        return state
+
+    @classmethod
+    def from_state(cls: type[A], state: Mapping[str, Array], **options: Any) -> A:
+        """One of these options that goes on where the one of that state was.
+
+        Raises ValueError for a state that is not one, is damaged, or is of other options.
+        """
+        new = cls(**options)
+        check_options(state, new._options)
+        new._sums = new._sums.from_state(state)
+        return new
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """By name, each equal to that of any other that does the same."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+
+def joined(arrays: list[Array]) -> Array:
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]

@@ -1,0 +1,261 @@
+"""What a scorecard has seen: sums by bin of confidence, rank, class, group and sequence."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...call import threads
+from ...call.arrays import Array
+from ...compiler.interrupts import compiler
+from ...kernels import tally as kernel
+from ...kernels.tally import (
+    CENTER,
+    FIRST,
+    SECOND,
+    SLOPE_POWERS,
+    TERM_POWERS,
+    Room,
+    Terms,
+)
+from .accumulator import PARALLEL_ROWS, Sums, joined
+from .state import entry
+from .table import HISTOGRAM, NO_ROOM, Layout, Table
+
+NO_KEYS, _NO_NUMBERS = np.empty(0, np.int64), np.empty(0)
+# Whether sequences have ids of their own, or numbers as they come.
+NAMED, NUMBERED = "named", "numbered"
+_KINDS = ("", NAMED, NUMBERED)
+
+TERMS = Layout(
+    TERM_POWERS,
+    centers=slice(CENTER, CENTER + 1),
+    firsts=slice(FIRST, FIRST + 1),
+    seconds=slice(SECOND, SECOND + 1),
+    squared_weight=Terms._fields.index("squared_weight"),
+)
+_ALWAYS = {
+    name: Table.empty(HISTOGRAM if name == "ranks" else TERMS)
+    for name in ("bins", "ranks", "groups", "sequences")
+}
+_CLASSES = {"classes": Table.empty(TERMS)}
+_SLOPES = {"slopes": Table.empty(Layout(SLOPE_POWERS))}
+
+
+class ScoredRows(NamedTuple):
+    """Rows that were scored and are not yet added up, and the sequences that came with them."""
+
+    scores: Array  # of shape (rows, scores)
+    labels: Array
+    groups: Array | None
+    sequences: Array | None
+    # Sequences, which may have no rows, and the bytes of each, NaN if they are not known.
+    ids: Array = NO_KEYS
+    n_bytes: Array = _NO_NUMBERS
+
+
+class _Fields(NamedTuple):
+    n_bins: int
+    tables: Mapping[str, Table]
+    n_rows: int = 0
+    n_classes: int = 0
+    sequences: str = ""  # whether they are named or numbered, if there are any
+    next_sequence: int = 0
+    bytes_ids: Array = NO_KEYS
+    n_bytes: Array = _NO_NUMBERS
+    pending: tuple[ScoredRows, ...] = ()
+    n_pending: int = 0
+
+
+class RowSums(_Fields, Sums):
+    __slots__ = ()
+
+    @classmethod
+    def of_nothing(cls, n_bins: int, by_class: bool, with_slopes: bool) -> "RowSums":
+        tables = _ALWAYS | (_CLASSES if by_class else {}) | (_SLOPES if with_slopes else {})
+        return cls(n_bins, tables)
+
+    def check(self, n_classes: int, sequences: str, other: bool = False) -> None:
+        """Raise ValueError unless such rows, of another scorecard or not, go with those here."""
+        if n_classes and self.n_classes not in (0, n_classes):
+            raise ValueError(
+                f"other has seen {n_classes} classes and this scorecard {self.n_classes}"
+                if other
+                else f"logits have {n_classes} classes on the last axis, but those that came "
+                f"before have {self.n_classes}: keep a scorecard for each"
+            )
+        if sequences and self.sequences not in ("", sequences):
+            raise ValueError(
+                ("other" if other else "sequences" if sequences == NAMED else "offsets")
+                + (
+                    " has ids, but those that came before were numbered, as they had offsets"
+                    if sequences == NAMED
+                    else " numbers sequences, but those that came before had ids of their own"
+                )
+                + ": keep to one of the two"
+            )
+
+    def numbered_from(self, first: int) -> "RowSums":
+        """The same with numbers of sequences that are larger by this."""
+        table = self.tables["sequences"]
+        return self._replace(
+            tables={**self.tables, "sequences": table._replace(ids=table.ids + first)},
+            next_sequence=self.next_sequence + first,
+            bytes_ids=self.bytes_ids + first,
+            pending=tuple(
+                rows._replace(
+                    sequences=None if rows.sequences is None else rows.sequences + first,
+                    ids=rows.ids + first,
+                )
+                for rows in self.pending
+            ),
+        )
+
+    def _joined(self, other: "RowSums") -> dict[str, Any]:
+        return {
+            "sequences": self.sequences or other.sequences,
+            "next_sequence": max(self.next_sequence, other.next_sequence),
+            "bytes_ids": np.append(self.bytes_ids, other.bytes_ids),
+            "n_bytes": np.append(self.n_bytes, other.n_bytes),
+        }
+
+    def _with_pending(self) -> dict[str, Any]:
+        ids = joined([rows.ids for rows in self.pending])
+        n_bytes = joined([rows.n_bytes for rows in self.pending])
+        known = ~np.isnan(n_bytes)
+        return {
+            "tables": _Tally(self).tables_with(ids),
+            "bytes_ids": np.append(self.bytes_ids, ids[known]),
+            "n_bytes": np.append(self.n_bytes, n_bytes[known]),
+        }
+
+    def numbers(self) -> dict[str, Array]:
+        kind = _KINDS.index(self.sequences)
+        numbers = [self.n_rows, self.n_classes, kind, self.next_sequence]
+        return {
+            "rows": np.array(numbers, np.int64),
+            "bytes_ids": self.bytes_ids.copy(),
+            "bytes": self.n_bytes.copy(),
+        }
+
+    def from_state(self, state: Mapping[str, Array]) -> "RowSums":
+        n_rows, n_classes, kind, next_sequence = entry(state, "rows", np.int64, (4,)).tolist()
+        if min(n_rows, n_classes, next_sequence) < 0 or not 0 <= kind < len(_KINDS):
+            raise ValueError("'rows' of the state are not what they were: it is damaged")
+        most = {"bins": self.n_bins + 1, "ranks": n_classes, "classes": n_classes, "slopes": 1}
+        tables = {
+            name: Table.from_state(table.layout, name, state, most.get(name))
+            for name, table in self.tables.items()
+        }
+        ids, bytes_ids = tables["sequences"].ids, entry(state, "bytes_ids", np.int64, (None,))
+        n_bytes = entry(state, "bytes", np.float64, (len(bytes_ids),))
+        numbered = _KINDS[kind] == NUMBERED
+        if (
+            (ids.size and not kind)
+            or (numbered and not ((ids >= 0) & (ids < next_sequence)).all())
+            or not (np.isin(bytes_ids, ids).all() and len(np.unique(bytes_ids)) == len(bytes_ids))
+            or not ((n_bytes >= 0) & (n_bytes < np.inf)).all()
+        ):
+            raise ValueError("the sequences of the state are not what they were: it is damaged")
+        return self._replace(
+            tables=tables,
+            n_rows=n_rows,
+            n_classes=n_classes,
+            sequences=_KINDS[kind],
+            next_sequence=next_sequence,
+            bytes_ids=bytes_ids,
+            n_bytes=n_bytes,
+        )
+
+
+class _Task(NamedTuple):
+    """What a thread does: add all rows to a table, so that they come in order."""
+
+    name: str
+    what: int
+    keys: Array
+    room: Room
+    ranks: Room
+
+
+class _Tally:
+    """The pending rows of sums, and the tables that they are added to."""
+
+    def __init__(self, sums: RowSums) -> None:
+        self.pending, self.n_bins, self.n_classes = sums.pending, sums.n_bins, sums.n_classes
+        self.scores = joined([rows.scores for rows in sums.pending])
+        self.tables = dict(sums.tables)
+        self.ids: dict[str, Array] = {}  # of the tables whose keys are places in these
+        self.tasks: list[_Task] = []
+
+    def tables_with(self, sequences: Array) -> dict[str, Table]:
+        """The tables with the pending rows, and with these sequences."""
+        ranks = self._room("ranks", self.n_classes)
+        self._plan("bins", kernel.BINS, self.n_bins + 1, ranks=ranks)
+        if "classes" in self.tables:
+            labels = joined([rows.labels for rows in self.pending])
+            self._plan("classes", kernel.KEYS, self.n_classes, labels)
+        self._plan_by_id("groups", [rows.groups for rows in self.pending], NO_KEYS)
+        self._plan_by_id("sequences", [rows.sequences for rows in self.pending], sequences)
+        if "slopes" in self.tables:
+            self._plan("slopes", kernel.SLOPES, 1)
+        tally, numbers = _tally_rows(), self.scores.reshape(-1)
+
+        def run(index: int) -> None:
+            task = self.tasks[index]
+            powers = self.tables[task.name].layout.powers
+            scratch = np.empty(2 * len(powers))
+            tally(
+                numbers, task.keys, task.what, self.n_bins, powers, scratch, task.room, task.ranks
+            )
+
+        threads.run(run, len(self.tasks), parallel=len(self.scores) >= PARALLEL_ROWS)
+        for name, _, _, room, _ in self.tasks:
+            table = self.tables[name].filled(room)
+            self.tables[name] = table._replace(ids=self.ids.get(name, table.ids))
+        self.tables["ranks"] = self.tables["ranks"].filled(ranks)
+        return self.tables
+
+    def _room(self, name: str, n_keys: int) -> Room:
+        return self.tables[name].room(n_keys, len(self.scores))
+
+    def _plan(
+        self, name: str, what: int, n_keys: int, keys: Array = NO_KEYS, ranks: Room = NO_ROOM
+    ) -> None:
+        self.tasks.append(_Task(name, what, keys, self._room(name, n_keys), ranks))
+
+    def _plan_by_id(self, name: str, ids: list[Array | None], more: Array) -> None:
+        """By any integers, which rows have or not; some have no rows."""
+        known = [each for each in ids if each is not None]
+        if not known and not more.size:
+            return
+        every = np.unique(np.concatenate([self.tables[name].ids, more, *known]))
+        places = [
+            np.full(len(rows.labels), -1) if each is None else _places(each, every)
+            for rows, each in zip(self.pending, ids, strict=True)
+        ]
+        self.ids[name] = every
+        self.tables[name] = self.tables[name].with_keys(every)._replace(ids=np.arange(len(every)))
+        self._plan(name, kernel.KEYS, len(every), joined(places))
+
+
+def _places(ids: Array, every: Array) -> Array:
+    """Where ids are among those that there are, which are in order."""
+    if not every.size:
+        return np.empty(0, np.int64)
+    lowest, highest = every[0].item(), every[-1].item()
+    if highest - lowest >= 4 * len(ids):
+        return np.searchsorted(every, ids)
+    # To look them up takes a tenth of the time.
+    places = np.empty(highest - lowest + 1, np.int64)
+    places[every - lowest] = np.arange(len(every))
+    found: Array = places[ids - lowest]
+    return found
+
+
+@cache
+def _tally_rows() -> Any:
+    """The compiled loop; it writes into nothing but the rooms."""
+    examples = _NO_NUMBERS, NO_KEYS, 1, 1, NO_KEYS, _NO_NUMBERS, NO_ROOM, NO_ROOM
+    return compiler().load_or_compile(kernel.tally_rows, examples)
