@@ -182,11 +182,11 @@ def test_a_thread_that_was_slower_adds_to_what_the_faster_one_left():
     original = type(card._sums).plus
     once = []
 
-    def meanwhile(sums, other, first=0):
+    def meanwhile(sums, other):
         if not once and other.n_rows == 6 and sums is card._sums:
             once.append(True)
             card.update(labels, logits, offsets=[0, 6])
-        return original(sums, other, first)
+        return original(sums, other)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(card._sums), "plus", meanwhile)
