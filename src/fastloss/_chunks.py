@@ -134,7 +134,7 @@ def arrays_of(value: Any, name: str) -> Any:
 
 
 def arrays_by_row(logits: Any, **arrays: Any) -> dict[str, Any]:
-    """Those that are given, of which each has something for each row."""
+    """The arrays that are given; each must have something for each row of the logits."""
     given = {name: arrays_of(array, name) for name, array in arrays.items() if array is not None}
     for name, array in given.items():
         if array.shape[: logits.ndim - 1] != logits.shape[:-1]:

@@ -1,4 +1,4 @@
-"""What users pass as arrays, and in which formats; with what to write where it is none."""
+"""Arrays as users pass them: their formats, and what to write where something is no array."""
 
 import sys
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""What a call knows of a loss: its traits, and its family, which there is one of for each loss.
+"""What a call knows of a loss: its traits, and the family that it belongs to.
 
 The machinery of calls sees nothing else of a loss. `bases/` has a family for each kind of loss.
 """

@@ -59,7 +59,7 @@ def checked_normalizer(reduction: str, normalizer: float | Power) -> Power:
 
 
 class Division:
-    """What the sum of the losses is divided by, and the powers of two that are out of it."""
+    """What the sum of the losses is divided by, and the powers of two that are taken out."""
 
     __slots__ = "by_weight", "denominator", "exponent", "shift"
 

@@ -50,7 +50,7 @@ class Work:
             blocks.ask_for_memory(call.cut, n_bytes, self.args)
 
     def run(self, phase: int, scale: float) -> None:
-        """Let the kernel look at the blocks, compute them, or both; if it is none, say why."""
+        """Let the kernel look at the blocks, compute them, or both; say why it does not compile."""
         call, strided, work = self.call, self.strided, self.call.cut.work
         args = self.args._replace(phase=phase, scale=scale)
         if phase == SURVEY:
