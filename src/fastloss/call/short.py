@@ -66,7 +66,7 @@ def small_call(
     phase = COMPUTE if not surveys else SURVEY if twice else BOTH
     first_scale = math.nan if denominator is None else 1.0 / denominator
     # No weights, other inputs, losses of samples or Hessian.
-    run = partial(code, *args._replace(phase=phase, scale=first_scale).shared)
+    run = partial(code, *args.asking(phase, first_scale).shared)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
     empty = np.empty
@@ -105,7 +105,7 @@ def small_call(
                 divisor = weight
         if twice:
             scale = 1.0 / divisor if divisor else 0.0
-            head = args._replace(phase=COMPUTE, scale=scale).shared
+            head = args.asking(COMPUTE, scale).shared
             code(*head, y_true, y_pred, grad, weights, partials)
         value = None
         if reduces:

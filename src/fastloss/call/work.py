@@ -52,7 +52,7 @@ class Work:
     def run(self, phase: int, scale: float) -> None:
         """Let the kernel look at the blocks, compute them, or both; say why it does not compile."""
         call, strided, work = self.call, self.strided, self.call.cut.work
-        args = self.args._replace(phase=phase, scale=scale)
+        args = self.args.asking(phase, scale)
         if phase == SURVEY:
             # What has limits or weighs is looked at, and nothing else need be copied.
             args, work = call.plan.surveyed(args), call.survey_work

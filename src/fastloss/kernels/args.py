@@ -40,6 +40,10 @@ class Args(NamedTuple):
     weights: Any = ()  # [n_blocks], written: the sum of the weights of each block
     partials: Any = ()  # [n_blocks], written: the sum of the losses of each block
 
+    def asking(self, phase: Any, scale: Any) -> "Args":
+        """The same with another phase and scale, in two thirds of the time of `_replace`."""
+        return tuple.__new__(Args, (phase, self.options, scale, *self[3:]))
+
     @property
     def shared(self) -> tuple[Any, ...]:
         """The arguments but for the last five, which a short call adds in their order.
