@@ -15,6 +15,7 @@ from .operands import Operand, Strided, canonical
 from .plan import Call, Inputs
 
 NO_EXTRAS = Extras(None, None, None)
+_NO_ARRAYS = Extras((), (), ())
 
 
 class Work:
@@ -35,14 +36,17 @@ class Work:
         # Of each block the sum of its weights, and that of its losses.
         self.weights, self.losses = np.empty(n_blocks), np.empty(n_blocks)
         losses_out, grad_out, hess_out = call.plan.no_results() if results is None else results
-        self.args = call.args._replace(
-            **_read(call, inputs),
-            streamed=blocks.streams(grad_out, inputs.y_pred),
-            losses_out=losses_out,
-            grad_out=grad_out,
-            hess_out=hess_out,
-            weights=self.weights,
-            partials=self.losses,
+        self.args = call.args.with_arrays(
+            blocks.streams(grad_out, inputs.y_pred),
+            canonical(inputs.y_true, call.plan.true),
+            canonical(inputs.y_pred, call.plan.pred),
+            _weight(call, inputs),
+            *_extras(call, inputs),
+            losses_out,
+            grad_out,
+            hess_out,
+            self.weights,
+            self.losses,
         )
         self.strided = Strided in map(type, self.args)
         if call.cut.block * call.cut.width > blocks.LONG:
@@ -126,20 +130,21 @@ class Work:
             report_weight(inputs.weight, start // n, -(-stop // n))
 
 
-def _read(call: Call, inputs: Inputs) -> dict[str, Operand]:
-    """Arrays as kernels take them, by the names of `Args`."""
-    plan = call.plan
-    found: dict[str, Operand] = {
-        "y_true": canonical(inputs.y_true, plan.true),
-        "y_pred": canonical(inputs.y_pred, plan.pred),
-    }
-    if inputs.weight is not None:
-        found["weight"] = canonical(_spread(inputs.weight, call.batch), plan.weight)
-    for name in Extras._fields if inputs.extras and call.batch.extras else ():
-        extra, form = getattr(inputs.extras, name), getattr(call.batch.extras, name)
-        if extra is not None:
-            found[name] = canonical(extra, form)
-    return found
+def _weight(call: Call, inputs: Inputs) -> Operand:
+    if inputs.weight is None:
+        return ()
+    return canonical(_spread(inputs.weight, call.batch), call.plan.weight)
+
+
+def _extras(call: Call, inputs: Inputs) -> Extras:
+    """As kernels take them."""
+    given, formats = inputs.extras, call.batch.extras
+    if given is None or formats is None:
+        return _NO_ARRAYS
+    return Extras._make(
+        () if extra is None else canonical(extra, form)
+        for extra, form in zip(given, formats, strict=True)
+    )
 
 
 def _spread(weight: Array, batch: Batch) -> Array:

@@ -44,6 +44,26 @@ class Args(NamedTuple):
         """The same with another phase and scale, in two thirds of the time of `_replace`."""
         return tuple.__new__(Args, (phase, self.options, scale, *self[3:]))
 
+    def with_arrays(
+        self,
+        streamed: Any,
+        y_true: Any,
+        y_pred: Any,
+        weight: Any,
+        probabilities: Any,
+        mask: Any,
+        vector: Any,
+        losses_out: Any,
+        grad_out: Any,
+        hess_out: Any,
+        weights: Any,
+        partials: Any,
+    ) -> "Args":
+        """The same for these arrays, in a third of the time of `_replace`."""
+        given = weight, probabilities, mask, vector, losses_out, hess_out
+        own = y_true, y_pred, grad_out, weights, partials
+        return tuple.__new__(Args, (*self[:3], streamed, *self[4:9], *given, *own))
+
     @property
     def shared(self) -> tuple[Any, ...]:
         """The arguments but for the last five, which a short call adds in their order.
