@@ -103,7 +103,7 @@ def test_weights():
     )
 
 
-@both("n_columns", [1, TILE - 1, TILE], compiled=[BLOCK + 1])
+@both("n_columns", [1, TILE - 1, TILE], long=[BLOCK + 1])
 def test_any_number_of_columns(n_columns):
     y_true, y_pred = data((5, n_columns), np.float32)
     q = np.linspace(0.1, 0.9, n_columns)

@@ -100,6 +100,7 @@ def test_rows(reduction, dtype):
 
 @settings(deadline=None, max_examples=30)
 @given(data=st.data(), n=st.integers(1, 40))
+@pytest.mark.long
 def test_any_cut(data, n):
     rng = np.random.default_rng(n)
     ends = sorted(data.draw(st.sets(st.integers(1, n), max_size=6)) | {n})

@@ -2,9 +2,9 @@
 
 A form is what a kernel is compiled for: a loss with its options, dtypes, what is written, weights.
 In plain Python all pairs meet, with layouts and shapes besides. Compiled are fewer: a formula meets
-both precisions, and what the loops do meets each other. Of these `make test` compiles each choice
-at least once, but not each formula, and `make test-long` the rest. Compiled code and plain Python
-are compared.
+both precisions, and what the loops do meets each other. Of these `make test` compiles each dtype,
+each verb of formulas, each loop and kind of labels of a softmax, and `make test-long` the rest.
+Compiled code and plain Python are compared.
 
 They may differ by the rounding of fused multiply-adds, of divisions that became products, and of
 sums whose terms were reordered: all that the error allowed for a result is for. So each is compared
@@ -163,9 +163,8 @@ def parameters(rows: list[dict[str, Any]]) -> list[Any]:
     return [pytest.param(row, id="-".join(map(str, row.values()))) for row in rows]
 
 
-def compiled_parameters(rows: list[dict[str, Any]]) -> list[Any]:
-    """Each choice but the formulas is compiled by `make test`, the rest by `make test-long`."""
-    names = rows[0].keys() - {"case"}
+def compiled_parameters(rows: list[dict[str, Any]], *names: str) -> list[Any]:
+    """`make test` compiles each choice for these names, and `make test-long` the rest."""
     marks = [[pytest.mark.long] if known else [] for known in bring_nothing_new(rows, names)]
     return [
         pytest.param(*row.values, id=row.id, marks=more)
@@ -233,7 +232,7 @@ def compiled_formulas() -> list[Any]:
     for verb, dtype in itertools.product(VERBS[2:], (FLOAT32, FLOAT64)):
         for _ in range(3):
             rows.append({"case": next(cases), "verb": verb, **next(turns[verb, dtype])})
-    return compiled_parameters(rows)
+    return compiled_parameters(rows, "verb", "dtype")
 
 
 def with_odd_numbers(case: Case, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -480,7 +479,7 @@ def with_odd_logits(logits: Any) -> Any:
 
 
 @compiled
-@pytest.mark.parametrize("form", compiled_parameters(of_softmax()))
+@pytest.mark.parametrize("form", compiled_parameters(of_softmax(), "rows", "dtype", "labels"))
 def test_a_softmax_compiled(form, of_rows):
     """True, in any layout, and as plain Python has it, odd logits included."""
     of_rows(form["rows"])

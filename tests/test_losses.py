@@ -152,7 +152,7 @@ def weights_for(case, dtype=np.float64):
     return weight.astype(dtype)
 
 
-@both("case", WEIGHED, compiled=[SQUARED, SOFTMAX])
+@both("case", WEIGHED, compiled=[SOFTMAX], long=[SQUARED])
 def test_sample_weight(case):
     y_true, y_pred = case.data()
     weight = weights_for(case)
@@ -755,7 +755,7 @@ def test_sizes(case, n):
 
 
 @compiled
-@mechanics
+@partly_long(2, "case", MECHANICS, ids=str)
 def test_a_result_does_not_depend_on_its_neighbours(case):
     """A small batch repeated: the same bits for each copy, wherever it falls in a block."""
     y_true, y_pred = case.data(shape=(11, 5))

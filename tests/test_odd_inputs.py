@@ -1198,6 +1198,7 @@ def test_byte_swapped_predictions_in_place(case):
 
 
 @compiled
+@pytest.mark.long
 def test_what_lies_around_a_strided_out_is_not_touched():
     labels, logits = SOFTMAX.data(shape=(5000, 5))
     wide = np.full((10_001, 11), 7, np.float32)
@@ -1235,6 +1236,7 @@ def test_labels_of_the_narrow_kind_in_odd_layouts():
 
 @compiled
 @pytest.mark.parametrize("case", LAYOUT_CASES, ids=str)
+@pytest.mark.long
 def test_memmaps(case, tmp_path):
     y_true, y_pred = case.data(shape=(3000, 5))
     expected = case.loss.value_and_grad(y_true, y_pred)

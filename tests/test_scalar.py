@@ -89,6 +89,7 @@ def exceeds_one(x):
     return exp(x) > np.float32(1.0)
 
 
+@pytest.mark.long
 def test_exp_of_nonpositive_float32_is_at_most_one():
     found = loop_of(exceeds_one)
 

@@ -134,6 +134,7 @@ def test_equal_logits(c):
 
 
 @both("c, k", [(7, 3), (200, 5)], compiled=[(70_000, 20)])
+@pytest.mark.long
 def test_top_classes(c, k):
     labels, logits = data(20, c)
     logits[:, ::3] = logits[:, 1:2]  # equal ones
@@ -173,6 +174,7 @@ def test_confident_rows_keep_their_digits(c):
 
 @both("c", WIDTHS[:2], compiled=WIDTHS[2:])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.long
 def test_ranks_among_equal_logits(c, dtype):
     """Of few numbers, that many classes have: next to each other, of either sign, of infinity."""
     tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max

@@ -91,6 +91,7 @@ def test_an_update_that_is_interrupted_is_whole_or_has_not_been(kind):
 
 
 @pytest.mark.parametrize("kind", [scorecard, comparison])
+@pytest.mark.long
 def test_an_error_anywhere_changes_nothing(kind, monkeypatch):
     """At each call of NumPy or of a kernel that an update makes, memory is said to be out."""
     monkeypatch.setattr(accumulator, "PENDING_ROWS", 1)

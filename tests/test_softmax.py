@@ -113,8 +113,7 @@ def test_an_option_alone(options):
 @both(
     "kind, c",
     itertools.product(["ids", "soft", "sparse"], WIDTHS[:2]),
-    compiled=[("ids", WIDTHS[2])],
-    long=[("soft", WIDTHS[2]), ("sparse", WIDTHS[2])],
+    long=itertools.product(["ids", "soft", "sparse"], WIDTHS[2:]),
 )
 def test_all_options_together(kind, c):
     n = 9 if c < 1000 else 3

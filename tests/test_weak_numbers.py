@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plain import partly_long
 
 import fastloss as fl
 from fastloss.compiler import jit
@@ -222,7 +223,7 @@ class Binned(fl.ElementwiseLoss):
         return weight * r * r, 2 * weight * r * self.sharpness, 0 if place > 5 else 1
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@partly_long(1, "dtype", [np.float32, np.float16, np.float64])
 def test_whole_numbers_in_a_loss(dtype):
     y_true, y_pred = np.array([0, 1, 2]), np.array([1.5, -0.5, 2.0])
     place, i = np.maximum(y_true, 1), np.minimum(y_true, 2)

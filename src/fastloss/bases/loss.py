@@ -19,13 +19,26 @@ _Functions = TypeVar("_Functions")
 
 
 def _settling(method: Callable[..., None]) -> Callable[..., None]:
-    """`method`, which builds a loss, with the options settled before, if known, and after."""
+    """`method`, which builds a loss, with the options settled before, if known, and after.
+
+    Where a class calls its parents, the outermost of the methods does so for all of them.
+    """
+    name = method.__name__
+    mark = f"inside of {name}"
 
     @wraps(method)
     def settled(self: "Loss", *args: Any, **kws: Any) -> None:
-        if method.__name__ == "__post_init__":
-            self._settle()
-        method(self, *args, **kws)
+        state = vars(self)
+        if mark in state:
+            method(self, *args, **kws)
+            return
+        state[mark] = True
+        try:
+            if name == "__post_init__":
+                self._settle()
+            method(self, *args, **kws)
+        finally:
+            del state[mark]
         self._settle()
 
     return settled

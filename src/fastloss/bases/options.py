@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -79,7 +80,8 @@ def of_options(attribute: Callable[[Any], Any]) -> Any:
 _INTEGERS = (int, "int", int | None, "int | None")
 
 
-def whole_options(loss: type[Any], derived: Iterable[str] = ()) -> frozenset[str]:
+@lru_cache(maxsize=256)
+def whole_options(loss: type[Any], derived: tuple[str, ...] = ()) -> frozenset[str]:
     """The options, and what is derived, that are annotated as integers and stay such."""
     kinds: dict[str, Any] = {option.name: option.type for option in fields(loss)}
     for name in derived:
