@@ -8,13 +8,14 @@ import io
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -142,13 +143,17 @@ class Run:
         self.texts = _new_file(), _new_file()
         sys.stdout.flush()
         sys.stderr.flush()
+        # A signal waits until the child can end by it, and not as a copy of its parent.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         self.pid = os.fork()
         if self.pid == 0:
-            self._child(folder, arguments)
+            self._child(folder, arguments, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _child(self, folder: Path, arguments: list[str]) -> None:
+    def _child(self, folder: Path, arguments: list[str], mask: Iterable[int]) -> None:
         status = _BROKEN
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.chdir(folder)
             for number, text in enumerate(self.texts, 1):
                 os.dup2(text.fileno(), number)
