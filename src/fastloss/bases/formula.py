@@ -52,7 +52,7 @@ class Formula:
     @cached_property
     def whole(self) -> frozenset[str]:
         """The options, and what is derived, that are annotated as integers and stay such."""
-        return whole_options(type(self.loss), tuple(self.loss.derived))
+        return whole_options(self.loss.__class__, tuple(self.loss.derived))
 
     @cached_property
     def per_column(self) -> dict[str, PerColumn]:
