@@ -1,6 +1,7 @@
 """What adds up over rows that come in parts, from several threads and between interrupts."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +21,7 @@ PENDING_ROWS = 1 << 10
 PARALLEL_ROWS = 1 << 10
 
 
-class Sums:
+class Sums(ABC):
     """What the named tuples of all that was seen have in common.
 
     They are never changed: whoever adds to one makes another. Rows that were scored are pending
@@ -74,24 +75,24 @@ class Sums:
         """The same but for these."""
         return self._replace(**fields)  # type: ignore[attr-defined, no-any-return]
 
+    @abstractmethod
     def numbers(self) -> dict[str, Array]:
         """What there is besides tables, as arrays of a state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def from_state(self: S, state: Mapping[str, Array]) -> S:
         """Those of a state, with the tables that are here; ValueError if it is damaged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _joined(self: S, other: S) -> dict[str, Any]:
         """Whatever else there is, by name, with that of another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _with_pending(self) -> dict[str, Any]:
         """The tables, and whatever else changes, when the pending rows are added to them."""
-        raise NotImplementedError
 
 
-class Accumulator(Generic[S]):
+class Accumulator(ABC, Generic[S]):
     """All that was added up is one object, which is never changed but replaced by another.
 
     So an update that raises, or is interrupted anywhere, has happened as a whole or not at all, and
@@ -146,9 +147,9 @@ class Accumulator(Generic[S]):
         return new
 
     @property
+    @abstractmethod
     def _options(self) -> dict[str, Any]:
         """By name, each equal to that of any other that does the same."""
-        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_lock"}
