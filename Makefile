@@ -7,7 +7,7 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo example test test-long test-processors test-oldest test-newest lint bench study readme trust clean
+.PHONY: help demo example test test-long test-processors test-oldest test-newest test-hosts lint bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-long  run those that take longer: README.md, docstrings, ordeals, every float32'
 	@echo 'make test-processors  run those of exactness for short and long vectors'
 	@echo 'make test-oldest test-newest  run some with other versions of Numba and NumPy'
+	@echo 'make test-hosts  run those of the libraries that fastloss is used in, in .venv-hosts'
 	@echo 'make lint    check style, layout and types'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
@@ -55,6 +56,11 @@ test-processors: $(VENV)/.test
 test-oldest test-newest: test-%: $(VENV)/.test
 	$(BIN)/python -m tests.on_versions $*
 
+# Those of large hosts, in an environment of their own: CatBoost, PyTorch, JAX.
+test-hosts:
+	$(MAKE) VENV=.venv-hosts .venv-hosts/.hosts
+	.venv-hosts/bin/python -m pytest tests/hosts
+
 lint: $(VENV)/.lint
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
@@ -80,11 +86,11 @@ trust: $(VENV)/.trust
 	$(BIN)/python -m trust $(NAME) $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-newest build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-newest .venv-hosts build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests bench trust -name __pycache__ -type d -exec rm -rf {} +
 
 # $(VENV)/.NAME stands for "the extra NAME is installed, as pyproject.toml now describes it".
-$(VENV)/.demo $(VENV)/.example $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.trust: $(VENV)/.%: $(VENV)/.made pyproject.toml
+$(VENV)/.demo $(VENV)/.example $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.trust $(VENV)/.hosts: $(VENV)/.%: $(VENV)/.made pyproject.toml
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@

@@ -13,6 +13,7 @@ from importlib.resources import files
 import pytest
 from house import (
     FILES,
+    HOSTS,
     MAP,
     PAGE,
     first_sentence,
@@ -46,7 +47,10 @@ OPTIONAL = {
     "evaluation/files/progress.py": {"rich"},
     "dask.py": {"dask"},
     "_chunks.py": {"dask"},
+    **{f"{host}.py": {host} for host in HOSTS},
 }
+# The modules of hosts that there are.
+HOST_MODULES = sorted(HOSTS & {part_of(path) for path in FILES})
 
 
 # -------------------------------------------------------------------------------------------------
@@ -140,6 +144,14 @@ def test_importing_does_not_import_numba():
     # What NumPy imports late takes a fifth of the time of all that fastloss needs.
     late = {"numpy.ma", "numpy.random"} - set(modules_imported_by("import numpy"))
     assert not late & set(modules)
+
+
+def test_importing_modules_of_hosts_imports_no_host():
+    imports = "; ".join(["import fastloss", *(f"import fastloss.{name}" for name in HOST_MODULES)])
+    modules = modules_imported_by(imports)
+    assert {f"fastloss.{name}" for name in HOST_MODULES} <= set(modules)
+    assert not HOSTS & set(modules)
+    assert "numba" not in modules
 
 
 # -------------------------------------------------------------------------------------------------
