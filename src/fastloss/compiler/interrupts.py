@@ -17,6 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_SIGNALS = [int(number) for number in signal.valid_signals()]
+
 
 class _Waiting:
     """Stands for the handlers of all signals, and remembers which arrive; later it passes them on.
@@ -36,7 +38,7 @@ class _Waiting:
             self.arrived[number] = None
 
     def begin(self) -> None:
-        for number in signal.valid_signals():
+        for number in _SIGNALS:
             handler = signal.getsignal(number)
             while isinstance(handler, _Waiting) and handler.over:  # one that was not put back
                 handler = handler.handlers[number]
