@@ -35,26 +35,29 @@ class ByPrecision:
         return f"<fastloss.scalar.{self.name}>"
 
 
-# What reads the bytes of a number, and 0 of its type, which makes one of its type of what was read
-# (-0 does, as 0 would take the sign of -0). NumPy's `view` and `astype` take five times as long.
-_INT32, _INT64 = struct.Struct("=i"), struct.Struct("=q")
-_FLOAT32, _FLOAT64 = struct.Struct("=f"), struct.Struct("=d")
-_NO_INT32, _NO_INT64 = np.int32(0), np.int64(0)
-_NO_FLOAT32, _NO_FLOAT64 = np.float32(-0.0), np.float64(-0.0)
+_ZERO32, _ZERO64 = np.int32(0), np.int64(0)
+# What reads the bytes of a number of a type, and the zero that makes what was read one of the other
+# type: -0, to which 0 and -0 are added without a change. NumPy's `view` takes three times as long.
+_FROM_FLOAT = {
+    np.float32: (struct.Struct("=i"), _ZERO32),
+    np.float64: (struct.Struct("=q"), _ZERO64),
+}
+_FROM_INT = {
+    np.int32: (struct.Struct("=f"), np.float32(-0.0)),
+    np.int64: (struct.Struct("=d"), np.float64(-0.0)),
+}
 
 
 def float_as_int(x: Any) -> Any:
     """The bits of a float32 as an int32, those of a float64 as an int64."""
-    if isinstance(x, np.float32):
-        return _NO_INT32 + _INT32.unpack(x)[0]
-    return _NO_INT64 + _INT64.unpack(x)[0]
+    as_int, zero = _FROM_FLOAT[type(x)]
+    return zero + as_int.unpack(x)[0]
 
 
 def int_as_float(i: Any) -> Any:
     """The float32 whose bits are the int32 `i`, the float64 whose bits are the int64 `i`."""
-    if isinstance(i, np.int32):
-        return _NO_FLOAT32 + _FLOAT32.unpack(i)[0]
-    return _NO_FLOAT64 + _FLOAT64.unpack(i)[0]
+    as_float, zero = _FROM_INT[type(i)]
+    return zero + as_float.unpack(i)[0]
 
 
 def int_like(i: Any, x: Any) -> Any:
@@ -64,8 +67,8 @@ def int_like(i: Any, x: Any) -> Any:
     32 bits.
     """
     if not isinstance(x, np.float32):
-        return _NO_INT64 + i
-    return i if isinstance(i, np.int32) else _NO_INT32 + (((int(i) + 2**31) & 0xFFFFFFFF) - 2**31)
+        return _ZERO64 + i
+    return i if isinstance(i, np.int32) else _ZERO32 + (((int(i) + 2**31) & 0xFFFFFFFF) - 2**31)
 
 
 def next_larger(x: Any) -> Any:
