@@ -39,7 +39,7 @@ example: $(VENV)/.example
 # others: what one process compiled, all find in the store.
 ON_ALL_CPUS := -m pytest -n auto --dist worksteal --benchmark-disable
 test: $(VENV)/.test
-	$(BIN)/python $(ON_ALL_CPUS) -m 'not long and not each_processor'
+	$(BIN)/python $(ON_ALL_CPUS) -m 'not long and not each_processor' tests
 
 # What takes long: every float32, the store after each kind of edit and damage, ordeals of processes,
 # README.md, the demo. Benchmarks do not run beside others.

@@ -309,6 +309,7 @@ def test_what_cannot_be_known_is_not_stored(tmp_path):
     assert not files_in(tmp_path / "cache")
 
 
+@pytest.mark.long
 def test_options_are_not_compiled_in(tmp_path):
     """But for 0 and 1, which cost nothing then."""
     code = """

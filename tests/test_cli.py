@@ -264,6 +264,7 @@ def test_demo_measures_memory(system_tells, monkeypatch):
     assert memory.available_bytes() is None or memory.available_bytes() > 0
 
 
+@pytest.mark.long
 def test_demo_rivals_agree_with_the_truth():
     from fastloss.demo import large_batch, numpy_losses
 

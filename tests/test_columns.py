@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from plain import both, compiled, partly_long, plain
+from plain import both, compiled, plain
 
 import fastloss as fl
 from fastloss.compiler import jit
@@ -71,7 +71,8 @@ LOSSES = [
 
 
 @compiled
-@partly_long(1, "loss, names", LOSSES, ids=str)
+@pytest.mark.long
+@pytest.mark.parametrize(("loss", "names"), LOSSES, ids=str)
 def test_columns_are_separate_losses(loss, names):
     # Two blocks, the first of which ends within a row, were it not cut between rows.
     y_true, y_pred = data((BLOCK // 3 + 100, 3), np.float32)

@@ -613,6 +613,7 @@ def test_any_split_and_any_order_of_merging(cuts, random):
 
 
 @compiled
+@pytest.mark.long
 def test_the_same_order_gives_the_same_bits():
     def run():
         merged = part_of(slice(0, 50)).merge(part_of(slice(50, 120)))

@@ -335,6 +335,7 @@ def test_leading_axes_of_scores():
     same(found, fl.evaluate(labels, logits, offsets=[0, 5, 24]))
 
 
+@pytest.mark.long
 def test_the_tree_of_many_chunks_is_the_same_each_time():
     n = 300
     logits, labels = RNG.normal(size=(n, C)), RNG.integers(0, C, n)

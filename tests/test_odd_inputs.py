@@ -1259,6 +1259,7 @@ def test_memmaps(case, tmp_path):
 
 
 @compiled
+@pytest.mark.long
 def test_broadcast_inputs():
     """Zero strides: the same memory for every row, or for every element."""
     row = np.random.default_rng(0).normal(size=5).astype(np.float32)

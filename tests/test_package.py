@@ -158,6 +158,7 @@ def test_importing_modules_of_hosts_imports_no_host():
 # What ships
 
 
+@pytest.mark.long
 def test_compiling_does_not_import_scipy():
     pytest.importorskip("scipy")
     code = """

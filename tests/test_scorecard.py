@@ -111,7 +111,7 @@ def test_options(c, options):
     assert_rows(scores.rows, expected, 2e-5)
 
 
-@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
+@both("c", WIDTHS[:2], long=WIDTHS[2:])
 def test_the_loss_is_that_of_cross_entropy(c):
     """But for the order in which the exponentials of a row are added."""
     labels, logits = data(30, c)
@@ -172,7 +172,7 @@ def test_confident_rows_keep_their_digits(c):
     assert rows["entropy"][0] == pytest.approx(entropy, rel=1e-6)
 
 
-@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
+@both("c", WIDTHS[:2], long=WIDTHS[2:])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.long
 def test_ranks_among_equal_logits(c, dtype):
@@ -692,7 +692,6 @@ def test_calibration_makes_confidence_honest():
     assert calibration.to_dict()["after"]["loss"] == calibration.after.loss
 
 
-@compiled
 @pytest.mark.parametrize(
     ("labels", "logits", "text"),
     [
@@ -762,7 +761,7 @@ def test_each_error_is_true(labels, logits, options, text):
         fl.calibrate(labels, logits, **options)
 
 
-@both("c", WIDTHS[:2], compiled=WIDTHS[2:])
+@both("c", WIDTHS[:2], long=WIDTHS[2:])
 @pytest.mark.long
 def test_derivatives_by_the_temperature(c):
     labels, logits = data(50, c, np.float64)

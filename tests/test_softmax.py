@@ -244,6 +244,7 @@ def test_strided_masks_and_pairs(c):
 
 
 @compiled
+@pytest.mark.long
 def test_masks_and_pairs_over_many_blocks_and_threads():
     n, c = 70_000, 40
     pair, logits = data("sparse", n, c)

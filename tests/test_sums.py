@@ -8,8 +8,7 @@ beside ones, probabilities and vectors that are nearly equal, weights of very di
 from pathlib import Path
 
 import numpy as np
-import pytest
-from plain import plain_python
+from plain import partly_long, plain_python
 from registry import one_hot_of
 
 import fastloss as fl
@@ -75,7 +74,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("call", "units"), CASES.values(), ids=CASES)
+@partly_long(7, "call, units", CASES.values(), ids=CASES)
 def test_compiled_code_and_plain_python_agree(call, units):
     compiled = call()
     with plain_python():

@@ -158,6 +158,7 @@ def test_weights_whose_sum_is_infinite():
 
 
 @compiled
+@pytest.mark.long
 def test_weights_of_many_blocks_at_any_scale():
     """With threads, into given memory, and in place."""
     n = 100_000
