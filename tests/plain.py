@@ -6,13 +6,14 @@ modules or parameters that run so, and `compiled` those within a module so marke
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numba
 import pytest
 
 from fastloss import Loss
+from fastloss.bases import shared
 from fastloss.call import plan
 from fastloss.evaluation import row_results
 from fastloss.evaluation.sums import pair_sums, row_sums
@@ -59,9 +60,15 @@ def plain_python() -> Iterator[None]:
         patch.setattr(plan, "_kernels", {})
         for name in ("_family", "_made_functions"):
             patch.setattr(Loss, name, _Apart(vars(Loss)[name]))
+        patch.setattr(shared, "_shared", lru_cache(64)(shared._shared.__wrapped__))
         for module, name in _REMEMBERING:
             patch.setattr(module, name, getattr(module, name).__wrapped__)
         yield
+
+
+def forget() -> None:
+    """Losses that are built from now on know nothing of equal ones from before."""
+    shared._shared.cache_clear()
 
 
 # Functions that compile something once.

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from covering import bring_nothing_new, covering
-from plain import compiled, plain, plain_python
+from plain import compiled, forget, plain, plain_python
 from registry import (
     BFLOAT16,
     CASES,
@@ -468,6 +468,7 @@ def of_rows(monkeypatch):
 
     def choose(rows: str) -> None:
         monkeypatch.setattr(long_rows, "keeps", lambda n_classes: rows == "kept")
+        forget()
 
     return choose
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from numba.core import ir
+from plain import forget
 from processes import run_python
 from registry import CASES
 
@@ -99,6 +100,7 @@ def test_kernels_of_losses_are_known_completely(case, monkeypatch):
     monkeypatch.setattr(jit, "specialised", specialised)
     monkeypatch.setattr(fingerprint._Reader, "read_function", read)
     monkeypatch.setattr(plan, "_kernels", {})
+    forget()
     loss = case.reduced("sum")  # one that has no kernels yet
     y_true, y_pred = case.data()
     for verb in (loss, loss.value_and_grad):

@@ -1,17 +1,21 @@
 """Options that float32 cannot hold, numbers that follow from options, and the ends of ranges."""
 
 import copy
+import gc
 import inspect
 import math
 import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from plain import plain
+from plain import forget, plain
 
 import fastloss as fl
+from fastloss.bases import shared
 from fastloss.call.plan import Call
 from fastloss.call.verbs import VALUE
 
@@ -335,6 +339,130 @@ def test_equal_options_are_the_same_option():
         assert loss == zeros[0]
         assert loss.grad_hess([0.0], [1.0])[1] == [INF]
     assert math.copysign(1, Own(scale=[-0.0, 1]).scale[0]) == 1
+
+
+# ---------------------------------------------------------------------------------------------
+# What equal losses share
+
+
+@dataclass(frozen=True)
+class Anything(fl.ElementwiseLoss):
+    """Has an option of any kind, and something that is no option."""
+
+    option: Any = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", STATE)
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        return y_pred - y_true, 1.0
+
+
+STATE: Any = 0
+# Each with another that Python takes for equal, or prints alike.
+OPTIONS: list[tuple[Any, Any]] = [
+    (1, True),
+    (1, 1.0),
+    ("1", 1),
+    ((1.0,), (1,)),
+    ((0.0, 1.0), (-0.0, 1.0)),
+    (("a",), ["a"]),
+]
+
+
+def family(loss: fl.Loss) -> Any:
+    return loss._family
+
+
+def test_equal_losses_share_what_is_known():
+    makers = [
+        fl.CrossEntropy,
+        fl.SquaredError,
+        lambda **more: fl.CrossEntropy(temperature=2, class_weight=[1, 2], **more),
+        lambda **more: fl.Quantile(q=[0.25, 0.5], **more),
+        lambda **more: fl.Dice(smooth=2.0, **more),
+        lambda **more: Anything((NAN, "a", None), **more),
+    ]
+    families = {family(make(reduction=how)) for make in makers for how in ("mean", "none")}
+    assert len(families) == 2 * len(makers)
+    for make in makers:
+        assert {family(make()), family(make(reduction="none"))} <= families
+    assert family(copy.copy(fl.mse)) is family(fl.mse)
+    assert family(pickle.loads(pickle.dumps(fl.cross_entropy))) is family(fl.cross_entropy)
+
+
+@pytest.mark.parametrize(("one", "other"), OPTIONS)
+def test_losses_that_only_look_equal_share_nothing(one, other, monkeypatch):
+    """Be it an option or not."""
+    monkeypatch.setitem(globals(), "STATE", one)
+    loss = Anything()
+    monkeypatch.setitem(globals(), "STATE", other)
+    assert family(loss) is not family(Anything())
+    if not isinstance(other, tuple):  # of a tuple, as of numbers, -0.0 becomes 0.0
+        assert family(Anything(one)) is not family(Anything(other))
+
+
+def test_what_is_no_option_tells_losses_apart(monkeypatch):
+    for state in (1, 2, True):
+        before = family(Anything())
+        monkeypatch.setitem(globals(), "STATE", state)
+        assert family(Anything()) is not before
+    for special in (np.arange(3.0), [1.0], {1: 2}, object(), math.exp, tuple(range(2000))):
+        monkeypatch.setitem(globals(), "STATE", special)
+        assert family(Anything()) is not family(Anything())
+
+
+def test_what_a_class_says_is_looked_at_each_time(monkeypatch):
+    assert fl.Huber(delta=3.0)([-1.0], [0.0]) == 0.5
+    monkeypatch.setattr(fl.Huber, "y_true_range", (0.0, INF))
+    with pytest.raises(ValueError, match="this loss takes 0 and more"):
+        fl.Huber(delta=3.0)([-1.0], [0.0])
+
+
+def test_results_follow_the_options_of_a_loss_that_is_built_for_each_call():
+    labels, logits = np.array([0, 1]), np.array([[1.0, 2.0], [3.0, -1.0]])
+    makers = [
+        (fl.CrossEntropy, "temperature", (1, 1.0, 2, 2.5)),
+        (fl.CrossEntropy, "label_smoothing", (0, 0.5, 1)),
+        (fl.CrossEntropy, "class_weight", (None, [1, 0], [1, -0.0], [0.25, 1])),
+        (fl.Focal, "gamma", (0, 1, 2.5)),
+        (fl.Focal, "alpha", (None, 0.5, [0.5, 2])),
+    ]
+    for make, name, values in makers:
+        expected = []
+        for value in values:
+            forget()
+            expected.append(make(**{name: value}).grad_hess(labels, logits))
+        for _ in range(2):
+            for value, right in zip(values, expected, strict=True):
+                found = make(**{name: value}).grad_hess(labels, logits)
+                np.testing.assert_array_equal(found, right)
+
+
+def test_losses_of_a_sweep_are_forgotten():
+    forget()
+    families = []
+    for i in range(500):
+        loss = fl.Huber(delta=1.0 + i)
+        made = shared.family_of((fl.Huber,), vars(loss), loss._describe)
+        families.append(weakref.ref(made))
+    del loss, made
+    gc.collect()
+    assert sum(made() is not None for made in families) == 64
+
+
+def test_threads_may_build_equal_losses():
+    forget()
+    x = np.linspace(-3, 3, 40).reshape(8, 5)
+
+    def work(seed: int) -> None:
+        for i in range(60):
+            temperature = 1.0 + (seed + i) % 7
+            value = fl.CrossEntropy(temperature=temperature)(np.arange(8) % 5, x)
+            assert value == pytest.approx(fl.cross_entropy(np.arange(8) % 5, x / temperature))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
 
 
 def test_copies_have_what_a_class_gave_its_losses():

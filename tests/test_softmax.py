@@ -11,7 +11,7 @@ import pytest
 import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import both, compiled, plain
+from plain import both, compiled, forget, plain
 from registry import (
     BFLOAT16,
     DOUBLE,
@@ -451,6 +451,7 @@ def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options, c):
     results = []
     for kept in (True, False):
         monkeypatch.setattr(long_rows, "keeps", lambda n_classes, kept=kept: kept)
+        forget()
         loss = fl.CrossEntropy(**options)
         results.append(
             [
@@ -504,6 +505,7 @@ def test_kept_exponentials_follow_the_largest_logit(monkeypatch, first):
     results = []
     for kept in (True, False):
         monkeypatch.setattr(long_rows, "keeps", lambda n_classes, kept=kept: kept)
+        forget()
         loss = fl.CrossEntropy(temperature=2.0)
         results.append([*loss.value_and_grad(ids, logits), loss.log_proba(logits)])
     (value, grad, log_proba), expected = results

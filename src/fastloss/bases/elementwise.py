@@ -4,7 +4,6 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import fields
 from textwrap import indent
 from typing import Any, ClassVar
 
@@ -213,7 +212,7 @@ class ElementwiseLoss(Loss):
 
     def _settle(self) -> None:
         super()._settle()
-        options = ((option.name, getattr(self, option.name, None)) for option in fields(self))
+        options = vars(self).items()
         sizes = {name: len(value) for name, value in options if isinstance(value, PerColumn)}
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{name} has {size}" for name, size in sizes.items())

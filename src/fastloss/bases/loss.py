@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from functools import cached_property, wraps
+from functools import cached_property, lru_cache, wraps
+from math import copysign
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..call.run import evaluate
 from ..call.verbs import GRAD, GRAD_HESS, VALUE, VALUE_AND_GRAD
 from .check import check_derivatives
 from .options import check_integer, each, plain, whole_options
+from .shared import family_of
 
 _Functions = TypeVar("_Functions")
 
@@ -104,15 +106,15 @@ class Loss(ABC):
 
     def _settle(self) -> None:
         """Bring options into the form in which equal ones are the same, and check `reduction`."""
-        whole = whole_options(type(self))
-        for option in fields(self):
-            name = option.name
-            if hasattr(self, name):
-                value = self._settled(name, getattr(self, name))
-                if name in whole and value is not None:
-                    for place, number in each(name, value):
-                        check_integer(place, number)
-                object.__setattr__(self, name, value)
+        for name, whole in _options(type(self)):
+            given = getattr(self, name, None)
+            if given is None or (not whole and _is_plain(given)):
+                continue
+            value = self._settled(name, given)
+            if whole:
+                for place, number in each(name, value):
+                    check_integer(place, number)
+            object.__setattr__(self, name, value)
         if self.reduction not in ("mean", "sum", "none"):
             raise ValueError(
                 f'reduction is {self.reduction!r}, but must be one of "mean", "sum", "none"'
@@ -271,7 +273,7 @@ class Loss(ABC):
 
     @cached_property
     def _family(self) -> Family:
-        return self._describe()
+        return family_of((type(self), self._traits), self.__getstate__(), self._describe)
 
     @property
     def _traits(self) -> Traits:
@@ -298,7 +300,25 @@ class Loss(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Options, and what else a class gave its losses, but not what follows from them."""
-        parts = [vars(base) for base in type(self).__mro__]
-        follows = {n for part in parts for n, v in part.items() if isinstance(v, cached_property)}
-        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        follows = _follows(type(self))
+        options = {name: getattr(self, name) for name, _ in _options(type(self))}
         return options | {n: value for n, value in vars(self).items() if n not in follows}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an option is as it should be, as most are: a loss may be built for each call."""
+    return type(value) is str or (type(value) is float and copysign(1.0, value) > 0.0)
+
+
+@lru_cache(maxsize=256)
+def _options(loss: type[Loss]) -> tuple[tuple[str, bool], ...]:
+    """The names of the options, and whether they are to be integers."""
+    whole = whole_options(loss)
+    return tuple((option.name, option.name in whole) for option in fields(loss))
+
+
+@lru_cache(maxsize=256)
+def _follows(loss: type[Loss]) -> frozenset[str]:
+    """The names of what losses find out when they are asked, and remember."""
+    parts = [vars(base) for base in loss.__mro__]
+    return frozenset(n for part in parts for n, v in part.items() if isinstance(v, cached_property))

@@ -19,7 +19,7 @@ def plain(name: str, value: Any) -> Any:
     """A number as Python's own bool, int or float, so that equal options are the same option."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if not isinstance(value, Real):
+    if isinstance(value, str) or not isinstance(value, Real):  # of texts it is known sooner
         return value
     try:
         number = float(value)
