@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 help:
 	@echo 'make demo    train on real data, race naive NumPy, and draw what came of it'
 	@echo 'make example tell all about the logits of real models on real data'
-	@echo 'make test    run the tests, in 6 minutes with nothing compiled before'
+	@echo 'make test    run the tests, in 5 minutes with nothing compiled before'
 	@echo 'make test-long  run those that take longer: README.md, docstrings, ordeals, every float32'
 	@echo 'make test-processors  run those of exactness for short and long vectors'
 	@echo 'make test-oldest test-newest  run some with other versions of Numba and NumPy'

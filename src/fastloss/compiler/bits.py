@@ -35,29 +35,30 @@ class ByPrecision:
         return f"<fastloss.scalar.{self.name}>"
 
 
-_ZERO32, _ZERO64 = np.int32(0), np.int64(0)
-# What reads the bytes of a number of a type, and the zero that makes what was read one of the other
-# type: -0, to which 0 and -0 are added without a change. NumPy's `view` takes three times as long.
-_FROM_FLOAT = {
-    np.float32: (struct.Struct("=i"), _ZERO32),
-    np.float64: (struct.Struct("=q"), _ZERO64),
+# What makes a number of a type: to add it to zero (-0 leaves 0 and -0 as they are) takes a fifth of
+# the time of `np.int32(i)`. And what reads the bytes of one as the other type, for which NumPy's
+# `view` takes three times as long.
+_INT32, _INT64, _FLOAT32 = np.int32(0).__add__, np.int64(0).__add__, np.float32(-0.0).__add__
+_FROM_FLOAT: Any = {
+    np.float32: (struct.Struct("=i"), _INT32),
+    np.float64: (struct.Struct("=q"), _INT64),
 }
-_FROM_INT = {
-    np.int32: (struct.Struct("=f"), np.float32(-0.0)),
-    np.int64: (struct.Struct("=d"), np.float64(-0.0)),
+_FROM_INT: Any = {
+    np.int32: (struct.Struct("=f"), _FLOAT32),
+    np.int64: (struct.Struct("=d"), np.float64),
 }
 
 
 def float_as_int(x: Any) -> Any:
     """The bits of a float32 as an int32, those of a float64 as an int64."""
-    as_int, zero = _FROM_FLOAT[type(x)]
-    return zero + as_int.unpack(x)[0]
+    read, make = _FROM_FLOAT[type(x)]
+    return make(*read.unpack(x))
 
 
 def int_as_float(i: Any) -> Any:
     """The float32 whose bits are the int32 `i`, the float64 whose bits are the int64 `i`."""
-    as_float, zero = _FROM_INT[type(i)]
-    return zero + as_float.unpack(i)[0]
+    read, make = _FROM_INT[type(i)]
+    return make(*read.unpack(i))
 
 
 def int_like(i: Any, x: Any) -> Any:
@@ -67,8 +68,8 @@ def int_like(i: Any, x: Any) -> Any:
     32 bits.
     """
     if not isinstance(x, np.float32):
-        return _ZERO64 + i
-    return i if isinstance(i, np.int32) else _ZERO32 + (((int(i) + 2**31) & 0xFFFFFFFF) - 2**31)
+        return _INT64(i)
+    return i if isinstance(i, np.int32) else _INT32(((int(i) + 2**31) & 0xFFFFFFFF) - 2**31)
 
 
 def next_larger(x: Any) -> Any:
