@@ -25,7 +25,7 @@ HOSTS = {"catboost", "jax", "lightgbm", "scipy", "sklearn", "torch", "xgboost"}
 FLOORS = [
     {"compiler"},
     {"kernels"},
-    {"call", "scalar", "_html", "_terminal"},
+    {"call", "scalar"},
     {"bases"},
     {"losses"},
     {"evaluation"},

@@ -13,13 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from . import Loss, __version__, _terminal, catalogue
+from . import Loss, __version__, catalogue
 from .call import threads
 from .call.cpus import cpu_model
 from .compiler import processor, store
 from .compiler.interrupts import compiler
 from .evaluation import command as evaluation
 from .evaluation.files import signals
+from .evaluation.report import terminal
 
 Verb = Callable[[Any, Any], Any]
 
@@ -30,18 +31,18 @@ _BENCH_PACKAGES = ("matplotlib", "ml_dtypes", "psutil", "rich", "scipy", "sklear
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 1 if it failed, 2 if it cannot run."""
-    _terminal.prepare()
+    terminal.prepare()
     try:
         options = _parser().parse_args(arguments)
         status: int = options.run(options)
     except KeyboardInterrupt as error:
-        _terminal.say("interrupted")
+        terminal.say("interrupted")
         return 128 + getattr(error, "number", signal.SIGINT)
     except OSError as error:
         if error.filename is not None:
             raise
-        return _fail(_terminal.unprinted(error), 2)
-    problem = _terminal.show(end="")
+        return _fail(terminal.unprinted(error), 2)
+    problem = terminal.show(end="")
     return status if problem is None else _fail(problem, 2)
 
 
@@ -361,5 +362,5 @@ def _cache_clear(options: argparse.Namespace) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    _terminal.say(f"fastloss: {message}")
+    terminal.say(f"fastloss: {message}")
     return status

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _terminal
 from . import arguments
 from .calibration import SlopedScorecard, find_temperature
 from .comparison import Comparison
@@ -21,7 +20,7 @@ from .files.output import Output, check_distinct
 from .files.reading import FileRows
 from .files.row_output import Column, RowOutput
 from .files.runs import Run, Writer
-from .report import page
+from .report import page, terminal
 from .report.text import as_json
 from .row_results import NUMBERS, TOP, new_arrays
 from .scorecard import Scorecard
@@ -156,9 +155,9 @@ def _calibrate(options: argparse.Namespace) -> int:
             f"calibration error  {before.calibration_error:.4g}, "
             f"then {after.calibration_error:.4g}"
         )
-    problem = _terminal.show(text)
+    problem = terminal.show(text)
     if problem is not None:
-        _terminal.say(f"fastloss: {problem}")
+        terminal.say(f"fastloss: {problem}")
         return 2
     return 0
 

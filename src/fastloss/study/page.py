@@ -9,7 +9,7 @@ from typing import NamedTuple
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from .. import _html
+from ..evaluation.report import frame
 from . import charts, jobs, report, suites, tables
 from .report import Result
 from .run import Document
@@ -185,7 +185,7 @@ def page(document: Document) -> str:
     """The whole file."""
     found = list(parts(document))
     links = [f'<a href="#{_anchor(part)}">{html.escape(part.title)}</a>' for part in found]
-    body = ["<h1>A study of losses</h1>", _html.facts(_facts(document)), _problems(document)]
+    body = ["<h1>A study of losses</h1>", frame.facts(_facts(document)), _problems(document)]
     body += [f"<nav>{''.join(links)}</nav>", f"<p>{html.escape(_EXPLAINED)}</p>"]
     for part in found:
         body.append(f'<h2 id="{_anchor(part)}">{html.escape(part.title)}</h2>')
@@ -194,7 +194,7 @@ def page(document: Document) -> str:
             if isinstance(each, Picture) and each.title != part.title:
                 body.append(f"<h3>{html.escape(each.title)}</h3>")
             body.append(tables.as_html(each) if isinstance(each, Table) else _image(each))
-    return _html.document("fastloss: a study of losses", body)
+    return frame.document("fastloss: a study of losses", body)
 
 
 def _anchor(part: Part) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import _terminal
 from ...call.arrays import Array
+from ..report import terminal
 from . import opened
 from .formats import FileError, out_of_order
 from .reading import FileRows
@@ -15,7 +15,7 @@ from .reading import FileRows
 
 def logits(names: Sequence[str], bits: str | None) -> FileRows:
     if out_of_order(names):
-        _terminal.say(
+        terminal.say(
             "fastloss: the files are joined in the order in which they are given, "
             f"{names[0]}, {names[1]} and so on, in which 10 comes before 2: if that is not the "
             "order of the labels, put quotes around the pattern"

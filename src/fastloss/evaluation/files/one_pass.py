@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from ... import _terminal
 from ...call.arrays import Array
+from ..report import terminal
 from . import signals
 from .checkpoint import Checkpoint, Saved
 from .progress import progress
@@ -73,7 +73,7 @@ def run(work: Work[S]) -> Outcome[S]:
                 row_output.sync()
             checkpoint.save(Saved(n_done, sums.state(), work.notes()))
         except OSError as error:  # hours of work do not end for it: there may be room later on
-            _terminal.say(
+            terminal.say(
                 f"fastloss: the state cannot be saved in {checkpoint.output}: {error.strerror}"
             )
             return False

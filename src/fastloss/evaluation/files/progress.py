@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from ... import _terminal
+from ..report import terminal
 
 _SECONDS = 5.0  # between two lines
 
@@ -48,7 +48,7 @@ def _lines(title: str, n_rows: int, row_bytes: int, done: int) -> Show:
         now = time.monotonic()
         if now - shown >= _SECONDS:
             shown = now
-            _terminal.say(line(title, rows, n_rows, row_bytes, rows - done, now - began))
+            terminal.say(line(title, rows, n_rows, row_bytes, rows - done, now - began))
 
     return show
 

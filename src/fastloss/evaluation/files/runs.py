@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from ... import _terminal
 from ...call.arrays import Array
+from ..report import terminal
 from . import one_pass
 from .checkpoint import Checkpoint, Saved
 from .formats import FileError, Unreadable
@@ -76,7 +76,7 @@ class Run:
                     write(file)
             except OSError as error:
                 problems.append(f"{output} cannot be written: {error.strerror or error}")
-        unprinted = _terminal.show(text)
+        unprinted = terminal.show(text)
         if unprinted is not None:
             problems.append(unprinted)
         if outcome.complete and not problems:
@@ -93,7 +93,7 @@ class Run:
             done = f"{outcome.n_done:,} of {self.first.n_rows:,} rows"
             problems.append(f"{ended}; partial, of {done}")
         for problem in problems:
-            _terminal.say(f"fastloss: {problem}{how if problem is problems[-1] else ''}")
+            terminal.say(f"fastloss: {problem}{how if problem is problems[-1] else ''}")
         return 2 if outcome.signal is None else 128 + outcome.signal
 
     def _begin(self, kind: Any, settings: Mapping[str, Any], saved: Saved | None) -> Any:

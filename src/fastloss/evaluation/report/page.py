@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ... import _html
 from ...call.arrays import Array
 from ..scores import Means, Scores
-from . import charts
+from . import charts, frame
 
 _WORST = 20  # classes
 _GROUPS = 200
@@ -25,7 +24,7 @@ def page(scores: Scores, facts: Iterable[tuple[str, str]], top_k: Sequence[int])
     """The whole file; `facts` say what was evaluated."""
     body = [
         "<h1>An evaluation of logits</h1>",
-        _html.facts(facts),
+        frame.facts(facts),
         _partial(scores),
         "<h2>Summary</h2>",
         _table((), _summary(scores, top_k).items()),
@@ -42,7 +41,7 @@ def page(scores: Scores, facts: Iterable[tuple[str, str]], top_k: Sequence[int])
         *_classes(scores),
         *_groups(scores),
     ]
-    return _html.document("fastloss: an evaluation of logits", body)
+    return frame.document("fastloss: an evaluation of logits", body)
 
 
 def _partial(scores: Scores) -> str:
