@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/evaluation.md")
+PAGES = ("README.md", "docs/evaluation.md", "docs/hosts.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -16,6 +16,8 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def test_python_blocks_show_what_they_say(page):
     """All blocks of a page have one namespace."""
     text = (ROOT / page).read_text(encoding="utf-8")
+    for host in re.findall(r"^>>> import fastloss\.(\w+)", text, re.MULTILINE):
+        pytest.importorskip(host, reason=f"needs what 'fastloss[{host}]' installs")
     names = {"__name__": "page"}
     report = []
     n_examples = 0

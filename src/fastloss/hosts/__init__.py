@@ -1,0 +1,1 @@
+"""What modules of hosts have in common."""

@@ -1,0 +1,182 @@
+"""`fastloss.scipy` in SciPy's optimisers, beside closed forms and scikit-learn's models."""
+
+import numpy as np
+import pytest
+from plain import plain
+
+pytest.importorskip("scipy", reason="needs SciPy: pip install 'fastloss[scipy]'")
+
+from scipy import sparse
+from scipy.optimize import approx_fprime, least_squares, minimize
+from scipy.special import huber
+
+import fastloss as fl
+import fastloss.scipy
+
+pytestmark = plain
+
+RNG = np.random.default_rng(0)
+N = 60
+X = RNG.standard_normal((N, 3))
+SCORE = X[:, 0] - X[:, 2] + 0.5 * RNG.standard_normal(N)
+CLASSES = np.digitize(SCORE, [-0.7, 0.7])
+BINARY = (SCORE > 0).astype(float)
+WEIGHT = RNG.uniform(0.0, 2.0, N)
+SOFT = np.eye(3)[CLASSES] * 0.7 + 0.1
+
+LOSSES = [
+    (fl.mse, SCORE),
+    (fl.Huber(delta=0.5, reduction="sum"), SCORE),
+    (fl.poisson, np.exp(SCORE)),
+    (fl.binary_cross_entropy_with_logits, BINARY),
+    (fl.cross_entropy, CLASSES),
+    (fl.CrossEntropy(reduction="sum", class_weight=[1.0, 2.0, 0.5]), CLASSES),
+    (fl.cross_entropy, SOFT),
+    (fl.mse, np.stack([SCORE, -SCORE], axis=1)),
+]
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(("loss", "y"), LOSSES, ids=[f"{i}" for i in range(len(LOSSES))])
+def test_derivatives(loss, y, intercept, weight):
+    fun = fl.scipy.objective(loss, X, y, sample_weight=weight, l2=0.3, intercept=intercept)
+    w, v = RNG.standard_normal((2, fun.x0.size)) * 0.5
+    value, grad = fun(w)
+    coef, start = fun.split(w)
+    expected = loss(y, X @ coef.T + start, sample_weight=weight) + 0.15 * np.sum(coef**2)
+    assert value == pytest.approx(expected, rel=1e-12)
+    assert type(value) is float
+    assert (grad.dtype, grad.shape) == (np.float64, w.shape)
+    np.testing.assert_allclose(
+        grad, approx_fprime(w, lambda w: fun(w)[0]), rtol=1e-4, atol=1e-5 * N
+    )
+    h = 1e-6
+    change = (fun(w + h * v)[1] - fun(w - h * v)[1]) / (2 * h)
+    np.testing.assert_allclose(fun.hessp(w, v), change, rtol=1e-5, atol=1e-6 * N)
+
+
+def test_least_squares_in_closed_form():
+    fun = fl.scipy.objective(fl.sse, X, SCORE, l2=2.0)
+    found = minimize(fun, fun.x0, jac=True, hessp=fun.hessp, method="trust-ncg", tol=1e-9)
+    ones = np.hstack([X, np.ones((N, 1))])
+    penalty = np.diag([1.0, 1.0, 1.0, 0.0])  # l2 / 2 over the 2 of the square
+    np.testing.assert_allclose(
+        found.x, np.linalg.solve(ones.T @ ones + penalty, ones.T @ SCORE), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "Newton-CG"])
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        (fl.CrossEntropy(reduction="sum"), CLASSES),
+        (fl.BinaryCrossEntropyWithLogits(reduction="sum"), BINARY),
+    ],
+    ids=["multinomial", "binary"],
+)
+def test_logistic_regression(loss, y, method):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    model = linear_model.LogisticRegression(C=0.5, tol=1e-8, max_iter=1000)
+    model.fit(X, y, sample_weight=WEIGHT)
+    fun = fl.scipy.objective(loss, X, y, sample_weight=WEIGHT, l2=1 / 0.5)
+    hessp = {"hessp": fun.hessp} if method == "Newton-CG" else {}
+    found = minimize(fun, fun.x0, jac=True, method=method, tol=1e-9, **hessp)
+    coef, intercept = fun.split(found.x)
+    np.testing.assert_allclose(np.atleast_2d(coef), model.coef_, atol=1e-4)
+    # Of a softmax, a number that is added to all intercepts changes nothing.
+    ours, theirs = (np.atleast_1d(b) for b in (intercept, model.intercept_))
+    np.testing.assert_allclose(
+        ours - ours.mean() * (len(ours) > 1), theirs - theirs.mean() * (len(theirs) > 1), atol=1e-4
+    )
+    decision = np.squeeze(model.decision_function(X))
+    np.testing.assert_allclose(
+        fun.predict(found.x, X) - (intercept - model.intercept_).mean(), decision, atol=1e-3
+    )
+
+
+def test_sparse_features():
+    thin = np.where(np.abs(X) > 0.7, X, 0.0)
+    w, v = RNG.standard_normal((2, 12))
+    dense = fl.scipy.objective(fl.cross_entropy, thin, CLASSES)
+    for kind in (sparse.csr_matrix, sparse.coo_array):
+        fun = fl.scipy.objective(fl.cross_entropy, kind(thin), CLASSES)
+        assert fun(w)[0] == pytest.approx(dense(w)[0], rel=1e-12)
+        np.testing.assert_allclose(fun(w)[1], dense(w)[1], atol=1e-12)
+        np.testing.assert_allclose(fun.hessp(w, v), dense.hessp(w, v), atol=1e-12)
+
+
+def test_products_with_the_hessian_at_other_parameters_than_the_last():
+    fun = fl.scipy.objective(fl.Fair(c=0.5), X, SCORE)
+    w, v = RNG.standard_normal((2, 4))
+    expected = fun.hessp(w, v)
+    fun(w + 1)
+    np.testing.assert_array_equal(fun.hessp(w, v), expected)
+
+
+class TestRho:
+    Z = np.array([0.0, 0.01, 0.5, 1.0, 4.0, 100.0])
+
+    def test_huber_is_that_of_scipy(self):
+        found = fl.scipy.rho(fl.huber)(self.Z)
+        r = np.sqrt(self.Z)
+        np.testing.assert_allclose(found[0], 2 * huber(1.0, r), rtol=1e-12)
+        np.testing.assert_allclose(found[1], np.minimum(1, 1 / np.maximum(r, 1e-9)), rtol=1e-12)
+        outside = r > 1
+        np.testing.assert_allclose(found[2][outside], -0.5 * self.Z[outside] ** -1.5, rtol=1e-12)
+        assert not found[2][~outside].any()
+
+    @pytest.mark.parametrize("loss", [fl.mse, fl.log_cosh, fl.Fair(c=0.5), fl.SmoothL1(beta=0.5)])
+    def test_derivatives(self, loss):
+        rho = fl.scipy.rho(loss)
+        z, h = np.array([0.1, 0.5, 3.0]), 1e-5
+        below, found, above = rho(z - h), rho(z), rho(z + h)
+        assert found.shape == (3, 3)
+        np.testing.assert_allclose(found[0], 2 * np.array([loss([0.0], [x**0.5]) for x in z]))
+        np.testing.assert_allclose(found[1:], (above - below)[:2] / (2 * h), rtol=1e-6, atol=1e-8)
+
+    def test_the_cost_is_the_sum_of_the_losses(self):
+        y = np.array([1.0, 1.1, 0.9, 50.0, -30.0])
+        fair = fl.Fair(c=0.3, reduction="sum")
+        found = least_squares(
+            lambda x: x - y, [3.0], loss=fl.scipy.rho(fair), xtol=1e-12, ftol=1e-12
+        )
+        assert found.cost == pytest.approx(fair(y, np.broadcast_to(found.x, y.shape)), rel=1e-9)
+        assert abs(fair.grad(y, np.full(5, found.x[0])).sum()) < 1e-5
+
+    def test_a_scale_of_residuals(self):
+        y = np.array([1.0, 1.1, 0.9, 50.0])
+        found, theirs = (
+            least_squares(lambda x: x - y, [3.0], loss=loss, f_scale=0.3).x
+            for loss in (fl.scipy.rho(fl.huber), "huber")
+        )
+        np.testing.assert_allclose(found, theirs, rtol=1e-6)
+
+    def test_losses_that_know_the_sign(self):
+        with pytest.raises(ValueError, match="takes residuals r and -r for different"):
+            fl.scipy.rho(fl.Quantile(q=0.9))
+        with pytest.raises(TypeError, match="a loss of residuals, as fl.huber, got CrossEntropy"):
+            fl.scipy.rho(fl.cross_entropy)
+
+
+class TestBadInput:
+    def test_shapes(self):
+        with pytest.raises(ValueError, match=r"X has shape \(60, 3\) and y has shape \(59,\)"):
+            fl.scipy.objective(fl.mse, X, SCORE[1:])
+
+    def test_class_ids(self):
+        fun = fl.scipy.objective(fl.cross_entropy, X, CLASSES, n_classes=2)
+        with pytest.raises(ValueError, match="class ids go from 0 to 1"):
+            fun(fun.x0)
+        fun = fl.scipy.objective(fl.cross_entropy, X, CLASSES.astype(float))
+        with pytest.raises(TypeError, match="class ids of shape .* are integers"):
+            fun(fun.x0)
+
+    def test_no_reduction(self):
+        with pytest.raises(ValueError, match="is one number: build the loss with reduction"):
+            fl.scipy.objective(fl.Huber(reduction="none"), X, SCORE)
+
+    def test_no_hessian(self):
+        fun = fl.scipy.objective(fl.focal, X, CLASSES)
+        with pytest.raises(TypeError, match="leave hessp away"):
+            fun.hessp(fun.x0, fun.x0)

@@ -1,0 +1,199 @@
+"""`fastloss.sklearn` beside scikit-learn's own metrics, and within its searches."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from plain import plain
+
+pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'fastloss[sklearn]'")
+
+from sklearn import metrics
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import LinearSVC
+
+import fastloss as fl
+import fastloss.sklearn
+
+pytestmark = plain
+
+RNG = np.random.default_rng(0)
+N = 120
+X = RNG.standard_normal((N, 3))
+SCORE = X[:, 0] + RNG.standard_normal(N)
+THREE = np.array(["low", "middle", "top"])[np.digitize(SCORE, [-0.5, 0.8])]
+WEIGHT = RNG.uniform(0.0, 2.0, N)
+BINARY = {
+    "strings": np.where(SCORE > 0, "yes", "no"),
+    "signs": np.where(SCORE > 0, 1, -1),
+    "booleans": SCORE > 0,
+    "bits": (SCORE > 0).astype(int),
+}
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+@pytest.mark.parametrize("y", BINARY.values(), ids=BINARY)
+def test_log_loss_of_two_classes(y, weight):
+    model = LogisticRegression().fit(X, y)
+    p = model.predict_proba(X)
+    expected = metrics.log_loss(y, p, sample_weight=weight)
+    found = [
+        fl.sklearn.log_loss(y, model.decision_function(X), sample_weight=weight),
+        fl.sklearn.log_loss(y, p, proba=True, sample_weight=weight),
+        fl.sklearn.log_loss(y, p[:, 1], proba=True, sample_weight=weight),
+        fl.sklearn.metric(fl.binary_cross_entropy_with_logits)(
+            y, model.decision_function(X), sample_weight=weight
+        ),
+        fl.sklearn.metric(fl.binary_cross_entropy)(y, p, sample_weight=weight),
+        -fl.sklearn.scorer(fl.cross_entropy)(model, X, y, sample_weight=weight),
+        -fl.sklearn.scorer(fl.binary_cross_entropy_with_logits)(model, X, y, sample_weight=weight),
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+def test_log_loss_of_several_classes(weight):
+    model = LogisticRegression().fit(X, THREE)
+    p, scores = model.predict_proba(X), model.decision_function(X)
+    expected = metrics.log_loss(THREE, p, sample_weight=weight)
+    found = [
+        fl.sklearn.log_loss(THREE, scores, sample_weight=weight),
+        fl.sklearn.log_loss(THREE, p, proba=True, sample_weight=weight),
+        -fl.sklearn.scorer(fl.cross_entropy)(model, X, THREE, sample_weight=weight),
+        -fl.sklearn.scorer(fl.categorical_cross_entropy)(model, X, THREE, sample_weight=weight),
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_nothing_is_clipped():
+    y, scores = np.array([0, 1]), np.array([-100.0, 200.0])
+    assert fl.sklearn.log_loss(y, scores) == pytest.approx(math.exp(-100) / 2, rel=1e-12)
+    assert fl.sklearn.log_loss(y, -scores) == 150.0
+    assert fl.sklearn.log_loss(y, [1.0, 1.0], proba=True) == math.inf
+    # As scikit-learn has it, for comparison.
+    assert metrics.log_loss(y, [1.0, 1.0]) == pytest.approx(18, abs=1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LinearDiscriminantAnalysis(),
+        GaussianNB(),  # has no decision function
+        RandomForestClassifier(5, min_samples_leaf=10, random_state=0),
+        SGDClassifier(loss="log_loss", random_state=0),  # one against the others: no softmax
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_scores_are_of_the_probabilities_that_the_estimator_gives(model):
+    model.fit(X, THREE)
+    p = model.predict_proba(X)
+    expected = -metrics.log_loss(THREE, p)
+    assert fl.sklearn.scorer(fl.cross_entropy)(model, X, THREE) == pytest.approx(expected, rel=1e-9)
+
+
+def test_scores_of_decision_functions_alone():
+    model = LinearSVC().fit(X, BINARY["strings"])
+    expected = -metrics.hinge_loss(BINARY["signs"], model.decision_function(X))
+    found = fl.sklearn.scorer(fl.hinge)(model, X, BINARY["strings"])
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (fl.mse, "neg_mean_squared_error"),
+        (fl.mae, "neg_mean_absolute_error"),
+        (fl.Tweedie(power=1.5), None),
+    ],
+    ids=["mse", "mae", "other"],
+)
+def test_regression(loss, expected):
+    scorer = fl.sklearn.scorer(loss)
+    found = cross_val_score(Ridge(), X, np.abs(SCORE), scoring=scorer, cv=3)
+    if expected is None:
+        assert np.isfinite(found).all()
+    else:
+        theirs = cross_val_score(Ridge(), X, np.abs(SCORE), scoring=expected, cv=3)
+        np.testing.assert_allclose(found, theirs, rtol=1e-12)
+
+
+def test_classes_are_those_of_the_estimator():
+    """Also where a part of the data lacks some."""
+    model = LogisticRegression().fit(X, THREE)
+    some = THREE != "middle"
+    found = fl.sklearn.scorer(fl.cross_entropy)(model, X[some], THREE[some])
+    p = model.predict_proba(X[some])
+    expected = metrics.log_loss(THREE[some], p, labels=model.classes_)
+    assert -found == pytest.approx(expected, rel=1e-12)
+    named = fl.sklearn.log_loss(
+        THREE[some], model.decision_function(X[some]), labels=["top", "low", "middle"]
+    )
+    assert named == pytest.approx(expected, rel=1e-12)
+
+
+def test_searches():
+    scorer = fl.sklearn.scorer(fl.cross_entropy)
+    grid = {"C": [0.001, 1.0]}
+    ours, theirs = (
+        GridSearchCV(LogisticRegression(), grid, scoring=scoring, cv=3).fit(X, THREE)
+        for scoring in (scorer, "neg_log_loss")
+    )
+    assert ours.best_params_ == theirs.best_params_
+    np.testing.assert_allclose(
+        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], rtol=1e-10
+    )
+
+
+def test_make_scorer():
+    for metric, response in (
+        (fl.sklearn.log_loss, "decision_function"),
+        (fl.sklearn.metric(fl.cross_entropy), "decision_function"),
+    ):
+        scorer = metrics.make_scorer(metric, response_method=response, greater_is_better=False)
+        found = cross_val_score(LogisticRegression(), X, THREE, scoring=scorer, cv=3)
+        theirs = cross_val_score(LogisticRegression(), X, THREE, scoring="neg_log_loss", cv=3)
+        np.testing.assert_allclose(found, theirs, rtol=1e-10)
+        assert metric.__name__ in repr(scorer)
+
+
+def test_names_and_pickles():
+    scorer = fl.sklearn.scorer(fl.Huber(delta=2.0))
+    assert scorer.__name__ == "neg_huber"
+    assert fl.sklearn.metric(fl.GaussianNLL()).__name__ == "gaussian_nll"
+    assert pickle.loads(pickle.dumps(scorer)) == scorer
+    assert repr(scorer) == "Scorer(loss=Huber(delta=2.0))"
+
+
+class TestBadInput:
+    def test_a_class_that_nobody_knows(self):
+        model = LogisticRegression().fit(X, THREE)
+        y = THREE.copy()
+        y[4] = "bottom"
+        with pytest.raises(ValueError, match=r"y_true\[4\] is .*bottom.*, which is none of"):
+            fl.sklearn.scorer(fl.cross_entropy)(model, X, y)
+
+    def test_classes_that_do_not_occur(self):
+        message = r"y_score is of 3 classes, but the labels are of 2, \['a', 'b'\]: name all of"
+        with pytest.raises(ValueError, match=message):
+            fl.sklearn.log_loss(["a", "b"], np.zeros((2, 3)))
+
+    def test_one_class_only(self):
+        with pytest.raises(ValueError, match=r"of 2 classes, but the labels are of 1, \[1\]"):
+            fl.sklearn.log_loss([1, 1], [0.5, 2.0])
+        assert fl.sklearn.log_loss([1, 1], [800.0, 800.0], labels=[0, 1]) == 0.0
+
+    def test_a_binary_loss_of_three_classes(self):
+        with pytest.raises(ValueError, match="BinaryCrossEntropyWithLogits tells two classes apar"):
+            fl.sklearn.metric(fl.binary_cross_entropy_with_logits)([0, 1, 2], np.zeros((3, 3)))
+
+    def test_weights_of_0(self):
+        with pytest.warns(RuntimeWarning, match="mean of no samples"):
+            assert math.isnan(fl.sklearn.log_loss([0, 1], [0.0, 0.0], sample_weight=[0.0, 0.0]))
+
+    def test_nan_stays_nan(self):
+        assert math.isnan(fl.sklearn.log_loss([0, 1], [0.0, math.nan]))
