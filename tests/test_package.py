@@ -41,13 +41,22 @@ NUMBA_FILES = {
     "study/roof.py",  # a kernel of its own; only the comparison imports it
 }
 PRIVATE = r"numba\.(?!types|extending)|llvmlite"
-# What is used if it is there: late, but by `dask.py`, which is imported by those who have Dask.
+# What is used if it is there: late, but by files that are imported by those who have it.
+AT_ONCE = {
+    "_chunks.py",
+    "dask.py",
+    "torch/module.py",
+    "torch/operators.py",
+    "torch/tensors.py",
+}
 OPTIONAL = {
     "evaluation/files/formats.py": {"ml_dtypes"},
     "evaluation/files/progress.py": {"rich"},
     "dask.py": {"dask"},
     "_chunks.py": {"dask"},
     **{f"{host}.py": {host} for host in HOSTS},
+    **{f"torch/{name}.py": {"torch"} for name in ("module", "operators")},
+    "torch/tensors.py": {"torch", "ml_dtypes"},
 }
 # The modules of hosts that there are.
 HOST_MODULES = sorted(HOSTS & {part_of(path) for path in FILES})
@@ -122,9 +131,9 @@ def test_only_numpy_and_numba_are_needed_at_run_time(path):
         return
     allowed = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
     allowed |= OPTIONAL.get(name_of(path), set())
+    late = set() if name_of(path) in AT_ONCE else OPTIONAL.get(name_of(path), set())
     for module, at_once in imports_of(path):
         package = module.partition(".")[0]
-        late = set() if package == "dask" else OPTIONAL.get(name_of(path), set())
         assert not (at_once and package in late), name_of(path)
         assert package in allowed, f"{name_of(path)} imports {module}"
 

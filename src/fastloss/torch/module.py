@@ -1,0 +1,200 @@
+"""Losses as modules of PyTorch."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from ..bases.elementwise import ElementwiseLoss
+from ..bases.loss import Loss as CoreLoss
+from ..bases.softmax import SoftmaxLoss
+from . import operators
+from .tensors import Arrays, Tensor
+
+_IGNORED = -100  # PyTorch's mark of labels to be skipped
+
+
+class Loss(torch.nn.Module):  # type: ignore[misc]
+    """A loss of tensors on the CPU, in the place of one of PyTorch.
+
+        criterion = Loss(loss, overwrite_logits=False)
+        criterion(logits, labels, weight=None, normalizer=None)
+
+    `loss`: any loss of fastloss, with all its options. The arguments come in PyTorch's order:
+
+    - `logits`, or predictions: shape (...); of losses of rows (N, C, d1, ...) or (C,), with
+      PyTorch's axis of classes. float16, bfloat16, float32 or float64, in any layout.
+    - `labels`: class ids of shape (N, d1, ...) and any integer dtype, or what else the loss takes,
+      of the shape of the logits.
+    - `weight`: that of each sample, its `sample_weight`.
+    - `normalizer`: the denominator of a mean, a number or a tensor of one number.
+
+    Returns a tensor of shape (), or of the losses of samples with `reduction="none"`: of float64
+    for such logits and else of float32, also for those of 16 bits, as PyTorch's own losses under
+    autocast.
+
+    The gradient is computed together with the loss, and by `backward` no more than multiplied by
+    the factor that it is given, if that is not 1. Where no gradient is recorded, nothing but the
+    loss is computed. CrossEntropy and elementwise losses have second derivatives.
+
+    As with PyTorch, `ignore_index` is -100 unless the loss has another, and the mean of nothing is
+    NaN, here with a warning. What differs: a mean is that over the weights, also where class
+    weights meet soft labels.
+
+    `overwrite_logits`: the gradient takes the memory of the logits, so that none is needed besides.
+    The logits are then lost, so they must be the result of a computation, and nothing else may need
+    them: PyTorch raises an error in `backward` if another operation has kept them for its own
+    gradient. It goes with neither a second `backward` nor second derivatives, and is without effect
+    where no gradient is recorded, in `torch.compile` and in transforms of `torch.func`.
+
+    Raises ValueError for tensors that are not on the CPU, labels that require a gradient and logits
+    that cannot be overwritten; and what the loss raises, before anything is written.
+
+    >>> import torch
+    >>> import fastloss as fl
+    >>> import fastloss.torch
+    >>> criterion = fl.torch.Loss(fl.CrossEntropy(label_smoothing=0.1))
+    >>> criterion
+    Loss(CrossEntropy(ignore_index=-100, label_smoothing=0.1))
+    >>> logits = torch.tensor([[2.0, 0.5, -1.0], [0.0, 0.0, 3.0]], requires_grad=True)
+    >>> criterion(logits, torch.tensor([0, -100])).backward()
+    >>> logits.grad
+    tensor([[-0.1811,  0.1420,  0.0391],
+            [ 0.0000,  0.0000,  0.0000]])
+    """
+
+    def __new__(cls, loss: Any = None, *args: Any, **kws: Any) -> "Loss":
+        if cls is Loss:
+            if isinstance(loss, SoftmaxLoss):
+                cls = _OfClasses
+            elif isinstance(loss, ElementwiseLoss) and hasattr(loss, "proba"):
+                cls = _OfBinaryLogits
+        return super().__new__(cls)  # type: ignore[no-any-return]
+
+    def __init__(self, loss: CoreLoss, overwrite_logits: bool = False) -> None:
+        super().__init__()
+        if not isinstance(loss, CoreLoss):
+            raise TypeError(
+                f"loss must be a loss of fastloss, as fl.cross_entropy, got {type(loss).__name__}"
+            )
+        options = {option.name for option in fields(loss)}
+        if "ignore_index" in options and loss.ignore_index is None:  # type: ignore[attr-defined]
+            loss = replace(loss, ignore_index=_IGNORED)  # type: ignore[call-arg]
+        self.loss, self.overwrite_logits = loss, overwrite_logits
+        # What PyTorch's own modules say of themselves.
+        for name in options & {"reduction", "ignore_index", "label_smoothing"}:
+            setattr(self, name, getattr(loss, name))
+        self._know()
+
+    def _know(self) -> None:
+        self._text = operators.text_of(self.loss)
+        self._of_tensors = operators.of_text(self._text)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, weight: Tensor = None, normalizer: Any = None
+    ) -> Tensor:
+        """The loss of tensors: see the class."""
+        if torch.compiler.is_compiling():
+            return operators.compiled(self._text, logits, labels, weight, normalizer)
+        of_tensors = self._of_tensors
+        try:
+            arrays = of_tensors.arrays(logits, labels, weight)
+        except RuntimeError:  # transforms are at work
+            return operators.transformed(self._text, logits, labels, weight, normalizer)
+        if not (logits.requires_grad and torch.is_grad_enabled()):
+            return of_tensors.value(arrays, logits, normalizer)
+        if self.overwrite_logits:
+            _check_memory(logits)
+        return _apply(logits, labels, weight, normalizer, arrays, self)
+
+    def extra_repr(self) -> str:
+        return f"{self.loss!r}{', overwrite_logits=True' if self.overwrite_logits else ''}"
+
+    def _get_name(self) -> str:
+        return "Loss"
+
+    def __getstate__(self) -> dict[str, Any]:
+        known = "_of_tensors", "_text"
+        return {name: value for name, value in vars(self).items() if name not in known}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._know()
+
+
+# Libraries such as skorch know by the class of a criterion what predictions stand for.
+
+
+class _OfClasses(Loss, torch.nn.CrossEntropyLoss):  # type: ignore[misc]
+    """A loss of logits of classes."""
+
+
+class _OfBinaryLogits(Loss, torch.nn.BCEWithLogitsLoss):  # type: ignore[misc]
+    """A loss of logits of binary labels."""
+
+
+def _check_memory(logits: Tensor) -> None:
+    """Whether logits can be overwritten."""
+    base = logits._base if logits._is_view() else logits
+    if base.is_leaf:
+        raise ValueError(
+            "logits are a leaf, a tensor of your own and no result, and overwrite_logits would "
+            "destroy it: build the loss with overwrite_logits=False"
+        )
+    if any(step == 0 and n > 1 for step, n in zip(logits.stride(), logits.shape, strict=True)):
+        raise ValueError(
+            "logits have the same memory for several elements, and overwrite_logits needs it for "
+            "each: write logits.contiguous()"
+        )
+
+
+class _Recorded(torch.autograd.Function):  # type: ignore[misc]
+    """The loss with its gradient, which is computed at once and handed over by `backward`.
+
+    So no saved memory is ever in the hands of others. Whoever asks again, or for more, has the
+    gradient computed once more, by the operator.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor | None,
+        normalizer: Any,
+        arrays: Arrays,
+        module: Loss,
+    ) -> Tensor:
+        in_place = module.overwrite_logits
+        value, ctx.grad = module._of_tensors.value_and_grad(arrays, logits, normalizer, in_place)
+        ctx.module, ctx.normalizer = module, normalizer
+        if in_place:
+            torch.autograd.graph.increment_version(logits)
+        else:
+            ctx.save_for_backward(logits, labels, weight)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
+        grad, module = ctx.grad, ctx.module
+        if grad is not None and not torch.is_grad_enabled():
+            try:
+                if factor.ndim or factor.item() != 1.0:
+                    grad.mul_(module._of_tensors.spread(factor, grad))
+                ctx.grad = None
+                return grad, None, None, None, None, None
+            except RuntimeError:  # a factor within a transform has no number
+                pass
+        if module.overwrite_logits:
+            raise RuntimeError(
+                "the logits were overwritten by their gradient, and no second backward or "
+                "derivative can be computed of them: build the loss with overwrite_logits=False"
+            )
+        logits, labels, weight = ctx.saved_tensors
+        grad = operators.gradient(module._text, logits, labels, weight, ctx.normalizer)
+        factor = module._of_tensors.spread(factor, grad)
+        return grad * factor, None, None, None, None, None
+
+
+# Without what `Function.apply` looks at once more for transforms, which takes as long as the loss.
+_apply = super(torch.autograd.Function, _Recorded).apply

@@ -1,0 +1,171 @@
+"""A loss as a function of tensors: PyTorch's names, dtypes and axis of classes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.forward_ad import unpack_dual
+
+from ..bases.elementwise import Elements
+from ..bases.loss import Loss
+from ..bases.rows import RowwiseLoss
+from ..call.arrays import Array
+from ..call.run import evaluate
+from ..call.verbs import GRAD_HESS, HVP, VALUE, VALUE_AND_GRAD, Verb
+
+Tensor = Any  # type checkers are told nothing of PyTorch, which may not be installed
+Arrays = tuple[Array, Array, Array | None]  # logits, labels and weight
+
+_OF_FLOAT32 = frozenset({torch.float16, torch.bfloat16, torch.float32})
+
+
+def array_of(tensor: Tensor, name: str) -> Array:
+    """The numbers of a tensor where they lie; those of bfloat16 by their bits.
+
+    Raises RuntimeError for tensors without memory, as transforms have them.
+    """
+    try:
+        return tensor.numpy()  # type: ignore[no-any-return]
+    except (AttributeError, TypeError):
+        pass
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, got {type(tensor).__name__}: write torch.as_tensor({name})"
+        )
+    if tensor.device.type != "cpu":
+        raise ValueError(
+            f"{name} is on the device {tensor.device}, but fastloss computes on the CPU: write "
+            f"{name}.cpu(), or take PyTorch's own loss there"
+        )
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{name} is a sparse tensor: write {name}.to_dense()")
+    if tensor.dtype != torch.bfloat16:
+        raise TypeError(f"{name} has dtype {tensor.dtype}: write {name}.float()")
+    try:
+        from ml_dtypes import bfloat16
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{name} has dtype bfloat16, for which ml_dtypes is needed: "
+            "pip install 'fastloss[torch]'"
+        ) from error
+    return tensor.view(torch.int16).numpy().view(bfloat16)  # type: ignore[no-any-return]
+
+
+class OfTensors:
+    """A loss as a function of tensors."""
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss = loss
+        self.by_rows = isinstance(loss, RowwiseLoss)
+        self.unreduced = loss.reduction == "none"
+        # A copy, which has no family yet, is told what messages call its arguments.
+        self._named = replace(loss)
+        object.__setattr__(self._named, "names", ("labels", "logits"))
+
+    # ---------------------------------------------------------------------------------------------
+    # What follows from shapes and dtypes
+
+    def dtype(self, logits: Tensor) -> Any:
+        """The dtype of the loss: float32, unless the logits have more digits."""
+        return torch.float32 if logits.dtype in _OF_FLOAT32 else torch.float64
+
+    def shape(self, logits: Tensor) -> list[int]:
+        """The shape of the loss."""
+        shape = list(logits.shape) if self.unreduced else []
+        if self.by_rows and shape:
+            del shape[self._class_axis(logits)]
+        return shape
+
+    def spread(self, factor: Tensor, logits: Tensor) -> Tensor:
+        """Numbers for each loss, so that they can be multiplied with something like the logits."""
+        if self.by_rows and self.unreduced:
+            return factor.unsqueeze(self._class_axis(logits))
+        return factor
+
+    def _class_axis(self, logits: Tensor) -> int:
+        return 1 if logits.ndim > 1 else 0
+
+    # ---------------------------------------------------------------------------------------------
+    # What is computed
+
+    def arrays(self, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Arrays:
+        """Tensors as arrays.
+
+        Raises RuntimeError where transforms are at work: for tensors without memory, or with a
+        tangent.
+        """
+        x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
+        for name, given in ("labels", labels), ("weight", weight):
+            if getattr(given, "requires_grad", False):
+                raise ValueError(
+                    f"{name} must not require a gradient, as that of the logits is computed alone: "
+                    f"write {name}.detach()"
+                )
+        if unpack_dual(logits).tangent is not None:
+            raise RuntimeError("logits have a tangent")
+        return x, array_of(labels, "labels"), None if weight is None else array_of(weight, "weight")
+
+    def value(self, arrays: Arrays, logits: Tensor, normalizer: Any) -> Tensor:
+        """The loss alone."""
+        return self._tensor(self._run(VALUE, arrays, normalizer)[0], logits)
+
+    def value_and_grad(
+        self, arrays: Arrays, logits: Tensor, normalizer: Any, in_place: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The loss, and its gradient in a new tensor or in that of the logits."""
+        grad, out = (logits.detach(), arrays[0]) if in_place else _room_like(logits)
+        return self._tensor(self._run(VALUE_AND_GRAD, arrays, normalizer, out)[0], logits), grad
+
+    def hvp(self, arrays: Arrays, logits: Tensor, normalizer: Any, vector: Tensor) -> Tensor:
+        """The product of the Hessian and a vector."""
+        product, out = _room_like(logits)
+        family = self._named._family
+        if isinstance(family, Elements) and family.has_hessian:
+            grad = np.empty(out.shape, out.dtype)
+            self._run(GRAD_HESS, arrays, normalizer, grad, hess_out=out)
+            return product.mul_(vector)
+        if not hasattr(self.loss, "hvp"):
+            raise NotImplementedError(
+                f"second derivatives of {self.loss} are not known: those of CrossEntropy are, and "
+                "of elementwise losses with an exact Hessian"
+            )
+        given = array_of(vector.detach().to(logits.dtype), "vector")
+        self._run(HVP, arrays, normalizer, out, vector=given)
+        return product
+
+    def _run(
+        self, verb: Verb, arrays: Arrays, normalizer: Any, out: Array | None = None, **more: Any
+    ) -> tuple[Any, Any, Any]:
+        x, y, weight = arrays
+        if isinstance(normalizer, torch.Tensor):
+            normalizer = normalizer.item()
+        moved = self.by_rows and x.ndim > 2
+        if moved:
+            x, out = _classes_last(x), None if out is None else _classes_last(out)
+            y = _classes_last(y) if y.ndim == x.ndim else y
+            more = {name: _classes_last(array) for name, array in more.items()}
+        try:
+            return evaluate(self._named._family, verb, y, x, weight, normalizer, None, out, **more)
+        except (TypeError, ValueError) as error:
+            text = str(error).replace("sample_weight", "weight")
+            text = text.replace("out overlaps", "overwrite_logits: the gradient overlaps")
+            if moved:
+                text += " (in these shapes and places the axis of classes, the second, is the last)"
+            raise type(error)(text) from error
+
+    def _tensor(self, value: Any, logits: Tensor) -> Tensor:
+        """The loss as a tensor."""
+        if self.unreduced:
+            return torch.from_numpy(np.asarray(value)).to(self.dtype(logits))
+        return torch.scalar_tensor(value, dtype=self.dtype(logits))
+
+
+def _room_like(logits: Tensor) -> tuple[Tensor, Array]:
+    """New memory like that of the logits, as a tensor and as an array."""
+    room = torch.empty_like(logits.detach())
+    return room, array_of(room, "logits")
+
+
+def _classes_last(array: Array) -> Array:
+    return np.moveaxis(array, 1, -1)

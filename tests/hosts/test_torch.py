@@ -1,0 +1,603 @@
+"""Losses of PyTorch tensors, against PyTorch's own losses and checks of gradients."""
+
+import copy
+import io
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from plain import compiled, plain
+from processes import run_python
+
+import fastloss as fl
+
+torch = pytest.importorskip("torch")
+
+import fastloss.torch  # noqa: E402
+from fastloss.torch import module as module_of_losses  # noqa: E402
+from fastloss.torch import operators, tensors  # noqa: E402
+
+functional = torch.nn.functional
+grad_of = torch.autograd.grad
+Loss = fl.torch.Loss
+# PyTorch's transforms use what PyTorch itself has deprecated.
+pytestmark = [plain, pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")]
+
+N, C = 6, 4
+WEIGHTS = (0.5, 2.0, 1.25, 3.0)
+CRITERION = Loss(fl.cross_entropy)
+EACH = Loss(fl.CrossEntropy(reduction="none"))
+
+
+@pytest.fixture(autouse=True)
+def generator():
+    torch.manual_seed(20240229)
+
+
+def logits_of(*shape, dtype=torch.float64):
+    return (2 * torch.randn(*shape, dtype=torch.float64)).to(dtype).requires_grad_()
+
+
+def ids_of(*shape, n_classes=C):
+    ids = torch.randint(0, n_classes, shape)
+    ids.view(-1)[0] = -100
+    return ids
+
+
+def near(ours, theirs, **told):
+    torch.testing.assert_close(ours, theirs, **told)
+
+
+def agree(criterion, theirs, logits, *others, **told):
+    """Loss and gradient, both of a recorded loss and without a record."""
+    ours, expected = criterion(logits, *others), theirs(logits, *others)
+    near(ours.detach(), expected.detach(), **told)
+    factor = torch.rand_like(expected)
+    near(grad_of(ours, logits, factor)[0], grad_of(expected, logits, factor)[0], **told)
+    with torch.no_grad():
+        near(criterion(logits, *others), expected.detach(), **told)
+
+
+# -------------------------------------------------------------------------------------------------
+# What PyTorch's users know
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"ignore_index": 2}])
+def test_cross_entropy_is_that_of_pytorch(reduction, options):
+    loss = fl.CrossEntropy(reduction=reduction, class_weight=WEIGHTS, **options)
+    ids = ids_of(N)
+    if "ignore_index" in options:
+        ids[0] = 2
+    theirs = torch.nn.CrossEntropyLoss(
+        torch.tensor(WEIGHTS, dtype=torch.float64), reduction=reduction, **options
+    )
+    agree(Loss(loss), theirs, logits_of(N, C), ids)
+
+
+ELEMENTWISE = {
+    "mse": (fl.SquaredError, functional.mse_loss),
+    "mae": (fl.AbsoluteError, functional.l1_loss),
+    "huber": (fl.Huber, functional.huber_loss),
+    "bce": (fl.BinaryCrossEntropyWithLogits, functional.binary_cross_entropy_with_logits),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_elementwise_losses_are_those_of_pytorch(name, reduction):
+    loss, function = ELEMENTWISE[name]
+    labels = torch.rand(N, C, dtype=torch.float64)
+    agree(
+        Loss(loss(reduction=reduction)),
+        lambda x, y: function(x, y, reduction=reduction),
+        logits_of(N, C),
+        labels,
+    )
+
+
+@pytest.mark.parametrize("shape", [(C,), (N, C), (2, C, 3), (2, C, 3, 2)])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_axis_of_classes_is_the_second(shape, reduction, soft):
+    logits = logits_of(*shape)
+    axis = min(1, logits.ndim - 1)
+    labels = torch.randint(0, C, shape[:axis] + shape[axis + 1 :])
+    if soft:
+        labels = torch.rand(shape, dtype=torch.float64).softmax(axis)
+    loss = fl.CrossEntropy(reduction=reduction)
+
+    def theirs(x, y):
+        return functional.cross_entropy(x, y, reduction=reduction)
+
+    agree(Loss(loss), theirs, logits, labels)
+
+
+LAYOUTS = {
+    "transposed": lambda x: x.t().contiguous().t(),
+    "reversed": lambda x: x.flip(0)[:, ::2],
+    "expanded": lambda x: x[:1].expand(N, C),
+    "last": lambda x: x.reshape(N, 2, 2).transpose(1, 2),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_logits_of_any_layout(layout):
+    logits = logits_of(N, C)
+    view = LAYOUTS[layout]
+    labels = torch.randint(0, 2, view(logits)[:, 0].shape)
+    agree(
+        lambda x, y: CRITERION(view(x), y),
+        lambda x, y: functional.cross_entropy(view(x), y),
+        logits,
+        labels,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_logits_of_fewer_bits(dtype):
+    """Against float32, of which gradients of 16 bits are rounded once."""
+    logits, ids = logits_of(N, C, dtype=dtype), ids_of(N)
+    wide = logits.detach().float().requires_grad_()
+    value, expected = CRITERION(logits, ids), functional.cross_entropy(wide, ids)
+    assert value.dtype == torch.float32
+    near(value, expected)
+    grad, theirs = grad_of(value, logits)[0], grad_of(expected, wide)[0]
+    assert grad.dtype == dtype
+    near(grad, theirs.to(dtype), atol=1e-7, rtol=torch.finfo(dtype).eps)
+
+
+def test_numbers_of_16_bits_are_read_where_they_lie():
+    logits = torch.randn(N, C, dtype=torch.bfloat16)
+    array = tensors.array_of(logits, "logits")
+    assert array.dtype.name == "bfloat16"
+    assert array.__array_interface__["data"][0] == logits.data_ptr()
+    assert array.astype(np.float32).tolist() == logits.float().tolist()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_autocast_is_that_of_pytorch(overwrite):
+    criterion = Loss(fl.cross_entropy, overwrite)
+    linear, x, ids = torch.nn.Linear(5, C), torch.randn(N, 5), ids_of(N)
+    found = []
+    for loss in (criterion, functional.cross_entropy):
+        linear.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = linear(x)
+            assert logits.dtype == torch.bfloat16
+            value = loss(logits, ids)
+        value.backward()
+        found.append((value.detach(), linear.weight.grad.clone()))
+    assert found[0][0].dtype == torch.float32
+    near(*found)
+
+
+def test_weights_and_normalizer():
+    logits, ids, weight = logits_of(N, C), ids_of(N), torch.rand(N, dtype=torch.float64)
+
+    def theirs(x, y, w, n=None):
+        losses = functional.cross_entropy(x, y, reduction="none") * w
+        return losses.sum() / (w[y != -100].sum() if n is None else n)
+
+    agree(CRITERION, theirs, logits, ids, weight)
+    agree(CRITERION, theirs, logits, ids, weight, 7)
+    agree(CRITERION, theirs, logits, ids, weight, torch.tensor(7))
+
+
+def test_one_weight_for_each_row_of_elements():
+    logits, labels = logits_of(N, C), torch.rand(N, C, dtype=torch.float64)
+    weight = torch.rand(N)
+
+    def theirs(x, y, w):
+        return (functional.mse_loss(x, y, reduction="none") * w[:, None]).sum() / (w.sum() * C)
+
+    agree(Loss(fl.mse), theirs, logits, labels, weight)
+
+
+def test_labels_of_pytorch_are_ignored_unless_the_loss_has_a_mark():
+    assert CRITERION.loss == fl.CrossEntropy(ignore_index=-100)
+    assert Loss(fl.CrossEntropy(ignore_index=-1)).loss.ignore_index == -1
+    assert Loss(fl.mse).loss == fl.mse
+
+
+@pytest.mark.parametrize("n", [0, N])
+def test_a_mean_of_nothing_is_nan_and_has_no_gradient(n):
+    logits, ids = logits_of(n, C), torch.full((n,), -100)
+    assert functional.cross_entropy(logits, ids).isnan()
+    with pytest.warns(RuntimeWarning, match="no samples"):
+        value = CRITERION(logits, ids)
+    assert value.isnan()
+    value.backward()
+    assert logits.grad.shape == (n, C)
+    assert not logits.grad.any()
+    assert Loss(fl.CrossEntropy(reduction="sum"))(logits, ids) == 0
+
+
+def test_nan_of_predictions_and_a_single_class():
+    logits = torch.full((2, C), math.nan, requires_grad=True)
+    value = CRITERION(logits, torch.tensor([0, 1]))
+    assert value.isnan()
+    assert grad_of(value, logits)[0].isnan().all()
+    logits = logits_of(2, 1)
+    value = CRITERION(logits, torch.tensor([0, 0]))
+    assert value == 0
+    assert not grad_of(value, logits)[0].any()
+
+
+def test_memory_that_cannot_be_written():
+    x, y = np.random.default_rng(0).normal(size=(N, C)), np.arange(N) % C
+    x.flags.writeable = y.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # PyTorch knows no such memory
+        logits, labels = torch.from_numpy(x).requires_grad_(), torch.from_numpy(y)
+    agree(CRITERION, functional.cross_entropy, logits, labels)
+
+
+# -------------------------------------------------------------------------------------------------
+# Derivatives
+
+DIFFERENTIABLE = {
+    "mean": lambda x, y, w: CRITERION(x, y),
+    "weighted": lambda x, y, w: CRITERION(x, y, w),
+    "normalized": lambda x, y, w: CRITERION(x, y, w, torch.tensor(7.0)),
+    "each": lambda x, y, w: EACH(x, y, w),
+    "axes": lambda x, y, w: EACH(x.view(2, 2, 2).mT, y.view(2, 2), w.view(2, 2)),
+    "mse": lambda x, y, w: Loss(fl.mse)(x, torch.ones_like(x), w),
+    "log_cosh": lambda x, y, w: Loss(fl.LogCosh(reduction="none"))(x, torch.zeros_like(x)),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_first_and_second_derivatives(name):
+    ids, weight = ids_of(4, n_classes=2), torch.rand(4, dtype=torch.float64)
+
+    def function(x):
+        return DIFFERENTIABLE[name](x, ids, weight)
+
+    assert torch.autograd.gradcheck(function, logits_of(4, 2))
+    assert torch.autograd.gradgradcheck(function, logits_of(4, 2))
+
+
+@pytest.mark.parametrize("loss", [fl.focal, fl.multi_margin])
+def test_second_derivatives_that_are_not_known(loss):
+    logits, ids = logits_of(N, C), ids_of(N)
+    (grad,) = grad_of(Loss(loss)(logits, ids), logits, create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivatives of .* are not known"):
+        grad.sum().backward()
+
+
+def verbs_of(monkeypatch):
+    """The verbs that calls ask for, as they come."""
+    asked = []
+    evaluate = tensors.evaluate
+    monkeypatch.setattr(
+        tensors,
+        "evaluate",
+        lambda family, verb, *more, **options: (
+            asked.append(verb.name) or evaluate(family, verb, *more, **options)
+        ),
+    )
+    return asked
+
+
+def test_without_a_record_the_loss_is_computed_alone(monkeypatch):
+    asked, ids = verbs_of(monkeypatch), ids_of(N)
+    logits = logits_of(N, C)
+    with torch.no_grad():
+        CRITERION(logits, ids)
+    with torch.inference_mode():
+        CRITERION(logits, ids)
+    CRITERION(logits.detach(), ids)
+    assert asked == ["value"] * 3
+    CRITERION(logits, ids).backward()
+    assert asked[3:] == ["value_and_grad"]
+
+
+def test_backward_again_and_with_factors(monkeypatch):
+    """The gradient is handed over once, and computed anew for whoever asks again."""
+    asked, ids = verbs_of(monkeypatch), ids_of(N)
+    logits = logits_of(N, C)
+    theirs = grad_of(functional.cross_entropy(logits, ids), logits)[0]
+    value = CRITERION(logits, ids)
+    (3 * value).backward(retain_graph=True)
+    near(logits.grad, 3 * theirs)
+    logits.grad.zero_()  # memory that is nobody else's
+    value.backward(retain_graph=True)
+    value.backward()
+    near(logits.grad, 2 * theirs)
+    assert asked == ["value_and_grad"] * 3
+    with pytest.raises(RuntimeError, match="second time"):
+        value.backward()
+
+
+def test_changed_logits_have_no_second_backward():
+    logits, ids = logits_of(N, C), ids_of(N)
+    result = logits * 1
+    value = CRITERION(result, ids)
+    value.backward(retain_graph=True)
+    with torch.no_grad():
+        result.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        value.backward()
+
+
+def test_batches_of_factors():
+    logits, ids = logits_of(N, C), ids_of(N)
+    losses = EACH(logits, ids)
+    rows = torch.eye(N, dtype=torch.float64)
+    (ours,) = grad_of(losses, logits, rows, is_grads_batched=True)
+    theirs = functional.cross_entropy(logits, ids, reduction="none")
+    near(ours, grad_of(theirs, logits, rows, is_grads_batched=True)[0])
+    value = CRITERION(logits, ids)
+    (ours,) = grad_of(value, logits, torch.arange(3.0).double(), is_grads_batched=True)
+    near(ours[2], 2 * grad_of(functional.cross_entropy(logits, ids), logits)[0])
+
+
+def test_checkpoints():
+    from torch.utils.checkpoint import checkpoint
+
+    logits, ids = logits_of(N, C), ids_of(N)
+    value = checkpoint(lambda x: CRITERION(x * 2, ids), logits, use_reentrant=False)
+    value.backward()
+    expected = functional.cross_entropy(logits * 2, ids)
+    near(logits.grad, grad_of(expected, logits)[0])
+
+
+def test_transforms():
+    func = torch.func
+    logits, ids = logits_of(N, C).detach(), torch.randint(0, C, (N,))
+    theirs = functional.cross_entropy
+    near(func.grad(CRITERION)(logits, ids), func.grad(theirs)(logits, ids))
+    near(func.vmap(CRITERION)(logits, ids), func.vmap(theirs)(logits, ids))
+    stack = torch.stack([logits, 2 * logits], 1)
+    near(func.vmap(CRITERION, (1, None))(stack, ids), func.vmap(theirs, (1, None))(stack, ids))
+    of_each = func.vmap(func.grad(CRITERION))(logits, ids)
+    near(of_each, func.vmap(func.grad(theirs))(logits, ids))
+
+    def twice(function):
+        return func.jacrev(func.jacrev(lambda x: function(x, ids)))(logits)
+
+    near(twice(CRITERION), twice(theirs))
+    with pytest.raises(NotImplementedError, match="jvp"):
+        func.jvp(lambda x: CRITERION(x, ids), (logits,), (logits,))
+    forward = torch.autograd.forward_ad
+    with forward.dual_level(), pytest.raises(NotImplementedError, match="jvp"):
+        CRITERION(forward.make_dual(logits, logits), ids)
+
+
+# -------------------------------------------------------------------------------------------------
+# Logits that are overwritten
+
+
+def test_overwritten_logits():
+    criterion, ids = Loss(fl.cross_entropy, overwrite_logits=True), ids_of(N)
+    x, weight = torch.randn(N, 5), torch.randn(5, C, requires_grad=True)
+    expected = grad_of(functional.cross_entropy(x @ weight, ids) * 3, weight)[0]
+    logits = x @ weight
+    address, version = logits.data_ptr(), logits._version
+    value = criterion(logits, ids)
+    assert logits._version == version + 1
+    (grad,) = grad_of(3 * value, logits, retain_graph=True)
+    assert grad.data_ptr() == address
+    near(x.t() @ grad, expected)
+    with pytest.raises(RuntimeError, match="overwrite_logits=False"):
+        value.backward()
+    kept = (x @ weight).detach()
+    with torch.no_grad():
+        logits = x @ weight
+        criterion(logits, ids)
+    near(logits, kept)
+
+
+def test_overwritten_views():
+    """As of sequences of a language model."""
+    criterion, ids = Loss(fl.cross_entropy, overwrite_logits=True), ids_of(N)
+    x, weight = torch.randn(2, 3, 5), torch.randn(5, C, requires_grad=True)
+    criterion((x @ weight).view(-1, C), ids).backward()
+    expected = functional.cross_entropy((x @ weight).view(-1, C), ids)
+    near(weight.grad, grad_of(expected, weight)[0])
+
+
+def test_logits_that_cannot_be_overwritten():
+    criterion, ids = Loss(fl.cross_entropy, overwrite_logits=True), ids_of(N)
+    leaf = logits_of(N, C)
+    before = leaf.detach().clone()
+    for logits in (leaf, leaf.view(C, N).t()[:, :C], leaf[:]):
+        with pytest.raises(ValueError, match="logits are a leaf"):
+            criterion(logits, ids)
+    with pytest.raises(ValueError, match=r"write logits.contiguous\(\)"):
+        criterion((leaf[:1] * 1).expand(N, C), ids)
+    logits = leaf * 1
+    with pytest.raises(ValueError, match="overwrite_logits: the gradient overlaps .* labels"):
+        Loss(fl.mse, overwrite_logits=True)(logits, logits.detach())
+    near(logits.detach(), before)
+    # What another operation has kept for its own gradient.
+    value = criterion(leaf.tanh(), ids)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        value.backward()
+    near(leaf.detach(), before)
+
+
+# -------------------------------------------------------------------------------------------------
+# Compilers
+
+
+def test_operators_are_what_they_say():
+    logits, ids, weight = logits_of(N, C), ids_of(N), torch.rand(N, dtype=torch.float64)
+    for criterion, x, y in ((CRITERION, logits, ids), (Loss(fl.mse), logits, logits.detach() + 1)):
+        inputs = criterion._text, x, y, weight, torch.tensor(3.0)
+        torch.library.opcheck(operators.value_and_grad, inputs)
+        constant = criterion._text, x.detach(), *inputs[2:]
+        torch.library.opcheck(operators.value, constant)
+        torch.library.opcheck(operators.hvp, (*constant, torch.ones_like(x)))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_compiled_graphs_are_whole(reduction):
+    torch._dynamo.reset()
+    criterion = Loss(fl.CrossEntropy(reduction=reduction))
+    linear = torch.nn.Linear(5, C).double()
+
+    def step(x, ids, weight, normalizer):
+        return criterion(linear(x), ids, weight, normalizer)
+
+    whole = torch.compile(step, fullgraph=True, backend="aot_eager")
+    for n in (N, N + 1, N + 2):
+        x, ids = torch.randn(n, 5, dtype=torch.float64), ids_of(n)
+        weight = torch.rand(n, dtype=torch.float64)
+        normalizer = n if reduction == "mean" else None
+        for more in ((None, None), (weight, normalizer)):
+            ours, theirs = whole(x, ids, *more), step(x, ids, *more)
+            near(ours, theirs)
+            near(
+                grad_of(ours.sum(), linear.weight)[0],
+                grad_of(theirs.sum(), linear.weight)[0],
+            )
+            with torch.no_grad():
+                near(whole(x, ids, *more), theirs.detach())
+    with pytest.raises(ValueError, match=r"labels\[1\] is 9"):
+        whole(x, torch.where(torch.arange(n) == 1, 9, ids), None, None)
+
+
+@compiled
+def test_the_first_call_of_all_within_a_compiled_graph(tmp_path):
+    """Nothing is compiled yet: neither is the compiler of kernels traced, nor the graph broken."""
+    code = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of PyTorch within PyTorch
+import torch, fastloss as fl, fastloss.torch
+criterion = torch.compile(fl.torch.Loss(fl.mse), fullgraph=True, backend="aot_eager")
+x = torch.ones(3, requires_grad=True)
+criterion(x, torch.zeros(3)).backward()
+print(x.grad.tolist())
+"""
+    found = run_python(code, FASTLOSS_CACHE_DIR=str(tmp_path), timeout=300)
+    assert found == str([float(np.float32(2 / 3))] * 3)
+
+
+def test_losses_of_one_text_are_told_apart():
+    class Twice(fl.SquaredError):
+        def scalar(self, y_true, y_pred):
+            loss, grad, hess = super().scalar(y_true, y_pred)
+            return 2 * loss, 2 * grad, 2 * hess
+
+    Twice.__name__ = "SquaredError"
+    twice = Loss(Twice())
+    assert repr(twice.loss) == repr(fl.mse)
+    assert twice._text != Loss(fl.mse)._text == Loss(fl.SquaredError())._text
+    assert operators.of_text(twice._text).loss == twice.loss
+    with pytest.raises(KeyError, match="build fastloss.torch.Loss of it"):
+        operators.of_text("Nothing()")
+
+
+# -------------------------------------------------------------------------------------------------
+# The module
+
+
+def test_copies_pickles_and_states():
+    criterion = Loss(fl.CrossEntropy(label_smoothing=0.1), overwrite_logits=True)
+    text = "Loss(CrossEntropy(ignore_index=-100, label_smoothing=0.1), overwrite_logits=True)"
+    assert repr(criterion) == text
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), criterion)
+    assert list(model.state_dict()) == ["0.weight", "0.bias"]
+    model.load_state_dict(model.state_dict())
+    file = io.BytesIO()
+    torch.save(criterion, file)
+    file.seek(0)
+    copies = copy.deepcopy(criterion), pickle.loads(pickle.dumps(criterion))
+    logits, ids = logits_of(N, C).detach(), ids_of(N)
+    for other in (*copies, torch.load(file, weights_only=False)):
+        assert repr(other) == text
+        assert other.loss == criterion.loss
+        assert other(logits, ids) == criterion(logits, ids)
+
+
+def test_other_libraries_know_what_predictions_stand_for():
+    assert isinstance(CRITERION, torch.nn.CrossEntropyLoss)
+    assert (CRITERION.ignore_index, CRITERION.reduction) == (-100, "mean")
+    assert Loss(fl.CrossEntropy(label_smoothing=0.1)).label_smoothing == 0.1
+    binary = Loss(fl.binary_cross_entropy_with_logits)
+    assert isinstance(binary, torch.nn.BCEWithLogitsLoss)
+    for loss in (fl.mse, fl.binary_cross_entropy, fl.multi_margin):
+        assert not isinstance(Loss(loss), (torch.nn.CrossEntropyLoss, torch.nn.BCEWithLogitsLoss))
+
+
+class Losses(torch.utils.data.Dataset):
+    """Numbers that workers compute by a loss."""
+
+    def __init__(self):
+        self.criterion = CRITERION
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        logits = torch.arange(8.0).view(2, 4).requires_grad_()
+        value = self.criterion(logits * i, torch.tensor([i, 0]))
+        return value.detach(), grad_of(value, logits)[0]
+
+
+@compiled
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_of_a_data_loader(start):
+    dataset = Losses()
+    here = [dataset[i] for i in range(4)]  # and so before the fork
+    loader = torch.utils.data.DataLoader(dataset, 2, num_workers=1, multiprocessing_context=start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        found = list(loader)
+    near(torch.cat([values for values, _ in found]), torch.stack([value for value, _ in here]))
+    near(torch.cat([grads for _, grads in found]), torch.stack([grad for _, grad in here]))
+
+
+# -------------------------------------------------------------------------------------------------
+# Bad input
+
+
+GIVEN = torch.zeros(N, C)
+IDS = torch.zeros(N, dtype=torch.int64)
+REFUSED = {
+    "ids": ((GIVEN, IDS + C), ValueError, r"labels\[0\] is 4, but class ids go from 0 to 3"),
+    "floats": ((GIVEN, IDS.float()), TypeError, "labels has dtype float32, but class ids"),
+    "classes": ((GIVEN, GIVEN[:, :2]), ValueError, "labels has shape .* and logits has shape"),
+    "weight": ((GIVEN, IDS, IDS - 1.0), ValueError, r"^weight\[0\] is -1.0"),
+    "shape": ((GIVEN, IDS, IDS[:2]), ValueError, "^weight has shape"),
+    "normalizer": ((GIVEN, IDS, None, 0), ValueError, "normalizer is 0"),
+    "soft": ((GIVEN, GIVEN + 2), ValueError, r"labels\[0, 0\] is 2.0, but must lie between"),
+    "axes": (
+        (GIVEN.view(N, 2, 2), IDS),
+        ValueError,
+        "the axis of classes, the second, is the last",
+    ),
+    "array": ((GIVEN.numpy(), IDS), TypeError, r"logits must be a tensor.*torch.as_tensor\(logits"),
+    "list": ((GIVEN, [0] * N), TypeError, r"labels must be a tensor.*torch.as_tensor\(labels"),
+    "device": ((GIVEN.to("meta"), IDS), ValueError, r"on the device meta.*logits.cpu\(\)"),
+    "sparse": ((GIVEN.to_sparse(), IDS), TypeError, r"write logits.to_dense\(\)"),
+    "bits": ((GIVEN.to(torch.float8_e5m2), IDS), TypeError, r"write logits.float\(\)"),
+    "record": ((GIVEN, GIVEN.clone().requires_grad_()), ValueError, r"write labels.detach\(\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_is_refused(name, recorded):
+    inputs, error, message = REFUSED[name]
+    if recorded and isinstance(inputs[0], torch.Tensor):
+        inputs = inputs[0].detach().clone().requires_grad_(), *inputs[1:]
+    with pytest.raises(error, match=message):
+        CRITERION(*inputs)
+
+
+def test_only_losses_are_taken():
+    with pytest.raises(TypeError, match="loss must be a loss of fastloss, as fl.cross_entropy"):
+        Loss(torch.nn.functional.cross_entropy)
+
+
+def test_a_refused_call_overwrites_nothing():
+    logits = (GIVEN.clone().requires_grad_() * 1).squeeze()
+    with pytest.raises(ValueError, match="class ids"):
+        Loss(fl.cross_entropy, overwrite_logits=True)(logits, IDS + C)
+    assert not logits.any()
+    assert module_of_losses.Loss is Loss
