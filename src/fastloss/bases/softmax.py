@@ -17,7 +17,7 @@ from ..compiler.snapshot import snapshot
 from ..kernels.args import Extras, row_options
 from ..kernels.form import Form
 from ..kernels.softmax import long_rows, short_rows
-from ..kernels.softmax.formulas import Variant
+from ..kernels.softmax.traits import Traits, Variant
 from ..kernels.survey import Limits
 from . import logits
 from .options import as_mask, check_positive
@@ -69,12 +69,15 @@ class Softmax(RowFamily):
             return "few"
         return "kept" if long_rows.keeps(width) else "long"
 
-    def kernel(self, form: Form) -> Callable[..., Any]:
+    def traits_of(self, form: Form) -> Traits:
         ignoring = form.labelled and self.limits(form).ignoring
-        variant = self.variant.known_to(form)
+        return Traits(form, self.variant.known_to(form), ignoring)
+
+    def kernel(self, form: Form) -> Callable[..., Any]:
+        traits = self.traits_of(form)
         if form.rows == "few":
-            return short_rows.few_classes(form, variant, ignoring)
-        return long_rows.many_classes(form, variant, ignoring, form.rows == "kept")
+            return short_rows.few_classes(traits)
+        return long_rows.many_classes(traits)
 
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         self.check_of_each_class(width)

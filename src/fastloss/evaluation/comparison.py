@@ -87,8 +87,7 @@ class _OfPairs(Softmax):
         return ""
 
     def kernel(self, form: Form) -> Callable[..., Any]:
-        ignoring = form.labelled and self.limits(form).ignoring
-        return pairs.pairs(form, self.variant, ignoring)
+        return pairs.pairs(self.traits_of(form))
 
 
 def _distribution(summary: Summary, bins: Bins, table: Table, scale: float) -> Distribution:

@@ -106,5 +106,17 @@ class Form(NamedTuple):
         return decoder(self.pred, self.arithmetic)
 
     @property
+    def decode_probability(self) -> Function:
+        return decoder(self.probabilities or "float64", self.arithmetic)
+
+    @property
+    def decode_mask(self) -> Function:
+        return decoder(self.mask or "bool", self.arithmetic)
+
+    @property
+    def decode_vector(self) -> Function:
+        return decoder(self.vector or "float64", self.arithmetic)
+
+    @property
     def encode(self) -> Function:
         return encoder(self.pred)

@@ -11,17 +11,14 @@ import numpy as np
 from ..compiler.bits import accumulate, disjoint, larger, smaller, window
 from .args import own_options
 from .form import Form, Function
-from .row_groups import GROUP, rowwise
+from .row_groups import group_sizer, rowwise
 from .tiles import fill, put
 
 # Rows are padded to a multiple of this: the widest vectors of float32. Padding for the four vectors
 # that LLVM may take at a time costs rows of 100 classes 8%, and of 10 twice as much.
-STEP = 16
-# Terms that row functions may add up in the dtype of the arithmetic before they go on in float64:
-# with the lanes of SIMD each such sum has few of them.
-CHUNK = 1 << 9
+PADDED_TO = 16
 # Derivatives are encoded and written in parts of this size.
-WRITTEN = 1 << 11
+ENCODED = 1 << 11
 # Rows of scratch memory, at most: labels, predictions, two to spare, and both derivatives.
 SCRATCH = 6
 
@@ -79,16 +76,14 @@ def by_row(
     class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
     number = form.number
     nothing_true, nothing_pred = map(number, padding or (0.0, 0.0))
-    step = STEP if padding else 1
-
-    def group_size(n_classes: Any) -> Any:
-        return smaller(larger(WRITTEN // n_classes, 1), GROUP)
+    step = PADDED_TO if padding else 1
+    group_size = group_sizer(ENCODED)
 
     def padded(size: Any) -> Any:
         return -(-size // step) * step
 
     def room(n_classes: Any) -> Any:
-        return (4 + with_grad + with_hess) * padded(n_classes), 2 * WRITTEN
+        return (4 + with_grad + with_hess) * padded(n_classes), 2 * ENCODED
 
     def load(stored: Any, decode: Function, nothing: Any, numbers: Any) -> None:
         load_all(stored, decode, numbers)
@@ -118,11 +113,11 @@ def by_row(
     ) -> None:
         """Weigh and encode the derivatives of the row at `first`; if it is long, write them too."""
         c = derivatives.size
-        if c <= WRITTEN:
+        if c <= ENCODED:
             weigh(derivatives, loss, factor, window(encoded, first, c))
             return
-        for start in range(0, c, WRITTEN):
-            part = window(encoded, 0, smaller(WRITTEN, c - start))
+        for start in range(0, c, ENCODED):
+            part = window(encoded, 0, smaller(ENCODED, c - start))
             weigh(window(derivatives, start, part.size), loss, factor, part)
             put(part, window(out, start, part.size), streamed)
 
@@ -138,8 +133,8 @@ def by_row(
         grads = window(rows.numbers, 4 * n, n if with_grad else 0)
         hesses = window(rows.numbers, 5 * n, n if with_hess else 0)
         # Short rows are written together: what is streamed should be whole lines.
-        encoded_grads = window(rows.encoded, 0, WRITTEN)
-        encoded_hesses = window(rows.encoded, WRITTEN, WRITTEN)
+        encoded_grads = window(rows.encoded, 0, ENCODED)
+        encoded_hesses = window(rows.encoded, ENCODED, ENCODED)
         for r in range(n_rows):
             first = r * c
             factor = number(rows.weights[r] * rows.scale)
@@ -163,7 +158,7 @@ def by_row(
             if with_hess:
                 found = window(hesses, 0, c)
                 write(found, loss, factor, encoded_hesses, first, rows.hess_out, rows.streamed)
-        if c <= WRITTEN:
+        if c <= ENCODED:
             if with_grad:
                 put(encoded_grads, rows.grad_out, rows.streamed)
             if with_hess:

@@ -7,7 +7,7 @@ from typing import Any
 from ..bases.options import check_number, check_switch, of_options
 from ..bases.rows import OfWholeRow, RowwiseLoss
 from ..compiler.bits import accumulate, disjoint, window
-from ..kernels.row_loss import CHUNK
+from ..kernels.row_groups import CHUNK
 from ..kernels.scalar import sigmoid
 
 # With TP = sum of t_j p_j, the false positives F = sum of p_j (1 - t_j) and the false negatives

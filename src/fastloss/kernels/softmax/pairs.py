@@ -36,15 +36,16 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.bits import accumulate, disjoint, larger, prefetch, select, smaller, window
-from ..form import Form, Function, PairScores
+from ...compiler.bits import accumulate, disjoint, prefetch, select, smaller, window
+from ..form import Function, PairScores
 from ..log_ratio import divergence_from_mean, half_cosh_sinh, half_tanh
-from ..row_groups import GROUP, rowwise
-from ..row_loss import CHUNK, STEP, largest, largest_magnitude
+from ..row_groups import CHUNK, group_sizer, rowwise
+from ..row_loss import PADDED_TO, largest, largest_magnitude
 from ..scalar import exp, exp_of_gap, expm1_less_x, log, log1p, log1p_less_x
 from ..storage import decoder
 from ..tiles import fill
-from .formulas import Variant, formulas
+from .formulas import logits
+from .traits import Traits
 
 # Numbers, about, of one of the two arrays in a group of rows.
 TOGETHER = 1 << 12
@@ -54,9 +55,10 @@ SCRATCH = 4
 _LN2 = math.log(2.0)
 
 
-def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
+def pairs(traits: Traits) -> Function:
     """What to do with a block: write the scores of its rows, a being `y_pred` and b the vector."""
-    cap = formulas(form, variant).cap
+    form, variant = traits.form, traits.variant
+    cap = logits(traits).cap
     decode_true, decode_a = form.decode_true, form.decode_pred
     decode_b = decoder(form.vector, form.arithmetic)
     labelled = form.labelled
@@ -67,10 +69,7 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
     inf, nan, ln2 = number(np.inf), number(np.nan), number(_LN2)
 
     def padded(n_classes: Any) -> Any:
-        return -(-n_classes // STEP) * STEP
-
-    def group_size(n_classes: Any) -> Any:
-        return smaller(larger(TOGETHER // n_classes, 1), GROUP)
+        return -(-n_classes // PADDED_TO) * PADDED_TO
 
     def room(n_classes: Any) -> Any:
         n = padded(n_classes)
@@ -396,4 +395,4 @@ def pairs(form: Form, variant: Variant, ignoring: bool) -> Function:
             for i in range(n_scores):
                 out[i] = scores[i]
 
-    return rowwise(group, group_size, room, form, ignoring)
+    return rowwise(group, group_sizer(TOGETHER), room, form, traits.ignoring)

@@ -8,7 +8,7 @@ from ...bases.softmax import SoftmaxLoss
 from ...call.arrays import Array
 from ...call.run import evaluate
 from ...call.verbs import HVP
-from ...kernels.softmax.formulas import Variant
+from ...kernels.softmax.traits import Variant
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""Parts of long rows: some classes of a row, with all that there is for each of them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...compiler.bits import select, window
+from ..form import Function
+from .formulas import logits
+from .traits import Traits
+
+# Loops run over a multiple of this where they can: the four vectors of 16 that LLVM takes at a
+# time. It computes what is left one by one: 40 of 1,000 classes cost a third of the row. So the
+# last step of a row reaches back over numbers that were there before.
+STEP = 64
+
+
+class Part(NamedTuple):
+    """Windows of what there is for n classes of a row, as stored; of what there is not, ()."""
+
+    x: Any  # logits
+    class_mask: Any  # for all rows
+    row_mask: Any  # for this one
+    class_weight: Any
+    labels: Any  # soft ones
+    vector: Any
+
+
+class Parts(NamedTuple):
+    """Functions that read parts of rows, and the logits in them."""
+
+    part_of: Function
+    inside: Function
+    top_of: Function
+    seen: Function
+
+
+def parts(traits: Traits) -> Parts:
+    inside, cap = logits(traits)
+    class_masked, row_masked, masked = traits.variant.class_masked, traits.row_masked, traits.masked
+    class_weighted, capped = traits.variant.class_weighted, traits.variant.capped
+    by_id, decode = traits.by_id, traits.form.decode_pred
+    number = traits.form.number
+    one, minus_inf = number(1), number(-np.inf)
+
+    def part_of(o: Any, rows: Any, row: Any, start: Any, n: Any) -> Part:
+        """The n classes of a row from class `start` on."""
+        place = row * rows.n_classes + start
+        return Part(
+            window(rows.y_pred, place, n),
+            window(o.class_mask, start, n) if class_masked else (),
+            window(rows.mask, place, n),
+            window(o.class_weight, start, n) if class_weighted else (),
+            () if by_id else window(rows.y_true, place, n),
+            window(rows.vector, place, n),
+        )
+
+    def is_inside(part: Any, j: Any) -> Any:
+        """Whether class j of a part is in."""
+        of_class = part.class_mask[j] if class_masked else one
+        return inside(of_class, part.row_mask[j] if row_masked else one)
+
+    def top_of(o: Any, largest: Any) -> Any:
+        """The largest logit, as it came and as it counts."""
+        if capped and masked:
+            return largest, select(largest == minus_inf, largest, cap(o, largest)[0])
+        return largest, cap(o, largest)[0]
+
+    def seen(o: Any, part: Any, j: Any, top: Any) -> Any:
+        """A logit as it counts, and whether it is the largest."""
+        here = is_inside(part, j) if masked else True
+        x_j = decode(part.x[j])
+        if masked:
+            x_j = select(here, x_j, minus_inf)
+        is_largest = x_j == top[0]
+        if capped:
+            x_j = cap(o, x_j)[0]
+            # Rounding may let a smaller logit pass the largest.
+            x_j = select(x_j > top[1], top[1], x_j)
+            if masked:
+                x_j = select(here, x_j, minus_inf)
+        return x_j, is_largest
+
+    return Parts(part_of, is_inside, top_of, seen)

@@ -1,0 +1,100 @@
+"""What a kernel of a softmax is made for: dtypes, outputs, options, and what follows from them.
+
+All of it is constant in compiled code, so what is not used costs nothing there.
+"""
+
+from typing import NamedTuple
+
+from ..form import Form, Function
+
+
+class Variant(NamedTuple):
+    """The options of a loss that a kernel is compiled for."""
+
+    class_weighted: bool = False
+    smoothed: bool = False
+    class_masked: bool = False  # for all rows; masks of single rows are in the form
+    tempered: bool = False
+    capped: bool = False
+    z_loss: bool = False
+    hessian_scaled: bool = False
+    hessian_of_residual: bool = False
+    hessian_floored: bool = False
+    # From the cross-entropy of a class id to the loss: `link(options, loss)` returns the value and
+    # its first two derivatives, in float64.
+    link: Function | None = None
+    # What the kernel is told at each call besides what all losses of rows tell.
+    options: tuple[str, ...] = ()
+
+    def known_to(self, form: Form) -> "Variant":
+        """What matters in a form: where there are no labels, no option of the loss itself."""
+        if form.labelled:
+            return self
+        return self._replace(
+            class_weighted=False,
+            smoothed=False,
+            z_loss=False,
+            hessian_scaled=False,
+            hessian_floored=False,
+            link=None,
+        )
+
+
+class Traits(NamedTuple):
+    """What is known of a kernel before it is called."""
+
+    form: Form
+    variant: Variant
+    ignoring: bool = False  # whether rows of a certain class id are left out
+
+    @property
+    def row_masked(self) -> bool:
+        """Whether each row has a mask of its own."""
+        return bool(self.form.mask)
+
+    @property
+    def masked(self) -> bool:
+        return self.variant.class_masked or self.row_masked
+
+    @property
+    def linked(self) -> bool:
+        return self.variant.link is not None
+
+    @property
+    def keeping(self) -> bool:
+        """Whether long rows keep their exponentials for the gradient."""
+        return self.form.rows == "kept" and self.form.with_grad
+
+    @property
+    def leaving_out(self) -> bool:
+        """Whether there may be rows that do not count, and have derivatives of 0."""
+        return self.form.weighted or self.ignoring or self.variant.class_weighted
+
+    @property
+    def sparse(self) -> bool:
+        """Whether a row has several class ids, and the probability of each."""
+        return bool(self.form.probabilities)
+
+    @property
+    def by_id(self) -> bool:
+        """Whether all classes have what smoothing gives to each, but for those of the class ids."""
+        return self.form.class_ids or not self.form.labelled
+
+    @property
+    def one_id(self) -> bool:
+        return self.form.class_ids and not self.sparse
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether no class but that of the one class id has a mass."""
+        return self.one_id and not self.variant.smoothed
+
+    @property
+    def multiplying(self) -> bool:
+        """Whether the Hessian is multiplied by a vector."""
+        return self.form.output == "hvp"
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether logarithms of probabilities are written."""
+        return self.form.output == "log_proba"
