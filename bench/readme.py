@@ -142,11 +142,11 @@ def with_losses(text: str) -> str:
 
 def losses_block(entries: list[catalogue.Entry]) -> str:
     lines = [
-        "| class | ready made | loss | labels | predictions | options besides `reduction` |",
-        "|---|---|---|---|---|---|",
+        "| class | ready made | loss | labels | predictions | options | `hessian` |",
+        "|---|---|---|---|---|---|---|",
     ]
     for family, members in itertools.groupby(entries, lambda entry: entry.family):
-        lines += [f"| **{family}** |" + " |" * 5]
+        lines += [f"| **{family}** |" + " |" * 6]
         lines += ["| " + " | ".join(_loss_row(entry)) + " |" for entry in members]
     return "\n".join(lines) + "\n"
 
@@ -159,6 +159,7 @@ def _loss_row(entry: catalogue.Entry) -> list[str]:
         " or ".join(entry.y_true.takes),
         " or ".join(entry.y_pred.takes),
         "<br>".join(f"`{option}`" for option in options),
+        "<br>".join(f"`{word}`" for word in entry.hessians[2:]),  # after the two that all have
     ]
     return [cell.replace("|", "\\|") for cell in cells]  # a bar would end the cell
 

@@ -458,9 +458,9 @@ def cross_entropy(
         hess_size = _at(mass, y) * (abs(second) * turned**2 + first * p * not_p)
         grad_size = abs(grad)
     loss_size = abs(value)
-    named = {"exact": 1, "xgboost": 2, "xgboost_residual": 0, "lightgbm": c / max(c - 1, 1)}
-    hessian = getattr(loss, "hessian", "exact")
-    scale = lib.numbers(named[hessian])
+    hessian = loss.hessian
+    scales = {"xgboost": 2, "xgboost_residual": 0, "lightgbm": c / max(c - 1, 1)}
+    scale = lib.numbers(scales.get(hessian, 1))
     hess, hess_size = scale * hess, scale * hess_size
     if z:
         top = np.argmax(np.where(here, numbers, -math.inf), axis=-1)
@@ -469,13 +469,26 @@ def cross_entropy(
         loss_size = loss_size + (z * total * lse_size**2)[..., 0]
         grad = grad + 2 * z * total * lse * p
         grad_size = total * p + mass + 2 * z * total * lse_size * p
+        extra = 2 * z * total * lse
         hess = hess + 2 * z * total * (scale * lse * p * not_p + p**2)
         hess_size = hess_size + 2 * z * total * (scale * lse_size * p * not_p + p**2)
     if hessian == "xgboost_residual":
         hess, hess_size = hess + abs(grad), hess_size + grad_size
+    if hessian == "majorizer":
+        # Twice what is of one class alone, and of a part a a' |a_j| times the sum of |a_k|.
+        hess = hess_size = 2 * abs(total + (extra if z else 0)) * p * not_p + 2 * z * total * p
+        if loss.link is not None:
+            bent = np.where(second > 0, second, 0) * 2 * _at(not_p, y)
+            hess = hess_size = _at(mass, y) * (2 * first * p * not_p + bent * abs(turned))
+        grad_of_hess, bend_of_hess = abs(grad), abs(bend)
+    else:
+        grad_of_hess, bend_of_hess = grad, bend
     inverse = 1 / lib.numbers(loss.temperature)
-    hess = np.where(here, (hess * inverse * slope**2 + grad * bend) * inverse, 0)
+    hess = np.where(here, (hess * inverse * slope**2 + grad_of_hess * bend_of_hess) * inverse, 0)
     hess_size = (2 * abs(hess_size) * inverse * slope**2 + grad_size * abs(bend)) * inverse
+
+    if hessian == "ones":
+        hess = hess_size = (total if loss.link is None else _at(mass, y)) * np.ones(x.shape)
 
     kept = np.ones(value.shape, bool)
     if class_ids and loss.ignore_index is not None:

@@ -153,10 +153,10 @@ def test_losses_lists_all_and_shows_one(capsys):
         "    Half the squared difference r = y_pred - y_true up to `delta`, and linear beyond.\n"
         "    loss = r^2 / 2 if |r| <= delta\n"
         "           delta (|r| - delta / 2) otherwise\n"
-        "    elementwise; y_true any; y_pred any\n"
+        "    elementwise; y_true any; y_pred any; hessian exact, ones, majorizer, lightgbm\n"
     ) in printed
     assert "mse, sse (sum), sum_squared_error (sum): SquaredError()\n" in printed
-    assert "row-wise; labels class ids or [0, 1]; logits any\n" in printed
+    assert "row-wise; labels class ids or [0, 1]; logits any; hessian exact, ones, " in printed
     assert "BinaryCrossEntropy(log_floor=-100.0)" in printed
 
     for name in ("huber", "Huber"):
@@ -186,9 +186,12 @@ def test_losses_as_json(capsys):
     assert cli.main(["losses", "--json", "poisson"]) == 0
     (poisson,) = json.loads(capsys.readouterr().out)
     assert poisson["formulas"] == [
-        "loss     = exp(x) - y x\ngradient = exp(x) - y\nhessian  = exp(x)",
-        "loss     = m - y log(m)\ngradient = 1 - y / m\nhessian  = y / m^2",
+        "loss     = exp(x) - y x\ngradient = exp(x) - y\n"
+        "hessian  = exp(x);        majorizer = max(exp(x), y)",
+        "loss     = m - y log(m)\ngradient = 1 - y / m\n"
+        "hessian  = y / m^2;        majorizer = max(y / m^2, 1 / m)",
     ]
+    assert poisson["hessians"] == ["exact", "ones", "majorizer", "xgboost", "lightgbm"]
     assert poisson["y_true"] == {"name": "y_true", "takes": ["[0, inf)"]}
 
 

@@ -306,6 +306,10 @@ SOFTMAX_CHOICES = {
 }
 
 
+# The words that all losses of a softmax know.
+OF_ALL = ("ones", "majorizer")
+
+
 def is_legal(row: dict[str, Any]) -> bool:
     """What goes together; of what is not yet chosen, the first value goes with all."""
     given = {name: SOFTMAX_CHOICES[name][0] for name in SOFTMAX_CHOICES} | row
@@ -317,7 +321,7 @@ def is_legal(row: dict[str, Any]) -> bool:
         or given["verb"] == "hvp"
         or given["z_loss"]
         or given["label_smoothing"]
-        or given["hessian"] != "exact"
+        or given["hessian"] not in ("exact", *OF_ALL)
     ):
         return False
     if given["hessian"] != "exact" and given["verb"] != "grad_hess":
@@ -368,7 +372,7 @@ class Softmax:
             options["class_mask"] = np.arange(c) % 4 != 3
         if form["hessian"] == "floor":
             options["hessian_floor"] = 1e-3
-        elif not form["link"]:
+        else:
             options["hessian"] = form["hessian"]
         if form["link"]:
             return dataclasses.replace(LINKS[form["link"]], **options)
@@ -403,10 +407,11 @@ class Softmax:
             error = 4 * true.grad_error + 1e-9 * abs(true.grad).max()
             return [((ahead - behind) / (2 * h), error)]
         results = [(getattr(true, f), getattr(true, f"{f}_error")) for f in fields_of(self.verb)]
-        if self.verb == "grad_hess" and isinstance(self.loss, fl.CrossEntropy):
-            least = self.loss.hessian_floor
+        if self.verb == "grad_hess":
+            least = getattr(self.loss, "hessian_floor", None)
             if least is None:
-                least = 1e-16 if self.loss.hessian.startswith("xgboost") else -np.inf
+                floored = self.loss.hessian.startswith(("xgboost", "majorizer"))
+                least = 1e-16 if floored else -np.inf
             hess, error = results[1]
             low = self._counts()[:, None] & (hess < least)
             results[1] = np.where(low, least, hess), error + np.where(low, least * 2.0**-8, 0)
@@ -507,7 +512,7 @@ def test_a_softmax_compiled(form, of_rows):
 IN_PLAIN_PYTHON = {
     "layout": list(LAYOUTS),
     "n_rows": [9, 1, 70],
-    "hessian": [*SOFTMAX_CHOICES["hessian"], "xgboost"],
+    "hessian": [*SOFTMAX_CHOICES["hessian"], "xgboost", *OF_ALL],
 }
 
 

@@ -41,7 +41,8 @@ class Entry(NamedTuple):
     formulas: tuple[str, ...]  # of loss, gradient and Hessian, once for each way to call it
     y_true: Argument
     y_pred: Argument
-    options: dict[str, Any]  # with defaults; `reduction` is an option of all losses
+    options: dict[str, Any]  # with defaults; `reduction` and `hessian` are options of all losses
+    hessians: tuple[str, ...]  # the words of `hessian`
     docstring: str
 
 
@@ -97,8 +98,11 @@ def _entry(loss: type[Loss]) -> Entry:
         y_true=Argument(default.names[0], _labels(default)),
         y_pred=Argument(default.names[1], (_interval(*default.y_pred_range),)),
         options={
-            option.name: option.default for option in fields(loss) if option.name != "reduction"
+            option.name: option.default
+            for option in fields(loss)
+            if option.name not in ("reduction", "hessian")
         },
+        hessians=("exact", "ones", *default.hessians),
         docstring=docstring,
     )
 
@@ -171,5 +175,5 @@ def _entry_text(entry: Entry) -> str:
         f"{', '.join(ready_made)}: {signature(entry)}\n"
         f"    {entry.summary}\n"
         f"    loss = {formula}\n"
-        f"    {entry.kind}; {'; '.join(arguments)}"
+        f"    {entry.kind}; {'; '.join(arguments)}; hessian {', '.join(entry.hessians)}"
     )

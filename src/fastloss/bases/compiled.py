@@ -8,7 +8,7 @@ import numpy as np
 
 from ..call.family import Family
 from ..call.plan import Call
-from ..call.verbs import GRAD_HESS, VALUE, VALUE_AND_GRAD, Verb
+from ..call.verbs import VALUE, VALUE_AND_GRAD, Verb
 from ..compiler.interrupts import compiler
 from ..kernels import single
 from ..kernels.args import BOTH
@@ -28,18 +28,21 @@ class ElementFunctions:
     """An elementwise loss as a function of two numbers."""
 
     def __init__(
-        self, family: Family, one_element: Callable[[Form], Callable[..., Any]], dtype: Any
+        self,
+        family: Family,
+        one_element: Callable[[Form], Callable[..., Any]],
+        verb: Verb,
+        dtype: Any,
     ) -> None:
-        self._family, self._one_element = family, one_element
+        self._family, self._one_element, self._verb = family, one_element, verb
         self._dtype = _checked(dtype)
 
     @cached_property
     def scalar(self) -> Any:
         """`scalar(y_true, y_pred) -> (loss, gradient[, hessian])`."""
         jit = compiler()
-        verb = GRAD_HESS if self._family.has_hessian else VALUE_AND_GRAD
         number = np.zeros((), self._dtype)
-        form = Call(self._family, verb, number, number, None, None).plan.form
+        form = Call(self._family, self._verb, number, number, None, None).plan.form
         return jit.entry(self._one_element(form))
 
 

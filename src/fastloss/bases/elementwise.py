@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ..call.arrays import Array, format_of
 from ..call.family import UNBOUNDED, Batch, Family
 from ..call.shapes import check_same_shape, check_weight_shape
+from ..call.verbs import GRAD_HESS, VALUE_AND_GRAD
 from ..kernels import elementwise, single
 from ..kernels.args import Extras
 from ..kernels.form import Form
@@ -28,6 +29,8 @@ class Elements(Family):
     def __init__(self, loss: "ElementwiseLoss") -> None:
         super().__init__(loss._traits)
         self.formula = ScalarFormula(loss, loss._outputs)
+        # What a function of one element gives.
+        self.verb = GRAD_HESS if self.formula.gives_hessian else VALUE_AND_GRAD
         self.one_truth = loss._one_truth
 
     def _check_columns(self, y_pred: Array) -> None:
@@ -72,8 +75,8 @@ class Elements(Family):
         values = *formula.told_in(form), *constants
         return single.one_element(formula.in_form(form), named, values, form)
 
-    def structure(self) -> Any:
-        return self.formula.structure()
+    def structure(self, form: Form) -> Any:
+        return self.formula.structure(form)
 
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         return self.formula.told_in(form)
@@ -242,4 +245,6 @@ class ElementwiseLoss(Loss):
                 f"{name} has {len(value)} numbers, one for each column, but a function of one "
                 "element needs one: build a loss for each column"
             )
-        return self._functions(dtype, lambda: ElementFunctions(family, family.one_element, dtype))
+        return self._functions(
+            dtype, lambda: ElementFunctions(family, family.one_element, family.verb, dtype)
+        )

@@ -4,13 +4,14 @@ from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..compiler.snapshot import snapshot
 from ..kernels.elementwise import per_column
 from ..kernels.form import Form
+from ..kernels.tiles import fill
 from .options import PerColumn, held, whole_options
 
 
@@ -29,25 +30,73 @@ def _rank(value: Any) -> int:
     return _PER_COLUMN if isinstance(value, PerColumn) else _CONSTANT if value in (0, 1) else _TOLD
 
 
+@cache
+def _of_element(scalar: Callable[..., Any], hessian: Callable[..., Any]) -> Callable[..., Any]:
+    """`scalar` with another Hessian."""
+
+    def of_element(self: Any, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        results = scalar(self, y_true, y_pred)
+        return results[0], results[1], hessian(self, y_true, y_pred, results)
+
+    return of_element
+
+
+def _one(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return 1
+
+
+def _one_at_labels(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return 1 if y_true != 0 else 0
+
+
+@cache
+def _of_row(row: Callable[..., Any], hessian: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a row with another Hessian."""
+
+    def of_row(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, spare: Any) -> Any:
+        loss = row(self, y_true, y_pred, grads, hesses, spare)
+        hessian(self, y_true, y_pred, grads, hesses)
+        return loss
+
+    return of_row
+
+
+def _all_ones(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any) -> None:
+    fill(hesses, 1.0)
+
+
 class Formula:
     """A function and the numeric options of its loss, which in compiled code are a named tuple.
 
     `loss` is a frozen dataclass with the attributes of `Loss` that say how options are told:
-    `derived`, `_double`, `_limit_at_0` and `_limit_at_inf`.
+    `derived`, `_double`, `_limit_at_0` and `_limit_at_inf`. The words of `hessian` stand for
+    functions, which are called with what the function has computed.
     """
+
+    # The Hessian of ones, and what makes a function of another and a Hessian.
+    _ones: ClassVar[Callable[..., Any]]
+    _with_hessian: ClassVar[Callable[..., Any]]
 
     def __init__(self, loss: Any, function: Callable[..., Any], *more: str) -> None:
         """`more` are names of what the kernel puts before the options."""
         self.loss, self.function, self.more = loss, function, more
+        others = {"ones": type(self)._ones, **dict(loss.hessians)}
+        self.hessian = None if loss.hessian == "exact" else others[loss.hessian]
         self._told: dict[str, tuple[Any, ...]] = {}  # by arithmetic
 
     @property
     def name(self) -> str:
         return type(self.loss).__name__
 
+    def _function(self, form: Form) -> Callable[..., Any]:
+        if form.with_hess and self.hessian is not None:
+            found: Callable[..., Any] = type(self)._with_hessian(self.function, self.hessian)
+            return found
+        return self.function
+
     def in_form(self, form: Form) -> Callable[..., Any]:
         """What is compiled for this form: the function and all that it reads, as first seen."""
-        return snapshot(self.function)
+        return snapshot(self._function(form))
 
     @cached_property
     def whole(self) -> frozenset[str]:
@@ -130,27 +179,35 @@ class Formula:
         """Of each option of one number per column, whether its numbers are integers."""
         return tuple(name in self.whole for name in self._ranked(_PER_COLUMN))
 
-    def structure(self) -> Any:
+    def structure(self, form: Form) -> Any:
         """A hashable key of all of it that is compiled in."""
         constants = self._ranked(_CONSTANT).values()
         values = tuple((value, isinstance(value, bool)) for value in constants)
         names = tuple((name, name in self.whole) for name in self.parameters)
-        return self.function, self.name, names, values, len(self._ranked(_PER_COLUMN))
+        return self._function(form), self.name, names, values, len(self._ranked(_PER_COLUMN))
 
     def compilation_error(self, form: Form, error: Exception) -> Exception:
         return error
 
 
+class RowFormula(Formula):
+    """A function of a row of labels and a row of predictions."""
+
+    _ones, _with_hessian = _all_ones, _of_row
+
+
 class ScalarFormula(Formula):
     """The function `scalar` of a loss, of two numbers: the loss and one or two derivatives."""
+
+    _ones, _with_hessian = _one, _of_element
 
     def __init__(self, loss: Any, outputs: dict[str, Callable[..., Any]] | None = None) -> None:
         """`outputs` are the functions that are compiled where something else is asked for."""
         super().__init__(loss, type(loss).scalar)
         self.outputs = outputs or {}
 
-    def in_form(self, form: Form) -> Callable[..., Any]:
-        return snapshot(self.outputs.get(form.output, self.function))
+    def _function(self, form: Form) -> Callable[..., Any]:
+        return self.outputs.get(form.output) or super()._function(form)
 
     def _plain_results(self, number: Any = np.float64) -> Any:
         """What `scalar` returns in plain Python, or the error: there 1 / 0 is one."""
@@ -165,6 +222,11 @@ class ScalarFormula(Formula):
         results = self._plain_results()
         return isinstance(results, tuple) and len(results) == 3
 
+    @property
+    def gives_hessian(self) -> bool:
+        """Whether there is a Hessian of any kind."""
+        return self.hessian is not None or self.has_hessian
+
     def check_results(self, form: Form) -> None:
         """Raise TypeError if `scalar` does not return what it should."""
         results = self._plain_results(form.number)
@@ -177,10 +239,10 @@ class ScalarFormula(Formula):
                 f"{name} returned {got}, but must return two or three numbers: "
                 "(loss, gradient) or (loss, gradient, hessian)"
             )
-        if form.with_hess and len(results) == 2:
+        if form.with_hess and len(results) == 2 and self.hessian is None:
             raise TypeError(
                 f"{name} returns (loss, gradient): for grad_hess it must return "
-                "(loss, gradient, hessian)"
+                '(loss, gradient, hessian), or build the loss with hessian="ones"'
             )
 
     def compilation_error(self, form: Form, error: Exception) -> Exception:
@@ -193,3 +255,9 @@ class ScalarFormula(Formula):
             "use arithmetic, comparisons, functions of fastloss.scalar, math and numpy, functions "
             f"of your own that do no more, and of self: {known}. Numba says:\n{error}"
         )
+
+
+class ClassFormula(ScalarFormula):
+    """The same of a class, where a class that is not the label has no derivatives."""
+
+    _ones = _one_at_labels

@@ -1,7 +1,7 @@
 """What every loss is: an immutable object of options, with verbs for the data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property, lru_cache, wraps
 from math import copysign
@@ -56,9 +56,23 @@ class Loss(ABC):
     a mean: pass the number of samples of the whole when a call sees a part of it (gradient
     accumulation, data-parallel sums). `class_mask` is for losses of logits over classes; see
     `CrossEntropy`.
+
+    `hessian` is what `grad_hess` gives besides the gradient:
+
+    - `"exact"`: the second derivative.
+    - `"ones"`: 1 for every sample, times its weight and as the reduction has it.
+    - `"majorizer"`: the second derivative of a parabola that touches the loss at the prediction and
+      lies above it, everywhere or from there to the truth. It is positive wherever the gradient is
+      not 0, so that Newton steps go down, where exact Hessians are 0, negative or next to nothing:
+      those of absolute errors, of focal losses, of logits that are sure and wrong. Each loss says
+      which it has, and where no such bound is known, there is no such word.
+    - `"xgboost"`, `"lightgbm"`: that of the library's own objective, if it has one for this loss.
+
+    The gradient and all other verbs are the same for each of them; `hvp` takes the exact one.
     """
 
     reduction: Literal["mean", "sum", "none"] = field(default="mean", kw_only=True)
+    hessian: str = field(default="exact", kw_only=True)
 
     # What messages call the two arguments, and what else calls know of a loss: see `Traits`.
     names: ClassVar[tuple[str, str]] = ("y_true", "y_pred")
@@ -68,6 +82,8 @@ class Loss(ABC):
     cost: ClassVar[int] = 2
     # Properties that a compiled function reads besides the options: numbers that follow from them.
     derived: ClassVar[tuple[str, ...]] = ()
+    # The words of `hessian` besides "exact" and "ones"; with functions, where these are a formula.
+    hessians: ClassVar[Collection[str]] = ()
     # Of those and of the options, the ones that are told as float64 whatever the arithmetic is.
     _double: ClassVar[tuple[str, ...]] = ()
     # The options that float32 may round to 0, or to infinity, as the formula has its limit there.
@@ -118,6 +134,12 @@ class Loss(ABC):
         if self.reduction not in ("mean", "sum", "none"):
             raise ValueError(
                 f'reduction is {self.reduction!r}, but must be one of "mean", "sum", "none"'
+            )
+        if self.hessian not in (words := ("exact", "ones", *self.hessians)):
+            known = ", ".join(f'"{word}"' for word in words)
+            raise ValueError(
+                f"hessian is {self.hessian!r}, but for {type(self).__name__} must be one of "
+                f'{known}: "ones" goes with every loss'
             )
 
     def _settled(self, name: str, value: Any) -> Any:
@@ -227,6 +249,7 @@ class Loss(ABC):
     ) -> tuple[Array, Array]:
         """The gradient and the diagonal of the Hessian with respect to `y_pred`, in one pass.
 
+        The Hessian is the one that the option `hessian` names.
         `out` is a pair of arrays for the two; the first may be `y_pred` itself.
         """
         if out is not None and not (isinstance(out, tuple) and len(out) == 2):
@@ -261,7 +284,8 @@ class Loss(ABC):
             y_true, y_pred = family.examples(np.random.default_rng(0))
         y_true, y_pred = as_array(y_true, self.names[0]), as_array(y_pred, self.names[1])
         unreduced = replace(self, reduction="none")
-        limits, has_hessian = family.y_pred_limits(), family.has_hessian
+        limits = family.y_pred_limits()
+        has_hessian = family.has_hessian and self.hessian == "exact"
         check_derivatives(unreduced, self.names, y_true, y_pred, limits, has_hessian)
 
     # -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from ..kernels.form import Form
 from ..kernels.survey import Limits
 from .check import random_in
 from .compiled import RowFunctions
-from .formula import Formula, ScalarFormula
+from .formula import ClassFormula, Formula, RowFormula
 from .loss import Loss
 from .options import as_weights, check_integer, near_one
 
@@ -131,8 +131,8 @@ class FormulaRows(RowFamily):
         super().__init__(loss, labels, by_class)
         self.formula = formula
 
-    def structure(self) -> Any:
-        return self.formula.structure()
+    def structure(self, form: Form) -> Any:
+        return self.formula.structure(form)
 
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         self.check_of_each_class(width)
@@ -149,7 +149,7 @@ class OfEachClass(FormulaRows):
     """The family of losses that add up the scalar function of a loss over the classes."""
 
     def __init__(self, loss: "RowwiseLoss") -> None:
-        super().__init__(loss, ScalarFormula(loss))
+        super().__init__(loss, ClassFormula(loss))
 
     def kernel(self, form: Form) -> Callable[..., Any]:
         return row_groups.pointwise(self.formula.in_form(form), *self.formula.type_in(form), form)
@@ -181,7 +181,7 @@ class OfWholeRow(FormulaRows):
         Rows are padded with them to whole vectors, as LLVM computes what is left over one by one.
         With None they are not.
         """
-        super().__init__(loss, Formula(loss, function, "n_classes"), labels, by_class)
+        super().__init__(loss, RowFormula(loss, function, "n_classes"), labels, by_class)
         self.padding = padding
 
     def kernel(self, form: Form) -> Callable[..., Any]:

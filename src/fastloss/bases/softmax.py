@@ -52,8 +52,8 @@ class Softmax(RowFamily):
     def has_hessian(self) -> bool:
         return self.loss._has_hessian
 
-    def structure(self) -> Any:
-        return self.variant
+    def structure(self, form: Form) -> Any:
+        return self.variant.known_to(form)
 
     def limits(self, form: Form) -> Limits:
         loss = self.loss
@@ -82,7 +82,8 @@ class Softmax(RowFamily):
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         self.check_of_each_class(width)
         self.loss._check_held(form)
-        own = self.loss._told(width)
+        known = self.variant.known_to(form).options
+        own = {name: value for name, value in self.loss._told(width).items() if name in known}
         told = row_options(tuple(own))
         return told(self.ignore_index or 0, self.class_weight[0], *own.values())  # type: ignore[no-any-return]
 
@@ -157,6 +158,9 @@ class SoftmaxLoss(RowwiseLoss):
     - `softcap` s: logits x become s tanh(x / s) before anything else, and so lie between -s and s
       (-inf becomes -s: a class is ruled out by a mask).
     - `temperature`: logits are divided by it.
+
+    The majorizer of all is a diagonal that the whole Hessian of the row lies below, as the sum of
+    magnitudes in each of its rows is no more (Gershgorin): 2 T p_j (1 - p_j) for `CrossEntropy`.
     """
 
     class_weight: tuple[float, ...] | None = field(default=None, kw_only=True)
@@ -171,6 +175,7 @@ class SoftmaxLoss(RowwiseLoss):
     # `link(self, loss)`, where self has the options named next. Such a loss takes class ids alone.
     link: ClassVar[Callable[..., Any] | None] = None
     link_options: ClassVar[tuple[str, ...]] = ()
+    hessians: ClassVar[tuple[str, ...]] = ("majorizer",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -214,9 +219,14 @@ class SoftmaxLoss(RowwiseLoss):
         return family
 
     @property
+    def _floor(self) -> float:
+        """The least number of a Hessian."""
+        return 1e-16 if self.hessian == "majorizer" else 0.0
+
+    @property
     def _has_hessian(self) -> bool:
         """Whether the Hessian is the derivative of the gradient, and not what boosters take."""
-        return True
+        return self._floor == 0
 
     def _of_each_class(self) -> dict[str, tuple[Any, ...]]:
         """The options of the loss itself that have something for each class."""
@@ -246,6 +256,8 @@ class SoftmaxLoss(RowwiseLoss):
             told["inverse_temperature"] = 1.0 / self.temperature
         if self.softcap is not None:
             told |= {"softcap": float(self.softcap), "inverse_softcap": 1.0 / self.softcap}
+        if self._floor > 0:
+            told["hessian_floor"] = self._floor
         return told | {name: float(getattr(self, name)) for name in self.link_options}
 
     def _check_held(self, form: Form) -> None:
@@ -266,6 +278,8 @@ class SoftmaxLoss(RowwiseLoss):
             class_masked=self.class_mask is not None,
             tempered=self.temperature != 1,
             capped=self.softcap is not None,
+            hessian=self.hessian,
+            hessian_floored=self._floor > 0,
             link=None if (link := type(self).link) is None else snapshot(link),
             options=tuple(self._told(1)),
         )

@@ -80,7 +80,7 @@ class Family(ABC):
         """What is done with a block in this form, as a plain function."""
 
     @abstractmethod
-    def structure(self) -> Any:
+    def structure(self, form: Form) -> Any:
         """A hashable key of all that `kernel` compiles in."""
 
     @abstractmethod

@@ -87,7 +87,7 @@ class Plan:
         self.results = FLOAT64 if form.scored else self.arithmetic
         limits = family.limits(form) if form.labelled else _NO_LIMITS
         self.kernel = Kernel(
-            (family.structure(), form, limits),
+            (family.structure(form), form, limits),
             lambda told: over_blocks(survey(form, limits), family.kernel(form), form, told),
             # Scores are for large batches, which gain nothing by prange. And LLVM optimises a
             # parallel loop once more when it is stored, after which the sums of some rows were

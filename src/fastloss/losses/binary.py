@@ -8,10 +8,22 @@ from typing import Any, ClassVar
 from ..bases import logits
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.options import Numbers, check_number
-from ..kernels.scalar import exp, exp_of_gap, log, log1p, log1p_of_share, sigmoid, softplus
+from ..kernels.scalar import (
+    exp,
+    exp_of_gap,
+    exp_of_minus,
+    log,
+    log1p,
+    log1p_of_share,
+    sigmoid,
+    softplus,
+)
+from .hessians import Hessians, exact, over_distance, to_the_truth
 
 # Of larger exponents the squares, which the Hessian has, could overflow in float32.
 _LARGEST_GAMMA = 1e15
+# The smallest normal float32.
+_LEAST_OF_XGBOOST = 2.0**-126
 
 
 def _share(label: Any, loss: Any) -> Any:
@@ -28,6 +40,54 @@ def _margin(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     s = 2 * y_true - 1
     missing = 1 - _share(s, y_pred)
     return s, missing if y_pred == y_pred else y_pred
+
+
+# ---------------------------------------------------------------------------------------------
+# Other Hessians
+
+
+def _logistic_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    # The loss is total * log(2 cosh(x / 2)) and a multiple of x, which does not bend.
+    size = abs(y_pred)
+    power, rest = exp_of_minus(size)
+    ratio = ((1 - power) - rest) / ((1 + power + rest) * size) if size != 0 else 0.5
+    return _total(self, y_true) * (0.5 * ratio)
+
+
+def _logistic_of_xgboost(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    least = 1e-16 * _total(self, y_true)
+    return least if results[2] < least else results[2]
+
+
+def _total(self: Any, y_true: Any) -> Any:
+    """What both labels of a logit weigh."""
+    positive = self.pos_weight * (self.kept * y_true + self.share)
+    return 1 if self.even else positive + (self.kept * (1 - y_true) + self.share)
+
+
+def _focal_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    # The largest curvature of a label of weight 1, at most 28% too large.
+    bound = 0.25 + 0.3125 * log1p(self.gamma)
+    return (self.positive * y_true + self.negative * (1 - y_true)) * bound
+
+
+def _hinge_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    # Half of |m|, and a multiple of m, which does not bend.
+    s, missing = _margin(y_true, y_pred)
+    return over_distance(0.5 * s * s if missing != 0 else 0, missing)
+
+
+def _hinge_of_xgboost(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return 1 if results[0] > 0 else _LEAST_OF_XGBOOST
+
+
+def _squared_hinge_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    s = 2 * y_true - 1
+    return 2 * s * s
+
+
+# ---------------------------------------------------------------------------------------------
+# The losses
 
 
 @dataclass(frozen=True)
@@ -61,7 +121,7 @@ class BinaryCrossEntropy(_BinaryLoss):
 
         loss     = -y log(p) - (1 - y) log(1 - p)
         gradient = (1 - y) / (1 - p) - y / p
-        hessian  = (1 - y) / (1 - p)^2 + y / p^2
+        hessian  = (1 - y) / (1 - p)^2 + y / p^2;        majorizer = max(hessian, 1 / (p (1 - p)))
 
     `log_floor` is the least value that a logarithm takes, so that a certain and wrong prediction
     costs 100 and not infinity; where it acts, the loss is constant and its derivatives are 0.
@@ -82,6 +142,7 @@ class BinaryCrossEntropy(_BinaryLoss):
 
     _limit_at_0 = ("log_floor",)
     y_pred_range = (0.0, 1.0)
+    hessians: ClassVar[Hessians] = {"majorizer": to_the_truth}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,9 +173,11 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
 
         loss     = w y log(1 + exp(-x)) + (1 - y) log(1 + exp(x))
         gradient = (1 - y) sigmoid(x) - w y sigmoid(-x)
-        hessian  = (w y + 1 - y) sigmoid(x) sigmoid(-x)
+        hessian  = (w y + 1 - y) sigmoid(x) sigmoid(-x), also of LightGBM
+        majorizer = (w y + 1 - y) tanh(|x| / 2) / (2 |x|), at most 1/4 of the weights
 
-    with w = `pos_weight`, the weight of the positive label. `label_smoothing` e moves labels
+    with w = `pos_weight`, the weight of the positive label. XGBoost takes the exact Hessian, but at
+    least 1e-16 of the weights. `label_smoothing` e moves labels
     towards 1/2: y (1 - e) + e / 2. All three are exact to the last digits for logits of any size.
 
     Where a sample has several labels, shape (..., c), `pos_weight` may be a sequence of c numbers,
@@ -131,13 +194,19 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
            [0.6931, 0.6931]])
 
     Source: Bishop, as for `BinaryCrossEntropy`; smoothing: C. Szegedy et al., Rethinking the
-    Inception Architecture (2016).
+    Inception Architecture (2016); the majorizer: T. S. Jaakkola and M. I. Jordan, Bayesian
+    parameter estimation via variational methods (2000).
     """
 
     pos_weight: Numbers = 1.0
     label_smoothing: Numbers = 0.0
     derived = ("even", "kept", "share")
     _limit_at_0 = ("pos_weight", "label_smoothing")
+    hessians: ClassVar[Hessians] = {
+        "majorizer": _logistic_majorizer,
+        "xgboost": _logistic_of_xgboost,
+        "lightgbm": exact,
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -187,6 +256,7 @@ class BinaryFocal(_BinaryLogitLoss):
         hessian  = alpha y q^gamma h(p, log(1 + exp(-x)))
                    + (1 - alpha) (1 - y) p^gamma h(q, log(1 + exp(x))),
                    h(r, a) = r (1 - r) (1 + 2 gamma) + gamma r a (gamma r - 1 + r)
+        majorizer = (alpha y + (1 - alpha) (1 - y)) (1 + 5/4 log(1 + gamma)) / 4
 
     with p = sigmoid(x) and q = sigmoid(-x). `alpha` is the weight of positive labels, that of the
     negative ones being 1 - alpha; None weighs both by 1. With `gamma=0` and no `alpha` it is
@@ -199,13 +269,18 @@ class BinaryFocal(_BinaryLogitLoss):
     >>> round(loss, 12), grad.round(6)
     (0.086698039232, array([-0.000157,  0.149143]))
 
-    Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+    The exact Hessian is negative where the loss bends down; the majorizer is no less than its
+    largest value.
+
+    Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017); a bound for all x:
+    D. Böhning and B. G. Lindsay, Monotonicity of Quadratic-Approximation Algorithms (1988).
     """
 
     gamma: Numbers = 2.0
     alpha: Numbers | None = None
     derived = ("positive", "negative", "squares")
     _limit_at_0 = ("gamma", "alpha")
+    hessians: ClassVar[Hessians] = {"majorizer": _focal_majorizer}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -260,7 +335,9 @@ class Hinge(_BinaryLoss):
 
         loss     = max(0, 1 - s x),     s = 2 y - 1
         gradient = -s where 1 - s x > 0, else 0
-        hessian  = 0
+        hessian  = 0;        majorizer = s^2 / (2 |1 - s x|), at most 2^14 s^2, 0 at the kink
+
+    XGBoost takes a Hessian of 1 where the gradient is not 0, else 2^-126.
 
     A label of 0 stands for s = -1; if yours are -1 and 1, pass (y_true + 1) / 2.
 
@@ -270,10 +347,12 @@ class Hinge(_BinaryLoss):
     >>> fl.hinge.value_and_grad([1, 0, 0], [0.5, 0.5, -3.0])
     (0.6666666666666666, array([-0.33333333,  0.33333333,  0.        ]))
 
-    Source: C. Cortes and V. Vapnik, Support-Vector Networks (1995).
+    Source: C. Cortes and V. Vapnik, Support-Vector Networks (1995); the majorizers: P. J. F.
+    Groenen, G. Nalbantov, J. C. Bioch, SVM-Maj (2008).
     """
 
     cost: ClassVar[int] = 1
+    hessians: ClassVar[Hessians] = {"majorizer": _hinge_majorizer, "xgboost": _hinge_of_xgboost}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         s, missing = _margin(y_true, y_pred)
@@ -288,7 +367,7 @@ class SquaredHinge(_BinaryLoss):
 
         loss     = m^2,         m = max(0, 1 - s x),     s = 2 y - 1
         gradient = -2 s m
-        hessian  = 2 s^2 where m > 0, else 0
+        hessian  = 2 s^2 where m > 0, else 0;        majorizer = 2 s^2
 
     Labels are those of `Hinge`.
 
@@ -302,6 +381,7 @@ class SquaredHinge(_BinaryLoss):
     """
 
     cost: ClassVar[int] = 1
+    hessians: ClassVar[Hessians] = {"majorizer": _squared_hinge_majorizer}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         s, missing = _margin(y_true, y_pred)
@@ -315,7 +395,7 @@ class Exponential(_BinaryLoss):
 
         loss     = y exp(-x) + (1 - y) exp(x)
         gradient = (1 - y) exp(x) - y exp(-x)
-        hessian  = the loss
+        hessian  = the loss, and so is the majorizer
 
     For labels 0 and 1 this is exp(-s x) with s = 2 y - 1.
 
@@ -328,6 +408,8 @@ class Exponential(_BinaryLoss):
     Source: Y. Freund and R. E. Schapire, A Decision-Theoretic Generalization of On-Line Learning
     (1997).
     """
+
+    hessians: ClassVar[Hessians] = {"majorizer": exact}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         positive = _share(y_true, exp(-y_pred))

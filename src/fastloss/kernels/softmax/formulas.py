@@ -191,9 +191,13 @@ def _exact_excess(traits: Traits) -> Function:
 def _derivatives(traits: Traits) -> Function:
     variant, linked, number = traits.variant, traits.linked, traits.form.number
     tempered, capped, z_loss = variant.tempered, variant.capped, variant.z_loss
-    hessian_scaled, hessian_floored = variant.hessian_scaled, variant.hessian_floored
-    hessian_of_residual = variant.hessian_of_residual
-    zero, one, half = number(0), number(1), number(0.5)
+    hessian_scaled = variant.hessian in ("xgboost", "lightgbm")
+    hessian_of_residual, hessian_floored = (
+        variant.hessian == "xgboost_residual",
+        variant.hessian_floored,
+    )
+    hessian_of_ones, majorizing = variant.hessian == "ones", variant.hessian == "majorizer"
+    zero, one, two, half = number(0), number(1), number(2), number(0.5)
     exact_excess = _exact_excess(traits)
 
     def output(o: Any, exp_j: Any, t: Any, slope: Any, bend: Any, v_j: Any, row: Any) -> Any:
@@ -218,16 +222,29 @@ def _derivatives(traits: Traits) -> Function:
             hess = number(o.hessian_scale) * hess
         if hessian_of_residual:
             hess = abs(excess)
-        if linked:
+        if majorizing:
+            hess = two * abs(hess)
+        if hessian_of_ones:
+            hess = row.curvature if linked else row.total
+        elif majorizing and linked:
+            hess = hess + row.curvature * select(at_label, q, p)
+        elif majorizing and z_loss:
+            hess = hess + row.curvature * p
+        elif linked:
             # p_j - [j = y]. Its square would underflow where a large curvature makes up for it.
             away = select(at_label, q, p)
             hess = hess + (row.curvature * away) * away
         elif z_loss:
             hess = hess + (row.curvature * p) * p
         if tempered:
-            hess = hess * number(o.inverse_temperature)
+            # The factor of the row has one of the two temperatures.
+            inverse = number(o.inverse_temperature)
+            hess = hess / inverse if hessian_of_ones else hess * inverse
         if capped:
-            hess = hess * (slope * slope) + excess * bend
+            if majorizing:
+                hess = hess * (slope * slope) + abs(excess * bend)
+            elif not hessian_of_ones:
+                hess = hess * (slope * slope) + excess * bend
             excess = excess * slope
         hess = row.factor * hess
         if hessian_floored:

@@ -8,7 +8,7 @@ from ...compiler.bits import disjoint, select, window, windows
 from ...compiler.flags import unfused
 from ..form import Function
 from ..row_groups import GROUP, N_MOMENTS
-from ..scalar import log1p
+from ..scalar import exp_of_minus, log1p
 from .traits import Traits
 
 # Rows are finished so many at a time.
@@ -125,6 +125,7 @@ def _losses_finisher(traits: Traits) -> Function:
     class_weighted, tempered = traits.variant.class_weighted, traits.variant.tempered
     capped, z_loss = traits.variant.capped, traits.variant.z_loss
     linked, link = traits.linked, traits.variant.link or _no_link
+    hessian = traits.variant.hessian
     writes, form_output = traits.form.with_grad, traits.form.output
     number, double = traits.form.number, np.float64
     one, inf = number(1), number(np.inf)
@@ -134,6 +135,16 @@ def _losses_finisher(traits: Traits) -> Function:
     def z_terms(o: Any, t: Any, lse: Any) -> Any:
         weight = o.z_loss * t
         return 2.0 * weight, weight * (lse * lse)
+
+    def used(curvature: Any, loss: Any) -> Any:
+        """What the Hessian takes of the curvature of the link at a cross-entropy."""
+        if hessian == "ones":
+            return 1.0
+        if hessian == "majorizer":
+            # The magnitudes of p_j - [j = y] add up to 2 (1 - p_y).
+            power, rest = exp_of_minus(loss)
+            return select(curvature > 0.0, curvature, 0.0) * 2.0 * ((1.0 - power) - rest)
+        return curvature
 
     def finish_losses(o: Any, sums: Any, losses: Any, n: Any) -> None:
         disjoint()
@@ -174,7 +185,7 @@ def _losses_finisher(traits: Traits) -> Function:
                 loss = t * value
                 if writes:
                     sums.totals[r] = number(t * slope)
-                    sums.curvature[r] = number(t * curvature)
+                    sums.curvature[r] = number(t * used(curvature, gap + double(log_sum)))
             elif writes:
                 sums.totals[r] = number(t)
             loss = select(rest == rest, loss, np.nan)  # NaN anywhere in the row is NaN

@@ -17,8 +17,7 @@ class Variant(NamedTuple):
     tempered: bool = False
     capped: bool = False
     z_loss: bool = False
-    hessian_scaled: bool = False
-    hessian_of_residual: bool = False
+    hessian: str = "exact"  # as the option of that name
     hessian_floored: bool = False
     # From the cross-entropy of a class id to the loss: `link(options, loss)` returns the value and
     # its first two derivatives, in float64.
@@ -27,17 +26,16 @@ class Variant(NamedTuple):
     options: tuple[str, ...] = ()
 
     def known_to(self, form: Form) -> "Variant":
-        """What matters in a form: where there are no labels, no option of the loss itself."""
+        """What matters in a form: no option of the Hessian where none is written, and where there
+        are no labels none of the loss itself.
+        """
+        known = self
+        if not form.with_hess:
+            options = tuple(name for name in self.options if not name.startswith("hessian_"))
+            known = self._replace(hessian="exact", hessian_floored=False, options=options)
         if form.labelled:
-            return self
-        return self._replace(
-            class_weighted=False,
-            smoothed=False,
-            z_loss=False,
-            hessian_scaled=False,
-            hessian_floored=False,
-            link=None,
-        )
+            return known
+        return known._replace(class_weighted=False, smoothed=False, z_loss=False, link=None)
 
 
 class Traits(NamedTuple):

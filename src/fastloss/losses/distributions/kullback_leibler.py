@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ...bases.options import check_switch, of_options
 from ...bases.rows import OfWholeRow
 from ...compiler.bits import disjoint
 from ...kernels.row_loss import total
 from ...kernels.scalar import exp, expm1_less_x, log
+from ..hessians import Hessians
 from .divergence import (
     NO_LOGITS,
     PROBABILITIES,
@@ -103,19 +104,25 @@ def _kl_of_logits(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, 
     return total(y_true)
 
 
+def _majorizer(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any) -> None:
+    if self.from_logits:
+        for j in range(hesses.size):
+            hesses[j] = 2 * hesses[j]
+
+
 @dataclass(frozen=True)
 class KLDivergence(Divergence):
     """The Kullback-Leibler divergence of predicted from true distributions, p being the true one.
 
         loss       = sum of p_j (log(p_j) - log(q_j))
         gradient_j = -p_j / q_j
-        hessian_j  = p_j / q_j^2
+        hessian_j  = p_j / q_j^2, and so is the majorizer
 
     With `from_logits=True`, labels and predictions are logits, of p and of q, and the derivatives
     are by the logits of q:
 
         gradient_j = q_j - p_j,        p, q = softmax(y_true), softmax(y_pred)
-        hessian_j  = q_j (1 - q_j)
+        hessian_j  = q_j (1 - q_j);        majorizer_j = 2 q_j (1 - q_j), as of `CrossEntropy`
 
     The loss is exact for distributions that are nearly equal, where the logarithms cancel.
 
@@ -149,6 +156,7 @@ class KLDivergence(Divergence):
     log_target: bool = False
 
     cost = 6
+    hessians: ClassVar[Hessians] = {"majorizer": _majorizer}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ...bases.options import check_number
 from ...bases.rows import OfEachClass, RowwiseLoss
 from ...kernels.scalar import log
+from ..hessians import Hessians, exact
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class CategoricalCrossEntropy(RowwiseLoss):
 
         loss       = -(sum of t_j log(p_j))
         gradient_j = -t_j / p_j
-        hessian_j  = t_j / p_j^2
+        hessian_j  = t_j / p_j^2, and so is the majorizer; ones are 1 where t_j is not 0
 
     Arguments of the verbs: `y_true`, labels in [0, 1] of shape (..., c), or class ids of shape
     (...) and any integer dtype; `y_pred`, probabilities in [0, 1] of shape (..., c), which are
@@ -43,6 +44,7 @@ class CategoricalCrossEntropy(RowwiseLoss):
 
     _limit_at_0 = ("log_floor",)
     y_pred_range = (0.0, 1.0)
+    hessians: ClassVar[Hessians] = {"majorizer": exact}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,7 @@
 """Cross-entropy of labels and logits."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ...bases.options import check_number
 from ...bases.softmax import SoftmaxLoss
@@ -53,11 +53,13 @@ class CrossEntropy(SoftmaxLoss):
     - `temperature`: logits are divided by it.
     - `z_loss` z: adds z T log(sum of exp(x_j))^2, which keeps the sum near 1. T is the sum of the
       masses t_j, 1 for a class id without weights.
-    - `hessian`: "exact"; or as boosting libraries take it: "xgboost", 2 T p_j (1 - p_j), of XGBoost
-      up to 3.4; "xgboost_residual", |T p_j - t_j|, of XGBoost after 3.4; or "lightgbm",
+    - `hessian`: "exact"; "ones", of which each row has as many as it weighs, T; "majorizer",
+      2 T p_j (1 - p_j), besides the terms of other options, above which the whole Hessian of the
+      row never is; or as boosting libraries take it: "xgboost", the same number, of XGBoost up to
+      3.4; "xgboost_residual", |T p_j - t_j|, of XGBoost after 3.4; or "lightgbm",
       c / (c - 1) T p_j (1 - p_j).
-    - `hessian_floor`: no number of the Hessian of a row that counts is smaller. None: 0, or for
-      both of XGBoost its 1e-16.
+    - `hessian_floor`: no number of the Hessian of a row that counts is smaller. None: 0, or 1e-16
+      for the majorizer and both of XGBoost, where it is 1e-16.
 
     Raises, besides what every loss raises: ValueError for a class id outside [0, c) or of a class
     that is out, soft labels outside [0, 1], or as many class weights as there are not classes;
@@ -78,22 +80,16 @@ class CrossEntropy(SoftmaxLoss):
     functions (2021); the z-loss: A. Chowdhery et al., PaLM (2022); the cap: Gemma 2 (2024).
     """
 
+    hessians = ("majorizer", "xgboost", "xgboost_residual", "lightgbm")
+
     label_smoothing: float = field(default=0.0, kw_only=True)
     z_loss: float = field(default=0.0, kw_only=True)
-    hessian: Literal["exact", "xgboost", "xgboost_residual", "lightgbm"] = field(
-        default="exact", kw_only=True
-    )
     hessian_floor: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
         check_number("z_loss", self.z_loss, 0.0)
-        if self.hessian not in ("exact", "xgboost", "xgboost_residual", "lightgbm"):
-            raise ValueError(
-                f'hessian is {self.hessian!r}, but must be one of "exact", "xgboost", '
-                '"xgboost_residual", "lightgbm"'
-            )
         if self.hessian_floor is not None:
             check_number("hessian_floor", self.hessian_floor, 0.0)
 
@@ -112,7 +108,8 @@ class CrossEntropy(SoftmaxLoss):
         """The product of the whole Hessian and a vector, row by row, without forming the Hessian.
 
         For a row, with p the softmax, the Hessian is T (diag(p) - p p') and the product
-        T (p_j v_j - p_j (sum of p_k v_k)); options enter by the chain rule. `vector` has the shape
+        T (p_j v_j - p_j (sum of p_k v_k)); options enter by the chain rule, but for `hessian`: the
+        product is that of the exact one. `vector` has the shape
         of the logits; so has the result, and their floating dtype. It is written into `out` if
         given, which may be `logits` itself.
 
@@ -134,9 +131,9 @@ class CrossEntropy(SoftmaxLoss):
 
     @property
     def _floor(self) -> float:
-        if self.hessian_floor is None:
-            return 1e-16 if self.hessian.startswith("xgboost") else 0.0
-        return self.hessian_floor
+        if self.hessian_floor is not None:
+            return self.hessian_floor
+        return 1e-16 if self.hessian.startswith("xgboost") else super()._floor
 
     def _told(self, width: int) -> dict[str, Any]:
         told = super()._told(width)
@@ -148,26 +145,12 @@ class CrossEntropy(SoftmaxLoss):
             told["z_loss"] = float(self.z_loss)
         if self.hessian in ("xgboost", "lightgbm"):
             told["hessian_scale"] = 2.0 if self.hessian == "xgboost" else width / max(width - 1, 1)
-        if self._floor > 0:
-            told["hessian_floor"] = self._floor
         return told
 
     def _variant(self) -> Variant:
         return (
-            super()
-            ._variant()
-            ._replace(
-                smoothed=self.label_smoothing > 0,
-                z_loss=self.z_loss > 0,
-                hessian_scaled=self.hessian in ("xgboost", "lightgbm"),
-                hessian_of_residual=self.hessian == "xgboost_residual",
-                hessian_floored=self._floor > 0,
-            )
+            super()._variant()._replace(smoothed=self.label_smoothing > 0, z_loss=self.z_loss > 0)
         )
-
-    @property
-    def _has_hessian(self) -> bool:
-        return self.hessian == "exact" and self._floor == 0
 
 
 cross_entropy = CrossEntropy()

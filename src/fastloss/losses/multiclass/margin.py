@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ...bases.options import check_number
+from ...bases.options import check_number, of_options
 from ...bases.rows import IDS, ByClass, OfWholeRow, RowwiseLoss
 from ...compiler.bits import disjoint
 from ...kernels.row_loss import total
+from ...kernels.tiles import fill
+from ..hessians import Hessians
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -48,6 +50,13 @@ def _multi_margin(self: Any, label: Any, x: Any, grads: Any, hesses: Any, spare:
     return total(x)
 
 
+def _majorizer(self: Any, label: Any, x: Any, grads: Any, hesses: Any) -> None:
+    # Of z_j = x_j - x_y the square is at most 2 (x_j^2 + x_y^2).
+    c = self.n_classes
+    fill(hesses, 4 / c)
+    hesses[label] = 4 * (c - 1) / c
+
+
 @dataclass(frozen=True)
 class MultiMargin(RowwiseLoss):
     """How far the score of the true class is from being the largest by a margin.
@@ -58,6 +67,7 @@ class MultiMargin(RowwiseLoss):
         gradient_j = p max(0, z_j)^(p - 1) / c if z_j > 0, else 0,      for j != y
         gradient_y = -(sum of the others)
         hessian_j  = p (p - 1) / c if z_j > 0, else 0;                  hessian_y = their sum
+        majorizer_j = 4 / c with p = 2;                                 majorizer_y = 4 (c - 1) / c
 
     At the kink z_j = 0 all derivatives are 0.
 
@@ -95,6 +105,10 @@ class MultiMargin(RowwiseLoss):
 
     cost = 3
     _limit_at_0 = ("margin",)
+
+    @of_options
+    def hessians(self) -> Hessians:
+        return {"majorizer": _majorizer} if self.p == 2 else {}
 
     def __post_init__(self) -> None:
         super().__post_init__()

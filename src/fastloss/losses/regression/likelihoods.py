@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,9 +18,41 @@ from ...kernels.form import Form
 from ...kernels.scalar import exp, log
 from ...kernels.survey import Limits
 from ...kernels.tally import lost
+from ..hessians import HOSTS_EXACT, Hessians, larger
 
 _HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 _REAL = (-math.inf, math.inf)
+
+
+# ---------------------------------------------------------------------------------------------
+# Other Hessians: of a logarithm, the largest one between the prediction and the truth
+
+
+def _poisson_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    if self.log_input:
+        return larger(results[2], y_true)
+    return larger(results[2], 1 / y_pred)
+
+
+def _poisson_of_hosts(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return exp(y_pred + 0.7)
+
+
+def _gamma_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return larger(results[2], 1 if self.log_input else 1 / y_pred / y_pred)
+
+
+def _tweedie_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return larger(results[2], exp(self.below_2 * log(y_true)))
+
+
+def _of_both_parameters(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any) -> None:
+    inverse = 1 if self.log_variance else 1 / y_pred[1] / y_pred[1]
+    hesses[1] = larger(hesses[1], 0.5 * inverse)
+
+
+# ---------------------------------------------------------------------------------------------
+# Counts and amounts
 
 
 @dataclass(frozen=True)
@@ -46,13 +78,15 @@ class Poisson(_Counts):
 
         loss     = exp(x) - y x
         gradient = exp(x) - y
-        hessian  = exp(x)
+        hessian  = exp(x);        majorizer = max(exp(x), y)
+
+    XGBoost and LightGBM take exp(x + 0.7), which bounds the loss up to a step of 0.7.
 
     With `log_input=False`, y_pred is the mean m >= 0 itself:
 
         loss     = m - y log(m)
         gradient = 1 - y / m
-        hessian  = y / m^2
+        hessian  = y / m^2;        majorizer = max(y / m^2, 1 / m)
 
     Ready made: `poisson`.
 
@@ -62,6 +96,11 @@ class Poisson(_Counts):
 
     Source: P. McCullagh and J. A. Nelder, Generalized Linear Models (1989).
     """
+
+    @of_options
+    def hessians(self) -> Hessians:
+        hosts = dict.fromkeys(("xgboost", "lightgbm"), _poisson_of_hosts) if self.log_input else {}
+        return {"majorizer": _poisson_majorizer, **hosts}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         if self.log_input:
@@ -87,13 +126,13 @@ class Gamma(_Counts):
 
         loss     = x + y exp(-x)
         gradient = 1 - y exp(-x)
-        hessian  = y exp(-x)
+        hessian  = y exp(-x), also of XGBoost and LightGBM;        majorizer = max(y exp(-x), 1)
 
     With `log_input=False`, y_pred is the mean m >= 0 itself:
 
         loss     = log(m) + y / m
         gradient = (1 - y / m) / m
-        hessian  = (2 y / m - 1) / m^2
+        hessian  = (2 y / m - 1) / m^2;        majorizer = max(hessian, 1 / m^2)
 
     Ready made: `gamma`.
 
@@ -103,6 +142,10 @@ class Gamma(_Counts):
 
     Source: as for `Poisson`.
     """
+
+    @of_options
+    def hessians(self) -> Hessians:
+        return {"majorizer": _gamma_majorizer, **(HOSTS_EXACT if self.log_input else {})}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         less = 0 if y_pred == y_pred else y_pred  # 0, or NaN
@@ -128,7 +171,8 @@ class Tweedie(ElementwiseLoss):
 
         loss     = exp((2 - p) x) / (2 - p) + y exp((1 - p) x) / (p - 1)
         gradient = exp((2 - p) x) - y exp((1 - p) x)
-        hessian  = (2 - p) exp((2 - p) x) + (p - 1) y exp((1 - p) x)
+        hessian  = (2 - p) exp((2 - p) x) + (p - 1) y exp((1 - p) x), also of XGBoost and LightGBM
+        majorizer = max(hessian, y^(2 - p))
 
     Without the terms that do not depend on x, p = 1 would be `Poisson` and p = 2 `Gamma`: use
     those.
@@ -146,6 +190,7 @@ class Tweedie(ElementwiseLoss):
 
     y_true_range = (0.0, math.inf)
     derived = ("below_2", "above_1")
+    hessians: ClassVar[Hessians] = {"majorizer": _tweedie_majorizer, **HOSTS_EXACT}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,11 +272,13 @@ class GaussianNLL(RowwiseLoss):
         loss     = (log(v) + r^2 / v) / 2
         gradient = r / v by m,        (1 - r^2 / v) / (2 v) by v
         hessian  = 1 / v by m,        (r^2 / v - 1/2) / v^2 by v
+        majorizer = 1 / v by m,       max(hessian, 1 / (2 v^2)) by v
 
     With `log_variance=True` the logarithm w of the variance is predicted, which may be any number:
 
         gradient = r exp(-w) by m,    (1 - r^2 exp(-w)) / 2 by w
         hessian  = exp(-w) by m,      r^2 exp(-w) / 2 by w
+        majorizer = exp(-w) by m,     max(hessian, 1/2) by w
 
     Arguments of the verbs: `y_true` of shape (...); `y_pred` of shape (..., 2), mean and variance:
     `np.stack([mean, variance], axis=-1)`. Every pair is one sample.
@@ -261,6 +308,7 @@ class GaussianNLL(RowwiseLoss):
     y_true_range = _REAL
     y_true_widens = True
     cost = 6
+    hessians: ClassVar[Hessians] = {"majorizer": _of_both_parameters}
 
     def __post_init__(self) -> None:
         super().__post_init__()

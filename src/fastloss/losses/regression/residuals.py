@@ -7,10 +7,66 @@ from typing import Any, ClassVar
 from ...bases.elementwise import ElementwiseLoss
 from ...bases.options import Numbers, check_number, check_positive
 from ...kernels.scalar import exp_of_minus, less_log1p, log1p, log1p_of_share
+from ..hessians import (
+    HOSTS_EXACT,
+    HOSTS_ONES,
+    Hessians,
+    exact,
+    one,
+    over_distance,
+    to_the_truth,
+)
 
 _LN2 = math.log(2)
 # Up to this share of its constant, the series of Fair's loss is exact in float64.
 _SMALL_SHARE = 1e-4
+
+# ---------------------------------------------------------------------------------------------
+# Other Hessians: |gradient| / |r|, r being the distance from a kink or from the truth
+
+
+def _distance_from_kink(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return over_distance(results[1], y_pred - y_true)
+
+
+def _quantile_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    # The loss is |r| / 2 and a multiple of r, which does not bend.
+    r = y_pred - y_true
+    return over_distance(0.5 if r != 0 else 0, r)
+
+
+def _percentage_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    # As a share of the truth.
+    return abs(results[1]) * over_distance(results[1], results[0])
+
+
+def _huber_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    r, slope = y_pred - y_true, results[1]
+    return 1 if slope == r else slope / r
+
+
+def _smooth_l1_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    if results[2] != 0:
+        return results[2]
+    r = y_pred - y_true
+    return over_distance(results[1], r) if self.beta == 0 else results[1] / r
+
+
+def _log_cosh_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    r = y_pred - y_true
+    return results[1] / r if r != 0 else 1
+
+
+def _fair_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return 1 / (1 + abs(y_pred - y_true) / self.c)
+
+
+def _at_least_2e_6(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
+    return 2e-6 if results[2] < 2e-6 else results[2]
+
+
+# ---------------------------------------------------------------------------------------------
+# The losses
 
 
 @dataclass(frozen=True)
@@ -19,7 +75,8 @@ class SquaredError(ElementwiseLoss):
 
         loss     = (y_pred - y_true)^2
         gradient = 2 (y_pred - y_true)
-        hessian  = 2
+        hessian  = 2, and so are the majorizer and those of XGBoost and LightGBM, whose loss and
+                   gradient are half of these, too
 
     Ready made: `mse` with the mean of all elements; `sse`, also called `sum_squared_error`, with
     their sum. There is no factor 1/2.
@@ -34,6 +91,7 @@ class SquaredError(ElementwiseLoss):
     """
 
     cost: ClassVar[int] = 1
+    hessians: ClassVar[Hessians] = {"majorizer": exact, **HOSTS_EXACT}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
@@ -46,7 +104,9 @@ class AbsoluteError(ElementwiseLoss):
 
         loss     = |y_pred - y_true|
         gradient = sign(y_pred - y_true), 0 at the kink
-        hessian  = 0
+        hessian  = 0;        majorizer = 1 / |y_pred - y_true|, at most 2^15, 0 at the kink
+
+    XGBoost and LightGBM take a Hessian of 1.
 
     Ready made: `mae`, the mean of all elements.
 
@@ -54,10 +114,12 @@ class AbsoluteError(ElementwiseLoss):
     >>> fl.mae.value_and_grad([2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0])
     (0.5, array([ 0.25, -0.25,  0.  , -0.25]))
 
-    Source: P.-S. Laplace, Mémoire sur la probabilité des causes (1774).
+    Source: P.-S. Laplace, Mémoire sur la probabilité des causes (1774); the majorizer: E. Weiszfeld
+    (1937).
     """
 
     cost: ClassVar[int] = 1
+    hessians: ClassVar[Hessians] = {"majorizer": _distance_from_kink, **HOSTS_ONES}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
@@ -73,7 +135,9 @@ class Huber(ElementwiseLoss):
         loss     = r^2 / 2                      if |r| <= delta
                    delta (|r| - delta / 2)      otherwise
         gradient = r, clipped to [-delta, delta]
-        hessian  = 1 if |r| <= delta, else 0
+        hessian  = 1 if |r| <= delta, else 0;        majorizer = min(1, delta / |r|)
+
+    LightGBM takes a Hessian of 1.
 
     With `delta=math.inf` it is half the squared error.
 
@@ -89,6 +153,7 @@ class Huber(ElementwiseLoss):
     delta: Numbers = 1.0
 
     cost: ClassVar[int] = 1
+    hessians: ClassVar[Hessians] = {"majorizer": _huber_majorizer, "lightgbm": one}
     _limit_at_inf = ("delta",)
 
     def __post_init__(self) -> None:
@@ -110,7 +175,7 @@ class SmoothL1(ElementwiseLoss):
         loss     = r^2 / (2 beta)               if |r| < beta, with r = y_pred - y_true
                    |r| - beta / 2               otherwise
         gradient = r / beta, clipped to [-1, 1]
-        hessian  = 1 / beta if |r| < beta, else 0
+        hessian  = 1 / beta if |r| < beta, else 0;        majorizer = min(1 / beta, 1 / |r|)
 
     With `beta=0` it is the absolute error.
 
@@ -126,6 +191,7 @@ class SmoothL1(ElementwiseLoss):
     beta: Numbers = 1.0
 
     cost: ClassVar[int] = 1
+    hessians: ClassVar[Hessians] = {"majorizer": _smooth_l1_majorizer}
     _limit_at_0 = ("beta",)
 
     def __post_init__(self) -> None:
@@ -148,7 +214,7 @@ class LogCosh(ElementwiseLoss):
 
         loss     = log(cosh(r))
         gradient = tanh(r)
-        hessian  = 1 / cosh(r)^2
+        hessian  = 1 / cosh(r)^2;        majorizer = tanh(r) / r
 
     Ready made: `log_cosh`.
 
@@ -158,6 +224,8 @@ class LogCosh(ElementwiseLoss):
 
     Source: R. Neuneier and H. G. Zimmermann, How to Train Neural Networks (1998).
     """
+
+    hessians: ClassVar[Hessians] = {"majorizer": _log_cosh_majorizer}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
@@ -183,7 +251,9 @@ class Quantile(ElementwiseLoss):
         loss     = (1 - q) r    if r > 0
                    -q r         otherwise
         gradient = 1 - q if r > 0, -q if r < 0, 0 at the kink
-        hessian  = 0
+        hessian  = 0;        majorizer = 1 / (2 |r|), at most 2^14, 0 at the kink
+
+    XGBoost and LightGBM take a Hessian of 1.
 
     Several quantiles at once are a sequence of c numbers `q`, one for each column of y_pred, shape
     (..., c). Then y_true may have the shape of y_pred, or its shape without the last axis, (...):
@@ -199,7 +269,8 @@ class Quantile(ElementwiseLoss):
     array([[ 0.9,  0.1],
            [-0.1, -0.9]])
 
-    Source: R. Koenker and G. Bassett, Regression Quantiles (1978).
+    Source: R. Koenker and G. Bassett, Regression Quantiles (1978); the majorizer: D. R. Hunter and
+    K. Lange, Quantile Regression via an MM Algorithm (2000).
     """
 
     q: Numbers = 0.5
@@ -208,6 +279,7 @@ class Quantile(ElementwiseLoss):
     _one_truth = True
     derived = ("above",)
     _limit_at_0 = ("q",)
+    hessians: ClassVar[Hessians] = {"majorizer": _quantile_majorizer, **HOSTS_ONES}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -231,6 +303,9 @@ class SquaredLogError(ElementwiseLoss):
         loss     = d^2,                    d = log(1 + y_pred) - log(1 + y_true)
         gradient = 2 d / (1 + y_pred)
         hessian  = 2 (1 - d) / (1 + y_pred)^2
+        majorizer = max(hessian, gradient / (y_pred - y_true))
+
+    XGBoost takes the exact Hessian, but at least 2e-6; all three are half of these there.
 
     Where one of the two is -1, d is infinite; where both are, it is 0.
 
@@ -245,6 +320,7 @@ class SquaredLogError(ElementwiseLoss):
 
     y_true_range = (-1.0, math.inf)
     y_pred_range = (-1.0, math.inf)
+    hessians: ClassVar[Hessians] = {"majorizer": to_the_truth, "xgboost": _at_least_2e_6}
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
@@ -264,7 +340,10 @@ class AbsolutePercentageError(ElementwiseLoss):
 
         loss     = |y_pred - y_true| / max(|y_true|, epsilon)
         gradient = sign(y_pred - y_true) / max(|y_true|, epsilon), 0 at the kink
-        hessian  = 0
+        hessian  = 0;        majorizer = |gradient| / |y_pred - y_true|, the loss taken as 2^-15 or
+                   more, 0 at the kink
+
+    LightGBM takes a Hessian of 1.
 
     `epsilon` keeps a truth of 0 from dividing by 0; its default is the distance from 1 to the next
     float64.
@@ -281,6 +360,7 @@ class AbsolutePercentageError(ElementwiseLoss):
     epsilon: Numbers = 2.0**-52
     derived = ("steepest",)
     _limit_at_0 = _limit_at_inf = ("epsilon",)
+    hessians: ClassVar[Hessians] = {"majorizer": _percentage_majorizer, "lightgbm": one}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -306,7 +386,7 @@ class Fair(ElementwiseLoss):
 
         loss     = c^2 (|r| / c - log(1 + |r| / c))
         gradient = r / (1 + |r| / c)
-        hessian  = 1 / (1 + |r| / c)^2
+        hessian  = 1 / (1 + |r| / c)^2, also of LightGBM;        majorizer = 1 / (1 + |r| / c)
 
     Ready made: `fair`.
 
@@ -318,6 +398,8 @@ class Fair(ElementwiseLoss):
     """
 
     c: Numbers = 1.0
+
+    hessians: ClassVar[Hessians] = {"majorizer": _fair_majorizer, "lightgbm": exact}
 
     def __post_init__(self) -> None:
         super().__post_init__()
