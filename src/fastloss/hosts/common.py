@@ -1,12 +1,17 @@
-"""What hosts ask of a loss that is no verb: its name, the kind of its labels."""
+"""What hosts ask of a loss that is no verb: its name, the kind of its labels, their own words."""
 
 import re
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from ..bases.elementwise import Elements
 from ..bases.loss import Loss
 from ..bases.rows import LIKE_ROWS, RowFamily
 from ..call.arrays import Array
+from ..call.run import evaluate
+from ..call.verbs import GRAD_HESS, HVP
 
 
 def name_of(loss: Loss) -> str:
@@ -32,3 +37,39 @@ def whole(labels: Array, n: int, name: str, remedy: str) -> Array:
             f"{remedy}"
         )
     return ids
+
+
+def named(loss: Loss, labels: str, predictions: str) -> Loss:
+    """A copy of a loss that calls its arguments in messages as its host does."""
+    copy = replace(loss)
+    object.__setattr__(copy, "names", (labels, predictions))
+    return copy
+
+
+def in_words_of_host(error: Exception) -> Exception:
+    """What the core says of arrays, where the host's users write `weight` for `sample_weight`."""
+    return type(error)(str(error).replace("sample_weight", "weight"))
+
+
+def hvp(
+    loss: Loss,
+    y_true: Array,
+    y_pred: Array,
+    vector: Array,
+    weight: Any,
+    normalizer: Any,
+    out: Array,
+) -> Array:
+    """The product of the Hessian of a loss and a vector, written into `out`."""
+    family = loss._family
+    if isinstance(family, Elements) and family.has_hessian:
+        options = {"grad_out": np.empty_like(out), "hess_out": out}
+        evaluate(family, GRAD_HESS, y_true, y_pred, weight, normalizer, **options)
+        return np.multiply(out, vector, out=out)
+    if not hasattr(loss, "hvp"):
+        raise NotImplementedError(
+            f"second derivatives of {loss} are not known: those of CrossEntropy are, and of "
+            "elementwise losses with an exact Hessian"
+        )
+    evaluate(family, HVP, y_true, y_pred, weight, normalizer, vector=vector, grad_out=out)
+    return out

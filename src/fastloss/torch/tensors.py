@@ -1,18 +1,17 @@
 """A loss as a function of tensors: PyTorch's names, dtypes and axis of classes."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
-from ..bases.elementwise import Elements
 from ..bases.loss import Loss
 from ..bases.rows import RowwiseLoss
 from ..call.arrays import Array
 from ..call.run import evaluate
-from ..call.verbs import GRAD_HESS, HVP, VALUE, VALUE_AND_GRAD, Verb
+from ..call.verbs import HVP, VALUE, VALUE_AND_GRAD, Verb
+from ..hosts.common import hvp, in_words_of_host, named
 
 Tensor = Any  # type checkers are told nothing of PyTorch, which may not be installed
 Arrays = tuple[Array, Array, Array | None]  # logits, labels and weight
@@ -59,9 +58,7 @@ class OfTensors:
         self.loss = loss
         self.by_rows = isinstance(loss, RowwiseLoss)
         self.unreduced = loss.reduction == "none"
-        # A copy, which has no family yet, is told what messages call its arguments.
-        self._named = replace(loss)
-        object.__setattr__(self._named, "names", ("labels", "logits"))
+        self._named = named(loss, "labels", "logits")
 
     # ---------------------------------------------------------------------------------------------
     # What follows from shapes and dtypes
@@ -120,35 +117,31 @@ class OfTensors:
     def hvp(self, arrays: Arrays, logits: Tensor, normalizer: Any, vector: Tensor) -> Tensor:
         """The product of the Hessian and a vector."""
         product, out = _room_like(logits)
-        family = self._named._family
-        if isinstance(family, Elements) and family.has_hessian:
-            grad = np.empty(out.shape, out.dtype)
-            self._run(GRAD_HESS, arrays, normalizer, grad, hess_out=out)
-            return product.mul_(vector)
-        if not hasattr(self.loss, "hvp"):
-            raise NotImplementedError(
-                f"second derivatives of {self.loss} are not known: those of CrossEntropy are, and "
-                "of elementwise losses with an exact Hessian"
-            )
         given = array_of(vector.detach().to(logits.dtype), "vector")
-        self._run(HVP, arrays, normalizer, out, vector=given)
+        self._run(HVP, arrays, normalizer, out, given)
         return product
 
     def _run(
-        self, verb: Verb, arrays: Arrays, normalizer: Any, out: Array | None = None, **more: Any
-    ) -> tuple[Any, Any, Any]:
+        self,
+        verb: Verb,
+        arrays: Arrays,
+        normalizer: Any,
+        out: Any = None,
+        vector: Any = None,
+    ) -> Any:
         x, y, weight = arrays
         if isinstance(normalizer, torch.Tensor):
             normalizer = normalizer.item()
         moved = self.by_rows and x.ndim > 2
         if moved:
-            x, out = _classes_last(x), None if out is None else _classes_last(out)
+            x, out, vector = _classes_last(x), _classes_last(out), _classes_last(vector)
             y = _classes_last(y) if y.ndim == x.ndim else y
-            more = {name: _classes_last(array) for name, array in more.items()}
         try:
-            return evaluate(self._named._family, verb, y, x, weight, normalizer, None, out, **more)
+            if verb is HVP:
+                return hvp(self._named, y, x, vector, weight, normalizer, out)
+            return evaluate(self._named._family, verb, y, x, weight, normalizer, None, out)
         except (TypeError, ValueError) as error:
-            text = str(error).replace("sample_weight", "weight")
+            text = str(in_words_of_host(error))
             text = text.replace("out overlaps", "overwrite_logits: the gradient overlaps")
             if moved:
                 text += " (in these shapes and places the axis of classes, the second, is the last)"
@@ -167,5 +160,5 @@ def _room_like(logits: Tensor) -> tuple[Tensor, Array]:
     return room, array_of(room, "logits")
 
 
-def _classes_last(array: Array) -> Array:
-    return np.moveaxis(array, 1, -1)
+def _classes_last(array: Any) -> Any:
+    return None if array is None else np.moveaxis(array, 1, -1)
