@@ -35,7 +35,7 @@ class ByClass(NamedTuple):
         return cls(class_weight, ignore_index)
 
     def near_one(self) -> tuple[Array, int]:
-        """The class weights that kernels are told, and the exponent of 2 that they are short of."""
+        """The class weights as kernels get them, and the exponent of 2 they were divided by."""
         return near_one(as_weights("class_weight", self.class_weight or ()))
 
 
@@ -57,7 +57,7 @@ class RowFamily(Family):
 
     @cached_property
     def class_weight(self) -> tuple[Array, int]:
-        """The class weights that kernels are told, and the exponent of 2 that they are short of."""
+        """The class weights as kernels get them, and the exponent of 2 they were divided by."""
         return self.by_class.near_one()
 
     def of_each_class(self) -> dict[str, tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Equal losses, which share what is known of their calls: a loss may be built for each of them."""
+"""Equal losses, which share what is known of their calls: a loss may be built for each call."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache

@@ -239,7 +239,7 @@ class SoftmaxLoss(RowwiseLoss):
     def _factors(self, width: int) -> tuple[Array, int] | None:
         """What the loss of each class is multiplied by, if not by its weight.
 
-        It is short of 2 to the second.
+        It has been divided by 2 to the second.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""Arrays as users pass them: their formats, and what to write where something is no array."""
+"""Arrays as users pass them: which dtypes are taken, and what to write instead of others."""
 
 import sys
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""How a call is cut into blocks and tasks, and the order in which its partial sums are added.
+"""How a call is cut into blocks and tasks, who runs them, and the order in which sums are added.
 
 A block has a fixed number of samples and a float64 partial sum of its own, so that a result does
 not depend on which thread computed what. A task is a run of whole blocks.

@@ -41,7 +41,7 @@ class Batch(NamedTuple):
     true_width: int  # elements of y_true in a sample
     width: int  # elements of y_pred in a sample
     class_ids: bool = False  # y_true has class ids
-    period: int = 1  # after how many samples what the kernel does begins again
+    period: int = 1  # blocks begin at multiples of it, where options differ from column to column
     one_truth: bool = False  # y_true has one number for each row of y_pred
     # The formats of other inputs, if there are any.
     extras: Extras | None = None
@@ -127,7 +127,7 @@ class Family(ABC):
         return self.traits.y_pred_range
 
     def class_exponents(self, width: int) -> tuple[int, int]:
-        """What kernels are told of classes is short of these powers of 2.
+        """Kernels get weights of classes divided by powers of 2, of which these are the exponents.
 
         The first is that of what the loss of a class is multiplied by, the second that of the
         weight of the class in a mean.

@@ -1,4 +1,4 @@
-"""How many threads a call may use, and the choice of backend."""
+"""Tasks are run on threads: how many, and by which backend."""
 
 import os
 from collections.abc import Callable

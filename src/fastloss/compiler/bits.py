@@ -1,4 +1,4 @@
-"""Floats as bit patterns, and the class of primitives that come in two precisions.
+"""What one line of a loop does to the machine, bits of floats, and primitives in two precisions.
 
 `intrinsics.py` holds LLVM twins of some of these functions. When a kernel is compiled, a twin
 replaces the plain function of the same name; the other functions are compiled as they stand.

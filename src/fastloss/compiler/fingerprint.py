@@ -1,4 +1,4 @@
-"""What the code of a function depends on, as a digest: part of its name and of its place on disk.
+"""What the code of a function depends on, as a digest: part of its name, and of its key on disk.
 
 All that is known completely is listed here, value by value. Whatever else a function refers to
 makes its fingerprint incomplete, and then its code must not be kept: nobody could tell when it

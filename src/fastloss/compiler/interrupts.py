@@ -1,4 +1,4 @@
-"""What an exception in its middle would break for good: importing Numba, compiling, loading.
+"""Ctrl-C waits while Numba is imported, and while code is compiled or loaded.
 
 Numba's registries and LLVM do not survive a KeyboardInterrupt at any moment: all later first calls
 would fail, or the process be aborted. Python runs handlers of signals on the main thread, between

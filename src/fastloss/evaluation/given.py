@@ -1,4 +1,4 @@
-"""What an update is given besides labels and logits, checked before anything is added up."""
+"""Weights, groups and sequences: what an update may be given besides labels and logits, checked."""
 
 import math
 from typing import Any, NamedTuple

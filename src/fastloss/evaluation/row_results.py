@@ -19,6 +19,7 @@ from .rows import Rows, Slab
 NUMBERS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
 TOP = ("top_classes", "top_log_probs")
 _INTEGERS = ("prediction", "rank", "top_classes")
+_LOG_SUM_EXP = RowScores._fields.index("log_sum_exp")
 # Numbers of logits that a thread searches at a time.
 TASK = 1 << 18
 
@@ -100,7 +101,7 @@ class RowResults:
                     column = np.where(np.isnan(column), -1, column)
                 self._put(name, slab, column)
         if self.k:
-            for name, found in zip(TOP, self._top(slab, scores[:, 1]), strict=True):
+            for name, found in zip(TOP, self._top(slab, scores[:, _LOG_SUM_EXP]), strict=True):
                 if name in self.arrays:
                     self._put(name, slab, found)
 

@@ -182,7 +182,7 @@ class Scorecard(Accumulator[RowSums]):
 
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
-        # Weights of classes are told to kernels short of 2 to this.
+        # Kernels get the weights of classes divided by 2 to this.
         _, exponent = self._weighing._softmax.class_weight
         scores = scores_of(self._sums.added_up(), exponent)
         if not scores.n_counted:

@@ -1,4 +1,4 @@
-"""What a kernel is made for: the dtypes it meets and the outputs it writes."""
+"""What a kernel is made for: the dtypes it meets, what it writes, and the numbers of a row."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

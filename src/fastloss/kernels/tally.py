@@ -71,6 +71,7 @@ BINS, KEYS, SLOPES = range(3)
 
 
 def read(scores: Any, at: Any) -> Any:
+    """One after the other, as compiled code cannot make a tuple of a loop."""
     return RowScores(
         scores[at],
         scores[at + 1],
