@@ -14,7 +14,7 @@ from ..call.family import Batch
 from ..call.run import check, evaluate
 from ..call.verbs import PAIR_SCORES, UNLABELLED_PAIR_SCORES, Verb
 from ..kernels.form import Form, PairScores
-from ..kernels.softmax import pairs
+from ..kernels.softmax import pairs, two_rows
 from ..kernels.survey import Limits
 from ..kernels.tally_pairs import (
     CHANGE_BINS,
@@ -65,7 +65,7 @@ class _OfPairs(Softmax):
     """The family of two sets of logits, the second of which stands where others have a vector."""
 
     vector_name = "logits_b"
-    scratch = pairs.SCRATCH
+    scratch = two_rows.SCRATCH
 
     def arithmetic(self, batch: Batch) -> Format:
         # A cap is rounded, and what is rounded in float32 cannot be told from what differs.
