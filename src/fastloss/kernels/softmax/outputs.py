@@ -100,10 +100,11 @@ def _dots_finder(traits: Traits) -> Function:
         total = zero
         rest = zero
         for j in range(exps.size):
+            exp_j = exps[j]
             slope = cap(o, decode(part.x[j]))[1] if capped else one
-            term = exps[j] * (slope * decode_vector(part.vector[j]))
+            term = exp_j * (slope * decode_vector(part.vector[j]))
             total = accumulate(total, term)
-            rest = accumulate(rest, select(exps[j] == one, zero, term))
+            rest = accumulate(rest, select(exp_j == one, zero, term))
         return double(total), double(rest)
 
     def find_dots(o: Any, rows: Any, row: Any, kept: Any, top: Any, sums: Any) -> None:
