@@ -1,11 +1,16 @@
 """A small call takes a short way once it is known, and gives what the general way gives."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
-from plain import compiled, plain
-from registry import DTYPES, assert_same, name_of
+from plain import compiled, partly_long, plain
+from registry import CASES, DTYPES, GAUSSIAN, assert_same, name_of
 
 import fastloss as fl
+from fastloss.call import run
+from fastloss.call.short import small_call
 from fastloss.kernels.args import COMPUTE, SURVEY, Args
 
 pytestmark = plain
@@ -119,7 +124,7 @@ def test_labels_that_change_once_they_are_checked():
         ids[7] = -1
 
     kernel.compiled[False] = run_and_spoil
-    call.prepare_small()
+    call.small = small_call(call)
     kernel.compiled[False] = code
     result = fl.cross_entropy.grad(ids, logits)
     assert phases == [SURVEY, COMPUTE]
@@ -157,15 +162,304 @@ def test_nothing_to_average_warns_each_time(ids, logits):
         assert not grad.any()
 
 
-def test_what_comes_besides_takes_the_general_way():
-    fl.cross_entropy.value_and_grad(IDS, LOGITS)
-    fl.cross_entropy.value_and_grad(IDS, LOGITS)
-    plain = fl.cross_entropy(IDS, LOGITS)
-    assert fl.cross_entropy(IDS, LOGITS, normalizer=1.0) == pytest.approx(4 * plain)
-    assert fl.cross_entropy(IDS, LOGITS, sample_weight=[0, 0, 0, 1]) != plain
+# ---------------------------------------------------------------------------------------------
+# Every verb and option, in memory of one's own and as parts of larger arrays
+
+
+def view(array):
+    """The same numbers as a part of a larger array, as mini-batches are."""
+    whole = np.empty((3, *array.shape), array.dtype)
+    whole[1] = array
+    return whole[1]
+
+
+def in_place(y_pred, *_):
+    return y_pred
+
+
+OUTS = {
+    "new": lambda *_: None,
+    "own": lambda _, shape, dtype: np.full(shape, 7, dtype),
+    "part": lambda _, shape, dtype: view(np.full(shape, 7, dtype)),
+    "in place": in_place,
+}
+WAYS = [("new", view), ("own", np.copy), ("own", view), ("part", view), ("in place", view)]
+CHOSEN = (
+    "softmax_all",
+    "binary_logits",
+    "gaussian",
+    "squared",
+    "softmax",
+    "softmax_soft",
+    "categorical",
+    "multi_margin_all",
+    "kl",
+)
+VERBS = ("value", "value_and_grad", "grad", "grad_hess", "hvp", "proba", "log_proba", "logsumexp")
+
+
+def run_verb(loss, verb, y_true, y_pred, outs, more):
+    """What a verb returns, as a list."""
+    given = list(filter(lambda out: out is not None, outs))
+    if given:
+        more = more | {"out": tuple(outs) if verb == "grad_hess" else given[0]}
+    if verb in ("proba", "log_proba", "logsumexp"):
+        return [getattr(loss, verb)(y_pred, **more)]
+    if verb == "hvp":
+        return [loss.hvp(y_true, y_pred, VECTOR[: len(y_pred)].astype(y_pred.dtype), **more)]
+    result = loss(y_true, y_pred, **more) if verb == "value" else None
+    if result is None:
+        result = getattr(loss, verb)(y_true, y_pred, **more)
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+VECTOR = np.random.default_rng(3).normal(size=(9, 5))
+
+
+def options_of_verbs(verb, case, y_pred, reduction):
+    """What verbs take besides arrays."""
+    n = len(y_pred)
+    yield {}
+    mask = np.ones(y_pred.shape, bool)
+    if hasattr(case.loss, "class_mask"):
+        yield {"class_mask": view(mask)}
+    if verb in ("proba", "log_proba", "logsumexp"):
+        return
+    shape = (n,) if case.rowwise else y_pred.shape
+    weight = np.random.default_rng(1).random(shape)
+    yield {"sample_weight": view(weight)}
+    yield {"sample_weight": weight.astype(np.float32)}
+    if reduction == "mean":
+        yield {"normalizer": 64, "sample_weight": weight}
+        yield {"normalizer": np.float64(0.5)}
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Has every call fail that does not take the short way."""
+
+    @contextmanager
+    def only():
+        with monkeypatch.context() as patch:
+
+            def general(*_):
+                raise AssertionError("this call takes the general way")
+
+            patch.setattr(run, "prepare", general)
+            yield
+
+    return only
+
+
+@partly_long(
+    2,
+    "reduction, blocks",
+    [("mean", "several"), ("none", "one"), ("mean", "one"), ("sum", "several")],
+)
+@partly_long(4, "name", CHOSEN)
+def test_both_ways_give_the_same_whatever_is_asked(name, reduction, blocks, short, monkeypatch):
+    (case,) = (case for case in CASES if case.name == name)
+    loss = case.reduced(reduction)
+    y_true, y_pred = case.data(np.float32, (2, 5))
+    if blocks == "several":
+        monkeypatch.setattr(type(loss._family), "block_size", 3)
+    for verb in (verb for verb in VERBS if verb == "value" or hasattr(loss, verb)):
+        for more in options_of_verbs(verb, case, y_pred, reduction):
+            loss._family.calls.clear()
+            expected = run_verb(loss, verb, y_true, y_pred, [None], more)
+            (call,) = loss._family.calls.values()
+            assert (call.cut.n_blocks > 1) == (blocks == "several")
+            results = [each for each in expected if isinstance(each, np.ndarray)]
+            if verb == "value_and_grad":
+                results = results[-1:]
+            for way, layout in WAYS:
+                labels, numbers = layout(y_true), layout(y_pred)
+                outs = [OUTS[way](numbers, each.shape, each.dtype) for each in results] or [None]
+                if way == "in place":
+                    if not results or results[0].shape != y_pred.shape:
+                        continue
+                    outs[1:] = (np.empty_like(y_pred) for _ in outs[1:])
+                with short():
+                    found = run_verb(loss, verb, labels, numbers, outs, more)
+                for one, other in zip(found, expected, strict=True):
+                    assert_same(one, other)
+                for out, result in zip(outs, found[len(found) - len(outs) :], strict=True):
+                    assert out is None or out is result
+                assert way == "in place" or numbers.tobytes() == y_pred.tobytes()
+                assert labels.tobytes() == y_true.tobytes()
+
+
+def wrong_calls():
+    """Ways to give something that is refused, once a call is known."""
+    ids, logits, weight = IDS.copy(), LOGITS.copy(), np.ones(4)
+    memory = np.zeros(40, np.float32)
+    part = memory[:12].reshape(4, 3)
+    part[...] = LOGITS
+    frozen = np.zeros_like(LOGITS)
+    frozen.flags.writeable = False
+    for place, number in ((1, 3), (2, -1)):
+        bad = ids.copy()
+        bad[place] = number
+        yield bad, logits, {}
+        yield view(bad), view(logits), {"sample_weight": weight}
+    for number in (-1.0, np.nan, np.inf):
+        bad = weight.copy()
+        bad[2] = number
+        yield ids, logits, {"sample_weight": bad}
+        yield ids, logits, {"sample_weight": view(bad), "normalizer": 3}
+    yield ids, logits, {"sample_weight": np.ones(3)}
+    yield ids, logits, {"sample_weight": "four"}
     mask = np.ones(LOGITS.shape, bool)
-    assert fl.cross_entropy(IDS, LOGITS, class_mask=mask) == plain
-    assert fl.cross_entropy(IDS.tolist(), LOGITS) == plain
+    mask[0, 0] = False
+    yield ids, logits, {"class_mask": mask}
+    yield ids, logits, {"class_mask": mask.astype(int)}
+    for number in (0, -1, np.nan, "1", True):
+        yield ids, logits, {"normalizer": number}
+    for out in (
+        memory[3:15].reshape(4, 3),  # half of the logits
+        memory[11:23].reshape(4, 3),  # the last of them
+        np.zeros((4, 3)),
+        np.zeros((3, 4), np.float32),
+        frozen,
+        LOGITS.tolist(),
+    ):
+        yield ids, part, {"out": out}
+        yield ids, part, {"out": out, "sample_weight": weight}
+    of_weight = np.ones(12, np.float32)
+    yield ids, logits, {"sample_weight": of_weight[4:8], "out": of_weight.reshape(4, 3)}
+    of_mask = np.ones((4, 3), np.float32)
+    mask = of_mask.view(bool)[:, :3]
+    yield ids, logits, {"class_mask": mask, "out": of_mask}
+    of_ids = np.zeros((4, 3), np.float32)
+    yield of_ids.view(np.int32).reshape(-1)[:4], logits, {"out": of_ids}
+
+
+def refusal(call):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    return caught.type, str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["value_and_grad", "grad", "grad_hess"])
+def test_both_ways_refuse_the_same(verb):
+    for labels, logits, more in wrong_calls():
+        out = more.get("out", np.full(LOGITS.shape, 7, np.float32))
+        if verb == "grad_hess":
+            for outs in ((out, np.zeros_like(LOGITS)), (np.zeros_like(LOGITS), out)):
+                check_refusal(verb, labels, logits, more | {"out": outs})
+        else:
+            check_refusal(verb, labels, logits, more | {"out": out})
+
+
+def check_refusal(verb, labels, logits, more):
+    method = getattr(fl.cross_entropy, verb)
+    arrays = [labels, logits, *more.values(), *more["out"]]
+    before = [each.tobytes() for each in arrays if isinstance(each, np.ndarray)]
+    calls = fl.cross_entropy._family.calls
+    calls.clear()
+    expected = refusal(lambda: method(labels, logits, **more))
+    calls.clear()
+    legal = {name: value for name, value in more.items() if name != "out"}
+    for name, ok in (("sample_weight", np.ones(4)), ("class_mask", np.ones((4, 3), bool))):
+        if name in legal:
+            legal[name] = ok
+    if "normalizer" in legal:
+        legal["normalizer"] = 2.0
+    for dtype in (labels.dtype, np.int64):
+        method(IDS.astype(dtype), LOGITS, **legal)
+    assert all(call.small is not None for call in calls.values())
+    assert refusal(lambda: method(labels, logits, **more)) == expected
+    assert before == [each.tobytes() for each in arrays if isinstance(each, np.ndarray)]
+
+
+def test_results_overlap_neither_each_other_nor_what_is_read(short):
+    """Parts of one array that lie beside each other are apart."""
+    memory = np.zeros(48, np.float32)
+    parts = [memory[i : i + 12].reshape(4, 3) for i in range(0, 48, 12)]
+    logits, grad, hess, _ = parts
+    logits[...] = LOGITS
+    expected = fl.cross_entropy.grad_hess(IDS, LOGITS)
+    with short():
+        fl.cross_entropy.grad_hess(IDS, logits, out=(grad, hess))
+        assert_same(grad, expected[0])
+        assert_same(hess, expected[1])
+        fl.cross_entropy.grad_hess(IDS, logits, out=(logits, hess))
+        assert_same(logits, expected[0])
+    over = memory[20:32].reshape(4, 3)
+    for outs, message in (
+        ((grad, over), r"out\[1\] overlaps the memory of out\[0\]"),
+        ((grad, logits), r"out\[1\] overlaps the memory of logits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fl.cross_entropy.grad_hess(IDS, logits, out=outs)
+    x = np.zeros(3)
+    with pytest.raises(ValueError, match="out overlaps the memory of y_true"):
+        fl.mse.grad(x, x, out=x)
+
+
+def test_memory_that_no_array_owns(short):
+    """As of tensors: whose memory it is cannot be told by the array."""
+    memory = bytearray(4 * 36)
+    logits, grad, over = (
+        np.frombuffer(memory, np.float32, 12, offset).reshape(4, 3) for offset in (0, 48, 44)
+    )
+    logits[...] = LOGITS
+    expected = fl.cross_entropy.grad(IDS, LOGITS)
+    with short():
+        assert_same(fl.cross_entropy.grad(IDS, logits, out=grad), expected)
+    with pytest.raises(ValueError, match="overlaps"):
+        fl.cross_entropy.grad(IDS, logits, out=over)
+
+
+def test_what_is_written_in_place_is_not_computed_again(short):
+    """Weights of next to nothing, or of nothing at all."""
+    ids, logits = np.zeros(4, int), LOGITS.copy()
+    loss = fl.CrossEntropy(class_weight=[1e-40, 1, 1], reduction="sum")
+    expected = loss.grad(ids, logits)
+    for _ in range(2):
+        again = logits.copy()
+        assert_same(loss.grad(ids, again, out=again), expected)
+    for loss, true, pred in (
+        (fl.gaussian_nll, *GAUSSIAN.data(np.float64, (3, 2))),
+        (fl.cross_entropy, IDS, LOGITS),
+    ):
+        weight = np.zeros(len(pred))
+        loss.value_and_grad(true, pred, sample_weight=np.ones(len(pred)))
+        for _ in range(2):
+            again = pred.copy()
+            with pytest.warns(RuntimeWarning, match="mean of no samples") as caught, short():
+                value, _ = loss.value_and_grad(true, again, sample_weight=weight, out=again)
+            assert caught[0].filename == __file__
+            assert np.isnan(value)
+            assert not again.any()
+
+
+@compiled
+@SIZES
+def test_weights_compiled_and_in_threads(ids, logits, short):
+    weight = np.random.default_rng(1).random(len(ids))
+    expected = fl.cross_entropy.value_and_grad(ids, logits, sample_weight=weight)
+    parts = [slice(i, i + 4) for i in range(0, min(len(ids), 400), 4)]
+
+    def results(out):
+        return [
+            fl.cross_entropy.value_and_grad(
+                ids[part], logits[part], sample_weight=weight[part], out=out[part]
+            )[0]
+            for part in parts
+        ]
+
+    with short():
+        found = fl.cross_entropy.value_and_grad(ids, logits, sample_weight=weight)
+    assert_same(found[0], expected[0])
+    assert_same(found[1], expected[1])
+    true = np.empty_like(logits)
+    losses = results(true)
+    with ThreadPoolExecutor(8) as pool:
+        outs = [np.empty_like(logits) for _ in range(16)]
+        assert list(pool.map(results, outs)) == [losses] * 16
+    for out in outs:
+        np.testing.assert_array_equal(out[: len(parts) * 4], true[: len(parts) * 4])
 
 
 def test_results_do_not_share_memory():

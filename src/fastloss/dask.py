@@ -15,10 +15,11 @@ import numpy as np
 
 from .bases.loss import Loss
 from .call.arrays import FLOAT64, Array, as_array
+from .call.messages import NO_MEAN
 from .call.plan import prepare
 from .call.powers import Power
-from .call.run import NO_MEAN, total_weight
 from .call.run import evaluate as run
+from .call.run import total_weight
 from .call.verbs import VALUE, VALUE_AND_GRAD, Verb
 from .evaluation.given import Given, sizes_of
 from .evaluation.scorecard import Scorecard

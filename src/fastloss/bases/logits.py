@@ -19,7 +19,7 @@ def proba(self: Loss, logits: Any, /, *, class_mask: Any = None, out: Array | No
     array([[0., 1.]])
     """
     return evaluate(  # type: ignore[no-any-return]
-        self._family, PROBA, None, logits, None, None, class_mask=class_mask, grad_out=out
+        self._family, PROBA, logits, logits, None, None, class_mask=class_mask, grad_out=out
     )[1]
 
 
@@ -35,5 +35,5 @@ def log_proba(
     array([[-1000.,     0.]])
     """
     return evaluate(  # type: ignore[no-any-return]
-        self._family, LOG_PROBA, None, logits, None, None, class_mask=class_mask, grad_out=out
+        self._family, LOG_PROBA, logits, logits, None, None, class_mask=class_mask, grad_out=out
     )[1]

@@ -204,7 +204,14 @@ class SoftmaxLoss(RowwiseLoss):
         array([1000.69314718])
         """
         return evaluate(
-            self._family, LOGSUMEXP, None, logits, None, None, class_mask=class_mask, losses_out=out
+            self._family,
+            LOGSUMEXP,
+            logits,
+            logits,
+            None,
+            None,
+            class_mask=class_mask,
+            losses_out=out,
         )[0]
 
     # -----------------------------------------------------------------------------------------

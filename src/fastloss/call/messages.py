@@ -1,4 +1,4 @@
-"""Messages about illegal numbers, which a survey has found and which are looked for here."""
+"""Messages about the numbers of a call: illegal ones, which are looked for here, or none at all."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import numpy as np
 
 from .arrays import FLOAT64, Array, format_of, place_of
 from .operands import Strided
+
+NO_MEAN = "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0"
 
 
 def report_class_id(

@@ -18,12 +18,14 @@ from . import blocks, threads
 from .arrays import FLOAT32, FLOAT64, Array, Format, as_array, format_of
 from .family import Batch, Family
 from .operands import Operand
-from .short import SmallCall, small_call
 from .verbs import Verb
 
 _NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
 # Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
 _MOST_CALLS = 256
+
+# To look it up in NumPy takes longer.
+_ndarray = np.ndarray
 
 # The kernels that this process has so far, by key and by whether they are for prange.
 _kernels: dict[Any, Any] = {}
@@ -156,7 +158,7 @@ class Call:
         )
         self.args = self.cut.args(family.options(plan.form, width))  # but for arrays
         self.true_shape, self.shape = y_true.shape, y_pred.shape
-        averages = plan.form.labelled and family.traits.reduction == "mean"
+        averages = self.averages = plan.form.labelled and family.traits.reduction == "mean"
         # Results are yet to be multiplied by 2 to this, as the kernel is told of numbers of classes
         # that are near 1; in a mean over the weights, those in the denominator cancel.
         of_factors, of_weights = family.class_exponents(width) if plan.form.labelled else (0, 0)
@@ -166,36 +168,23 @@ class Call:
         # What the sum of the losses is divided by, if all samples weigh the same.
         self.denominator = float(self.cut.n_samples) if averages else 1.0
         self.reduces = verb.writes_loss and not plan.form.per_sample
-        # Whether later calls may be small ones: no conversion, nothing but labels and predictions.
+        self.losses_shape = *batch.sample_shape, *((plan.form.n_results,) * plan.form.scored)
+        # Whether later calls may be small ones, of arrays that kernels take as they are.
+        given = y_true, y_pred, weight, *(extras or ())
+        taken = plan.true, plan.pred, plan.weight, *(batch.extras or ())
         self.may_be_small = (
-            weight is None
-            and batch.extras is None
-            and not batch.one_truth
-            and plan.form.labelled
-            and not (plan.form.per_sample or plan.form.with_hess)
-            and self.exponent == 0
-            and (y_true.dtype, y_pred.dtype) == (plan.true.dtype, plan.pred.dtype)
+            self.exponent == 0
             and self.cut.n_blocks > 0
+            and self.cut.block * self.cut.width <= blocks.LONG
+            and not batch.one_truth
+            and (extras is None or extras.probabilities is None)
+            and (weight is None or weight.size == self.cut.n_samples)
+            and all(
+                array is None or array.dtype == form.dtype
+                for array, form in zip(given, taken, strict=True)
+            )
         )
-        self.small: SmallCall | None = None
-
-    def prepare_small(self) -> None:
-        """Make later calls short, now that the kernel is there."""
-        code = self.plan.kernel.compiled.get(False)
-        if code is None or self.cut.work > blocks.SERIAL:
-            return
-        plan = self.plan
-        self.small = small_call(
-            code,
-            self.args,
-            self.cut,
-            (self.true_shape, self.shape),
-            (plan.true, plan.pred),
-            plan.form.with_grad,
-            None if plan.surveys and self.by_weight else self.denominator,
-            plan.surveys,
-            self.reduces,
-        )
+        self.small: Any = None  # what `short.small_call` makes, once there is a kernel
 
 
 class Inputs(NamedTuple):
@@ -221,15 +210,32 @@ def prepare(
     extras = None
     names = family.traits.names
     y_pred = as_array(y_pred, names[1])
+    if not verb.reads_labels:
+        y_true = y_pred
     if class_mask is not None or vector is not None or type(y_true) is tuple:
         y_true, extras = family.take_extras(y_true, y_pred, class_mask, vector)
-    y_true = as_array(y_true, names[0]) if verb.reads_labels else y_pred
+    y_true = as_array(y_true, names[0])
     if weight is not None:
         weight = as_array(weight, "sample_weight")
     call = _call_like(family, verb, y_true, y_pred, weight, extras)
     if call.batch.one_truth:
         y_true = np.broadcast_to(y_true[..., None], call.shape)
     return call, Inputs(y_true, y_pred, weight, extras, verb.reads_labels)
+
+
+def with_others(key: Any, weight: Any, probabilities: Any, mask: Any, vector: Any) -> Any:
+    """The key of calls with more arrays; with what is no array yet, that of no call."""
+    if type(weight) is _ndarray:
+        key = key, weight.dtype, weight.shape
+    elif weight is not None:
+        key = key, type(weight)
+    if not (probabilities is mask is vector is None):
+        key = key, *map(_like, (probabilities, mask, vector))
+    return key
+
+
+def _like(array: Any) -> tuple[Any, ...]:
+    return (array.dtype, array.shape) if type(array) is _ndarray else (type(array),)
 
 
 def _call_like(
@@ -242,10 +248,8 @@ def _call_like(
 ) -> Call:
     """What is known of such calls, once their dtypes and shapes have been checked."""
     key: Any = verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape
-    if weight is not None:
-        key = *key, weight.dtype, weight.shape
-    if extras is not None:
-        key = *key, *(extra is not None and (extra.dtype, extra.shape) for extra in extras)
+    if weight is not None or extras is not None:
+        key = with_others(key, weight, *(extras or (None, None, None)))
     call: Call | None = family.calls.get(key)
     if call is None:
         if weight is not None:

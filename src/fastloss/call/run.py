@@ -11,17 +11,17 @@ from ..kernels.survey import MOST_WEIGHT
 from .arrays import Array
 from .blocks import pairwise_sum
 from .family import Family
+from .messages import NO_MEAN
 from .operands import multiply_by_power
 from .outputs import outputs
-from .plan import prepare
+from .plan import prepare, with_others
 from .powers import Division, Power, exponent_of, in_reach, times_power
+from .short import small_call
 from .verbs import Verb
 from .work import Work
 
 # For every small call: to look it up in NumPy takes longer.
 _ndarray = np.ndarray
-
-NO_MEAN = "the mean of no samples is nan: there are no rows, or all are ignored or of weight 0"
 
 
 def evaluate(
@@ -43,13 +43,23 @@ def evaluate(
     Nothing that the user can see is written before the last check has passed. What most calls pass
     goes by place: by name it takes longer.
     """
-    if (
-        type(y_true) is type(y_pred) is _ndarray
-        and weight is normalizer is class_mask is vector is losses_out is hess_out is None
-    ):
-        known = family.calls.get((verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape))
+    if type(y_true) is type(y_pred) is _ndarray:
+        key: Any = verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape
+        if not (weight is class_mask is vector is None):
+            key = with_others(key, weight, None, class_mask, vector)
+        known = family.calls.get(key)
         if known is not None and known.small is not None:
-            results: tuple[Any, Any, Any] | None = known.small(y_true, y_pred, grad_out)
+            results: tuple[Any, Any, Any] | None = known.small(
+                y_true,
+                y_pred,
+                weight,
+                normalizer,
+                class_mask,
+                vector,
+                losses_out,
+                grad_out,
+                hess_out,
+            )
             if results is not None:
                 return results
     call, inputs = prepare(family, verb, y_true, y_pred, weight, class_mask, vector)
@@ -71,7 +81,7 @@ def evaluate(
     if division.exponent:
         multiply_by_power(division.exponent, losses)
     if call.may_be_small and call.small is None:
-        call.prepare_small()
+        call.small = small_call(call)
     return _value(work, division) if call.reduces else losses, grad, hess
 
 

@@ -1,6 +1,7 @@
 """Small calls, most of whose time would be Python's."""
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,15 +11,27 @@ import numpy as np
 from ..kernels.args import BOTH, COMPUTE, SURVEY, Args
 from ..kernels.survey import LEAST_WEIGHT, MOST_WEIGHT
 from . import blocks
-from .arrays import Array, Format
-from .blocks import Cut, pairwise_sum
+from .arrays import Array
+from .blocks import pairwise_sum
+from .messages import NO_MEAN
 from .operands import PLAIN
+from .plan import Call
 
 # More of NumPy's flags as bits.
 _OWN = 0x4  # its memory is its own
 _FIT = PLAIN | 0x400  # and can be written
 
-SmallCall = Callable[[Array, Array, Array | None], tuple[Any, Any, None] | None]
+# How many arguments of a kernel come before its arrays, and which of them is the scale.
+_N_TOLD, _SCALE = map(Args._fields.index, ("weight", "scale"))
+
+# The numbers that a normalizer mostly is; to ask for any other takes as long as the call.
+_NUMBERS = frozenset({float, int, np.float32, np.float64, np.int64})
+
+# Given the arrays and the normalizer of a call, it returns what `run.evaluate` does, or None.
+SmallCall = Callable[..., tuple[Any, Any, Any] | None]
+
+# To look them up in NumPy takes longer.
+_ndarray, _may_share_memory = np.ndarray, np.may_share_memory
 
 
 def _sum(of_blocks: Array) -> float:
@@ -31,32 +44,32 @@ def _sum_legal(weights: Array) -> float:
     return pairwise_sum(of_blocks) if min(of_blocks) >= 0.0 else -1.0
 
 
-def small_call(
-    code: Callable[..., None],
-    args: Args,
-    cut: Cut,
-    shapes: tuple[tuple[int, ...], tuple[int, ...]],
-    formats: tuple[Format, Format],
-    with_grad: bool,
-    denominator: float | None,
-    surveys: bool,
-    reduces: bool,
-) -> SmallCall:
-    """A function for calls on one thread, of arrays that a kernel takes as they are.
+def small_call(call: Call) -> SmallCall | None:
+    """A function for calls like this on one thread, of arrays that a kernel takes as they are.
 
-    It is given labels, predictions and `out`; `args` is what it tells the kernel besides. All that
-    such calls have in common is prepared here, in local names: with attributes a call of 32 rows
-    takes an eighth longer. Whatever is in any way special is left to the general way: then the
-    answer is None, and nothing has been written but memory of our own, or what will be written
-    again.
+    All that such calls have in common is prepared here, in local names: with attributes a call of
+    32 rows takes an eighth longer. Whatever is in any way special is left to the general way: then
+    the answer is None, and nothing has been written but memory of our own.
 
-    `denominator` is None where it is the sum of the weights, which the kernel finds.
+    None if there can be no such function, as the call has threads.
     """
-    (true_shape, shape), (true, pred) = shapes, formats
-    dtype = pred.dtype
-    ravel_true, ravel = len(true_shape) != 1, len(shape) != 1
+    plan, cut, args, extras = call.plan, call.cut, call.args, call.batch.extras
+    code, form = plan.kernel.compiled.get(False), plan.form
+    if code is None or cut.work > blocks.SERIAL:
+        return None
+    shape, dtype, true_bits, bits = call.shape, plan.pred.dtype, plan.true.bits, plan.pred.bits
+    losses_shape, losses_dtype = call.losses_shape, plan.results.dtype
+    # Whether losses may go where the predictions are.
+    replaces = (losses_shape, losses_dtype) == (shape, dtype)
+    ravel_true, ravel = len(call.true_shape) != 1, len(shape) != 1
     # Whether a kernel takes the numbers for something else, as those of 16 bits.
-    as_bits = (true.bits, pred.bits) != (true.dtype, dtype)
+    as_bits = (true_bits, bits) != (plan.true.dtype, dtype)
+    vector = None if extras is None else extras.vector
+    vector_bits = None if vector is None or vector.bits is vector.dtype else vector.bits
+    labelled, with_grad, with_hess = form.labelled, form.with_grad, form.with_hess
+    per_sample, surveys, reduces, empty = form.per_sample, plan.surveys, call.reduces, np.empty
+    # Whether more is read than labels and predictions, or more written than a gradient.
+    has_more = form.weighted or extras is not None or per_sample or with_hess
     n_blocks = cut.n_blocks
     one_block = n_blocks == 1
     # What threads could share.
@@ -64,75 +77,199 @@ def small_call(
     # A kernel looks at all of a block before it writes, but not at all blocks.
     twice = surveys and not one_block
     phase = COMPUTE if not surveys else SURVEY if twice else BOTH
-    first_scale = math.nan if denominator is None else 1.0 / denominator
-    # No weights, other inputs, losses of samples or Hessian.
-    run = partial(code, *args.asking(phase, first_scale).shared)
+    # None: the kernel finds the sum of the weights.
+    denominator = None if surveys and call.by_weight else call.denominator
+    takes_normalizer = call.averages and call.exponent_of_sum == 0
+    # What a kernel is told, the arrays that most calls lack, and the call that lacks the last five
+    # arguments: see `Args.shared`.
+    told: Any = args.asking(phase, math.nan if denominator is None else 1.0 / denominator)[:_N_TOLD]
+    nothing_more = args[_N_TOLD:-5]
+    plain_run = partial(code, *told, *nothing_more)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
-    empty = np.empty
 
-    def call(y_true: Array, y_pred: Array, out: Any) -> tuple[Any, Any, None] | None:
+    def with_more(
+        flags: int,
+        y_true: Array,
+        y_pred: Array,
+        weight: Any,
+        normalizer: Any,
+        class_mask: Any,
+        vector: Any,
+        losses_out: Any,
+        grad_out: Any,
+        hess_out: Any,
+    ) -> Any:
+        """What is special about a call that is no plain one; None if it is not a small one."""
+        now, divisor = told, denominator
+        if normalizer is not None:
+            if not (takes_normalizer and _is_in_reach(normalizer)):
+                return None
+            divisor = float(normalizer)
+            now = [*told]
+            now[_SCALE] = 1.0 / divisor
+        to_weight: Any = ()
+        to_mask: Any = ()
+        to_vector: Any = ()
+        losses: Any = ()
+        hess: Any = ()
+        read: tuple[Array, ...] = (y_true,) if labelled else ()
+        if weight is not None:
+            flags &= weight.flags.num
+            read = *read, weight
+            to_weight = weight.ravel()
+        if class_mask is not None:
+            flags &= class_mask.flags.num
+            read = *read, class_mask
+            to_mask = class_mask.ravel().view(np.uint8)
+        if vector is not None:
+            flags &= vector.flags.num
+            read = *read, vector
+            to_vector = vector.ravel() if vector_bits is None else vector.ravel().view(vector_bits)
+        if flags & PLAIN != PLAIN:
+            return None
+        if per_sample:
+            if losses_out is None:
+                losses_out = empty(losses_shape, losses_dtype)
+            else:
+                free, others = (y_pred, read) if replaces else (None, (y_pred, *read))
+                if not _is_fit(losses_out, free, others, flags, losses_shape, losses_dtype):
+                    return None
+            losses = losses_out.ravel()
+        if with_hess:
+            if hess_out is None:
+                hess_out = empty(shape, dtype)
+            else:
+                others = y_pred, *read
+                if type(grad_out) is _ndarray:
+                    others = grad_out, *others
+                if not _is_fit(hess_out, None, others, 0, shape, dtype):
+                    return None
+            hess = hess_out.ravel().view(bits) if as_bits else hess_out.ravel()
+        more = to_weight, (), to_mask, to_vector, losses, hess
+        return flags, read, more, partial(code, *now, *more), divisor, losses_out, hess_out
+
+    def small(
+        y_true: Array,
+        y_pred: Array,
+        weight: Any,
+        normalizer: Any,
+        class_mask: Any,
+        vector: Any,
+        losses_out: Any,
+        grad_out: Any,
+        hess_out: Any,
+    ) -> tuple[Any, Any, Any] | None:
         flags = y_true.flags.num & y_pred.flags.num
         # Who measures from where on threads pay sets the bound anew.
         if flags & PLAIN != PLAIN or work > blocks.SERIAL:
             return None
+        read, more, run, divisor = None, nothing_more, plain_run, denominator
+        if has_more or normalizer is not None:
+            found = with_more(
+                flags,
+                y_true,
+                y_pred,
+                weight,
+                normalizer,
+                class_mask,
+                vector,
+                losses_out,
+                grad_out,
+                hess_out,
+            )
+            if found is None:
+                return None
+            flags, read, more, run, divisor, losses_out, hess_out = found
         grad: Any = ()
         if with_grad:
-            if out is None:
-                out = empty(shape, dtype)
-            elif not _is_fit(out, y_true, y_pred, flags, shape, dtype):
-                return None
-            grad = out.ravel() if ravel else out
+            if grad_out is None:
+                grad_out = empty(shape, dtype)
+            else:
+                if read is None:
+                    read = (y_true,) if labelled else ()
+                if not _is_fit(grad_out, y_pred, read, flags, shape, dtype):
+                    return None
+            grad = grad_out.ravel() if ravel else grad_out
             if as_bits:
-                grad = grad.view(pred.bits)
+                grad = grad.view(bits)
         if ravel_true:
             y_true = y_true.ravel()
         if ravel:
             y_pred = y_pred.ravel()
         if as_bits:
-            y_true, y_pred = y_true.view(true.bits), y_pred.view(pred.bits)
+            y_true, y_pred = y_true.view(true_bits), y_pred.view(bits)
         try:
             weights, partials = results = spare.pop()
         except IndexError:
             weights, partials = results = empty(n_blocks), empty(n_blocks)
         run(y_true, y_pred, grad, weights, partials)
-        divisor = denominator
         if surveys:
-            weight = weights.item() if one_block else _sum_legal(weights)
-            if not (LEAST_WEIGHT <= weight <= MOST_WEIGHT or weight == 0.0):
+            total = weights.item() if one_block else _sum_legal(weights)
+            # As kernels ask, which have written nothing if the answer is no.
+            if not 0.0 <= total <= MOST_WEIGHT:
                 return None
             if divisor is None:
-                divisor = weight
+                if total < LEAST_WEIGHT and total != 0.0:
+                    return None
+                divisor = total
         if twice:
-            scale = 1.0 / divisor if divisor else 0.0
-            head = args.asking(COMPUTE, scale).shared
-            code(*head, y_true, y_pred, grad, weights, partials)
-        value = None
+            now = args.asking(COMPUTE, 1.0 / divisor if divisor else 0.0)[:_N_TOLD]
+            code(*now, *more, y_true, y_pred, grad, weights, partials)
+        value = losses_out
         if reduces:
-            if not divisor:
-                return None
-            value = (partials.item() if one_block else _sum(partials)) / divisor
+            if divisor:
+                value = (partials.item() if one_block else _sum(partials)) / divisor
+            else:
+                warnings.warn(NO_MEAN, RuntimeWarning, stacklevel=4)  # the line of the user
+                value = math.nan
         spare.append(results)
-        return value, out, None
+        return value, grad_out, hess_out
 
-    return call
+    return small
+
+
+def _is_in_reach(normalizer: Any) -> bool:
+    return type(normalizer) in _NUMBERS and LEAST_WEIGHT <= normalizer <= MOST_WEIGHT
 
 
 def _is_fit(
     out: Any,
-    y_true: Array,
-    y_pred: Array,
+    free: Array | None,
+    read: tuple[Array, ...],
     flags: int,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> bool:
-    """Whether the gradient can be written into `out`."""
-    if type(out) is not np.ndarray or out is y_true:
+    """Whether a result can be written into `out`, which is `free` or has memory of its own.
+
+    `flags` are those that all arrays have that it could share memory with.
+    """
+    if type(out) is not _ndarray:
         return False
     own_flags = out.flags.num
     if own_flags & _FIT != _FIT:
         return False
-    if out is y_pred:
-        # If y_true has memory of its own, it is not that of y_pred.
-        return bool(y_true.flags.num & own_flags & _OWN)
-    return bool(flags & own_flags & _OWN) and out.shape == shape and out.dtype == dtype
+    if out is not free and (out.shape != shape or out.dtype != dtype):
+        return False
+    for other in read:
+        if out is other:
+            return False
+    if flags & own_flags & _OWN:  # whoever owns memory shares none
+        return True
+    return _is_apart(out, read if out is free or free is None else (free, *read))
+
+
+def _is_apart(out: Array, others: tuple[Array, ...]) -> bool:
+    """Whether `out` shares no memory with the others.
+
+    Most are parts of arrays that own their memory: to look at these takes a third of the time.
+    """
+    whole = out if out.base is None else out.base
+    known = type(whole) is _ndarray and whole.flags.num & _OWN
+    for other in others:
+        its = other if other.base is None else other.base
+        apart = known and its is not whole and type(its) is _ndarray and its.flags.num & _OWN
+        if not apart and _may_share_memory(out, other):
+            return False
+    return True

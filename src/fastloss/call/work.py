@@ -48,7 +48,7 @@ class Work:
             self.weights,
             self.losses,
         )
-        self.strided = Strided in map(type, self.args)
+        self.strided = Strided in set(map(type, self.args))
         if call.cut.block * call.cut.width > blocks.LONG:
             n_bytes = family.scratch * call.plan.arithmetic.dtype.itemsize
             blocks.ask_for_memory(call.cut, n_bytes, self.args)
@@ -60,7 +60,7 @@ class Work:
         if phase == SURVEY:
             # What has limits or weighs is looked at, and nothing else need be copied.
             args, work = call.plan.surveyed(args), call.survey_work
-            strided = Strided in map(type, args)
+            strided = Strided in set(map(type, args))
         try:
             call.plan.kernel(args, strided, call.cut, work)
         except CompilationError as error:
