@@ -4,10 +4,13 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from textwrap import indent
 from typing import Any, ClassVar
 
-from ..call.arrays import Array, format_of
+import numpy as np
+
+from ..call.arrays import Array, as_array, format_of
 from ..call.family import UNBOUNDED, Batch, Family
 from ..call.shapes import check_same_shape, check_weight_shape
 from ..call.verbs import GRAD_HESS, VALUE_AND_GRAD
@@ -16,6 +19,7 @@ from ..kernels.args import Extras
 from ..kernels.form import Form
 from .check import random_in
 from .compiled import ElementFunctions
+from .constant import check_any, counted, mean, root
 from .formula import ScalarFormula
 from .loss import Loss
 from .options import Numbers, PerColumn, numbers
@@ -93,6 +97,12 @@ class Elements(Family):
 
     def compilation_error(self, form: Form, error: Exception) -> Exception:
         return self.formula.compilation_error(form, error)
+
+
+def _best(loss: "ElementwiseLoss", y_true: Array, weight: Array) -> float:
+    counts = weight != 0
+    check_any(counts)
+    return float(loss._constant(y_true[counts], weight[counts]))
 
 
 # For the docstrings of losses, with a line for each part that some of them do without.
@@ -209,6 +219,41 @@ class ElementwiseLoss(Loss):
 
     def _describe(self) -> Family:
         return Elements(self)
+
+    def constant(self, y_true: Any, /, *, sample_weight: Any = None) -> Any:
+        family = self._family
+        assert isinstance(family, Elements)
+        formula, labels = family.formula, as_array(y_true, self.names[0])
+        shape, n_columns = labels.shape, formula.n_columns
+        if self._one_truth and n_columns and shape[-1:] != (n_columns,):
+            shape = (*shape, n_columns)
+        numbers, weight, _ = counted(family, labels, shape, sample_weight)
+        if len(shape) < 2 and not n_columns:
+            return _best(self, numbers.ravel(), weight.ravel())
+        numbers, weight = (part.reshape(-1, shape[-1]) for part in (numbers, weight))
+        results = np.empty(shape[-1])
+        for j in range(results.size):
+            try:
+                results[j] = _best(formula.of_column(j), numbers[:, j], weight[:, j])
+            except ValueError as error:
+                raise ValueError(f"column {j}: {error}") from None
+        return results
+
+    constant.__doc__ = Loss.constant.__doc__
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        """The best constant for one column of labels, all of a weight above 0.
+
+        For losses of users, from their gradient.
+        """
+        loss = replace(self, reduction="sum")
+
+        def slope(x: float) -> float:
+            y_pred = np.full(y_true.size, x)
+            return float(loss.grad(y_true, y_pred, sample_weight=weight).sum())
+
+        low, high = self.y_pred_range
+        return root(slope, min(max(mean(y_true, weight), low), high), low, high)
 
     def _settled(self, name: str, value: Any) -> Any:
         return super()._settled(name, numbers(name, value))

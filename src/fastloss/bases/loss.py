@@ -268,6 +268,29 @@ class Loss(ABC):
         )
         return grad, hess
 
+    def constant(self, y_true: Any, /, *, sample_weight: Any = None) -> Any:
+        """The best constant prediction: the one whose loss, summed up over `y_true`, is least.
+
+        It is what a booster or an intercept starts from, in float64, and is found in closed form or
+        by a safeguarded iteration: of squared errors the mean, of quantiles the quantile (the
+        middle, if there are several), of logits the logarithm of the odds. Returns a float for
+        `y_true` of shape (n,), and one for each column, an array of shape (c,), for (..., c).
+        `reduction` does not matter.
+
+        Raises what the other verbs raise, and ValueError where no number is the best one: where no
+        sample counts, or where the loss falls on and on, as of binary labels that are all 1.
+
+        >>> import fastloss as fl
+        >>> fl.mse.constant([1.0, 2.0, 6.0])
+        3.0
+        >>> fl.mae.constant([[1.0, 10.0], [2.0, 20.0], [6.0, 90.0]])
+        array([ 2., 20.])
+        """
+        raise TypeError(
+            f"the best constant of {type(self).__name__} is not known: start from 0, or from the "
+            "mean of the labels"
+        )
+
     def check_gradient(self, y_true: Any = None, y_pred: Any = None) -> None:
         """Compare gradient and Hessian with finite differences of loss and gradient, in float64.
 

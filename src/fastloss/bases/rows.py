@@ -5,7 +5,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ..call.arrays import INT64, Array, format_of
+import numpy as np
+
+from ..call.arrays import INT64, Array, as_array, format_of
 from ..call.family import Batch, Family
 from ..call.shapes import check_classes, check_same_shape, check_weight_shape
 from ..kernels import row_groups, row_loss
@@ -14,6 +16,7 @@ from ..kernels.form import Form
 from ..kernels.survey import Limits
 from .check import random_in
 from .compiled import RowFunctions
+from .constant import counted
 from .formula import ClassFormula, Formula, RowFormula
 from .loss import Loss
 from .options import as_weights, check_integer, near_one
@@ -77,6 +80,31 @@ class RowFamily(Family):
     def class_exponents(self, width: int) -> tuple[int, int]:
         exponent = self.class_weight[1]
         return exponent, exponent
+
+    def masses(self, labels: Any, sample_weight: Any, n_classes: int | None) -> tuple[Array, float]:
+        """What labels add up to, class by class, and the weight of all rows: see `constant`."""
+        sparse = isinstance(labels, tuple) and len(labels) == 2
+        given = as_array(labels[0] if sparse else labels, self.traits.names[0])
+        soft = given.ndim > 1 and given.dtype.kind not in "iub"
+        if n_classes is not None:
+            check_integer("n_classes", n_classes)
+        width = n_classes or next(map(len, self.of_each_class().values()), 0)
+        if not width and soft:
+            width = given.shape[-1]
+        if not width:
+            ids = given if self.ignore_index is None else given[given != self.ignore_index]
+            width = int(ids.max(initial=0)) + 1 if given.dtype.kind in "iu" else 1
+        self.check_of_each_class(width)
+        shape = (*(given.shape[:-1] if soft or sparse else given.shape), width)
+        given, weight, probabilities = counted(
+            self, labels if sparse else given, shape, sample_weight
+        )
+        if soft:
+            return weight.ravel() @ given.reshape(-1, width), float(weight.sum())
+        each = weight if probabilities is None else weight[..., None] * probabilities
+        kept = each.ravel() != 0
+        ids, each = given.ravel()[kept].astype(np.int64), each.ravel()[kept]
+        return np.bincount(ids, each, minlength=width), float(weight.sum())
 
     def limits(self, form: Form) -> Limits:
         return Limits(

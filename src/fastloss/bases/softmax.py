@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..kernels.softmax import long_rows, short_rows
 from ..kernels.softmax.traits import Traits, Variant
 from ..kernels.survey import Limits
 from . import logits
+from .constant import linked_shares, nowhere
 from .options import as_mask, check_positive
 from .rows import ByClass, RowFamily, RowwiseLoss
 
@@ -214,7 +215,65 @@ class SoftmaxLoss(RowwiseLoss):
             losses_out=out,
         )[0]
 
+    def constant(
+        self, labels: Any, /, *, sample_weight: Any = None, n_classes: int | None = None
+    ) -> Array:
+        """The best constant logits: the logarithm of the share of each class, shape (c,), float64.
+
+        The shares are those of the masses that the options give to the classes, so that the loss,
+        summed up over all rows, is the least that one row of logits for all can have; where many
+        are, as a softmax does not notice what all logits have in common, the one of shares that add
+        up to 1. A class that a mask rules out has 0.
+
+        `labels` are class ids, integers; or soft labels, floats of shape (..., c); or the pair
+        `(ids, probabilities)`. Without `n_classes` there are as many as the options have numbers,
+        or as the largest class id says.
+
+        Raises what the other verbs raise, and ValueError where no logits are the best ones: where
+        no row counts, or no label is of some class, whose logit would be -inf.
+
+        >>> import fastloss as fl
+        >>> fl.cross_entropy.constant([0, 0, 0, 1]).round(4)
+        array([-0.2877, -1.3863])
+        """
+        masses, n_rows = self._softmax.masses(labels, sample_weight, n_classes)
+        mass = self._smoothed(masses, n_rows) * self._weights_of_classes(masses.size)
+        inside = np.ones(mass.size, bool) if self._class_mask is None else self._class_mask != 0
+        for lacking in np.flatnonzero(inside & (mass <= 0)):
+            nowhere(f"no label that counts is of class {lacking}", -math.inf)
+        share = mass[inside] / mass[inside].sum()
+        link = type(self).link
+        log_share = np.log(share) if link is None else linked_shares(partial(link, self), share)
+        found = np.zeros(mass.size)
+        found[inside] = self._logits_of(log_share)
+        return found
+
     # -----------------------------------------------------------------------------------------
+
+    def _smoothed(self, masses: Array, n_rows: float) -> Array:
+        """Labels that were added up over so many rows, as the loss smooths them."""
+        return masses
+
+    def _weights_of_classes(self, width: int) -> Array:
+        """What the loss of each class is multiplied by."""
+        weight = np.ones(width) if self.class_weight is None else np.array(self.class_weight)
+        if self._class_mask is not None:
+            weight = np.where(self._class_mask != 0, weight, 0.0)
+        return weight / (weight.max() or 1.0)
+
+    def _logits_of(self, log_share: Array) -> Array:
+        """The logits that stand for logarithms of probabilities, as options change them."""
+        logits = self.temperature * log_share
+        if self.softcap is None:
+            return logits
+        if np.any(logits <= -self.softcap):  # what all have in common does not matter
+            logits = logits - (logits.max() + logits.min()) / 2
+        if np.any(abs(logits) >= self.softcap):
+            nowhere(
+                f"logits between -{self.softcap:g} and {self.softcap:g} have no such shares",
+                -math.inf,
+            )
+        return self.softcap * np.arctanh(logits / self.softcap)
 
     def _describe(self) -> Softmax:
         return Softmax(self)

@@ -86,48 +86,74 @@ class Work:
             if weight >= 0.0:
                 return weight
         for b in np.flatnonzero(weights < 0.0):
-            self._report(int(-weights[b]), *self.call.cut.samples(int(b), int(b) + 1))
+            samples = self.call.cut.samples(int(b), int(b) + 1)
+            report(self.family, self.call.batch, self.inputs, int(-weights[b]), *samples)
         return blocks.pairwise_sum(weights.tolist())
 
-    def _report(self, faults: int, start: int, stop: int) -> None:
-        """Raise the error for the first illegal number of the samples from start to stop."""
-        family, batch, inputs = self.family, self.call.batch, self.inputs
-        first, last = start * batch.width, stop * batch.width
-        name = family.traits.names[0]
-        probabilities, mask, _ = inputs.extras or NO_EXTRAS
-        sparse = probabilities is not None
-        k = batch.true_width
-        if faults & BAD_Y_TRUE and batch.class_ids:
-            remedy = "give rows to be skipped any of them, and the weight 0"
-            if sparse:
-                remedy = "a class that a row lacks may be any of them, with the probability 0"
-            elif family.marks_rows:
-                remedy = (
-                    "rows to be skipped are marked by ignore_index, which is "
-                    f"{family.ignore_index}: build the loss with the mark that your labels have"
-                )
-            report_class_id(
-                inputs.y_true,
-                start * k,
-                stop * k,
-                batch.width,
-                None if sparse else family.ignore_index,
-                family.class_mask,
-                mask,
-                f"{name}[0]" if sparse else name,
-                remedy,
+
+def report(
+    family: Family, batch: Batch, inputs: Inputs, faults: int, start: int, stop: int
+) -> None:
+    """Raise the error for the first illegal number of the samples from start to stop."""
+    first, last = start * batch.width, stop * batch.width
+    name = family.traits.names[0]
+    probabilities, mask, _ = inputs.extras or NO_EXTRAS
+    sparse = probabilities is not None
+    k = batch.true_width
+    if faults & BAD_Y_TRUE and batch.class_ids:
+        remedy = "give rows to be skipped any of them, and the weight 0"
+        if sparse:
+            remedy = "a class that a row lacks may be any of them, with the probability 0"
+        elif family.marks_rows:
+            remedy = (
+                "rows to be skipped are marked by ignore_index, which is "
+                f"{family.ignore_index}: build the loss with the mark that your labels have"
             )
-        elif faults & BAD_Y_TRUE:
-            report_range(inputs.y_true, first, last, family.traits.y_true_range, name)
-        elif faults & BAD_Y_PRED:
-            family.report_y_pred(inputs.y_pred, first, last)
-        elif faults & BAD_PROBABILITY:
-            report_range(probabilities, start * k, stop * k, (0.0, 1.0), f"{name}[1]")
-        elif faults & BAD_WEIGHT:
-            assert inputs.weight is not None
-            # To how many samples each weight belongs.
-            n = math.prod(batch.sample_shape[inputs.weight.ndim :])
-            report_weight(inputs.weight, start // n, -(-stop // n))
+        report_class_id(
+            inputs.y_true,
+            start * k,
+            stop * k,
+            batch.width,
+            None if sparse else family.ignore_index,
+            family.class_mask,
+            mask,
+            f"{name}[0]" if sparse else name,
+            remedy,
+        )
+    elif faults & BAD_Y_TRUE:
+        report_range(inputs.y_true, first, last, family.traits.y_true_range, name)
+    elif faults & BAD_Y_PRED:
+        family.report_y_pred(inputs.y_pred, first, last)
+    elif faults & BAD_PROBABILITY:
+        report_range(probabilities, start * k, stop * k, (0.0, 1.0), f"{name}[1]")
+    elif faults & BAD_WEIGHT:
+        assert inputs.weight is not None
+        # To how many samples each weight belongs.
+        n = math.prod(batch.sample_shape[inputs.weight.ndim :])
+        report_weight(inputs.weight, start // n, -(-stop // n))
+
+
+def check_numbers(family: Family, batch: Batch, inputs: Inputs) -> None:
+    """Raise what a survey of the labels and weights would, without a kernel."""
+    y_true, weight, faults = inputs.y_true, inputs.weight, 0
+    probabilities = None if inputs.extras is None else inputs.extras.probabilities
+    low, high = family.traits.y_true_range
+    if batch.class_ids:
+        bad = (y_true < 0) | (y_true >= batch.width)
+        if family.class_mask is not None:
+            bad |= family.class_mask[np.where(bad, 0, y_true)] == 0
+        if probabilities is None and family.ignore_index is not None:
+            bad &= y_true != family.ignore_index
+    else:
+        bad = (y_true < low) | (y_true > high)
+    if bad.any():
+        faults |= BAD_Y_TRUE
+    elif probabilities is not None and np.any((probabilities < 0) | (probabilities > 1)):
+        faults |= BAD_PROBABILITY
+    if weight is not None and not np.all((weight >= 0) & (weight < np.inf)):
+        faults |= BAD_WEIGHT
+    if faults:
+        report(family, batch, inputs, faults, 0, math.prod(batch.sample_shape))
 
 
 def _weight(call: Call, inputs: Inputs) -> Operand:

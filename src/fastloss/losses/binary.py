@@ -5,9 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..bases import logits
+from ..bases.constant import log_odds, mean, quantile, root
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.options import Numbers, check_number
+from ..call.arrays import Array
 from ..kernels.scalar import (
     exp,
     exp_of_gap,
@@ -148,6 +152,9 @@ class BinaryCrossEntropy(_BinaryLoss):
         super().__post_init__()
         check_number("log_floor", self.log_floor, -math.inf, 0.0)
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return mean(y_true, weight)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         log_p = log(y_pred)
         log_q = log1p(-y_pred)
@@ -228,6 +235,11 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
     def share(self) -> Any:
         return self.label_smoothing / 2
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        positive = self.pos_weight * (self.kept * y_true + self.share)
+        negative = self.kept * (1 - y_true) + self.share
+        return log_odds(float(weight @ positive), float(weight @ negative))
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         kept, share = self.kept, self.share
         positive = self.pos_weight * (kept * y_true + share)
@@ -303,6 +315,16 @@ class BinaryFocal(_BinaryLogitLoss):
         """Whether powers of gamma are squares, which takes a third less time than exponentials."""
         return bool(self.gamma == 2)
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        # A label takes a part in the loss as a weight does.
+        ones, zeros = float(weight @ y_true), float(weight @ (1 - y_true))
+
+        def slope(x: float) -> float:
+            of_one, of_zero = (self.scalar(y, np.float64(x))[1] for y in (1.0, 0.0))
+            return float(ones * of_one + zeros * of_zero)
+
+        return root(slope, log_odds(self.positive * ones, self.negative * zeros))
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         # The larger and the smaller of p and q, and -log of each.
         size = abs(y_pred)
@@ -354,6 +376,15 @@ class Hinge(_BinaryLoss):
     cost: ClassVar[int] = 1
     hessians: ClassVar[Hessians] = {"majorizer": _hinge_majorizer, "xgboost": _hinge_of_xgboost}
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        # Slopes begin with that of all that s > 0, and each kink at 1 / s turns them by |s|.
+        s = 2 * y_true - 1
+        if not np.any(s):
+            return 0.0
+        turns = (weight * abs(s))[s != 0]
+        rising = float((weight * s)[s > 0].sum() / turns.sum())
+        return quantile(1 / s[s != 0], turns, rising)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         s, missing = _margin(y_true, y_pred)
         # NaN is neither, and passes through.
@@ -383,6 +414,10 @@ class SquaredHinge(_BinaryLoss):
     cost: ClassVar[int] = 1
     hessians: ClassVar[Hessians] = {"majorizer": _squared_hinge_majorizer}
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        s = 2 * y_true - 1
+        return root(lambda x: -float((weight * s * np.maximum(0, 1 - s * x)).sum()), 0.0)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         s, missing = _margin(y_true, y_pred)
         missing = 0 if missing < 0 else missing
@@ -410,6 +445,9 @@ class Exponential(_BinaryLoss):
     """
 
     hessians: ClassVar[Hessians] = {"majorizer": exact}
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return log_odds(float(weight @ y_true), float(weight @ (1 - y_true))) / 2
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         positive = _share(y_true, exp(-y_pred))

@@ -4,8 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
+from ...bases.constant import counted, nowhere, shares
 from ...bases.options import check_switch, of_options
 from ...bases.rows import OfWholeRow
+from ...call.arrays import Array, as_array
 from ...compiler.bits import disjoint
 from ...kernels.row_loss import total
 from ...kernels.scalar import exp, expm1_less_x, log
@@ -174,6 +178,29 @@ class KLDivergence(Divergence):
     @of_options
     def y_true_widens(self) -> bool:
         return self.log_target or self.from_logits
+
+    def constant(self, y_true: Any, /, *, sample_weight: Any = None) -> Array:
+        """The best constant distribution: the mean of those of `y_true`, shape (c,) for (..., c).
+
+        Of logits the logarithms of the mean of their softmaxes. Probabilities add up to 1.
+
+        >>> import fastloss as fl
+        >>> fl.kl_divergence.constant([[0.5, 0.5], [1.0, 0.0]])
+        array([0.75, 0.25])
+        """
+        labels = as_array(y_true, self.names[0])
+        numbers, weight, _ = counted(self._family, labels, labels.shape, sample_weight, -math.inf)
+        rows, weight = numbers.reshape(-1, numbers.shape[-1]), weight.ravel()
+        rows, weight = rows[weight != 0], weight[weight != 0]
+        if self.from_logits:
+            rows = np.exp(rows - rows.max(axis=-1, keepdims=True))
+            rows /= rows.sum(axis=-1, keepdims=True)
+        mean = shares(weight @ (np.exp(rows) if self.log_target else rows))
+        if not self.from_logits:
+            return mean
+        for lacking in np.flatnonzero(mean == 0):
+            nowhere(f"class {lacking} has the probability 0 in all rows", -math.inf)
+        return np.log(mean)
 
     def _describe(self) -> OfWholeRow:
         if self.from_logits:

@@ -4,8 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ...bases.constant import shares
 from ...bases.options import check_number
 from ...bases.rows import OfEachClass, RowwiseLoss
+from ...call.arrays import Array, as_array
 from ...kernels.scalar import log
 from ..hessians import Hessians, exact
 
@@ -62,6 +64,24 @@ class CategoricalCrossEntropy(RowwiseLoss):
 
     def _describe(self) -> OfEachClass:
         return OfEachClass(self)
+
+    def constant(
+        self, y_true: Any, /, *, sample_weight: Any = None, n_classes: int | None = None
+    ) -> Array:
+        """The best constant probabilities that add up to 1: the share of each class, shape (c,).
+
+        Arguments are those of `CrossEntropy().constant`, but for pairs. A class without a label has
+        the probability 0.
+
+        >>> import fastloss as fl
+        >>> fl.categorical_cross_entropy.constant([0, 0, 0, 1])
+        array([0.75, 0.25])
+        """
+        family = self._family
+        assert isinstance(family, OfEachClass)
+        labels = as_array(y_true, self.names[0])
+        masses, _ = family.masses(labels, sample_weight, n_classes)
+        return shares(masses)
 
 
 categorical_cross_entropy = CategoricalCrossEntropy()

@@ -129,6 +129,10 @@ class CrossEntropy(SoftmaxLoss):
             grad_out=out,
         )[1]
 
+    def _smoothed(self, masses: Array, n_rows: float) -> Array:
+        n_inside = masses.size if self.class_mask is None else sum(self.class_mask)
+        return (1 - self.label_smoothing) * masses + self.label_smoothing * n_rows / n_inside
+
     @property
     def _floor(self) -> float:
         if self.hessian_floor is not None:

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...bases.constant import counted, log_of, mean
 from ...bases.elementwise import ElementwiseLoss
 from ...bases.options import Numbers, check_number, check_switch, each, of_options
 from ...bases.rows import OfWholeRow, RowwiseLoss
-from ...call.arrays import Array, format_of
+from ...call.arrays import Array, as_array, format_of
 from ...call.family import Batch
 from ...call.messages import report_variance
 from ...call.shapes import check_weight_shape
@@ -22,6 +23,7 @@ from ..hessians import HOSTS_EXACT, Hessians, larger
 
 _HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 _REAL = (-math.inf, math.inf)
+_ALL_0 = "all amounts that count are 0"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -102,6 +104,10 @@ class Poisson(_Counts):
         hosts = dict.fromkeys(("xgboost", "lightgbm"), _poisson_of_hosts) if self.log_input else {}
         return {"majorizer": _poisson_majorizer, **hosts}
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        best = mean(y_true, weight)
+        return log_of(best, _ALL_0) if self.log_input else best
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         if self.log_input:
             mean = exp(y_pred)
@@ -146,6 +152,11 @@ class Gamma(_Counts):
     @of_options
     def hessians(self) -> Hessians:
         return {"majorizer": _gamma_majorizer, **(HOSTS_EXACT if self.log_input else {})}
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        best = mean(y_true, weight)
+        log_mean = log_of(best, _ALL_0)
+        return log_mean if self.log_input else best
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         less = 0 if y_pred == y_pred else y_pred  # 0, or NaN
@@ -209,6 +220,9 @@ class Tweedie(ElementwiseLoss):
     @property
     def above_1(self) -> Any:
         return self.power - 1
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return log_of(mean(y_true, weight), _ALL_0)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         a, b = self.below_2, self.above_1
@@ -317,6 +331,24 @@ class GaussianNLL(RowwiseLoss):
 
     def _describe(self) -> OfWholeRow:
         return _MeanAndVariance(self, _gaussian_nll, padding=None)
+
+    def constant(self, y_true: Any, /, *, sample_weight: Any = None) -> Any:
+        """The best constant prediction: mean and variance of `y_true`, an array of two numbers.
+
+        Of the variance its logarithm with `log_variance=True`. Raises what the other verbs raise,
+        and ValueError where no variance is the best one: where no sample counts, or all are equal.
+
+        >>> import fastloss as fl
+        >>> fl.gaussian_nll.constant([1.0, 3.0])
+        array([2., 1.])
+        """
+        labels = as_array(y_true, self.names[0])
+        numbers, weight, _ = counted(self._family, labels, (*labels.shape, 2), sample_weight)
+        numbers, weight = numbers[weight != 0], weight[weight != 0]
+        middle = mean(numbers, weight)
+        variance = mean((numbers - middle) ** 2, weight)
+        log_variance = log_of(variance, "all y_true that count are the same")
+        return np.array([middle, log_variance if self.log_variance else variance])
 
 
 class _MeanAndVariance(OfWholeRow):

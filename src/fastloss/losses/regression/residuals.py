@@ -4,8 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
+from ...bases.constant import mean, of_residuals
+from ...bases.constant import quantile as quantile_of
 from ...bases.elementwise import ElementwiseLoss
 from ...bases.options import Numbers, check_number, check_positive
+from ...call.arrays import Array
 from ...kernels.scalar import exp_of_minus, less_log1p, log1p, log1p_of_share
 from ..hessians import (
     HOSTS_EXACT,
@@ -93,6 +98,9 @@ class SquaredError(ElementwiseLoss):
     cost: ClassVar[int] = 1
     hessians: ClassVar[Hessians] = {"majorizer": exact, **HOSTS_EXACT}
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return mean(y_true, weight)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         return r * r, 2 * r, 2
@@ -120,6 +128,9 @@ class AbsoluteError(ElementwiseLoss):
 
     cost: ClassVar[int] = 1
     hessians: ClassVar[Hessians] = {"majorizer": _distance_from_kink, **HOSTS_ONES}
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return quantile_of(y_true, weight, 0.5)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
@@ -160,6 +171,9 @@ class Huber(ElementwiseLoss):
         super().__post_init__()
         check_positive("delta", self.delta, finite=False)
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return of_residuals(lambda r: np.clip(r, -self.delta, self.delta), y_true, weight)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         # NaN is on neither side of a limit, and passes through.
@@ -198,6 +212,11 @@ class SmoothL1(ElementwiseLoss):
         super().__post_init__()
         check_number("beta", self.beta, 0.0)
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        if self.beta == 0:
+            return quantile_of(y_true, weight, 0.5)
+        return of_residuals(lambda r: np.clip(r / self.beta, -1, 1), y_true, weight)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         size = abs(r)
@@ -226,6 +245,9 @@ class LogCosh(ElementwiseLoss):
     """
 
     hessians: ClassVar[Hessians] = {"majorizer": _log_cosh_majorizer}
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return of_residuals(np.tanh, y_true, weight)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
@@ -290,6 +312,9 @@ class Quantile(ElementwiseLoss):
         """1 - q, before q is rounded to float32: of q = 0.999, four digits would be left."""
         return 1 - self.q
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return quantile_of(y_true, weight, self.q)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         slope = self.above if r > 0 else -self.q if r < 0 else r * 0
@@ -321,6 +346,9 @@ class SquaredLogError(ElementwiseLoss):
     y_true_range = (-1.0, math.inf)
     y_pred_range = (-1.0, math.inf)
     hessians: ClassVar[Hessians] = {"majorizer": to_the_truth, "xgboost": _at_least_2e_6}
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return math.expm1(mean(np.log1p(y_true), weight))
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
@@ -371,6 +399,9 @@ class AbsolutePercentageError(ElementwiseLoss):
         """1 / epsilon, which float32 may hold where it does not hold epsilon."""
         return 1 / self.epsilon
 
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return quantile_of(y_true, weight / np.maximum(abs(y_true), self.epsilon), 0.5)
+
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
         size = abs(y_true)
@@ -404,6 +435,9 @@ class Fair(ElementwiseLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("c", self.c)
+
+    def _constant(self, y_true: Array, weight: Array) -> float:
+        return of_residuals(lambda r: r / (1 + abs(r) / self.c), y_true, weight)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
