@@ -39,7 +39,7 @@ def follow(call: Any, error: type[Exception] = TypeError, **given: Any) -> list[
         name = next(name for name in given if name in told)
         assert expression or told.startswith("["), told
         source = told[: told.rindex("]") + 1] if not expression else expression.group()
-        value = eval(source, {"np": np, "ml_dtypes": ml_dtypes, **given})
+        value = eval(source, {"np": np, "ml_dtypes": ml_dtypes, "fastloss": fl, **given})
         found.append(call(**{**given, name: value}))
     return found
 
@@ -99,7 +99,7 @@ def test_strings_become_class_ids():
         with pytest.raises(TypeError) as caught:
             entropy(given, logits)
         told = remedies(str(caught.value))[1]
-        ids = eval(told, {"np": np}, {"labels": given})
+        ids = eval(told, {"fastloss": fl}, {"labels": given})
         assert ids.tolist() == [0, 1, 0]
         assert entropy(ids, logits)[0] == pytest.approx(math.log(2))
 
@@ -420,6 +420,37 @@ def test_labels_of_minus_one_and_one(loss):
     expression = re.search(r"write (.*) if they are labels of -1 and 1", message)
     labels = eval(expression.group(1), {"np": np, "y_true": y_true})
     assert loss(labels, logits) == loss([0, 1, 0], logits)
+
+
+def test_class_ids_of_minus_one_and_one():
+    labels, logits = np.array([1, -1, 1]), np.array([[0.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
+    message = told(lambda: fl.cross_entropy(labels, logits), "labels[1] is -1, but class ids go")
+    expression = re.search(r"write (.*) if they are labels of -1 and 1", message)
+    ids = eval(expression.group(1), {"np": np, "labels": labels})
+    assert fl.cross_entropy(ids, logits) == fl.cross_entropy([1, 0, 1], logits)
+    told(
+        lambda: fl.cross_entropy([0, -1], logits[:2]),
+        "labels[1] is -1, but class ids",
+        "ignore_index",
+    )
+
+
+class DMatrix:
+    """As XGBoost's, and LightGBM's Dataset."""
+
+    def get_label(self) -> Any:
+        return np.array([1.0, 0.0])
+
+
+def test_what_boosters_keep_data_in():
+    dtrain, predictions = DMatrix(), np.array([0.5, 2.0])
+    swapped = fl.binary_cross_entropy_with_logits.grad_hess
+    for call in (lambda: swapped(predictions, dtrain), lambda: swapped(dtrain, predictions)):
+        with pytest.raises(TypeError, match="is a DMatrix, .* labels come first") as caught:
+            call()
+        (source,) = re.findall(r"write (\w+\.get_label\(\))", str(caught.value))
+        labels = eval(source, {"logits": dtrain, "y_true": dtrain})
+        assert swapped(labels, predictions)[0].shape == (2,)
 
 
 @pytest.mark.parametrize(

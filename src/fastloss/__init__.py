@@ -3,6 +3,7 @@
 from .bases.elementwise import ElementwiseLoss
 from .bases.loss import Loss
 from .bases.rows import RowwiseLoss
+from .call.class_ids import class_ids
 from .call.threads import get_backend, get_num_threads, set_backend, set_num_threads
 from .evaluation import (
     Calibration,
@@ -123,6 +124,7 @@ __all__ = [
     "binary_focal",
     "calibrate",
     "categorical_cross_entropy",
+    "class_ids",
     "compare",
     "cosine_distance",
     "cross_entropy",

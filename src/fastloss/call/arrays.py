@@ -82,7 +82,7 @@ def _remedy_of_masks(value: Any, name: str) -> str:
 def _remedy_of_strings(name: str) -> str:
     return (
         f"a loss takes numbers; write np.asarray({name}).astype(np.float64), or, to make class ids "
-        f"of names, np.unique({name}, return_inverse=True)[1]"
+        f"of names, fastloss.class_ids({name})[0]"
     )
 
 
@@ -158,6 +158,13 @@ def as_array(value: Any, name: str) -> Array:
         for convert in ("toarray", "todense"):
             if hasattr(value, convert):
                 raise TypeError(f"{name} is a sparse array: write {name}.{convert}()")
+        if hasattr(value, "get_label"):
+            raise TypeError(
+                f"{name} is a {type(value).__name__}, in which a booster keeps data and labels, "
+                "and not the predictions: labels come first, predictions second; write "
+                f"{name}.get_label() where labels go, and what the booster predicted in the other "
+                "place"
+            )
     return array
 
 

@@ -47,6 +47,8 @@ def report_class_id(
             "rows the weight 0 and another label"
         )
     value, place = _first(part, bad, start, labels.shape)
+    if value == -1 and n_classes == 2 and np.all(abs(labels.astype(np.int64)) == 1):
+        remedy = f"write (np.asarray({name}) + 1) // 2 if they are labels of -1 and 1"
     raise ValueError(
         f"{name}{place} is {value}, but class ids go from 0 to {n_classes - 1}, as there are "
         f"{n_classes} classes on the last axis; {remedy}"
