@@ -724,8 +724,9 @@ def test_data_that_makes_no_sense(arguments, error, message):
     assert_equal(comparison.state(), before)
 
 
-def test_errors_name_the_place_in_the_whole_and_change_nothing(monkeypatch):
-    monkeypatch.setattr(rows_module, "SLAB_ROWS", 2)
+@pytest.mark.parametrize("most", [2, 100])
+def test_errors_name_the_place_in_the_whole_and_change_nothing(monkeypatch, most):
+    monkeypatch.setattr(rows_module, "SLAB_ROWS", most)
     a, b, labels = pair((5, 4, 6))
     comparison = fl.Comparison().update(a, b, labels)
     before = comparison.state()
@@ -734,9 +735,9 @@ def test_errors_name_the_place_in_the_whole_and_change_nothing(monkeypatch):
         comparison.update(a, b, labels)
     weight = np.ones((5, 4))
     weight[4, 1] = -1
-    for more in ({}, {"labels": labels * 0}):
+    for into, more in ((fl.Comparison(), {}), (comparison, {"labels": labels * 0})):
         with pytest.raises(ValueError, match=r"sample_weight\[4, 1\] is -1.0"):
-            comparison.update(a, b, sample_weight=weight, **more)
+            into.update(a, b, sample_weight=weight, **more)
     with pytest.raises(ValueError, match=r"sample_weight has shape \(4,\)"):
         comparison.update(a, b, sample_weight=np.ones(4))
     assert_equal(comparison.state(), before)

@@ -13,6 +13,7 @@ from plain import both, compiled, plain
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
 import fastloss as fl
+from fastloss.evaluation import rows as rows_module
 from fastloss.evaluation.calibration import SlopedScorecard
 
 pytestmark = plain
@@ -775,3 +776,29 @@ def test_derivatives_by_the_temperature(c):
     assert slope == pytest.approx(1.3 * (mean(1.3 + h) - mean(1.3 - h)) / (2 * h), rel=1e-6)
     second = (mean(1.3 + h) - 2 * mean(1.3) + mean(1.3 - h)) / h**2
     assert spread == pytest.approx(1.3**2 * second, rel=1e-4)
+
+
+@plain
+@pytest.mark.parametrize("most", [2, 100])
+@pytest.mark.parametrize("options", [{}, {"class_weight": [0.5, 1.0, 2.0]}])
+def test_wrong_numbers_are_found_before_anything_is_written(monkeypatch, most, options):
+    """Be the rows one part, which is scored and checked in one go, or several."""
+    monkeypatch.setattr(rows_module, "SLAB_ROWS", most)
+    rng = np.random.default_rng(5)
+    logits, labels, weight = rng.normal(size=(2, 4, 3)), rng.integers(0, 3, (2, 4)), np.ones((2, 4))
+    bad_labels, bad_weight, no_weight = labels.copy(), weight.copy(), weight.copy()
+    bad_labels[1, 2], bad_weight[1, 3], no_weight[1, 1] = 3, -1.0, np.nan
+    card = fl.Scorecard(**options).update(labels, logits)
+    before = card.state()
+    written = {"loss": np.full((2, 4), 7.0), "top_classes": np.full((2, 4, 2), 7)}
+    for ids, more, message in (
+        (bad_labels, {}, r"labels\[1, 2\] is 3, but class ids go from 0 to 2"),
+        (bad_labels, {"sample_weight": weight}, r"labels\[1, 2\] is 3, but class ids"),
+        (labels, {"sample_weight": bad_weight}, r"sample_weight\[1, 3\] is -1.0, but weights"),
+        (labels, {"sample_weight": no_weight}, r"sample_weight\[1, 1\] is nan, but weights"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            card.update(ids, logits, rows=written, **more)
+    for name, array in card.state().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert all((array == 7).all() for array in written.values())

@@ -132,11 +132,16 @@ def streams(grad: Operand, y_pred: Array) -> bool:
     )
 
 
-def backend_for(strided: bool, work: int) -> str:
-    """Who does this call: "serial", "pool" or "prange"; only the pool takes strided arrays."""
+def backend_for(strided: bool, on_pool: bool, work: int) -> str:
+    """Who does this call: "serial", "pool" or "prange"; only the pool takes strided arrays.
+
+    If `on_pool`, it is never "prange".
+    """
     if strided:
         return "pool"
-    return "serial" if work <= SERIAL else threads.get_backend()
+    if work <= SERIAL:
+        return "serial"
+    return "pool" if on_pool else threads.get_backend()
 
 
 def run(

@@ -37,11 +37,11 @@ class Kernel:
     def __init__(self, key: Any, make: Callable[[type], Function], on_pool: bool) -> None:
         self.key = key
         self.make = make  # writes it as a plain function, for options of a type
-        self.on_pool = on_pool  # whatever the backend is
+        self.on_pool = on_pool  # never for prange, whatever the backend is
         self.compiled: dict[bool, Any] = {}  # for prange, and for all else
 
     def __call__(self, args: Args, strided: bool, cut: blocks.Cut, work: int) -> None:
-        backend = blocks.backend_for(strided or self.on_pool, work)
+        backend = blocks.backend_for(strided, self.on_pool, work)
         prange = backend == "prange"
         compiled = self.compiled.get(prange)
         if compiled is None:

@@ -11,6 +11,7 @@ import numpy as np
 from ..bases.softmax import Softmax, SoftmaxLoss
 from ..call.arrays import FLOAT64, WIDE, Array, Format, as_array
 from ..call.family import Batch
+from ..call.plan import prepare
 from ..call.run import check, evaluate
 from ..call.verbs import PAIR_SCORES, UNLABELLED_PAIR_SCORES, Verb
 from ..kernels.form import Form, PairScores
@@ -27,7 +28,7 @@ from ..kernels.tally_pairs import (
     Bins,
 )
 from .differences import Differences, Distribution, Summary
-from .rows import slabs, warn_of_probabilities
+from .rows import is_one_slab, slabs, warn_of_probabilities
 from .sums.accumulator import Accumulator
 from .sums.double_double import divide
 from .sums.pair_sums import PairSums
@@ -53,8 +54,11 @@ class _Pairs(SoftmaxLoss):
         return _OfPairs(self)
 
     def check(self, labels: Array | None, a: Array, b: Array, weight: Array | None) -> None:
-        """Raise what `score` would raise."""
-        check(self._family, _verb(labels), labels, a, weight, vector=b)
+        """Raise what `score` would raise, but for numbers where it would look at all of them."""
+        family, verb = self._family, _verb(labels)
+        prepare(family, verb, labels, a, weight, vector=b)
+        if not is_one_slab(a.shape):
+            check(family, verb, labels, a, weight, vector=b)
 
     def score(self, labels: Array | None, a: Array, b: Array, weight: Array | None) -> Any:
         """`PairScores` of each row, of shape (..., N_SCORES)."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..call.arrays import Array, as_array
+from ..call.plan import prepare
 from ..call.run import check, evaluate
 from ..call.verbs import Verb
 from ..losses.multiclass import CrossEntropy
@@ -23,8 +24,16 @@ def slabs(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
 
     They leave the last axis, the classes, as it is, and index others as a view.
     """
-    most = max(1, min(SLAB_ROWS, SLAB // shape[-1]))
-    yield from _slabs(shape[:-1], most)
+    yield from _slabs(shape[:-1], _most(shape))
+
+
+def is_one_slab(shape: tuple[int, ...]) -> bool:
+    """Whether an array of rows of this shape is one part: to score it is to check all of it."""
+    return 0 < math.prod(shape[:-1]) <= _most(shape)
+
+
+def _most(shape: tuple[int, ...]) -> int:
+    return max(1, min(SLAB_ROWS, SLAB // shape[-1]))
 
 
 def _slabs(shape: tuple[int, ...], most: int) -> Iterator[tuple[Any, ...]]:
@@ -75,10 +84,13 @@ class Rows:
         mask = None if mask is None else as_array(mask, "class_mask")
         self.whole = Slab((), slice(None), labels, logits, weight, mask)
         self.loss, self.verb = loss, verb
-        check(loss._family, verb, labels, logits, weight, mask)
+        self.class_weight, _ = weighing._softmax.class_weight
+        prepare(loss._family, verb, labels, logits, weight, mask)
+        weighs_twice = weight is not None and self.class_weight.size > 0
+        if weighs_twice or not is_one_slab(logits.shape):
+            check(loss._family, verb, labels, logits, weight, mask)
         self.shape, self.n_rows, self.n_classes = labels.shape, labels.size, logits.shape[-1]
         weighing._softmax.check_of_each_class(self.n_classes)
-        self.class_weight, _ = weighing._softmax.class_weight
 
     def slabs(self) -> Iterator[Slab]:
         _, _, labels, logits, weight, mask = self.whole

@@ -58,7 +58,9 @@ class Sums(ABC):
 
     def settled(self: S) -> S:
         """The same with few rows pending."""
-        return self.added_up() if self.n_pending >= max(PENDING_ROWS, self.n_keys) else self
+        if self.n_pending < PENDING_ROWS or self.n_pending < self.n_keys:
+            return self
+        return self.added_up()
 
     def added_up(self: S) -> S:
         """The same with no rows pending."""

@@ -116,8 +116,16 @@ class RowSums(_Fields, Sums):
         return {
             "sequences": self.sequences or other.sequences,
             "next_sequence": max(self.next_sequence, other.next_sequence),
-            "bytes_ids": np.append(self.bytes_ids, other.bytes_ids),
-            "n_bytes": np.append(self.n_bytes, other.n_bytes),
+            **self._with_bytes(other.bytes_ids, other.n_bytes),
+        }
+
+    def _with_bytes(self, ids: Array, n_bytes: Array) -> dict[str, Array]:
+        """The bytes of sequences, with those of more of them."""
+        if not ids.size:
+            return {}
+        return {
+            "bytes_ids": np.append(self.bytes_ids, ids),
+            "n_bytes": np.append(self.n_bytes, n_bytes),
         }
 
     def _with_pending(self) -> dict[str, Any]:
@@ -126,8 +134,7 @@ class RowSums(_Fields, Sums):
         known = ~np.isnan(n_bytes)
         return {
             "tables": _Tally(self).tables_with(ids),
-            "bytes_ids": np.append(self.bytes_ids, ids[known]),
-            "n_bytes": np.append(self.n_bytes, n_bytes[known]),
+            **self._with_bytes(ids[known], n_bytes[known]),
         }
 
     def numbers(self) -> dict[str, Array]:
