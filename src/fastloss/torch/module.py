@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
+from torch.autograd.forward_ad import unpack_dual
 
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.loss import Loss as CoreLoss
@@ -96,16 +97,17 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         """The loss of tensors: see the class."""
         if torch.compiler.is_compiling():
             return operators.compiled(self._text, logits, labels, weight, normalizer)
-        of_tensors = self._of_tensors
         try:
-            arrays = of_tensors.arrays(logits, labels, weight)
+            arrays = self._of_tensors.arrays(logits, labels, weight)
         except RuntimeError:  # transforms are at work
             return operators.transformed(self._text, logits, labels, weight, normalizer)
-        if not (logits.requires_grad and torch.is_grad_enabled()):
-            return of_tensors.value(arrays, logits, normalizer)
-        if self.overwrite_logits:
-            _check_memory(logits)
-        return _apply(logits, labels, weight, normalizer, arrays, self)
+        if logits.requires_grad and torch.is_grad_enabled():
+            if self.overwrite_logits:
+                _check_memory(logits)
+            return _apply(logits, (labels, weight), normalizer, arrays, self)
+        if unpack_dual(logits).tangent is not None:  # which PyTorch would not miss
+            return operators.transformed(self._text, logits, labels, weight, normalizer)
+        return self._of_tensors.value(arrays, logits, normalizer)
 
     def extra_repr(self) -> str:
         return f"{self.loss!r}{', overwrite_logits=True' if self.overwrite_logits else ''}"
@@ -159,8 +161,7 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
     def forward(
         ctx: Any,
         logits: Tensor,
-        labels: Tensor,
-        weight: Tensor | None,
+        labels_and_weight: tuple[Tensor, Tensor | None],
         normalizer: Any,
         arrays: Arrays,
         module: Loss,
@@ -171,7 +172,7 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
         if in_place:
             torch.autograd.graph.increment_version(logits)
         else:
-            ctx.save_for_backward(logits, labels, weight)
+            ctx.save_for_backward(logits, *labels_and_weight)
         return value
 
     @staticmethod
@@ -182,7 +183,7 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
                 if factor.ndim or factor.item() != 1.0:
                     grad.mul_(module._of_tensors.spread(factor, grad))
                 ctx.grad = None
-                return grad, None, None, None, None, None
+                return grad, None, None, None, None
             except RuntimeError:  # a factor within a transform has no number
                 pass
         if module.overwrite_logits:
@@ -193,7 +194,7 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
         logits, labels, weight = ctx.saved_tensors
         grad = operators.gradient(module._text, logits, labels, weight, ctx.normalizer)
         factor = module._of_tensors.spread(factor, grad)
-        return grad * factor, None, None, None, None, None
+        return grad * factor, None, None, None, None
 
 
 # Without what `Function.apply` looks at once more for transforms, which takes as long as the loss.

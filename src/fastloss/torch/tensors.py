@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.forward_ad import unpack_dual
 
 from ..bases.loss import Loss
 from ..bases.rows import RowwiseLoss
@@ -17,6 +16,9 @@ Tensor = Any  # type checkers are told nothing of PyTorch, which may not be inst
 Arrays = tuple[Array, Array, Array | None]  # logits, labels and weight
 
 _OF_FLOAT32 = frozenset({torch.float16, torch.bfloat16, torch.float32})
+# A gradient of up to this many bytes is in memory of NumPy, which is there sooner. For a larger one
+# NumPy asks for huge pages, and to find and clear these takes longer in a real step than it saves.
+_SMALL = 1 << 16
 
 
 def array_of(tensor: Tensor, name: str) -> Array:
@@ -89,18 +91,21 @@ class OfTensors:
     def arrays(self, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Arrays:
         """Tensors as arrays.
 
-        Raises RuntimeError where transforms are at work: for tensors without memory, or with a
-        tangent.
+        Raises RuntimeError for tensors without memory, as transforms have them.
         """
-        x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
+        try:
+            # What requires a gradient has no array, and of these two none is computed.
+            x, y = logits.detach().numpy(), labels.numpy()
+            return x, y, None if weight is None else weight.numpy()
+        except (AttributeError, RuntimeError, TypeError):
+            pass
         for name, given in ("labels", labels), ("weight", weight):
             if getattr(given, "requires_grad", False):
                 raise ValueError(
                     f"{name} must not require a gradient, as that of the logits is computed alone: "
                     f"write {name}.detach()"
                 )
-        if unpack_dual(logits).tangent is not None:
-            raise RuntimeError("logits have a tangent")
+        x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
         return x, array_of(labels, "labels"), None if weight is None else array_of(weight, "weight")
 
     def value(self, arrays: Arrays, logits: Tensor, normalizer: Any) -> Tensor:
@@ -111,7 +116,11 @@ class OfTensors:
         self, arrays: Arrays, logits: Tensor, normalizer: Any, in_place: bool = False
     ) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient in a new tensor or in that of the logits."""
-        grad, out = (logits.detach(), arrays[0]) if in_place else _room_like(logits)
+        x = arrays[0]
+        if x.nbytes <= _SMALL and x.ndim < 3 and not in_place and x.flags.c_contiguous:
+            value, found, _ = self._run(VALUE_AND_GRAD, arrays, normalizer)
+            return self._tensor(value, logits), _tensor_of(found, logits)
+        grad, out = (logits.detach(), x) if in_place else _room_like(logits)
         return self._tensor(self._run(VALUE_AND_GRAD, arrays, normalizer, out)[0], logits), grad
 
     def hvp(self, arrays: Arrays, logits: Tensor, normalizer: Any, vector: Tensor) -> Tensor:
@@ -130,7 +139,7 @@ class OfTensors:
         vector: Any = None,
     ) -> Any:
         x, y, weight = arrays
-        if isinstance(normalizer, torch.Tensor):
+        if normalizer is not None and isinstance(normalizer, torch.Tensor):
             normalizer = normalizer.item()
         moved = self.by_rows and x.ndim > 2
         if moved:
@@ -149,9 +158,17 @@ class OfTensors:
 
     def _tensor(self, value: Any, logits: Tensor) -> Tensor:
         """The loss as a tensor."""
+        dtype = self.dtype(logits)
         if self.unreduced:
-            return torch.from_numpy(np.asarray(value)).to(self.dtype(logits))
-        return torch.scalar_tensor(value, dtype=self.dtype(logits))
+            return torch.from_numpy(np.asarray(value)).to(dtype)
+        return torch.scalar_tensor(value, dtype=dtype)
+
+
+def _tensor_of(array: Array, like: Tensor) -> Tensor:
+    """An array as a tensor of the same memory, and of the dtype of another."""
+    if like.dtype is torch.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def _room_like(logits: Tensor) -> tuple[Tensor, Array]:
