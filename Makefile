@@ -22,7 +22,7 @@ help:
 	@echo 'make lint    check style, layout and types'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
-	@echo '             cutoff, threads, scorecard, memory or cold'
+	@echo '             cutoff, threads, scorecard, hosts, memory or cold'
 	@echo 'make study   compare with other libraries at everything, 5 minutes, and write a report;'
 	@echo '             with ARGS: see fastloss bench --help'
 	@echo 'make trust   run the experiments of docs/trust/ and write its pages; NAME=NAME runs one'
@@ -56,10 +56,12 @@ test-processors: $(VENV)/.test
 test-oldest test-newest: test-%: $(VENV)/.test
 	$(BIN)/python -m tests.on_versions $*
 
-# Those of large hosts, in an environment of their own: CatBoost, PyTorch, JAX.
+# Those of hosts, with the large ones, in an environment of their own; and examples of docstrings.
+test-hosts: HOSTS = catboost jax lightgbm scipy sklearn torch xgboost
+test-hosts: HOST_MODULES = $(wildcard $(HOSTS:%=src/fastloss/%*))
 test-hosts:
 	$(MAKE) VENV=.venv-hosts .venv-hosts/.hosts
-	.venv-hosts/bin/python -m pytest tests/hosts
+	.venv-hosts/bin/python -m pytest tests/hosts $(HOST_MODULES)
 
 lint: $(VENV)/.lint
 	$(BIN)/python -m ruff check .

@@ -1,6 +1,9 @@
 """`plain` tests run in plain Python, see `plain.py`; examples of docstrings are `long`."""
 
+from importlib.util import find_spec
+
 import pytest
+from house import HOSTS
 from plain import is_plain, plain_python
 
 
@@ -18,3 +21,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             item.add_marker("long")
+            host = item.dtest.globs["__name__"].split(".")[1:2]
+            if HOSTS.intersection(host) and find_spec(*host) is None:
+                item.add_marker(pytest.mark.skip(f"needs what 'fastloss[{host[0]}]' installs"))

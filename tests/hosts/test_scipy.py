@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from plain import plain
+from plain import partly_long, plain
 
 pytest.importorskip("scipy", reason="needs SciPy: pip install 'fastloss[scipy]'")
 
@@ -36,8 +36,8 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
-@pytest.mark.parametrize("intercept", [True, False])
+@partly_long(1, "weight", [WEIGHT, None], ids=["weighted", ""])
+@partly_long(1, "intercept", [True, False])
 @pytest.mark.parametrize(("loss", "y"), LOSSES, ids=[f"{i}" for i in range(len(LOSSES))])
 def test_derivatives(loss, y, intercept, weight):
     fun = fl.scipy.objective(loss, X, y, sample_weight=weight, l2=0.3, intercept=intercept)

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from plain import plain
+from plain import partly_long, plain
 
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'fastloss[sklearn]'")
 
@@ -36,7 +36,7 @@ BINARY = {
 }
 
 
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+@partly_long(1, "weight", [WEIGHT, None], ids=["weighted", ""])
 @pytest.mark.parametrize("y", BINARY.values(), ids=BINARY)
 def test_log_loss_of_two_classes(y, weight):
     model = LogisticRegression().fit(X, y)
@@ -56,7 +56,7 @@ def test_log_loss_of_two_classes(y, weight):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+@partly_long(1, "weight", [WEIGHT, None], ids=["weighted", ""])
 def test_log_loss_of_several_classes(weight):
     model = LogisticRegression().fit(X, THREE)
     p, scores = model.predict_proba(X), model.decision_function(X)

@@ -1,0 +1,143 @@
+"""`fastloss.catboost` in CatBoost itself, beside its own objectives."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from plain import compiled, plain
+
+import fastloss as fl
+import fastloss.catboost
+
+catboost = pytest.importorskip(
+    "catboost", reason="needs CatBoost: pip install 'fastloss[catboost]'"
+)
+
+pytestmark = plain
+
+RNG = np.random.default_rng(0)
+N = 100
+X = RNG.standard_normal((N, 3))
+SCORE = X[:, 0] - 0.5 * X[:, 1] + 0.5 * RNG.standard_normal(N)
+WEIGHT = RNG.uniform(0.2, 3.0, N)
+BINARY = (SCORE > 0.3).astype(int)
+CLASSES = np.digitize(SCORE, [-0.7, 0.7])
+COUNTS = np.floor(np.exp(SCORE))
+PARAMS = {
+    "iterations": 4,
+    "depth": 2,
+    "learning_rate": 0.3,
+    "leaf_estimation_method": "Newton",
+    "leaf_estimation_iterations": 1,
+    "bootstrap_type": "No",
+    "boost_from_average": False,
+    "random_seed": 0,
+    "thread_count": 1,
+    "verbose": False,
+    "allow_writing_files": False,
+}
+THREE = {"classes_count": 3}
+
+# Losses that CatBoost has, too: its name for them, and labels.
+OWN = [
+    ("RMSE", fl.mse, SCORE),
+    ("Logloss", fl.binary_cross_entropy_with_logits, BINARY),
+    ("CrossEntropy", fl.binary_cross_entropy_with_logits, BINARY * 0.8 + 0.1),
+    ("Poisson", fl.poisson, COUNTS),
+]
+
+
+def train(loss, y, weight=None, **params):
+    if isinstance(loss, str):
+        params = {"loss_function": loss, **params}
+    else:
+        params = {"loss_function": loss, "eval_metric": loss.metric, **params}
+    return catboost.CatBoost(PARAMS | params).fit(catboost.Pool(X, y, weight=weight))
+
+
+def raw(model):
+    return model.predict(X, prediction_type="RawFormulaVal")
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+@pytest.mark.parametrize(("name", "loss", "y"), OWN, ids=[name for name, *_ in OWN])
+def test_models_equal_those_of_own_objectives(name, loss, y, weight):
+    expected = raw(train(name, y, weight))
+    found = raw(train(fl.catboost.objective(loss), y, weight))
+    assert np.ptp(expected) > 0.3
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+# Called for each row, plain Python takes minutes.
+@compiled
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+def test_models_of_classes_equal_those_of_the_own_objective(weight):
+    expected = raw(train("MultiClass", CLASSES, weight))
+    objective = fl.catboost.objective(fl.cross_entropy)
+    found = raw(train(objective, CLASSES, weight, **THREE))
+    assert np.ptp(expected) > 0.3
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    p = np.exp(found) / np.exp(found).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(objective.proba(found), p, rtol=1e-12)
+
+
+def test_second_derivatives_of_classes_are_whole():
+    objective = fl.catboost.objective(fl.CrossEntropy(reduction="sum", temperature=2.0))
+    logits = np.array([0.5, -1.0, 0.2])
+    p = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    grad, hess = objective.calc_ders_multi(logits, 2.0, 3.0)
+    np.testing.assert_allclose(grad, 3 * (np.eye(3)[2] - p) / 2, rtol=1e-12)
+    np.testing.assert_allclose(hess, 3 * (np.outer(p, p) - np.diag(p)) / 4, rtol=1e-12)
+    # Others have the diagonal alone.
+    grad, hess = fl.catboost.objective(fl.focal).calc_ders_multi(logits, 2.0, 1.0)
+    assert np.count_nonzero(hess) == 3
+    assert (np.diag(hess) < 0).all()
+
+
+@compiled
+def test_early_stopping_and_the_metric():
+    objective = fl.catboost.objective(fl.cross_entropy)
+    half = N // 2
+    parts = [
+        catboost.Pool(X[rows], CLASSES[rows], weight=WEIGHT[rows])
+        for rows in (slice(half), slice(half, N))
+    ]
+    histories = []
+    for params in (
+        {"loss_function": objective, "eval_metric": objective.metric, **THREE},
+        {"loss_function": "MultiClass"},
+    ):
+        model = catboost.CatBoost(PARAMS | params | {"iterations": 40, "od_wait": 3})
+        model.fit(parts[0], eval_set=parts[1])
+        history = model.get_evals_result()["validation"]
+        histories.append(next(iter(history.values())))
+    assert len(histories[0]) == len(histories[1]) < 40
+    np.testing.assert_allclose(*histories, rtol=1e-5)
+
+
+def test_copies_and_pickles_are_of_options_alone():
+    objective = fl.catboost.objective(fl.Huber(delta=0.5), hessian="ones")
+    expected = raw(train(objective, SCORE))
+    for other in (copy.deepcopy(objective), pickle.loads(pickle.dumps(objective))):
+        assert repr(other) == repr(objective)
+        np.testing.assert_array_equal(raw(train(other, SCORE)), expected)
+
+
+class TestBadInput:
+    def test_labels_that_are_no_class(self):
+        objective = fl.catboost.objective(fl.cross_entropy)
+        with pytest.raises(
+            ValueError, match=r"target\[0\] is 3\.0, but must be a whole number fro"
+        ):
+            objective.calc_ders_multi(np.zeros(3), 3.0, 1.0)
+
+    def test_errors_come_through(self):
+        objective = fl.catboost.objective(fl.binary_cross_entropy_with_logits)
+        with pytest.raises(catboost.CatBoostError, match=r"target\[0\] is [23]\.0, but must lie"):
+            train(objective, BINARY + 2.0)
+
+    def test_predictions_that_are_nan(self):
+        objective = fl.catboost.objective(fl.mse)
+        with pytest.raises(ValueError, match=r"prediction\[1\] is nan"):
+            objective.calc_ders_range(np.array([0.0, np.nan]), np.zeros(2, np.float32), None)

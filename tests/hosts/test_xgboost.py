@@ -1,0 +1,381 @@
+"""`fastloss.xgboost` in XGBoost itself, beside its own objectives."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+from plain import partly_long, plain
+
+import fastloss as fl
+import fastloss.xgboost
+
+xgb = pytest.importorskip("xgboost", reason="needs XGBoost: pip install xgboost-cpu")
+
+pytestmark = plain
+
+RNG = np.random.default_rng(0)
+N = 100
+X = RNG.standard_normal((N, 4)).astype(np.float32)
+SCORE = X[:, 0] - 0.5 * X[:, 1] + 0.5 * RNG.standard_normal(N)
+WEIGHT = RNG.uniform(0.2, 3.0, N)
+BINARY = (SCORE > 0.3).astype(float)
+CLASSES = np.digitize(SCORE, [-0.7, 0.7]).astype(float)
+AMOUNTS = np.exp(SCORE)
+COUNTS = np.floor(AMOUNTS)
+ROUNDS = 4
+PARAMS = {"max_depth": 3, "eta": 0.4, "nthread": 1}
+
+# Losses that XGBoost has, too: its name for them, labels, and where both start.
+OWN = [
+    ("reg:squarederror", fl.mse, SCORE, 0.25, {}),
+    ("binary:logistic", fl.binary_cross_entropy_with_logits, BINARY, 0.4, {}),
+    ("reg:logistic", fl.binary_cross_entropy_with_logits, BINARY * 0.8 + 0.1, 0.4, {}),
+    ("multi:softprob", fl.cross_entropy, CLASSES, [0.1, 0.3, -0.4], {"num_class": 3}),
+    ("count:poisson", fl.poisson, COUNTS, 1.5, {"max_delta_step": 0.7}),
+    ("reg:gamma", fl.gamma, AMOUNTS, 1.5, {}),
+    ("reg:tweedie", fl.Tweedie(power=1.3), COUNTS, 1.5, {"tweedie_variance_power": 1.3}),
+    ("reg:squaredlogerror", fl.msle, AMOUNTS, 0.6, {}),
+    ("binary:hinge", fl.hinge, BINARY, 0.0, {}),
+]
+
+
+OBJECTIVE = fl.xgboost.objective(fl.cross_entropy)
+SOFTPROB = PARAMS | {"objective": "multi:softprob", "num_class": 3, "base_score": 0.0}
+
+
+def train(params, y, weight=None, rounds=ROUNDS, **options):
+    data = xgb.DMatrix(X, label=y, weight=weight)
+    booster = xgb.train(PARAMS | params, data, rounds, **options)
+    return booster.predict(data, output_margin=True)
+
+
+@partly_long(1, "weight", [WEIGHT, None], ids=["weighted", ""])
+@pytest.mark.parametrize(("name", "loss", "y", "start", "params"), OWN, ids=[o[0] for o in OWN])
+def test_models_equal_those_of_own_objectives(name, loss, y, start, params, weight):
+    own = params | {"objective": name, "base_score": start}
+    expected = train(own, y, weight)
+    # The rule by which predictions start from a mean is that of the objective of the parameters.
+    found = train(own, y, weight, obj=fl.xgboost.objective(loss))
+    assert np.ptp(expected) > 0.5
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_whatever_the_reduction_sums_are_taken():
+    params = {"objective": "multi:softprob", "num_class": 3, "base_score": 0.0}
+    found = [
+        train(params, CLASSES, obj=fl.xgboost.objective(fl.CrossEntropy(reduction=reduction)))
+        for reduction in ("mean", "sum", "none")
+    ]
+    assert np.ptp(found[0]) > 0.5
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_many_labels_of_a_row():
+    """Multi-label classification: XGBoost has the same objective for each column."""
+    y = np.stack([SCORE > 0, X[:, 2] > 0.2], axis=1).astype(float)
+    params = {"objective": "binary:logistic", "base_score": 0.4}
+    expected = train(params, y)
+    found = train(params, y, obj=fl.xgboost.objective(fl.binary_cross_entropy_with_logits))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_arrays_are_kept_and_labels_are_converted_once(monkeypatch):
+    objective = fl.xgboost.objective(fl.cross_entropy)
+    data = xgb.DMatrix(X, label=CLASSES)
+    preds = RNG.standard_normal((N, 3)).astype(np.float32)
+    grad, hess = objective(preds, data)
+    p = np.exp(preds) / np.exp(preds).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(grad, p - np.eye(3)[CLASSES.astype(int)], atol=1e-6)
+    np.testing.assert_allclose(hess, 2 * p * (1 - p), atol=1e-6)
+    monkeypatch.setattr(fl.hosts.boosters, "whole", None)  # is called no more
+    again = objective(-preds, data)
+    assert again[0] is grad
+    assert again[1] is hess
+    assert grad.dtype == np.float32
+
+
+def test_labels_that_change_are_seen():
+    objective = fl.xgboost.objective(fl.cross_entropy)
+    data = xgb.DMatrix(X, label=CLASSES)
+    preds = np.zeros((N, 3), np.float32)
+    first = objective(preds, data)[0].copy()
+    data.set_label((CLASSES + 1) % 3)
+    np.testing.assert_array_equal(objective(preds, data)[0], np.roll(first, 1, axis=1))
+
+
+def test_copies_and_pickles_are_of_options_alone():
+    objective = fl.xgboost.objective(fl.CrossEntropy(label_smoothing=0.1), hessian="exact")
+    expected = train(SOFTPROB, CLASSES, obj=objective)
+    for other in (
+        copy.copy(objective),
+        copy.deepcopy(objective),
+        pickle.loads(pickle.dumps(objective)),
+    ):
+        assert repr(other) == repr(objective)
+        assert not vars(other._kept)
+        np.testing.assert_array_equal(train(SOFTPROB, CLASSES, obj=other), expected)
+    assert len(pickle.dumps(objective)) < 1000
+    metric = pickle.loads(pickle.dumps(objective.metric))
+    assert metric(CLASSES, expected) == objective.metric(CLASSES, expected)
+
+
+def test_the_metric_and_early_stopping():
+    objective = fl.xgboost.objective(fl.cross_entropy)
+    half = N // 2
+    params = dict(SOFTPROB)
+    parts = [
+        xgb.DMatrix(X[rows], label=CLASSES[rows], weight=WEIGHT[rows])
+        for rows in (slice(half), slice(half, N))
+    ]
+    own, found = {}, {}
+    for objective_or_not, history in ((objective, found), (None, own)):
+        custom = {}
+        if objective_or_not is not None:
+            custom = {"obj": objective_or_not, "custom_metric": objective_or_not.metric}
+            params["disable_default_eval_metric"] = True
+        booster = xgb.train(
+            params,
+            parts[0],
+            40,
+            evals=[(parts[0], "train"), (parts[1], "test")],
+            early_stopping_rounds=3,
+            evals_result=history,
+            verbose_eval=False,
+            **custom,
+        )
+        params.pop("disable_default_eval_metric", None)
+        history["best"] = booster.best_iteration
+    assert found["best"] == own["best"] < 39
+    for part in ("train", "test"):
+        np.testing.assert_allclose(found[part]["cross_entropy"], own[part]["mlogloss"], rtol=2e-5)
+
+
+def test_soft_labels_are_rows_of_a_table():
+    soft = np.eye(3)[CLASSES.astype(int)] * 0.8 + 0.2 / 3
+    objective = fl.xgboost.objective(fl.cross_entropy, soft_labels=soft)
+    smoothed = fl.xgboost.objective(fl.CrossEntropy(label_smoothing=0.2))
+    found = train(SOFTPROB, np.arange(N), obj=objective)
+    np.testing.assert_allclose(found, train(SOFTPROB, CLASSES, obj=smoothed), atol=1e-5)
+    copied = pickle.loads(pickle.dumps(objective))
+    np.testing.assert_array_equal(train(SOFTPROB, np.arange(N), obj=copied), found)
+
+
+def test_probabilities_of_raw_predictions():
+    objective = fl.xgboost.objective(fl.cross_entropy)
+    data = xgb.DMatrix(X, label=CLASSES)
+    booster = xgb.train(SOFTPROB, data, 3, obj=objective)
+    raw = booster.predict(data, output_margin=True)
+    np.testing.assert_allclose(objective.proba(raw), booster.predict(data), rtol=1e-6)
+    with pytest.raises(TypeError, match="Huber has no probabilities"):
+        fl.xgboost.objective(fl.huber).proba(raw)
+
+
+class TestStart:
+    """Where training starts: from the best constant."""
+
+    @partly_long(1, "weight", [WEIGHT, None], ids=["weighted", ""])
+    @pytest.mark.parametrize(
+        ("loss", "y", "expected"),
+        [
+            (fl.mse, SCORE, lambda w: np.average(SCORE, weights=w)),
+            (fl.poisson, COUNTS, lambda w: np.log(np.average(COUNTS, weights=w))),
+            (
+                fl.binary_cross_entropy_with_logits,
+                BINARY,
+                lambda w: np.log(np.average(BINARY, weights=w) / np.average(1 - BINARY, weights=w)),
+            ),
+            (
+                fl.cross_entropy,
+                CLASSES,
+                lambda w: np.log(np.average(np.eye(3)[CLASSES.astype(int)], axis=0, weights=w)),
+            ),
+        ],
+        ids=["mean", "log of the mean", "log of the odds", "logs of shares"],
+    )
+    def test_params(self, loss, y, expected, weight):
+        objective = fl.xgboost.objective(loss)
+        data = xgb.DMatrix(X, label=y, weight=weight)
+        params = PARAMS | objective.params(data)
+        # With no rounds, as all that is said of the start is in the parameters.
+        booster = xgb.train(params, data, 0, obj=objective)
+        start = booster.predict(data, output_margin=True)
+        np.testing.assert_allclose(start, np.broadcast_to(expected(weight), start.shape), rtol=1e-5)
+        booster = xgb.train(params, data, 3, obj=objective, custom_metric=objective.metric)
+        better = booster.predict(data, output_margin=True)
+        assert objective.metric(y, better) < objective.metric(y, start)
+        same = objective.params(y, weight)
+        np.testing.assert_allclose(same["base_score"], params["base_score"], rtol=1e-5)
+
+    def test_several_quantiles(self):
+        objective = fl.xgboost.objective(fl.Quantile(q=[0.1, 0.5, 0.9]))
+        data = xgb.DMatrix(X, label=SCORE)
+        params = objective.params(data)
+        assert params["num_target"] == 3
+        np.testing.assert_allclose(
+            params["base_score"], np.quantile(SCORE, [0.1, 0.5, 0.9]), atol=0.1
+        )
+        found = xgb.train(PARAMS | params, data, 20, obj=objective).predict(data)
+        assert objective.metric(SCORE, found) < 0.8 * objective.metric(
+            SCORE, np.tile(np.float32(params["base_score"]), (N, 1))
+        )
+        one = xgb.train(
+            PARAMS | {"base_score": params["base_score"][2]},
+            data,
+            20,
+            obj=fl.xgboost.objective(fl.Quantile(q=0.9)),
+        )
+        np.testing.assert_allclose(found[:, 2], one.predict(data), atol=1e-5)
+
+    def test_mean_and_variance(self):
+        objective = fl.xgboost.objective(fl.GaussianNLL(log_variance=True))
+        data = xgb.DMatrix(X, label=SCORE)
+        params = objective.params(data)
+        np.testing.assert_allclose(
+            params["base_score"], [np.mean(SCORE), np.log(np.var(SCORE))], rtol=1e-5
+        )
+        found = xgb.train(PARAMS | params, data, 5, obj=objective).predict(data)
+        assert found.shape == (N, 2)
+
+    @partly_long(1, "weight", [WEIGHT, None], ids=["weighted", ""])
+    def test_a_bad_start_is_warned_of_and_what_is_said_helps(self, weight):
+        objective = fl.xgboost.objective(fl.mse)
+        data = xgb.DMatrix(X, label=SCORE + 7, weight=weight)
+        with pytest.warns(UserWarning, match=r"XGBoost starts from 0\.5 .*add objective.params"):
+            xgb.train(PARAMS, data, 1, obj=objective)
+        xgb.train(PARAMS | objective.params(data), data, 2, obj=objective)
+        model = xgb.XGBRegressor(
+            n_estimators=2,
+            n_jobs=1,
+            objective=objective,
+            base_score=objective.base_score(SCORE + 7),
+        )
+        model.fit(X, SCORE + 7)
+        with pytest.warns(UserWarning, match=r"XGBoost starts from 0 .*base_score=objective"):
+            xgb.XGBClassifier(
+                n_estimators=1,
+                n_jobs=1,
+                objective=fl.xgboost.objective(fl.binary_cross_entropy_with_logits),
+            ).fit(X, X[:, 0] > 1)
+
+    def test_one_class_only(self):
+        objective = fl.xgboost.objective(fl.binary_cross_entropy_with_logits)
+        with pytest.raises(ValueError, match="best"):
+            objective.base_score(np.ones(5))
+        objective = fl.xgboost.objective(fl.cross_entropy)
+        with pytest.raises(ValueError, match="no label that counts is of class 2"):
+            objective.params(np.array([0.0, 1.0]), num_class=3)
+
+
+class TestEstimators:
+    def test_classifier(self):
+        options = {"n_estimators": ROUNDS, "max_depth": 3, "n_jobs": 1, "base_score": 0.0}
+        objective = fl.xgboost.objective(fl.cross_entropy)
+        own = xgb.XGBClassifier(**options).fit(X, CLASSES, sample_weight=WEIGHT)
+        found = xgb.XGBClassifier(objective=objective, **options)
+        found.fit(X, CLASSES, sample_weight=WEIGHT)
+        np.testing.assert_allclose(found.predict_proba(X), own.predict_proba(X), atol=1e-5)
+        assert list(found.predict(X)) == list(own.predict(X))
+
+    def test_binary_classifier(self):
+        objective = fl.xgboost.objective(fl.binary_cross_entropy_with_logits)
+        options = {"n_estimators": ROUNDS, "n_jobs": 1, "base_score": 0.4}
+        own = xgb.XGBClassifier(**options).fit(X, BINARY)
+        found = xgb.XGBClassifier(objective=objective, **options).fit(X, BINARY)
+        np.testing.assert_allclose(found.predict_proba(X), own.predict_proba(X), atol=1e-5)
+
+    def test_regressor_with_early_stopping_and_search(self):
+        from sklearn.model_selection import GridSearchCV
+
+        objective = fl.xgboost.objective(fl.mse)
+        options = {"n_estimators": 10, "n_jobs": 1, "base_score": 0.0}
+        model = xgb.XGBRegressor(
+            objective=objective, eval_metric=objective.metric, early_stopping_rounds=3, **options
+        )
+        half = N // 2
+        test = X[half:], SCORE[half:]
+        model.fit(
+            X[:half],
+            SCORE[:half],
+            eval_set=[test],
+            sample_weight_eval_set=[WEIGHT[half:]],
+            verbose=False,
+        )
+        history = model.evals_result()["validation_0"]
+        error = (model.predict(test[0]) - test[1]) ** 2
+        expected = np.average(error, weights=WEIGHT[half:])
+        assert math.isclose(min(history["squared_error"]), expected, rel_tol=1e-5)
+        search = GridSearchCV(
+            xgb.XGBRegressor(objective=objective, **options), {"max_depth": [1, 3]}, cv=2
+        )
+        search.fit(X, SCORE)
+        assert search.best_score_ > 0.3
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("label", [3.0, -1.0, 1.5])
+    def test_labels_that_are_no_class(self, label):
+        y = CLASSES.copy()
+        y[7] = label
+        message = rf"label\[7\] is {label}, but must be a whole number from 0 to 2, as XGBoost"
+        with pytest.raises(ValueError, match=message):
+            train(SOFTPROB, y, obj=OBJECTIVE)
+
+    def test_labels_out_of_the_range_of_the_loss(self):
+        objective = fl.xgboost.objective(fl.binary_cross_entropy_with_logits)
+        with pytest.raises(ValueError, match=r"label\[0\] is 2\.0, but must lie between 0 and 1"):
+            train({"base_score": 0.1}, BINARY + 2, obj=objective)
+
+    def test_no_num_class(self):
+        with pytest.raises(ValueError, match="add num_class, or objective.params"):
+            train({"base_score": 0.0}, CLASSES, obj=OBJECTIVE)
+
+    def test_class_weights_for_another_number_of_classes(self):
+        objective = fl.xgboost.objective(fl.CrossEntropy(class_weight=[1.0, 2.0]))
+        with pytest.raises(ValueError, match="class_weight has 2 numbers, but there are 3"):
+            train(SOFTPROB, CLASSES, obj=objective)
+
+    def test_predictions_that_are_nan(self):
+        data = xgb.DMatrix(X, label=CLASSES)
+        margin = np.zeros((N, 3), np.float32)
+        margin[5, 1] = np.nan
+        data.set_base_margin(margin)
+        with pytest.raises(ValueError, match=r"prediction\[5, 1\] is nan: look for nan in the"):
+            xgb.train(SOFTPROB, data, 1, obj=OBJECTIVE)
+
+    def test_predictions_so_large_that_gradients_are_infinite(self):
+        data = xgb.DMatrix(X, label=COUNTS, base_margin=np.full(N, 100.0))
+        with pytest.raises(
+            ValueError, match=r"gradient is inf at prediction\[0\], which is 100.*max_del"
+        ):
+            xgb.train(PARAMS, data, 1, obj=fl.xgboost.objective(fl.poisson))
+
+    def test_large_gradients_are_no_error(self):
+        objective = fl.xgboost.objective(fl.mse)
+        grad, _ = objective(np.zeros(2), np.full(2, 1e30, np.float32))
+        np.testing.assert_allclose(grad, 1e30, rtol=1e-6)
+
+    def test_all_weights_0(self):
+        with pytest.raises(ValueError, match="all weights are 0"):
+            train(SOFTPROB, CLASSES, np.zeros(N), obj=OBJECTIVE)
+
+    def test_a_weight_of_0_leaves_a_row_out(self):
+        weight = np.where(np.arange(N) < 30, 0.0, 1.0)
+        spoilt = np.where(weight == 0, 2.0, CLASSES)
+        found = [train(SOFTPROB, y, weight, obj=OBJECTIVE) for y in (CLASSES, spoilt)]
+        np.testing.assert_array_equal(*found)
+
+    def test_no_labels(self):
+        data = xgb.DMatrix(X)
+        with pytest.raises(ValueError, match="100 rows and 0 labels: XGBoost needs a label"):
+            xgb.train(SOFTPROB, data, 1, obj=OBJECTIVE)
+
+    def test_no_rows(self):
+        with pytest.raises(ValueError, match="the data set has no rows"):
+            OBJECTIVE(np.zeros(0), np.zeros((0, 3), np.float32))
+
+    def test_what_is_no_loss(self):
+        with pytest.raises(TypeError, match="loss must be a loss of fastloss, got str"):
+            fl.xgboost.objective("mse")
