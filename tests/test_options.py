@@ -444,7 +444,7 @@ def test_losses_of_a_sweep_are_forgotten():
     families = []
     for i in range(500):
         loss = fl.Huber(delta=1.0 + i)
-        made = shared.family_of((fl.Huber,), vars(loss), loss._describe)
+        made = shared.family_of((fl.Huber,), vars(loss).items(), loss._describe)
         families.append(weakref.ref(made))
     del loss, made
     gc.collect()

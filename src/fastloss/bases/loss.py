@@ -320,7 +320,9 @@ class Loss(ABC):
 
     @cached_property
     def _family(self) -> Family:
-        return family_of((type(self), self._traits), self.__getstate__(), self._describe)
+        follows = _follows(type(self))
+        known = [item for item in vars(self).items() if item[0] not in follows]
+        return family_of((type(self), self._traits), known, self._describe)
 
     @property
     def _traits(self) -> Traits:

@@ -1,6 +1,6 @@
 """Equal losses, which share what is known of their calls: a loss may be built for each call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -34,14 +34,14 @@ def _shared(alike: _Alike) -> Family:
 
 
 def family_of(
-    kind: tuple[Any, ...], state: Mapping[str, Any], describe: Callable[[], Family]
+    kind: tuple[Any, ...], known: Iterable[tuple[str, Any]], describe: Callable[[], Family]
 ) -> Family:
-    """The family of a loss, which is that of all others of the same kind and state.
+    """The family of a loss, which is that of all others of its kind that know the same by name.
 
     A loss that knows anything but numbers and texts, or very many of them, has one of its own.
     """
     try:
-        told = tuple((name, _told_by(value)) for name, value in state.items())
+        told = tuple([(name, _told_by(value)) for name, value in known])
     except _Special:
         return describe()
     return _shared(_Alike((kind, told), describe))
