@@ -247,6 +247,25 @@ def fair(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
     return _elementwise(value, r / (1 + share), 1 / (1 + share) ** 2, loss_size=size)
 
 
+def deviance(reference: Any) -> Any:
+    """A reference with the constant of a deviance, where `constant(lib, loss, y)` says so."""
+    terms_of, constant = reference
+
+    def terms(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
+        without, y = terms_of(lib, loss, y_true, y_pred), lib.numbers(y_true)
+        value = without.loss + constant(lib, loss, y)
+        # A relative error of y or of its logarithm moves the place of the least loss.
+        x = lib.numbers(y_pred)
+        log_y = lib.log(np.where(y == 0, 1, y))
+        moved = abs(x) + abs(log_y) if loss.log_input else x * (1 + abs(lib.log(x) - log_y))
+        size = abs(value) + without.grad_size * moved
+        if lib is DOUBLE:
+            size = size + abs(without.loss) + abs(constant(lib, loss, y))
+        return without._replace(loss=value, loss_size=size)
+
+    return terms
+
+
 def poisson(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
     y, x = lib.numbers(y_true), lib.numbers(y_pred)
     if loss.log_input:
@@ -281,10 +300,40 @@ def gamma(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
 def tweedie(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
     y, x = lib.numbers(y_true), lib.numbers(y_pred)
     a, b = 2 - lib.numbers(loss.power), lib.numbers(loss.power) - 1
+    if not loss.log_input:
+        log_mean = lib.log(x)
+        mean, taken, p = lib.exp(a * log_mean), y * lib.exp(-b * log_mean), 1 + b
+        return _elementwise(
+            mean / a + taken / b,
+            (mean - taken) / x,
+            (p * taken - b * mean) / x**2,
+            (mean + taken) / x,
+            abs(log_mean),
+            hess_size=(p * taken + b * mean) / x**2,
+        )
     mean, taken = lib.exp(a * x), y * lib.exp(-b * x)
     return _elementwise(
         mean / a + taken / b, mean - taken, a * mean + b * taken, mean + taken, abs(x)
     )
+
+
+def _y_log_y(lib: Arithmetic, loss: Any, y: Any) -> Any:
+    return y * lib.log(np.where(y == 0, 1, y)) - y
+
+
+def _minus_log_y(lib: Arithmetic, loss: Any, y: Any) -> Any:
+    return -lib.log(y) - 1
+
+
+def _power_of_y(lib: Arithmetic, loss: Any, y: Any) -> Any:
+    a = 2 - lib.numbers(loss.power)
+    power = np.where(y == 0, 0, lib.exp(a * lib.log(np.where(y == 0, 1, y))))
+    return -power / (a * (1 - a))
+
+
+POISSON_DEVIANCE = deviance((poisson, _y_log_y))
+GAMMA_DEVIANCE = deviance((gamma, _minus_log_y))
+TWEEDIE_DEVIANCE = deviance((tweedie, _power_of_y))
 
 
 def hinge(lib: Arithmetic, loss: Any, y_true: Any, y_pred: Any) -> Terms:
@@ -1047,6 +1096,10 @@ FAMILY = [
     Case("gamma_mean", fl.Gamma(log_input=False), positive_data, gamma),
     Case("tweedie", fl.tweedie, count_data, tweedie),
     Case("tweedie_high", fl.Tweedie(power=1.75), count_data, tweedie),
+    Case("tweedie_mean", fl.Tweedie(power=1.25, log_input=False), mean_data, tweedie),
+    Case("poisson_deviance", fl.Poisson(deviance=True), count_data, POISSON_DEVIANCE),
+    Case("gamma_deviance", fl.Gamma(deviance=True), positive_data, GAMMA_DEVIANCE),
+    Case("tweedie_deviance", fl.Tweedie(deviance=True), count_data, TWEEDIE_DEVIANCE),
     Case("hinge", fl.hinge, logit_data, hinge),
     Case("squared_hinge", fl.squared_hinge, logit_data, squared_hinge),
     Case("exponential", fl.exponential, score_data, exponential),
@@ -1129,6 +1182,7 @@ CASES = [
 # they come, and with all their options together, in float64 too.
 _ALONE = {
     *("huber_2", "smooth_l1_2", "smooth_l1_0", "quantile_1", "fair_2", "focal_0"),
+    *("poisson_deviance", "gamma_deviance", "tweedie_deviance"),
     *("binary_logits_pos_weight", "binary_logits_smooth"),
     *("softmax_smooth", "softmax_weighed", "softmax_ignoring"),
     *("softmax_soft_smooth", "softmax_soft_weighed"),

@@ -147,7 +147,9 @@ FORMULAS: dict[tuple[str, str], Callable[..., Any]] = {
     ),
     ("Gamma", "xgboost"): lambda loss, y, x, g, h: y * np.exp(-x),
     ("Gamma", "lightgbm"): lambda loss, y, x, g, h: y * np.exp(-x),
-    ("Tweedie", "majorizer"): lambda loss, y, x, g, h: np.maximum(h, y ** (2 - loss.power)),
+    ("Tweedie", "majorizer"): lambda loss, y, x, g, h: np.maximum(
+        h, y ** (2 - loss.power) if loss.log_input else x**-loss.power
+    ),
     ("Tweedie", "xgboost"): lambda loss, y, x, g, h: h,
     ("Tweedie", "lightgbm"): lambda loss, y, x, g, h: h,
     ("BinaryCrossEntropy", "majorizer"): lambda loss, y, x, g, h: np.where(

@@ -7,7 +7,7 @@ import math
 import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -471,7 +471,15 @@ def test_copies_have_what_a_class_gave_its_losses():
     for made in (copy.copy(loss), copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert made == loss
         assert made.table == ("float", 0.5)
-        assert vars(made).keys() == {"reduction", "scale", "twice", "hidden", "note", "table"}
+        assert vars(made).keys() == {
+            "reduction",
+            "hessian",
+            "scale",
+            "twice",
+            "hidden",
+            "note",
+            "table",
+        }
         assert made([0.0], [1.0]) == 4
 
 
@@ -570,3 +578,63 @@ def test_a_fraction_is_no_class_id(ignore_index):
     assert functions.value(2.0, row) == functions.value(2, row) == loss([2], row[None])
     if ignore_index is not None:
         assert functions.value(ignore_index, row) == 0
+
+
+@pytest.mark.parametrize("log_input", [True, False])
+@pytest.mark.parametrize("loss", [fl.Poisson, fl.Gamma, fl.Tweedie], ids=lambda loss: loss.__name__)
+def test_deviances(loss, log_input):
+    """0 at the truth, never negative, exact beside it, and with the same derivatives."""
+    without = loss(log_input=log_input, reduction="none")
+    half = replace(without, deviance=True)
+    y = np.array([0.5, 1.0, 3.0, 1e5, 1e-5])
+    assert not half(y, np.log(y) if log_input else y).any()
+    x = np.log(y) + np.array([1e-9, -1e-9, 1e-7, 1.0, -5.0])
+    found = half(y, x if log_input else np.exp(x))
+    assert np.all(found >= 0)
+    # Beside the truth it is d^2 / 2 times the second derivative by the logarithm.
+    power = {fl.Poisson: 1.0, fl.Gamma: 2.0}.get(loss, 1.5)
+    d = x[:3] - np.log(y[:3])
+    np.testing.assert_allclose(found[:3], y[:3] ** (2 - power) * d**2 / 2, rtol=1e-5)
+    more = half(y, x if log_input else np.exp(x)) - without(y, x if log_input else np.exp(x))
+    same = half(y, x + 1 if log_input else np.exp(x + 1)) - without(
+        y, x + 1 if log_input else np.exp(x + 1)
+    )
+    np.testing.assert_allclose(more, same, rtol=1e-9)
+    for one, other in zip(half.grad_hess(y, abs(x)), without.grad_hess(y, abs(x)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    best = half.constant(y)
+    assert best == pytest.approx(np.log(y.mean()) if log_input else y.mean())
+
+
+def test_deviances_without_counts():
+    nothing = np.zeros(3)
+    x = np.array([-2.0, 0.0, 3.0])
+    for loss in (fl.Poisson, fl.Tweedie):
+        for log_input in (True, False):
+            without = loss(log_input=log_input, reduction="none")
+            half = replace(without, deviance=True)
+            given = x if log_input else np.exp(x)
+            np.testing.assert_array_equal(half(nothing, given), without(nothing, given))
+
+
+def test_the_ends_of_a_mean_of_tweedie():
+    loss = fl.Tweedie(log_input=False, reduction="none")
+    y, mean = [0.0, 1.0, 0.0, 1.0, 1.0], [0.0, 0.0, np.inf, np.inf, np.nan]
+    for given in (loss, replace(loss, deviance=True)):
+        losses, grad = given.value_and_grad(y, mean)
+        np.testing.assert_array_equal(losses, [0, np.inf, np.inf, np.inf, np.nan])
+        np.testing.assert_array_equal(grad, [np.inf, -np.inf, 0, 0, np.nan])
+
+
+def test_names_as_functions_have_them():
+    for name in (
+        "huber",
+        "log_cosh",
+        "smooth_l1",
+        "gaussian_nll",
+        "kl_divergence",
+        "cross_entropy",
+    ):
+        assert getattr(fl, name).__name__ == name
+    assert fl.mse.__name__ == "squared_error"
+    assert fl.SquaredError.__name__ == "SquaredError"

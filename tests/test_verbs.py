@@ -117,7 +117,7 @@ def test_probabilities_know_no_option_of_labels(loss, mask):
 def test_all_options_are_tested():
     for make, own in OWN.items():
         names = {field.name for field in dataclasses.fields(make)}
-        assert names == {*SHARED, *own, "reduction"}
+        assert names == {*SHARED, *own, "reduction", "hessian"}
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """What every loss is: an immutable object of options, with verbs for the data."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property, lru_cache, wraps
 from math import copysign
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from .options import check_integer, each, plain, whole_options
 from .shared import family_of
 
 _Functions = TypeVar("_Functions")
+# Where a word begins in the name of a class, but for the first.
+_INITIALS = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def _settling(method: Callable[..., None]) -> Callable[..., None]:
@@ -99,6 +102,13 @@ class Loss(ABC):
         # Before `dataclass` writes one that names all options, of which a loss may have ten.
         if "__repr__" not in vars(cls):
             cls.__repr__ = Loss.__repr__  # type: ignore[method-assign]
+
+    if not TYPE_CHECKING:  # for which it would be the name of the class as well
+
+        @property
+        def __name__(self) -> str:
+            """The name that a function would have, "log_cosh": scorers and boosters print it."""
+            return _INITIALS.sub("_", type(self).__name__).lower()
 
     def __repr__(self) -> str:
         """The call that makes an equal loss: its options, but for those that have their default."""

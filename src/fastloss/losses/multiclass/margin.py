@@ -69,7 +69,9 @@ class MultiMargin(RowwiseLoss):
         hessian_j  = p (p - 1) / c if z_j > 0, else 0;                  hessian_y = their sum
         majorizer_j = 4 / c with p = 2;                                 majorizer_y = 4 (c - 1) / c
 
-    At the kink z_j = 0 all derivatives are 0.
+    At the kink z_j = 0 all derivatives are 0. The division by c is that of PyTorch; J. Weston and
+    C. Watkins have c times as much. The hinge loss of K. Crammer and Y. Singer, as scikit-learn and
+    optax have it, is another: the largest max(0, z_j) alone, not divided.
 
     Arguments of the verbs: `y_true`, class ids of shape (...) and any integer dtype; `y_pred`,
     scores of shape (..., c). A score of -inf is a class that is ruled out.
@@ -93,9 +95,8 @@ class MultiMargin(RowwiseLoss):
     (0.25, array([[-0.125,  0.125,  0.   ,  0.   ],
            [ 0.125,  0.125, -0.375,  0.125]]))
 
-    Source: K. Crammer and Y. Singer, On the Algorithmic Implementation of Multiclass Kernel-based
-    Vector Machines (2001); the sum over the classes: J. Weston and C. Watkins, Support Vector
-    Machines for Multi-Class Pattern Recognition (1999).
+    Source: J. Weston and C. Watkins, Support Vector Machines for Multi-Class Pattern Recognition
+    (1999).
     """
 
     class_weight: tuple[float, ...] | None = field(default=None, kw_only=True)

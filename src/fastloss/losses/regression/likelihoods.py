@@ -1,7 +1,7 @@
 """Negative log-likelihoods: of counts, of amounts, and of normal distributions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from ...call.messages import report_variance
 from ...call.shapes import check_weight_shape
 from ...kernels.args import Extras
 from ...kernels.form import Form
-from ...kernels.scalar import exp, log
+from ...kernels.scalar import exp, expm1_less_x, log, log1p
 from ...kernels.survey import Limits
 from ...kernels.tally import lost
 from ..hessians import HOSTS_EXACT, Hessians, larger
@@ -45,12 +45,61 @@ def _gamma_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
 
 
 def _tweedie_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
-    return larger(results[2], exp(self.below_2 * log(y_true)))
+    if self.log_input:
+        return larger(results[2], exp(self.below_2 * log(y_true)))
+    return larger(results[2], exp(-(1 + self.above_1) * log(y_pred)))
 
 
 def _of_both_parameters(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any) -> None:
     inverse = 1 if self.log_variance else 1 / y_pred[1] / y_pred[1]
     hesses[1] = larger(hesses[1], 0.5 * inverse)
+
+
+# ---------------------------------------------------------------------------------------------
+# Deviances, whose terms cancel near the truth: from d, the logarithm of mean / y. For y > 0.
+
+
+def _log_ratio(self: Any, y_true: Any, y_pred: Any) -> Any:
+    if self.log_input:
+        return y_pred - log(y_true)
+    # The logarithm of a number that is at least 1: nothing cancels.
+    r = y_pred - y_true
+    size = log1p(abs(r) / (y_true if r > 0 else y_pred)) if r != 0 else 0
+    return size if r > 0 else -size
+
+
+def _poisson_deviance(self: Any, y_true: Any, y_pred: Any) -> Any:
+    mean = exp(y_pred) if self.log_input else y_pred
+    d = _log_ratio(self, y_true, y_pred)
+    far = (mean - y_true) - y_true * d if mean < math.inf else mean
+    near = abs(d) <= 1
+    loss = y_true * expm1_less_x(d if near else 0) if near else far
+    return loss if y_true != 0 else mean
+
+
+def _gamma_deviance(self: Any, y_true: Any, y_pred: Any) -> Any:
+    ratio = y_true * exp(-y_pred) if self.log_input else y_true / y_pred
+    d = _log_ratio(self, y_true, y_pred)
+    far = (ratio - 1) + d if ratio < math.inf else ratio
+    near = abs(d) <= 1
+    return expm1_less_x(-d if near else 0) if near else far
+
+
+def _tweedie_deviance(self: Any, y_true: Any, y_pred: Any) -> Any:
+    a, b = self.below_2, self.above_1
+    if y_true == 0:
+        return exp(a * (y_pred if self.log_input else log(y_pred))) / a
+    d = _log_ratio(self, y_true, y_pred)
+    # The linear terms of both cancel.
+    return exp(a * log(y_true)) * (_exp_less_line(a * d) / a + _exp_less_line(-b * d) / b)
+
+
+def _exp_less_line(x: Any) -> Any:
+    """exp(x) - 1 - x."""
+    near = abs(x) <= 1
+    e = exp(x)
+    far = (e - 1) - x if e < math.inf else e
+    return expm1_less_x(x if near else 0) if near else far
 
 
 # ---------------------------------------------------------------------------------------------
@@ -61,13 +110,15 @@ def _of_both_parameters(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses:
 class _Counts(ElementwiseLoss):
     """What the losses of counts and amounts share: predictions may be the mean or its logarithm."""
 
-    log_input: bool = True
+    log_input: bool = field(default=True, kw_only=True)
+    deviance: bool = field(default=False, kw_only=True)
 
     y_true_range = (0.0, math.inf)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_switch("log_input", self.log_input)
+        check_switch("deviance", self.deviance)
 
     @of_options
     def y_pred_range(self) -> tuple[float, float]:
@@ -89,6 +140,9 @@ class Poisson(_Counts):
         loss     = m - y log(m)
         gradient = 1 - y / m
         hessian  = y / m^2;        majorizer = max(y / m^2, 1 / m)
+
+    With `deviance=True`, y log(y) - y is added, which makes it half the deviance: 0 where the mean
+    is y, exact near it, and never negative. The derivatives are the same.
 
     Ready made: `poisson`.
 
@@ -114,7 +168,10 @@ class Poisson(_Counts):
             # A count of 0 takes nothing, even of an infinite logarithm, and none much of a mean
             # that is infinite.
             taken = y_true * y_pred if y_true != 0 else 0
-            return mean - taken if mean < math.inf else mean, mean - y_true, mean
+            loss = mean - taken if mean < math.inf else mean
+            if self.deviance:
+                loss = _poisson_deviance(self, y_true, y_pred)
+            return loss, mean - y_true, mean
         # With a count of 0 it is the mean itself, be that 0; `less` is 0, or NaN.
         less = 0 if y_pred == y_pred else y_pred
         ratio = y_true / y_pred if y_true != 0 else less
@@ -123,7 +180,10 @@ class Poisson(_Counts):
         finite = y_pred < math.inf
         # Of 1 - y / m, most digits cancel near the optimum.
         slope = (y_pred - y_true) / y_pred if (y_true != 0) & finite else 1 - ratio
-        return y_pred - taken if finite else y_pred, slope, ratio / y_pred if y_true != 0 else less
+        loss = y_pred - taken if finite else y_pred
+        if self.deviance:
+            loss = _poisson_deviance(self, y_true, y_pred)
+        return loss, slope, ratio / y_pred if y_true != 0 else less
 
 
 @dataclass(frozen=True)
@@ -139,6 +199,9 @@ class Gamma(_Counts):
         loss     = log(m) + y / m
         gradient = (1 - y / m) / m
         hessian  = (2 y / m - 1) / m^2;        majorizer = max(hessian, 1 / m^2)
+
+    With `deviance=True`, -log(y) - 1 is added, which makes it half the deviance: 0 where the mean
+    is y, exact near it, and never negative. The derivatives are the same.
 
     Ready made: `gamma`.
 
@@ -165,6 +228,8 @@ class Gamma(_Counts):
         log_mean = y_pred if self.log_input else log(y_pred)
         # The ratio grows faster than the logarithm falls.
         loss = log_mean + ratio if ratio < math.inf else ratio
+        if self.deviance:
+            loss = _gamma_deviance(self, y_true, y_pred)
         if self.log_input:
             return loss, 1 - ratio, ratio
         # Of 1 - y / m, most digits cancel near the optimum, and of 2 y / m - 1 near half of it.
@@ -175,7 +240,7 @@ class Gamma(_Counts):
 
 
 @dataclass(frozen=True)
-class Tweedie(ElementwiseLoss):
+class Tweedie(_Counts):
     """Half the deviance of amounts y >= 0 of which many are 0, without its constant.
 
     With x the logarithm of the mean and p = `power` between 1 and 2,
@@ -184,6 +249,15 @@ class Tweedie(ElementwiseLoss):
         gradient = exp((2 - p) x) - y exp((1 - p) x)
         hessian  = (2 - p) exp((2 - p) x) + (p - 1) y exp((1 - p) x), also of XGBoost and LightGBM
         majorizer = max(hessian, y^(2 - p))
+
+    With `log_input=False`, y_pred is the mean m >= 0 itself:
+
+        loss     = m^(2 - p) / (2 - p) + y m^(1 - p) / (p - 1)
+        gradient = m^-p (m - y)
+        hessian  = m^-p (1 - p (m - y) / m);        majorizer = max(hessian, m^-p)
+
+    With `deviance=True`, -y^(2 - p) / ((2 - p) (p - 1)) is added, which makes it half the deviance:
+    0 where the mean is y, exact near it, and never negative. The derivatives are the same.
 
     Without the terms that do not depend on x, p = 1 would be `Poisson` and p = 2 `Gamma`: use
     those.
@@ -199,9 +273,11 @@ class Tweedie(ElementwiseLoss):
 
     power: Numbers = 1.5
 
-    y_true_range = (0.0, math.inf)
     derived = ("below_2", "above_1")
-    hessians: ClassVar[Hessians] = {"majorizer": _tweedie_majorizer, **HOSTS_EXACT}
+
+    @of_options
+    def hessians(self) -> Hessians:
+        return {"majorizer": _tweedie_majorizer, **(HOSTS_EXACT if self.log_input else {})}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,13 +298,26 @@ class Tweedie(ElementwiseLoss):
         return self.power - 1
 
     def _constant(self, y_true: Array, weight: Array) -> float:
-        return log_of(mean(y_true, weight), _ALL_0)
+        best = mean(y_true, weight)
+        log_mean = log_of(best, _ALL_0)
+        return log_mean if self.log_input else best
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         a, b = self.below_2, self.above_1
-        mean = exp(a * y_pred)
-        taken = y_true * exp(-b * y_pred) if y_true != 0 else 0
-        return mean / a + taken / b, mean - taken, a * mean + b * taken
+        log_mean = y_pred if self.log_input else log(y_pred)
+        mean = exp(a * log_mean)
+        falling = exp(-b * log_mean)
+        taken = y_true * falling if y_true != 0 else 0
+        loss = mean / a + taken / b
+        if self.deviance:
+            loss = _tweedie_deviance(self, y_true, y_pred)
+        if self.log_input:
+            return loss, mean - taken, a * mean + b * taken
+        # (m - y) / m, which is 1 where nothing is taken.
+        part = (y_true != 0) & (y_pred < math.inf)
+        excess = (y_pred - y_true) / y_pred if part else 1
+        excess = excess if y_pred == y_pred else y_pred
+        return loss, falling * excess, falling / y_pred * (1 - (1 + b) * excess)
 
 
 # ---------------------------------------------------------------------------------------------
