@@ -8,6 +8,7 @@ import numpy as np
 from .bases.loss import Loss
 from .bases.rows import RowwiseLoss
 from .call.arrays import Array
+from .call.class_ids import class_ids
 from .hosts.common import name_of
 from .losses.binary import BinaryCrossEntropy
 from .losses.multiclass.categorical import CategoricalCrossEntropy
@@ -178,20 +179,10 @@ def _takes_proba(loss: Loss) -> bool:
 
 def _class_ids(y_true: Any, labels: Any, n_columns: int) -> Array:
     """The places of labels among the sorted classes."""
-    y_true = np.asarray(y_true)
-    classes = np.unique(y_true if labels is None else labels)
+    ids, classes = class_ids(y_true, None if labels is None else np.unique(labels))
     if len(classes) != n_columns:
         raise ValueError(
             f"y_score is of {n_columns} classes, but the labels are of {len(classes)}, "
             f"{classes[:10].tolist()}: name all of them, labels=..."
-        )
-    ids: Array = np.searchsorted(classes, y_true)
-    ids[ids == len(classes)] = 0
-    unknown = classes[ids] != y_true
-    if np.any(unknown):
-        row = int(np.argmax(unknown))
-        raise ValueError(
-            f"y_true[{row}] is {y_true[row]!r}, which is none of the classes, "
-            f"{classes[:10].tolist()}"
         )
     return ids

@@ -13,7 +13,7 @@ from ..bases.loss import Loss
 from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import Array, as_array, place_of
 from ..losses.regression.residuals import SquaredError
-from .common import name_of, takes_ids, whole
+from .common import name_of, named, takes_ids, whole
 
 
 class Objective:
@@ -42,14 +42,14 @@ class Objective:
         self.loss, self.hessian = loss, hessian
         self.soft_labels = None if soft_labels is None else as_array(soft_labels, "soft_labels")
         # A mean over a number that is given is a sum; a mean over rows would make trees no split.
-        self._mean = _named(replace(loss, reduction="mean"), self.label)
+        self._mean = named(replace(loss, reduction="mean"), self.label, "predictions")
         as_own = hessian == "auto" and loss.hessian == "exact"
         if as_own:
             hessian = self._own_hessian()
         elif hessian == "auto":
             hessian = loss.hessian
         self._normalizer = 2.0 if as_own and isinstance(loss, self.halved) else 1.0
-        self._summed = _named(replace(self._mean, hessian=hessian), self.label)
+        self._summed = named(replace(self._mean, hessian=hessian), self.label, "predictions")
         self._kept = threading.local()
 
     def _own_hessian(self) -> str:
@@ -251,9 +251,3 @@ def _first(found: Array) -> tuple[int, ...]:
 
 def _width(preds: Array) -> int | None:
     return preds.shape[1] if preds.ndim > 1 else None
-
-
-def _named(loss: Loss, label: str) -> Loss:
-    """The loss, with what messages call its labels and predictions."""
-    object.__setattr__(loss, "names", (label, "predictions"))
-    return loss
