@@ -201,6 +201,10 @@ class Objective:
         """Warn if all predictions are the constant that the host starts from, and a bad one."""
         if preds.flat[0] != start or not np.all(preds == start):
             return
+        # Of some thousand rows, as all of them may take as long as a tree.
+        some = slice(None, None, -(-len(preds) // _ROWS_OF_START))
+        labels, preds = np.asarray(labels)[some], preds[some]
+        weight = None if weight is None else np.asarray(weight)[some]
         try:
             best = np.asarray(self.constant(labels, weight, num_class=_width(preds)))
         except (TypeError, ValueError):  # none is known, or none is the best
@@ -211,8 +215,8 @@ class Objective:
         if loss - least > 0.05 * abs(least):
             warnings.warn(
                 f"{self.host} starts from {start:g} for objectives that are not its own, where "
-                f"the mean loss is {loss:.4g}, and at the best constant, {np.round(best, 4)}, it "
-                f"is {least:.4g}: {do}",
+                f"the mean loss is about {loss:.4g}, and at the best constant, about "
+                f"{np.round(best, 4)}, it is {least:.4g}: {do}",
                 UserWarning,
                 stacklevel=4,
             )
@@ -234,6 +238,7 @@ class Metric:
 
 # -------------------------------------------------------------------------------------------------
 
+_ROWS_OF_START = 10_000
 _OF_TABLE = "as the number of a row of soft_labels"
 
 
