@@ -1,5 +1,6 @@
 """Class ids of labels of any kind: whole numbers of any dtype, strings, booleans."""
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -65,8 +66,7 @@ def class_ids(y: Any, classes: Any = None) -> tuple[Array, Array]:
             f"y{place_of(place)} is {_shown(labels[tuple(place)])}, which is none of the "
             f"{known.size} classes: leave such rows out, or add it to classes"
         )
-    ids: Array = order[places].astype(np.int64)
-    return ids, known
+    return np.asarray(order[places], np.int64), known
 
 
 def _shown(label: Any) -> str:
@@ -74,22 +74,19 @@ def _shown(label: Any) -> str:
 
 
 def _kind(labels: Array) -> str:
-    return "numbers" if labels.dtype.kind in "iub" else "strings"
+    return {"U": "strings", "S": "bytes"}.get(labels.dtype.kind, "numbers")
 
 
 def _labels(labels: Array, name: str) -> Array:
-    """Labels as integers, booleans or strings."""
+    """Labels as integers, booleans, strings of one dtype or bytes."""
     kind = labels.dtype.kind
-    if kind == "O":
-        return _of_objects(labels, name)
-    if kind in "UST" or kind == "b" or (kind in "iu" and labels.dtype.itemsize < 8):
+    if kind in "OT":  # strings of any length may have some that are missing
+        return _of_objects(labels.astype(object, copy=False), name)
+    if kind in "US" or kind == "b" or (kind in "iu" and labels.dtype.itemsize < 8):
         return labels
     if kind in "iu":
         for place in np.argwhere(labels > 2**63 - 1):
-            raise ValueError(
-                f"{name}{place_of(place)} is {labels[tuple(place)]}, which int64 cannot hold: "
-                f"write np.asarray({name}).astype(str)"
-            )
+            raise _no_label(labels[tuple(place)], place, name)
         return labels.astype(np.int64)
     if kind != "f" and labels.dtype.name != "bfloat16":
         raise TypeError(
@@ -100,17 +97,23 @@ def _labels(labels: Array, name: str) -> Array:
     with np.errstate(invalid="ignore"):
         whole = (numbers == np.floor(numbers)) & (abs(numbers) < _MOST)
     for place in np.argwhere(~whole):
-        number = numbers[tuple(place)]
-        remedy = (
-            f"leave such rows out, as in {name} = {name}[np.isfinite({name})], and their data"
-            if not np.isfinite(number)
-            else f"write np.asarray({name}).astype(str) if each number is a class of its own"
-        )
-        raise ValueError(
-            f"{name}{place_of(place)} is {number}, but labels of classes are whole numbers: "
-            + remedy
-        )
+        raise _no_label(numbers[tuple(place)], place, name)
     return numbers.astype(np.int64)
+
+
+def _no_label(number: Any, place: Any, name: str) -> ValueError:
+    here = f"{name}{place_of(place)} is {number}"
+    if not abs(number) < math.inf:
+        return ValueError(
+            f"{here}, but labels of classes are whole numbers: leave such rows out, and keep those "
+            f"of np.isfinite(np.asarray({name}, np.float64)), here and in the data"
+        )
+    if number == int(number):
+        return ValueError(f"{here}, which int64 cannot hold: write np.asarray({name}).astype(str)")
+    return ValueError(
+        f"{here}, but labels of classes are whole numbers: write np.asarray({name}).astype(str) if "
+        "each number is a class of its own"
+    )
 
 
 def _of_objects(labels: Array, name: str) -> Array:
@@ -121,7 +124,12 @@ def _of_objects(labels: Array, name: str) -> Array:
     if all(issubclass(kind, str) for kind in kinds):
         return labels.astype(str)
     if all(issubclass(kind, (Real, np.bool_)) for kind in kinds):
-        return _labels(labels.astype(np.float64), name)
+        numbers = np.empty(labels.shape, np.int64)
+        for place, label in np.ndenumerate(labels):  # float64 would round some of them
+            if not (abs(label) < _MOST and label == int(label)):
+                raise _no_label(label, place, name)
+            numbers[place] = int(label)
+        return numbers
     for kind, place in kinds.items():
         label = labels[place]
         if label is None or "NA" in kind.__name__ or label != label:
