@@ -419,6 +419,44 @@ def test_what_a_class_says_is_looked_at_each_time(monkeypatch):
         fl.Huber(delta=3.0)([-1.0], [0.0])
 
 
+def test_a_function_that_is_replaced_is_that_of_losses_built_later(monkeypatch):
+    assert fl.Huber(delta=3.0)([0.0], [2.0]) == 2.0
+    monkeypatch.setattr(fl.Huber, "scalar", fl.AbsoluteError.scalar)
+    assert fl.Huber(delta=3.0)([0.0], [2.0]) == 2.0
+    assert fl.Huber(delta=3.0)([0.0], [3.0]) == 3.0
+    before = family(fl.PolyCrossEntropy())
+    monkeypatch.setattr(fl.PolyCrossEntropy, "link", fl.GeneralizedCrossEntropy.link)
+    assert family(fl.PolyCrossEntropy()) is not before
+
+
+@dataclass(frozen=True, slots=True)
+class InSlots(fl.ElementwiseLoss):
+    k: float = 2.0
+
+    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        return self.k * (y_pred - y_true), self.k
+
+
+@dataclass(frozen=True)
+class PickledInItsOwnWay(InSlots):
+    def __getstate__(self) -> Any:
+        return "the same for all"
+
+    def __setstate__(self, state: Any) -> None:
+        for name, value in (("reduction", "mean"), ("hessian", "exact"), ("k", 5.0)):
+            object.__setattr__(self, name, value)
+
+
+@pytest.mark.parametrize("own", [InSlots, PickledInItsOwnWay])
+def test_how_a_class_pickles_its_losses_is_its_own_business(own):
+    for k in (2.0, 3.0, 2.0):
+        assert own(k)([0.0], [1.0]) == k
+    assert family(own(3.0)) is family(own(3.0))
+    loss = pickle.loads(pickle.dumps(own(5.0)))
+    assert loss == own(5.0)
+    assert loss([0.0], [1.0]) == 5.0
+
+
 def test_results_follow_the_options_of_a_loss_that_is_built_for_each_call():
     labels, logits = np.array([0, 1]), np.array([[1.0, 2.0], [3.0, -1.0]])
     makers = [

@@ -330,9 +330,13 @@ class Loss(ABC):
 
     @cached_property
     def _family(self) -> Family:
-        follows = _follows(type(self))
+        own = type(self)
+        follows = _follows(own)
         known = [item for item in vars(self).items() if item[0] not in follows]
-        return family_of((type(self), self._traits), known, self._describe)
+        known += [(name, getattr(self, name, None)) for name in _slots(own)]
+        # A function may be replaced, as in a notebook.
+        functions = getattr(own, "scalar", None), getattr(own, "link", None)
+        return family_of((own, functions, self._traits), known, self._describe)
 
     @property
     def _traits(self) -> Traits:
@@ -381,3 +385,10 @@ def _follows(loss: type[Loss]) -> frozenset[str]:
     """The names of what losses find out when they are asked, and remember."""
     parts = [vars(base) for base in loss.__mro__]
     return frozenset(n for part in parts for n, v in part.items() if isinstance(v, cached_property))
+
+
+@lru_cache(maxsize=256)
+def _slots(loss: type[Loss]) -> tuple[str, ...]:
+    """The names of what losses have in slots: most have none."""
+    slots = (vars(base).get("__slots__", ()) for base in loss.__mro__)
+    return tuple(name for names in slots for name in ((names,) if type(names) is str else names))
