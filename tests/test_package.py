@@ -36,6 +36,7 @@ NUMBA_FILES = {
     "compiler/fingerprint.py",
     "compiler/weak_numbers.py",
     "compiler/intrinsics.py",
+    "compiler/moves.py",
     "compiler/spans.py",
     "compiler/numba_api.py",
     "study/roof.py",  # a kernel of its own; only the comparison imports it

@@ -9,6 +9,7 @@ of it does to the machine with primitives (`bits.py`). From there on:
     fingerprint     what compiled code depends on: its name, and its key in the store
     store           compiled code on disk
     intrinsics      the primitives as LLVM instructions
+    moves           those that move many numbers at once
     spans           windows of arrays as Numba types
     weak_numbers    numbers in the functions of losses take the precision of the data
     passes          the steps of a compilation that see to that

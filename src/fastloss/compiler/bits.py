@@ -1,7 +1,8 @@
 """What one line of a loop does to the machine, bits of floats, and primitives in two precisions.
 
-`intrinsics.py` holds LLVM twins of some of these functions. When a kernel is compiled, a twin
-replaces the plain function of the same name; the other functions are compiled as they stand.
+`intrinsics.py` and `moves.py` hold LLVM twins of some of these functions. When a kernel is
+compiled, a twin replaces the plain function of the same name; the others are compiled as they
+stand.
 """
 
 from __future__ import annotations

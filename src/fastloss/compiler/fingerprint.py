@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numba import types
 
-from . import bits, intrinsics
+from . import bits, intrinsics, moves
 from .bits import ByPrecision
 from .flags import manner_of
 from .numba_api import is_dispatcher, options_of, pipeline_of
@@ -44,7 +44,8 @@ def fingerprint(function: Function) -> Fingerprint:
 def intrinsic_of(function: Function) -> Any:
     """The intrinsic that stands for a function of `bits`, if there is one."""
     if function.__module__ == bits.__name__:
-        return getattr(intrinsics, function.__name__, None)
+        name = function.__name__
+        return getattr(intrinsics, name, None) or getattr(moves, name, None)
     return None
 
 

@@ -119,3 +119,7 @@ def clipped(builder: Any, size: Any, start: Any, whole: Any) -> Any:
     left = builder.sub(whole, start)
     left = builder.select(builder.icmp_signed("<", left, size), left, size)
     return builder.select(builder.icmp_signed("<", left, none), none, left)
+
+
+def item_bytes(context: Any, array: Any) -> int:
+    return int(context.get_abi_sizeof(context.get_data_type(array.dtype)))

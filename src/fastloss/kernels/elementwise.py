@@ -144,6 +144,33 @@ def tile_function(
     return compute
 
 
+def _compute_and_options(
+    scalar: Function,
+    parameters: type,
+    constants: tuple[Any, ...],
+    form: Form,
+    ready: bool,
+    per_column: Sequence[bool],
+) -> tuple[Function, Function]:
+    """The loop over a tile, and what it gets for `self` from the options of a call."""
+    n_per_column = len(per_column)
+    if per_column:
+        of_element = _of_element(parameters, constants, per_column)
+        compute = tile_function(scalar, form, of_element, ready)
+
+        def of_tile(options: Any, start: Any) -> Any:
+            columns = options[0]
+            step = columns.size // n_per_column
+            return window(columns, start % (step - TILE), columns.size), step, options[1:]
+    else:
+        compute = tile_function(scalar, form, ready=ready)
+
+        def of_tile(options: Any, start: Any) -> Any:
+            return parameters(*(options + constants))
+
+    return compute, of_tile
+
+
 def elementwise(
     scalar: Function,
     parameters: type,
@@ -161,26 +188,11 @@ def elementwise(
     """
     # The product with a weight is one of float64, which would halve the width of that loop.
     ready = not form.weighted
-    n_per_column = len(per_column)
-    if per_column:
-        of_element = _of_element(parameters, constants, per_column)
-        compute = tile_function(scalar, form, of_element, ready)
-
-        def of_tile(options: Any, start: Any) -> Any:
-            columns = options[0]
-            step = columns.size // n_per_column
-            return window(columns, start % (step - TILE), columns.size), step, options[1:]
-    else:
-        compute = tile_function(scalar, form, ready=ready)
-
-        def of_tile(options: Any, start: Any) -> Any:
-            return parameters(*(options + constants))
-
-    encode = form.encode
-    weighted, per_sample = form.weighted, form.per_sample
+    compute, of_tile = _compute_and_options(scalar, parameters, constants, form, ready, per_column)
+    weighted, per_sample, encode = form.weighted, form.per_sample, form.encode
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored, stored_true = form.number, np.float64, form.stored, form.stored_true
-
+    tile_number = stored if ready else number
     # Labels of this block were just read; those of the next one will be first.
     labels_ahead = BLOCK if surveyed else AHEAD
 
@@ -210,8 +222,6 @@ def elementwise(
         else:
             weigh(tile, window(block.weight, start, out.size), scale, encoded, out.size)
             put(encoded, out, block.streamed)
-
-    tile_number = stored if ready else number
 
     @allocating
     def sum_elements(block: Any, scale: Any) -> Any:

@@ -65,25 +65,11 @@ def group_sizer(n_numbers: int) -> Function:
     return group_size
 
 
-def rowwise(
-    group: Function,
-    group_size: Function,
-    room: Function,
-    form: Form,
-    ignoring: bool,
-    class_weighted: bool = False,
-) -> Function:
-    """What to do with a block: apply `group` to its rows, weigh and add up their losses.
-
-    `group_size(n_classes)` rows make a group. `room(n_classes)` says how much scratch it needs, in
-    numbers and in stored numbers. If `class_weighted`, the weight of a row is multiplied by that of
-    its class id.
-    """
-    decode_true = form.decode_true
-    weighted, scored, n_results = form.weighted, form.scored, form.n_results
-    per_sample = form.per_sample and not scored
-    number, double, stored = form.number, np.float64, form.stored
-    n_doubles = (2 + (N_MOMENTS + n_results if scored else 0)) * GROUP
+def _weighing(form: Form, ignoring: bool, class_weighted: bool) -> tuple[Function, Function]:
+    """The functions that find the weights of the rows of a group, and add up their losses."""
+    decode_true, weighted = form.decode_true, form.weighted
+    per_sample = form.per_sample and not form.scored
+    number, double = form.number, np.float64
 
     def weigh(y_true: Any, weight: Any, options: Any, weights: Any, n: Any) -> None:
         for r in range(n):
@@ -105,6 +91,28 @@ def rowwise(
                 losses_out[r] = number(loss)
             total = accumulate(total, loss)
         return total
+
+    return weigh, weighted_sum
+
+
+def rowwise(
+    group: Function,
+    group_size: Function,
+    room: Function,
+    form: Form,
+    ignoring: bool,
+    class_weighted: bool = False,
+) -> Function:
+    """What to do with a block: apply `group` to its rows, weigh and add up their losses.
+
+    `group_size(n_classes)` rows make a group. `room(n_classes)` says how much scratch it needs, in
+    numbers and in stored numbers. If `class_weighted`, the weight of a row is multiplied by that of
+    its class id.
+    """
+    weigh, weighted_sum = _weighing(form, ignoring, class_weighted)
+    weighted, n_results = form.weighted, form.n_results
+    number, double, stored = form.number, np.float64, form.stored
+    n_doubles = (2 + (N_MOMENTS + n_results if form.scored else 0)) * GROUP
 
     @allocating
     def sum_rows(block: Any, scale: Any) -> Any:
@@ -167,8 +175,7 @@ def pointwise(
     A class id stands for one-hot labels, and a class of label 0 for nothing at all: only the
     number at the class id is read.
     """
-    compute, decode, encode = tile_function(scalar, form), form.decode_pred, form.encode
-    decode_true, class_ids = form.decode_true, form.class_ids
+    compute, encode, class_ids = tile_function(scalar, form), form.encode, form.class_ids
     with_grad, with_hess = form.with_grad, form.with_hess
     # Whether rows are weighed or told apart; else they make one long row.
     by_row = form.weighted or form.per_sample
@@ -219,6 +226,17 @@ def pointwise(
             if with_hess:
                 write(window(hesses, r * n, n), factor, window(rows.hess_out, r * n, n))
 
+    group = _at_class_ids(scalar, parameters, constants, form) if class_ids else soft_labels
+    return rowwise(group, group_size, room, form, ignoring=False)
+
+
+def _at_class_ids(
+    scalar: Function, parameters: type, constants: tuple[Any, ...], form: Form
+) -> Function:
+    decode_true, decode, encode = form.decode_true, form.decode_pred, form.encode
+    with_grad, with_hess = form.with_grad, form.with_hess
+    number, double = form.number, np.float64
+
     def class_id_labels(rows: Any) -> None:
         self = parameters(*(own_options(rows.options) + constants))
         n_classes = rows.n_classes
@@ -246,5 +264,4 @@ def pointwise(
                 if factor != 0:
                     rows.hess_out[place] = encode(factor * number(hess))
 
-    group = class_id_labels if class_ids else soft_labels
-    return rowwise(group, group_size, room, form, ignoring=False)
+    return class_id_labels

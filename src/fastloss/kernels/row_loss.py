@@ -57,43 +57,14 @@ def largest_magnitude(numbers: Any) -> Any:
     return result
 
 
-def by_row(
-    row: Function,
-    parameters: type,
-    constants: tuple[Any, ...],
-    padding: tuple[float, float] | None,
-    form: Form,
-    ignoring: bool,
-    class_weighted: bool,
-) -> Function:
-    """What to do with a block, for `row(self, y_true, y_pred, grads, hesses, spare) -> loss`.
+def _decode(stored: Any, decode: Function, numbers: Any) -> None:
+    disjoint()
+    for j in range(stored.size):
+        numbers[j] = decode(stored[j])
 
-    `parameters` is the named tuple that stands for `self` in compiled code: the number of classes,
-    the options of a call but for the first two, `constants`. Rows are padded with the two numbers
-    of `padding`. A row whose loss is NaN has derivatives that are NaN, whatever the function says.
-    """
-    decode_true, decode_pred, encode = form.decode_true, form.decode_pred, form.encode
-    class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
-    number = form.number
-    nothing_true, nothing_pred = map(number, padding or (0.0, 0.0))
-    step = PADDED_TO if padding else 1
-    group_size = group_sizer(ENCODED)
 
-    def padded(size: Any) -> Any:
-        return -(-size // step) * step
-
-    def room(n_classes: Any) -> Any:
-        return (4 + with_grad + with_hess) * padded(n_classes), 2 * ENCODED
-
-    def load(stored: Any, decode: Function, nothing: Any, numbers: Any) -> None:
-        load_all(stored, decode, numbers)
-        if step > 1:
-            fill(window(numbers, stored.size, numbers.size - stored.size), nothing)
-
-    def load_all(stored: Any, decode: Function, numbers: Any) -> None:
-        disjoint()
-        for j in range(stored.size):
-            numbers[j] = decode(stored[j])
+def _writer(form: Form) -> Function:
+    encode, number = form.encode, form.number
 
     def encode_all(derivatives: Any, factor: Any, encoded: Any) -> None:
         disjoint()
@@ -120,6 +91,42 @@ def by_row(
             part = window(encoded, 0, smaller(ENCODED, c - start))
             weigh(window(derivatives, start, part.size), loss, factor, part)
             put(part, window(out, start, part.size), streamed)
+
+    return write
+
+
+def by_row(
+    row: Function,
+    parameters: type,
+    constants: tuple[Any, ...],
+    padding: tuple[float, float] | None,
+    form: Form,
+    ignoring: bool,
+    class_weighted: bool,
+) -> Function:
+    """What to do with a block, for `row(self, y_true, y_pred, grads, hesses, spare) -> loss`.
+
+    `parameters` is the named tuple that stands for `self` in compiled code: the number of classes,
+    the options of a call but for the first two, `constants`. Rows are padded with the two numbers
+    of `padding`. A row whose loss is NaN has derivatives that are NaN, whatever the function says.
+    """
+    write, decode_true, decode_pred = _writer(form), form.decode_true, form.decode_pred
+    class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess
+    number = form.number
+    nothing_true, nothing_pred = map(number, padding or (0.0, 0.0))
+    step = PADDED_TO if padding else 1
+    group_size = group_sizer(ENCODED)
+
+    def padded(size: Any) -> Any:
+        return -(-size // step) * step
+
+    def room(n_classes: Any) -> Any:
+        return (4 + with_grad + with_hess) * padded(n_classes), 2 * ENCODED
+
+    def load(stored: Any, decode: Function, nothing: Any, numbers: Any) -> None:
+        _decode(stored, decode, numbers)
+        if step > 1:
+            fill(window(numbers, stored.size, numbers.size - stored.size), nothing)
 
     def group(rows: Any) -> None:
         self = parameters(*((rows.n_classes,) + own_options(rows.options) + constants))  # noqa: RUF005

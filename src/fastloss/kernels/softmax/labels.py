@@ -200,11 +200,8 @@ def lane_label_sums(traits: Traits) -> Function:
 
 def _sums_at_labels(traits: Traits) -> Function:
     mass, gap_term, _ = masses(traits)
-    of_class, class_weighted, linked = (
-        class_reader(traits),
-        traits.variant.class_weighted,
-        traits.linked,
-    )
+    of_class, linked = class_reader(traits), traits.linked
+    class_weighted = traits.variant.class_weighted
     number, double = traits.form.number, np.float64
     zero, one, nan = number(0), number(1), number(np.nan)
 

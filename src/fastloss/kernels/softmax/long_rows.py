@@ -11,8 +11,6 @@ import numpy as np
 
 from ...compiler.bits import (
     LINE_BYTES,
-    accumulate,
-    disjoint,
     larger,
     prefetch,
     select,
@@ -22,12 +20,11 @@ from ...compiler.bits import (
 from ...compiler.processor import vector_bytes
 from ..form import Function
 from ..row_groups import BLOCK, CHUNK, GROUP, group_sizer, rowwise
-from ..scalar import exp_of_gap, lift_unit
-from .formulas import exponentials
+from ..scalar import exp_of_gap
 from .group_sums import SUMS, finisher, moments_in, sums_in
 from .labels import part_label_sums
 from .outputs import n_written, row_writer
-from .parts import STEP, parts
+from .parts import STEP, part_exponentials, parts
 from .row_scores import part_scores, scorer
 from .traits import Traits
 
@@ -135,12 +132,13 @@ def _maximum(traits: Traits) -> Function:
 
 
 def _row_adder(traits: Traits) -> Function:
-    top_of, largest_in, move_kept = parts(traits).top_of, _maximum(traits), _kept_mover(traits)
-    scores = part_scores(traits)
+    part_of, _, top_of, _ = parts(traits)
+    largest_in, scores = _maximum(traits), part_scores(traits)
+    sum_part, _, move_kept = part_exponentials(traits)
     move_moments, at_label = scores.move_moments, scores.at_label
     tempered, keeping, scoring = traits.variant.tempered, traits.keeping, traits.form.scored
     row_masked, soft = traits.row_masked, not traits.by_id
-    sum_part = scores.score_part if scoring else _part_adder(traits)
+    sum_part = scores.score_part if scoring else sum_part
     number, double = traits.form.number, np.float64
 
     def sum_row(
@@ -183,70 +181,19 @@ def _row_adder(traits: Traits) -> Function:
                 # longer rows of both would fill the second-level cache.
                 if soft and c <= LABELS_AHEAD:
                     prefetch(rows.y_true, place + BLOCK, n)
-                term, count = sum_part(o, rows, row, start, n, 0, top, kept, label, moments)
+                part = part_of(o, rows, row, start, n)
+                term, count = sum_part(o, part, row, 0, top, kept, label, moments)
                 rest += term
                 maxima += count
             if n_steps < size:
                 n = smaller(STEP, size)
                 last = first + size - n
                 n_known = n_steps + n - size
-                term, count = sum_part(o, rows, row, last, n, n_known, top, kept, label, moments)
+                part = part_of(o, rows, row, last, n)
+                term, count = sum_part(o, part, row, n_known, top, kept, label, moments)
                 rest += term
                 maxima += count
         sums.largest[row] = top[0]
         sums.rest[row], sums.maxima[row] = number(rest), number(maxima)
 
     return sum_row
-
-
-def _part_adder(traits: Traits) -> Function:
-    part_of, _, _, seen = parts(traits)
-    exp_terms, keeping = exponentials(traits).exp_terms, traits.keeping
-    number, double = traits.form.number, np.float64
-    zero, unit = number(0), lift_unit(number)
-
-    def rest_of(o: Any, part: Any, n_known: Any, top: Any, kept: Any) -> Any:
-        disjoint()
-        rest = zero
-        others = zero
-        for j in range(part.x.size):
-            x_j, is_largest = seen(o, part, j, top)
-            kept_j, term, other = exp_terms(o, x_j, top[1], is_largest)
-            rest = accumulate(rest, select(j >= n_known, term, zero))
-            others = accumulate(others, select(j >= n_known, other, zero))
-            if keeping:
-                kept[j] = kept_j
-        return double(rest) * unit, double(part.x.size - n_known) - double(others)
-
-    def sum_part(
-        o: Any,
-        rows: Any,
-        row: Any,
-        start: Any,
-        n: Any,
-        n_known: Any,
-        top: Any,
-        kept: Any,
-        label: Any,
-        moments: Any,
-    ) -> Any:
-        """What n numbers of a row add to the rest and to the number of maxima.
-
-        The first `n_known` numbers were added before. The exponentials are kept.
-        """
-        return rest_of(o, part_of(o, rows, row, start, n), n_known, top, window(kept, start, n))
-
-    return sum_part
-
-
-def _kept_mover(traits: Traits) -> Function:
-    logarithmic, number = traits.logarithmic, traits.form.number
-
-    def move_kept(kept: Any, gap: Any) -> None:
-        """To another largest logit, to which `gap` goes from the last one."""
-        factor = number(exp_of_gap(gap))
-        shift = number(gap)
-        for j in range(kept.size):
-            kept[j] = kept[j] + shift if logarithmic else kept[j] * factor
-
-    return move_kept

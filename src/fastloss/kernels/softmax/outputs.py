@@ -11,11 +11,11 @@ from ...compiler.bits import accumulate, disjoint, select, smaller, window
 from ..form import Function
 from ..row_groups import CHUNK, GROUP
 from ..tiles import fill, put
-from .formulas import exponentials, logits, output_formula
+from .formulas import logits, output_formula
 from .group_sums import row_reader
 from .labels import lane_mass, part_masses
 from .lanes import bending, class_reader, keeping_masks, lane, lane_writer
-from .parts import parts
+from .parts import part_exponentials, parts
 from .traits import Traits
 
 # -------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def n_written(traits: Traits) -> int:
 def row_writer(traits: Traits) -> Function:
     """The function that writes a long row, from what is kept of it or anew."""
     part_of, _, top_of, _ = parts(traits)
-    keep, find_dots = _keeper(traits), _dots_finder(traits)
+    keep, find_dots = part_exponentials(traits).keep, _dots_finder(traits)
     write_part, write_ids = _part_writer(traits), _id_writer(traits)
     of_row, encode = row_reader(traits), traits.form.encode
     labelled, by_id, multiplying = traits.form.labelled, traits.by_id, traits.multiplying
@@ -53,7 +53,7 @@ def row_writer(traits: Traits) -> Function:
         top = top_of(o, sums.largest[row])
         if multiplying:
             find_dots(o, rows, row, kept, top, sums)
-        numbers, share = of_row(sums, row), sums.shares[row]
+        numbers = of_row(sums, row)
         grads = window(rows.encoded, 0, written)
         hesses = window(rows.encoded, written, written)
         # Where nothing else is read, the loops may run over the padding too.
@@ -66,9 +66,9 @@ def row_writer(traits: Traits) -> Function:
             )
             if not keeping:
                 keep(o, part, top, kept_part)
-            write_part(o, part, kept_part, share, numbers, grads, hesses)
+            write_part(o, part, kept_part, numbers, grads, hesses)
             if labelled and by_id:
-                write_ids(o, rows, row, start, kept_part, share, numbers, grads, hesses)
+                write_ids(o, rows, row, start, kept_part, numbers, grads, hesses)
             n = smaller(n, c - start)
             put(grads, window(rows.grad_out, begin + start, n), rows.streamed)
             if with_hess:
@@ -77,20 +77,8 @@ def row_writer(traits: Traits) -> Function:
     return write_row
 
 
-def _keeper(traits: Traits) -> Function:
-    seen, exp_terms = parts(traits).seen, exponentials(traits).exp_terms
-
-    def keep(o: Any, part: Any, top: Any, kept: Any) -> None:
-        disjoint()
-        for j in range(kept.size):
-            x_j, is_largest = seen(o, part, j, top)
-            kept[j] = exp_terms(o, x_j, top[1], is_largest)[0]
-
-    return keep
-
-
 def _dots_finder(traits: Traits) -> Function:
-    part_of, keep, cap = parts(traits).part_of, _keeper(traits), logits(traits).cap
+    part_of, keep, cap = parts(traits).part_of, part_exponentials(traits).keep, logits(traits).cap
     decode, decode_vector = traits.form.decode_pred, traits.form.decode_vector
     keeping, capped, number = traits.keeping, traits.variant.capped, traits.form.number
     zero, one, double = number(0), number(1), np.float64
@@ -145,12 +133,10 @@ def _part_writer(traits: Traits) -> Function:
     mass_of, output_of = part_masses(traits).mass_of, _class_output(traits)
     encode, with_hess = traits.form.encode, traits.form.with_hess
 
-    def write_part(
-        o: Any, part: Any, kept: Any, share: Any, numbers: Any, grads: Any, hesses: Any
-    ) -> None:
+    def write_part(o: Any, part: Any, kept: Any, numbers: Any, grads: Any, hesses: Any) -> None:
         disjoint()
         for j in range(kept.size):
-            t = mass_of(o, part, j, share)
+            t = mass_of(o, part, j, numbers.share)
             grad, hess = output_of(o, part, j, kept[j], t, numbers)
             grads[j] = encode(grad)
             if with_hess:
@@ -166,15 +152,7 @@ def _id_writer(traits: Traits) -> Function:
     encode, one = traits.form.encode, traits.form.number(1)
 
     def write_ids(
-        o: Any,
-        rows: Any,
-        row: Any,
-        start: Any,
-        kept: Any,
-        share: Any,
-        numbers: Any,
-        grads: Any,
-        hesses: Any,
+        o: Any, rows: Any, row: Any, start: Any, kept: Any, numbers: Any, grads: Any, hesses: Any
     ) -> None:
         """Write again what the mass of the class ids changes, in the part from `start` on."""
         whole = part_of(o, rows, row, 0, rows.n_classes)
@@ -191,7 +169,7 @@ def _id_writer(traits: Traits) -> Function:
                     other, more = mass_at_id(o, rows, row, k)
                     if k != i and other == label:
                         t += more
-                t += mass_of(o, whole, label, share)
+                t += mass_of(o, whole, label, numbers.share)
             grad, hess = output_of(o, whole, label, kept[j], t, numbers)
             grads[j] = encode(grad)
             if with_hess:
@@ -258,13 +236,14 @@ def _dots_adder(traits: Traits) -> Function:
 def _lane_outputs(traits: Traits) -> Function:
     output, of_row = output_formula(traits), row_reader(traits)
     of_class, mass_of = class_reader(traits), lane_mass(traits)
-    labelled, one_hot, linked = traits.form.labelled, traits.one_hot, traits.linked
-    smoothed, capped, bends_too = traits.variant.smoothed, traits.variant.capped, bending(traits)
+    labelled, one_hot = traits.form.labelled, traits.one_hot
+    linked, capped, bends_too = traits.linked, traits.variant.capped, bending(traits)
     keeping, multiplying = keeping_masks(traits), traits.multiplying
     leaving_out, with_hess = traits.leaving_out, traits.form.with_hess
     number = traits.form.number
     zero, one = number(0), number(1)
 
+    # With `scratch` instead of what is used of it, LLVM reads some numbers again and again.
     def write_lane(
         o: Any,
         j: Any,
@@ -287,8 +266,8 @@ def _lane_outputs(traits: Traits) -> Function:
             elif one_hot:
                 t = select(labels[r] == number(j), one if linked else row.total, zero)
             else:
-                label, share = labels[r], sums.shares[r] if smoothed else zero
-                t = mass_of(o, j, label, numbers, mask[r] if keeping else one, share)
+                of_mask = mask[r] if keeping else one
+                t = mass_of(o, j, labels[r], numbers, of_mask, row.share)
             slope = slopes[r] if capped else one
             bend = bends[r] if bends_too else zero
             v_r = vector[r] if multiplying else zero

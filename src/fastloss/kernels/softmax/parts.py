@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...compiler.bits import select, window
+from ...compiler.bits import accumulate, disjoint, select, window
 from ..form import Function
-from .formulas import logits
+from ..scalar import exp_of_gap, lift_unit
+from .formulas import exponentials, logits
 from .traits import Traits
 
 # Loops run over a multiple of this where they can: the four vectors of 16 that LLVM takes at a
@@ -18,6 +19,7 @@ STEP = 64
 class Part(NamedTuple):
     """Windows of what there is for n classes of a row, as stored; of what there is not, ()."""
 
+    start: Any  # the first of these classes
     x: Any  # logits
     class_mask: Any  # for all rows
     row_mask: Any  # for this one
@@ -47,6 +49,7 @@ def parts(traits: Traits) -> Parts:
         """The n classes of a row from class `start` on."""
         place = row * rows.n_classes + start
         return Part(
+            start,
             window(rows.y_pred, place, n),
             window(o.class_mask, start, n) if class_masked else (),
             window(rows.mask, place, n),
@@ -82,3 +85,54 @@ def parts(traits: Traits) -> Parts:
         return x_j, is_largest
 
     return Parts(part_of, is_inside, top_of, seen)
+
+
+class PartExponentials(NamedTuple):
+    """Functions of the exponentials in a part."""
+
+    sum_part: Function
+    keep: Function
+    move_kept: Function
+
+
+def part_exponentials(traits: Traits) -> PartExponentials:
+    seen, exp_terms = parts(traits).seen, exponentials(traits).exp_terms
+    keeping, logarithmic = traits.keeping, traits.logarithmic
+    number, double = traits.form.number, np.float64
+    zero, unit = number(0), lift_unit(number)
+
+    def rest_of(o: Any, part: Any, n_known: Any, top: Any, kept: Any) -> Any:
+        disjoint()
+        rest = zero
+        others = zero
+        for j in range(part.x.size):
+            x_j, is_largest = seen(o, part, j, top)
+            kept_j, term, other = exp_terms(o, x_j, top[1], is_largest)
+            rest = accumulate(rest, select(j >= n_known, term, zero))
+            others = accumulate(others, select(j >= n_known, other, zero))
+            if keeping:
+                kept[j] = kept_j
+        return double(rest) * unit, double(part.x.size - n_known) - double(others)
+
+    def sum_part(
+        o: Any, part: Any, row: Any, n_known: Any, top: Any, kept: Any, label: Any, moments: Any
+    ) -> Any:
+        """What a part adds to the rest and to the number of maxima, but for its first `n_known`
+        numbers, which were added before; the exponentials are kept.
+        """
+        return rest_of(o, part, n_known, top, window(kept, part.start, part.x.size))
+
+    def keep(o: Any, part: Any, top: Any, kept: Any) -> None:
+        disjoint()
+        for j in range(kept.size):
+            x_j, is_largest = seen(o, part, j, top)
+            kept[j] = exp_terms(o, x_j, top[1], is_largest)[0]
+
+    def move_kept(kept: Any, gap: Any) -> None:
+        """To another largest logit, to which `gap` goes from the last one."""
+        factor = number(exp_of_gap(gap))
+        shift = number(gap)
+        for j in range(kept.size):
+            kept[j] = kept[j] + shift if logarithmic else kept[j] * factor
+
+    return PartExponentials(sum_part, keep, move_kept)

@@ -176,20 +176,10 @@ def part_scores(traits: Traits) -> PartScores:
         return label, seen(o, part_of(o, rows, row, 0, rows.n_classes), label, top)[0]
 
     def score_part(
-        o: Any,
-        rows: Any,
-        row: Any,
-        start: Any,
-        n: Any,
-        n_known: Any,
-        top: Any,
-        kept: Any,
-        label: Any,
-        moments: Any,
+        o: Any, part: Any, row: Any, n_known: Any, top: Any, kept: Any, label: Any, moments: Any
     ) -> Any:
-        """As `sum_part` of `long_rows.py`; and add to the moments of the row."""
-        y, x_y = label
-        part = part_of(o, rows, row, start, n)
+        """As `sum_part` of `parts.py`; and add to the moments of the row."""
+        start, n, (y, x_y) = part.start, part.x.size, label
         # What stands before the label: all that reach its logit, of those behind it the larger.
         bound = x_y if start + n <= y else next_larger(x_y)
         rest, n_maxima, sums, before = all_terms(o, part, n_known, top, bound)

@@ -52,7 +52,7 @@ def rows_in(numbers: Any, n_classes: Any) -> TwoRows:
 
 
 def row_loader(traits: Traits, decode: Function) -> Function:
-    cap, cap_part, one_hot = logits(traits).cap, _part_capper(traits), _one_hot_maker(traits)
+    cap = logits(traits).cap
     masked, capped, number = traits.variant.class_masked, traits.variant.capped, traits.form.number
     zero, inf, nan = number(0), number(np.inf), number(np.nan)
 
@@ -66,6 +66,25 @@ def row_loader(traits: Traits, decode: Function) -> Function:
             if masked:
                 x_j = select(mask[j] != 0, x_j, -inf)
             x[j] = x_j
+
+    def cap_part(o: Any, mask: Any, top: Any, x: Any) -> None:
+        disjoint()
+        for j in range(x.size):
+            x_j = cap(o, x[j])[0]
+            # Rounding may let a smaller logit pass the largest.
+            x_j = select(x_j > top, top, x_j)
+            if masked:
+                x_j = select(mask[j] != 0, x_j, -inf)
+            x[j] = x_j
+
+    def one_hot(x: Any) -> Any:
+        """Make logits of the same softmax of a row that holds +inf, and count them."""
+        count = 0
+        for j in range(x.size):
+            is_top = x[j] == inf
+            count += is_top
+            x[j] = select(is_top, zero, x[j] - inf)
+        return count
 
     def load(o: Any, stored: Any, x: Any) -> Any:
         """Put a row into x, as it counts; returns the largest number and its place.
@@ -95,38 +114,6 @@ def row_loader(traits: Traits, decode: Function) -> Function:
         return top, place
 
     return load
-
-
-def _part_capper(traits: Traits) -> Function:
-    cap, masked = logits(traits).cap, traits.variant.class_masked
-    inf = traits.form.number(np.inf)
-
-    def cap_part(o: Any, mask: Any, top: Any, x: Any) -> None:
-        disjoint()
-        for j in range(x.size):
-            x_j = cap(o, x[j])[0]
-            # Rounding may let a smaller logit pass the largest.
-            x_j = select(x_j > top, top, x_j)
-            if masked:
-                x_j = select(mask[j] != 0, x_j, -inf)
-            x[j] = x_j
-
-    return cap_part
-
-
-def _one_hot_maker(traits: Traits) -> Function:
-    zero, inf = traits.form.number(0), traits.form.number(np.inf)
-
-    def one_hot(x: Any) -> Any:
-        """Make logits of the same softmax of a row that holds +inf, and count them."""
-        count = 0
-        for j in range(x.size):
-            is_top = x[j] == inf
-            count += is_top
-            x[j] = select(is_top, zero, x[j] - inf)
-        return count
-
-    return one_hot
 
 
 def _first_of(x: Any, start: Any, top: Any) -> Any:
