@@ -70,7 +70,6 @@ class OfRow(NamedTuple):
     """
 
     total: Any
-    share: Any
     extra: Any
     curvature: Any
     probability: Any
@@ -85,12 +84,11 @@ def row_reader(traits: Traits) -> Function:
     """The function that gives the `OfRow` of row r of a group."""
     z_loss, curved = traits.variant.z_loss, traits.linked or traits.variant.z_loss
     logarithmic, multiplying = traits.logarithmic, traits.multiplying
-    smoothed, zero = traits.variant.smoothed, traits.form.number(0)
+    zero = traits.form.number(0)
 
     def of_row(sums: Any, r: Any) -> Any:
         return OfRow(
             sums.totals[r],
-            sums.shares[r] if smoothed else zero,
             sums.extra[r] if z_loss else zero,
             sums.curvature[r] if curved else zero,
             sums.probability[r],

@@ -53,7 +53,7 @@ def row_writer(traits: Traits) -> Function:
         top = top_of(o, sums.largest[row])
         if multiplying:
             find_dots(o, rows, row, kept, top, sums)
-        numbers = of_row(sums, row)
+        numbers, share = of_row(sums, row), sums.shares[row]
         grads = window(rows.encoded, 0, written)
         hesses = window(rows.encoded, written, written)
         # Where nothing else is read, the loops may run over the padding too.
@@ -66,9 +66,9 @@ def row_writer(traits: Traits) -> Function:
             )
             if not keeping:
                 keep(o, part, top, kept_part)
-            write_part(o, part, kept_part, numbers, grads, hesses)
+            write_part(o, part, kept_part, share, numbers, grads, hesses)
             if labelled and by_id:
-                write_ids(o, rows, row, start, kept_part, numbers, grads, hesses)
+                write_ids(o, rows, row, start, kept_part, share, numbers, grads, hesses)
             n = smaller(n, c - start)
             put(grads, window(rows.grad_out, begin + start, n), rows.streamed)
             if with_hess:
@@ -133,10 +133,12 @@ def _part_writer(traits: Traits) -> Function:
     mass_of, output_of = part_masses(traits).mass_of, _class_output(traits)
     encode, with_hess = traits.form.encode, traits.form.with_hess
 
-    def write_part(o: Any, part: Any, kept: Any, numbers: Any, grads: Any, hesses: Any) -> None:
+    def write_part(
+        o: Any, part: Any, kept: Any, share: Any, numbers: Any, grads: Any, hesses: Any
+    ) -> None:
         disjoint()
         for j in range(kept.size):
-            t = mass_of(o, part, j, numbers.share)
+            t = mass_of(o, part, j, share)
             grad, hess = output_of(o, part, j, kept[j], t, numbers)
             grads[j] = encode(grad)
             if with_hess:
@@ -152,7 +154,15 @@ def _id_writer(traits: Traits) -> Function:
     encode, one = traits.form.encode, traits.form.number(1)
 
     def write_ids(
-        o: Any, rows: Any, row: Any, start: Any, kept: Any, numbers: Any, grads: Any, hesses: Any
+        o: Any,
+        rows: Any,
+        row: Any,
+        start: Any,
+        kept: Any,
+        share: Any,
+        numbers: Any,
+        grads: Any,
+        hesses: Any,
     ) -> None:
         """Write again what the mass of the class ids changes, in the part from `start` on."""
         whole = part_of(o, rows, row, 0, rows.n_classes)
@@ -169,7 +179,7 @@ def _id_writer(traits: Traits) -> Function:
                     other, more = mass_at_id(o, rows, row, k)
                     if k != i and other == label:
                         t += more
-                t += mass_of(o, whole, label, numbers.share)
+                t += mass_of(o, whole, label, share)
             grad, hess = output_of(o, whole, label, kept[j], t, numbers)
             grads[j] = encode(grad)
             if with_hess:
@@ -238,6 +248,7 @@ def _lane_outputs(traits: Traits) -> Function:
     of_class, mass_of = class_reader(traits), lane_mass(traits)
     labelled, one_hot = traits.form.labelled, traits.one_hot
     linked, capped, bends_too = traits.linked, traits.variant.capped, bending(traits)
+    smoothed = traits.variant.smoothed
     keeping, multiplying = keeping_masks(traits), traits.multiplying
     leaving_out, with_hess = traits.leaving_out, traits.form.with_hess
     number = traits.form.number
@@ -266,8 +277,8 @@ def _lane_outputs(traits: Traits) -> Function:
             elif one_hot:
                 t = select(labels[r] == number(j), one if linked else row.total, zero)
             else:
-                of_mask = mask[r] if keeping else one
-                t = mass_of(o, j, labels[r], numbers, of_mask, row.share)
+                label, share = labels[r], sums.shares[r] if smoothed else zero
+                t = mass_of(o, j, label, numbers, mask[r] if keeping else one, share)
             slope = slopes[r] if capped else one
             bend = bends[r] if bends_too else zero
             v_r = vector[r] if multiplying else zero
