@@ -15,7 +15,7 @@ from .scorecard import Scorecard
 from .scores import Scores
 
 # Steps of less than this, relative, end the search; Newton's method then has all digits but a few.
-STEP = 1e-7
+SETTLED = 1e-7
 # Between the smallest and the largest normal number.
 COLDEST, HOTTEST = 2.0**-1022, 2.0**1023
 # Of logits that tell so little that their loss is that of none, but for rounding.
@@ -176,7 +176,7 @@ def find_temperature(
                     )
                 raise ValueError(_NO_MINIMUM + (_LESS_THAN_NOTHING if is_cold else _ALL_RIGHT))
         moved = abs(math.log(following / temperature))
-        if moved <= STEP:
+        if moved <= SETTLED:
             break
         temperature = following
     after = pass_at(temperature).result()

@@ -23,8 +23,8 @@ from ..kernels.tally_pairs import (
     MEANS,
     N_COUNTS,
     N_MEANS,
-    N_SCORES,
-    WIDTH,
+    N_PAIR_SCORES,
+    PAIR_WIDTH,
     Bins,
 )
 from .differences import Differences, Distribution, Summary
@@ -61,7 +61,7 @@ class _Pairs(SoftmaxLoss):
             check(family, verb, labels, a, weight, vector=b)
 
     def score(self, labels: Array | None, a: Array, b: Array, weight: Array | None) -> Any:
-        """`PairScores` of each row, of shape (..., N_SCORES)."""
+        """`PairScores` of each row, of shape (..., N_PAIR_SCORES)."""
         return evaluate(self._family, _verb(labels), labels, a, weight, None, vector=b)[0]
 
 
@@ -166,7 +166,7 @@ class Comparison(Accumulator[PairSums]):
                 a[part],
                 b[part],
                 None if weight is None else weight[part],
-            ).reshape(-1, N_SCORES)
+            ).reshape(-1, N_PAIR_SCORES)
             new = new.with_rows(scores, len(scores))
         self._add(new)
         return self
@@ -207,7 +207,7 @@ class Comparison(Accumulator[PairSums]):
         """
         s = self._sums.added_up()
         sums = s.tables["means"]
-        rounded = sums.sums[0] if sums.n_keys else np.zeros(WIDTH)
+        rounded = sums.sums[0] if sums.n_keys else np.zeros(PAIR_WIDTH)
         n, n_undefined, weight, _ = rounded[:N_COUNTS].tolist()
         scale = float(rounded[-1])
         lowest, highest = s.lowest, s.highest

@@ -21,7 +21,7 @@ TOP = ("top_classes", "top_log_probs")
 _INTEGERS = ("prediction", "rank", "top_classes")
 _LOG_SUM_EXP = RowScores._fields.index("log_sum_exp")
 # Numbers of logits that a thread searches at a time.
-TASK = 1 << 18
+SEARCHED = 1 << 18
 
 
 def new_arrays(names: Iterable[str], labels: Any, logits: Any, top: int) -> dict[str, Array]:
@@ -121,7 +121,7 @@ class RowResults:
         places = np.empty((n, self.k), np.int64)
         values = np.empty((n, self.k), np.float64 if pred.name == "float64" else np.float32)
         search = _search(pred.name, pred.bits, values.dtype, mask is not None)
-        step = max(TASK // c, 1)
+        step = max(SEARCHED // c, 1)
 
         def task(index: int) -> None:
             part = np.s_[index * step : (index + 1) * step]

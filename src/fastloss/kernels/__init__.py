@@ -9,11 +9,20 @@ Words for portions of work, the largest first:
     group     rows that are computed together, at most `row_groups.GROUP`
     row       the numbers of one sample of a loss over classes
     segment   part of a long row that stays in the second-level cache (`softmax.long_rows`)
+    part      some classes of a long row, with all that there is for each (`softmax.parts`)
     chunk     numbers whose sum is taken in the arithmetic before it goes on in float64
     tile      elements that are computed at a time, into the first-level cache (`elementwise`)
-    lane      the numbers of one class, one for each row of a group (`softmax.short_rows`)
+    lane      the numbers of one class, one for each row of a group (`softmax.lanes`)
     step      as many numbers as a loop along a row takes at a time
     element   one number
+
+For what is found out of a row, with the formulas at the head of `softmax.formulas`:
+
+    gap       how far a logit is below the largest of its row
+    mass      what a class has of the labels of its row, times its weight
+    rest      the sum of the exponentials without that of the largest logit, which is 1
+    moments   what scores are found from besides (`softmax.row_scores`)
+    kept      of a logit, what outputs follow from: its exponential, or the logarithm of that
 
 And for memory:
 

@@ -8,15 +8,15 @@ from ..compiler.bits import disjoint, float_as_int, select, window
 from .form import PairScores
 from .tally import Room, add, add_weight, fit, moments, place_of, weighed
 
-N_SCORES = len(PairScores._fields)
+N_PAIR_SCORES = len(PairScores._fields)
 # Those that are averaged: all but the weight.
-N_MEANS = N_SCORES - 1
+N_MEANS = N_PAIR_SCORES - 1
 # The columns of a table of sums: rows, undefined rows, weights w, w^2; of each score x: w x, a
 # number c close to it, w^2 (x - c) and w^2 (x - c)^2; w x^2 of the last one; and the scale of the
 # weights. See `tally.py`.
 N_COUNTS = 4
 MEANS, CENTERS, FIRSTS, SECONDS = (N_COUNTS + i * N_MEANS for i in range(4))
-WIDTH = N_COUNTS + 4 * N_MEANS + 2
+PAIR_WIDTH = N_COUNTS + 4 * N_MEANS + 2
 # Which power of the weight they have.
 POWERS = np.repeat([0, 1, 2, 1, 0, 2, 1, 0], [2, 1, 1, N_MEANS, N_MEANS, 2 * N_MEANS, 1, 1])
 
@@ -80,8 +80,8 @@ def tally_pairs(
     room = Room(table[0], table[1], table[2], table[3], table[4])
     kls = Room(kls[0], kls[1], kls[2], kls[3], kls[4])
     changes = Room(changes[0], changes[1], changes[2], changes[3], changes[4])
-    for r in range(scores.size // N_SCORES):
-        numbers = window(scores, r * N_SCORES, N_SCORES)
+    for r in range(scores.size // N_PAIR_SCORES):
+        numbers = window(scores, r * N_PAIR_SCORES, N_PAIR_SCORES)
         if numbers[0] == 0.0:
             continue
         kl, change = numbers[1], numbers[N_MEANS]

@@ -9,7 +9,7 @@ from .form import Function
 from .storage import decoder
 
 # Numbers whose largest is compared with the smallest of those kept, before each is.
-CHUNK = 1 << 7
+STRETCH = 1 << 7
 
 
 def top_k(dtype: str, arithmetic: str, masked: bool) -> Function:
@@ -46,8 +46,8 @@ def top_k(dtype: str, arithmetic: str, masked: bool) -> Function:
             for i in range(k):
                 values[i] = lowest
                 places[i] = -1
-            for start in range(0, n_classes, CHUNK):
-                part = window(row, start, smaller(CHUNK, n_classes - start))
+            for start in range(0, n_classes, STRETCH):
+                part = window(row, start, smaller(STRETCH, n_classes - start))
                 if places[k - 1] >= 0 and largest_of(part) <= values[k - 1]:
                     continue
                 for j in range(part.size):

@@ -23,10 +23,10 @@ def divergence_adder(traits: Traits) -> Function:
     number, one = traits.form.number, traits.form.number(1)
 
     def add_shares(rows: Any, ahead: Any, two: Any, inverses: Any, log_ratio: Any) -> Any:
-        """KL both ways, Jensen-Shannon and the variation, from exponentials, their differences, 1 /
-        the sums of the exponentials, and the logarithm of the ratio of the sums.
+        """KL both ways, Jensen-Shannon and the total variation of `two`, a `TwoRows`.
 
-        Of the vector, what is from `ahead` on comes next.
+        `inverses` are 1 / the sums of the exponentials, and `log_ratio` is the logarithm of the
+        ratio of these sums. Of the vector, what is from `ahead` on comes next.
         """
         inverse_a, inverse_b = number(inverses[0]), number(inverses[1])
         turn = number(log_ratio)

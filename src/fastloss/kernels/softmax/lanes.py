@@ -25,23 +25,26 @@ from .traits import Traits
 
 
 class Scratch(NamedTuple):
-    """What is found out about a group of rows; of what there is not, memory that is not used."""
+    """What is known of a group of rows.
+
+    A member that a kernel has no use for shares its memory with others, and is not touched.
+    """
 
     sums: Any  # `Sums`
     moments: Any  # `Moments`, or ()
     # A number for each row:
-    others: Any  # how many logits are not the largest; in the place of `sums.maxima`, until known
+    others: Any  # how many logits are not the largest; in the place of `sums.maxima`, found next
     at_label: Any  # the logit at its label
     part_gaps: Any  # what some classes add to the gaps
     part_masses: Any
-    part_rest: Any  # and the first classes to the rest; in the place of `part_gaps`
-    finite_gaps: Any  # gaps where these are finite; in the place of `rows.losses`, found last
+    part_rest: Any  # what the first classes add to the rest; in the place of `part_gaps`
+    finite_gaps: Any  # in the place of `rows.losses`, which are found last
     # Rows:
     decoded: Any  # as they came, or as they will be encoded
     # Lanes:
     labels: Any  # class ids as numbers, one for each row; or lanes of soft labels
     logits: Any
-    exps: Any  # what is kept of the logits; in the place of these
+    exps: Any  # what is kept of the logits, and in their place
     grads: Any  # in the place of `exps`
     hesses: Any
     slopes: Any  # the derivatives of capped logits
@@ -197,7 +200,7 @@ def lane_writer(traits: Traits) -> Function:
 
 
 def loader(traits: Traits) -> Function:
-    """The function that brings a group into lanes: labels, logits as they count, and the others."""
+    """The function that brings a group into lanes: labels, logits as they count, masks, vectors."""
     one_id, sparse, labelled = traits.one_id, traits.sparse, traits.form.labelled
     row_masked, keeping = traits.row_masked, keeping_masks(traits)
     multiplying, side = traits.multiplying, square_side(traits)

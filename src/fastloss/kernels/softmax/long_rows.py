@@ -120,7 +120,7 @@ def _maximum(traits: Traits) -> Function:
         return largest
 
     def largest_in(o: Any, rows: Any, row: Any, first: Any) -> Any:
-        """The largest number of the segment of a row that starts there."""
+        """The largest number of the segment of a row that starts at class `first`."""
         size = smaller(SEGMENT, rows.n_classes - first)
         step = smaller(STEP, size)
         return larger(

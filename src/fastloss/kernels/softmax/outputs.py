@@ -27,6 +27,7 @@ WRITTEN_ANEW = 1 << 11
 
 
 def n_written(traits: Traits) -> int:
+    """How many derivatives of a long row are written at a time."""
     return WRITTEN_OF_KEPT if traits.keeping else WRITTEN_ANEW
 
 
@@ -60,10 +61,8 @@ def row_writer(traits: Traits) -> Function:
         end = kept.size if keeping and kept_is_all else c
         for start in range(0, end, written):
             n = smaller(written, end - start)
-            part, kept_part = (
-                part_of(o, rows, row, start, n),
-                window(kept, start if keeping else 0, n),
-            )
+            part = part_of(o, rows, row, start, n)
+            kept_part = window(kept, start if keeping else 0, n)
             if not keeping:
                 keep(o, part, top, kept_part)
             write_part(o, part, kept_part, share, numbers, grads, hesses)
@@ -88,7 +87,7 @@ def _dots_finder(traits: Traits) -> Function:
         total = zero
         rest = zero
         for j in range(exps.size):
-            exp_j = exps[j]
+            exp_j = exps[j]  # first: after the slope, LLVM would add up in another order
             slope = cap(o, decode(part.x[j]))[1] if capped else one
             term = exp_j * (slope * decode_vector(part.vector[j]))
             total = accumulate(total, term)
@@ -193,7 +192,7 @@ def _id_writer(traits: Traits) -> Function:
 
 
 def group_writer(traits: Traits) -> Function:
-    """The function that writes a group of short rows, in whose lanes exponentials are kept."""
+    """The function that writes a group of short rows, whose exponentials are in lanes."""
     write_lane, write, add_dots = _lane_outputs(traits), lane_writer(traits), _dots_adder(traits)
     multiplying, one_id, with_hess = traits.multiplying, traits.one_id, traits.form.with_hess
     zero = traits.form.number(0)
@@ -254,7 +253,7 @@ def _lane_outputs(traits: Traits) -> Function:
     number = traits.form.number
     zero, one = number(0), number(1)
 
-    # With `scratch` instead of what is used of it, LLVM reads some numbers again and again.
+    # If `scratch` is handed over instead of its members, LLVM takes a sixth more instructions.
     def write_lane(
         o: Any,
         j: Any,

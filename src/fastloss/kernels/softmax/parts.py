@@ -17,7 +17,7 @@ STEP = 64
 
 
 class Part(NamedTuple):
-    """Windows of what there is for n classes of a row, as stored; of what there is not, ()."""
+    """Windows of what is stored for n classes of a row; where nothing is, ()."""
 
     start: Any  # the first of these classes
     x: Any  # logits

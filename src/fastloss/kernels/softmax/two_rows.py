@@ -22,14 +22,14 @@ SCRATCH = 4
 
 
 class TwoRows(NamedTuple):
-    """Numbers for each class, and padding."""
+    """A number for each class, and padding; of `widths`, one for each chunk."""
 
     a: Any  # logits as they count
     b: Any
     exps_a: Any  # in the place of a
     exps_b: Any
     differences: Any  # x - y
-    widths: Any  # the largest magnitude of a difference in each chunk
+    widths: Any  # the largest magnitude of a difference
 
 
 def padded(n_classes: Any) -> Any:
@@ -52,6 +52,7 @@ def rows_in(numbers: Any, n_classes: Any) -> TwoRows:
 
 
 def row_loader(traits: Traits, decode: Function) -> Function:
+    """The function that brings one row into scratch memory; `decode` is that of its dtype."""
     cap = logits(traits).cap
     masked, capped, number = traits.variant.class_masked, traits.variant.capped, traits.form.number
     zero, inf, nan = number(0), number(np.inf), number(np.nan)
@@ -196,10 +197,11 @@ def exp_adder(traits: Traits) -> Function:
         return (exp_x + exp_y) * tanh if near else exp_x - exp_y
 
     def sum_exps(o: Any, rows: Any, ahead: Any, two: Any, tops: Any, places: Any) -> Any:
-        """Put exponentials in the place of logits, and return the sum of exp(x) without its largest
-        term, that of exp(y), and the sum of exp(x) - exp(y).
+        """Put exponentials in the place of logits, and add up what `pairs.py` needs of them.
 
-        The largest are at `places`; of y_pred, what is from `ahead` on comes next.
+        That is the sum of exp(x) and that of exp(y), each without its largest term, which is 1, and
+        the sum of exp(x) - exp(y). `places` are those of the largest terms. Of y_pred, what is from
+        `ahead` on comes next.
         """
         a, b, (at_a, at_b) = two.exps_a, two.exps_b, places
         # The classes of the maxima are added apart: a sum without the 1 keeps its digits.
@@ -231,7 +233,7 @@ def exp_adder(traits: Traits) -> Function:
 
 
 def _part_adders(traits: Traits) -> tuple[Function, Function]:
-    """For parts of which all differences are below 1, and for any."""
+    """The functions for chunks whose differences are all below 1, and for any chunks."""
     scaled, number, double = _scaler(traits), traits.form.number, np.float64
     zero, half, one, two = number(0), number(0.5), number(1), number(2)
 
