@@ -23,8 +23,8 @@ def value_and_grad(
     `forward(params, inputs)` returns the logits, or predictions, as an array, with its classes on
     the last axis; with `has_aux` the pair of them and anything else. It is compiled by `jax.jit`,
     as is its transposed derivative; between the two the loss is computed where the logits lie, and
-    its gradient is written where the second finds it. That is the fastest way, and no function for
-    `jax.jit`, as the step is not all of JAX: what comes after it may be.
+    its gradient is written where the second finds it. That is the fast way for large logits, and no
+    function for `jax.jit`, as the step is not all of JAX: what comes after it may be.
 
         step = value_and_grad(loss, forward)
         value, grads = step(params, inputs, labels, weight=None, normalizer=None)
@@ -83,7 +83,8 @@ class Step:
         """The loss and its gradient by the parameters: see `value_and_grad`."""
         import jax
 
-        if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((params, inputs, labels))):
+        given = params, inputs, labels, weight, normalizer
+        if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(given)):
             raise TypeError(
                 "a step of fastloss.jax.value_and_grad is no part of a function that JAX traces: "
                 "call it outside of jax.jit, or use fastloss.jax.callback inside"
@@ -149,8 +150,8 @@ def callback(loss: Loss) -> Callable[..., Any]:
     the loss; CrossEntropy and elementwise losses have second derivatives.
 
     JAX leaves its compiled code for each call and copies what comes back, so that this is slower
-    than losses that are written in JAX, at large arrays three times and more: it is for losses that
-    JAX does not have. `value_and_grad` is the fast way.
+    than losses that are written in JAX, by up to three times: it is for losses that JAX does not
+    have. `value_and_grad` is the fast way.
 
     >>> import jax
     >>> import jax.numpy as jnp

@@ -37,7 +37,7 @@ def generator():
 
 
 def logits_of(*shape, dtype=torch.float64):
-    return (2 * torch.randn(*shape, dtype=torch.float64)).to(dtype).requires_grad_()
+    return (2 * torch.randn(shape, dtype=torch.float64)).to(dtype).requires_grad_()
 
 
 def ids_of(*shape, n_classes=C):
@@ -224,6 +224,10 @@ def test_nan_of_predictions_and_a_single_class():
     value = CRITERION(logits, torch.tensor([0, 0]))
     assert value == 0
     assert not grad_of(value, logits)[0].any()
+
+
+def test_a_single_number():
+    agree(Loss(fl.mse), functional.mse_loss, logits_of(), torch.rand((), dtype=torch.float64))
 
 
 def test_memory_that_cannot_be_written():
@@ -461,6 +465,13 @@ def test_compiled_graphs_are_whole(reduction):
         whole(x, torch.where(torch.arange(n) == 1, 9, ids), None, None)
 
 
+def test_compilers_refuse_derivatives_by_labels():
+    torch._dynamo.reset()
+    whole = torch.compile(Loss(fl.mse), fullgraph=True, backend="aot_eager")
+    with pytest.raises(Exception, match=r"write labels.detach\(\)"):
+        whole(logits_of(N), logits_of(N))
+
+
 @compiled
 def test_the_first_call_of_all_within_a_compiled_graph(tmp_path):
     """Nothing is compiled yet: neither is the compiler of kernels traced, nor the graph broken."""
@@ -576,6 +587,11 @@ REFUSED = {
     "device": ((GIVEN.to("meta"), IDS), ValueError, r"on the device meta.*logits.cpu\(\)"),
     "sparse": ((GIVEN.to_sparse(), IDS), TypeError, r"write logits.to_dense\(\)"),
     "bits": ((GIVEN.to(torch.float8_e5m2), IDS), TypeError, r"write logits.float\(\)"),
+    "count": (
+        (GIVEN, IDS, None, torch.ones((), requires_grad=True)),
+        ValueError,
+        "^normalizer must",
+    ),
     "record": ((GIVEN, GIVEN.clone().requires_grad_()), ValueError, r"write labels.detach\(\)"),
 }
 

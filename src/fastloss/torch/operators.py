@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..bases.loss import Loss
-from .tensors import OfTensors, Tensor
+from .tensors import OfTensors, Tensor, check_constant
 
 _losses: dict[str, OfTensors] = {}
 
@@ -156,6 +156,7 @@ for operator in (value, value_and_grad, hvp):
 
 def compiled(text: str, logits: Tensor, labels: Tensor, weight: Any, normalizer: Any) -> Tensor:
     """The loss where a compiler looks on."""
+    check_constant(labels=labels, weight=weight, normalizer=normalizer)
     inputs = text, logits, labels, weight, _as_tensor(normalizer)
     if logits.requires_grad and torch.is_grad_enabled():
         return value_and_grad(*inputs)[0]

@@ -53,6 +53,16 @@ def array_of(tensor: Tensor, name: str) -> Array:
     return tensor.view(torch.int16).numpy().view(bfloat16)  # type: ignore[no-any-return]
 
 
+def check_constant(**inputs: Any) -> None:
+    """Whether no gradient is asked for but that of the logits."""
+    for name, given in inputs.items():
+        if getattr(given, "requires_grad", False):
+            raise ValueError(
+                f"{name} must not require a gradient, as that of the logits is computed alone: "
+                f"write {name}.detach()"
+            )
+
+
 class OfTensors:
     """A loss as a function of tensors."""
 
@@ -99,12 +109,7 @@ class OfTensors:
             return x, y, None if weight is None else weight.numpy()
         except (AttributeError, RuntimeError, TypeError):
             pass
-        for name, given in ("labels", labels), ("weight", weight):
-            if getattr(given, "requires_grad", False):
-                raise ValueError(
-                    f"{name} must not require a gradient, as that of the logits is computed alone: "
-                    f"write {name}.detach()"
-                )
+        check_constant(labels=labels, weight=weight)
         x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
         return x, array_of(labels, "labels"), None if weight is None else array_of(weight, "weight")
 
@@ -140,6 +145,7 @@ class OfTensors:
     ) -> Any:
         x, y, weight = arrays
         if normalizer is not None and isinstance(normalizer, torch.Tensor):
+            check_constant(normalizer=normalizer)
             normalizer = normalizer.item()
         moved = self.by_rows and x.ndim > 2
         if moved:
