@@ -48,8 +48,9 @@ def evaluate(
         if not (weight is class_mask is vector is None):
             key = with_others(key, weight, None, class_mask, vector)
         known = family.calls.get(key)
-        if known is not None and known.small is not None:
-            results: tuple[Any, Any, Any] | None = known.small(
+        small = None if known is None else known.small
+        if small is not None:
+            results: tuple[Any, Any, Any] | None = small(
                 y_true,
                 y_pred,
                 weight,

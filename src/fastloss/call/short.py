@@ -147,7 +147,7 @@ def small_call(call: Call) -> SmallCall | None:
                     return None
             hess = hess_out.ravel().view(bits) if as_bits else hess_out.ravel()
         more = to_weight, (), to_mask, to_vector, losses, hess
-        return flags, read, more, partial(code, *now, *more), divisor, losses_out, hess_out
+        return flags, read, now, more, divisor, losses_out, hess_out
 
     def small(
         y_true: Array,
@@ -164,8 +164,9 @@ def small_call(call: Call) -> SmallCall | None:
         # Who measures from where on threads pay sets the bound anew.
         if flags & PLAIN != PLAIN or work > blocks.SERIAL:
             return None
-        read, more, run, divisor = None, nothing_more, plain_run, denominator
-        if has_more or normalizer is not None:
+        divisor, more = denominator, nothing_more
+        special = has_more or normalizer is not None
+        if special:
             found = with_more(
                 flags,
                 y_true,
@@ -180,13 +181,13 @@ def small_call(call: Call) -> SmallCall | None:
             )
             if found is None:
                 return None
-            flags, read, more, run, divisor, losses_out, hess_out = found
+            flags, read, now, more, divisor, losses_out, hess_out = found
         grad: Any = ()
         if with_grad:
             if grad_out is None:
                 grad_out = empty(shape, dtype)
             else:
-                if read is None:
+                if not special:
                     read = (y_true,) if labelled else ()
                 if not _is_fit(grad_out, y_pred, read, flags, shape, dtype):
                     return None
@@ -203,7 +204,10 @@ def small_call(call: Call) -> SmallCall | None:
             weights, partials = results = spare.pop()
         except IndexError:
             weights, partials = results = empty(n_blocks), empty(n_blocks)
-        run(y_true, y_pred, grad, weights, partials)
+        if special:
+            code(*now, *more, y_true, y_pred, grad, weights, partials)
+        else:
+            plain_run(y_true, y_pred, grad, weights, partials)
         if surveys:
             total = weights.item() if one_block else _sum_legal(weights)
             # As kernels ask, which have written nothing if the answer is no.
