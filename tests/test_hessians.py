@@ -75,7 +75,7 @@ def _mass(loss: Any, y_true: Any, y_pred: Any) -> Any:
     smoothed = (1 - loss.label_smoothing) * labels + loss.label_smoothing / c
     weight = np.ones(c) if loss.class_weight is None else np.array(loss.class_weight)
     mass = (smoothed * weight).sum(-1)
-    return (mass * (labels @ weight > 0) if hard else mass)[..., None]
+    return (mass * (y_true != loss.ignore_index) if hard else mass)[..., None]
 
 
 def test_value_and_gradient_share_their_kernels():
