@@ -43,7 +43,7 @@ def objective(
     >>> fun = fl.scipy.objective(fl.cross_entropy, X, y, l2=0.01)
     >>> found = minimize(fun, fun.x0, jac=True, hessp=fun.hessp, method="Newton-CG")
     >>> round(found.fun, 4)
-    0.1957
+    0.2243
     >>> coef, intercept = fun.split(found.x)
     >>> coef.shape, intercept.shape
     ((3, 4), (3,))

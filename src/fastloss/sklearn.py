@@ -37,7 +37,7 @@ def scorer(loss: Loss) -> "Scorer":
     >>> model = LogisticRegression(max_iter=1000)
     >>> scores = cross_val_score(model, X, y, scoring=fl.sklearn.scorer(fl.cross_entropy))
     >>> scores.round(2)
-    array([-0.15, -0.14, -0.18, -0.16, -0.11])
+    array([-0.15, -0.11, -0.19, -0.15, -0.11])
     """
     return Scorer(loss)
 
