@@ -294,6 +294,16 @@ def test_the_whole_hessian_of_a_row_lies_below_the_diagonal(loss):
         assert np.linalg.eigvalsh(np.diag(diagonal) - (whole + whole.T) / 2).min() > -1e-8
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_majorizers_of_sure_and_wrong_logits_are_positive(dtype):
+    logits = np.array([[1e4, 0.0, 1.0], [-1e4, 300.0, -300.0]], dtype)
+    losses: list[Any] = [fl.KLDivergence(from_logits=True, hessian="majorizer")]
+    losses += [own(hessian="majorizer") for own in {fl.CrossEntropy, *map(type, LINKED)}]
+    for loss in losses:
+        labels = logits[:, ::-1] if isinstance(loss, fl.KLDivergence) else np.array([1, 2])
+        assert np.all(loss.grad_hess(labels, logits)[1] > 0)
+
+
 @pytest.mark.parametrize("loss", [fl.KLDivergence(from_logits=True), fl.MultiMargin(p=2)], ids=repr)
 def test_a_paraboloid_lies_above_the_loss_of_a_row(loss):
     loss = per_sample(loss, hessian="majorizer")

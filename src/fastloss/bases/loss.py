@@ -68,7 +68,9 @@ class Loss(ABC):
       lies above it, everywhere or from there to the truth. It is positive wherever the gradient is
       not 0, so that Newton steps go down, where exact Hessians are 0, negative or next to nothing:
       those of absolute errors, of focal losses, of logits that are sure and wrong. Each loss says
-      which it has, and where no such bound is known, there is no such word.
+      which it has, and where no such bound is known, there is no such word. Of losses of rows it is
+      a diagonal, and each says of what it is a bound: of the whole Hessian at the prediction, of a
+      softmax; of the loss of one number at a time, of a mean and a variance.
     - `"xgboost"`, `"lightgbm"`: that of the library's own objective, if it has one for this loss.
 
     The gradient and all other verbs are the same for each of them; `hvp` takes the exact one.

@@ -13,7 +13,7 @@ from ...call.arrays import Array, as_array
 from ...compiler.bits import disjoint
 from ...kernels.row_loss import total
 from ...kernels.scalar import exp, expm1_less_x, log
-from ..hessians import Hessians
+from ..hessians import Hessians, larger
 from .divergence import (
     NO_LOGITS,
     PROBABILITIES,
@@ -111,7 +111,7 @@ def _kl_of_logits(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any, 
 def _majorizer(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses: Any) -> None:
     if self.from_logits:
         for j in range(hesses.size):
-            hesses[j] = 2 * hesses[j]
+            hesses[j] = larger(2 * hesses[j], 1e-16)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ class KLDivergence(Divergence):
     are by the logits of q:
 
         gradient_j = q_j - p_j,        p, q = softmax(y_true), softmax(y_pred)
-        hessian_j  = q_j (1 - q_j);        majorizer_j = 2 q_j (1 - q_j), as of `CrossEntropy`
+        hessian_j  = q_j (1 - q_j);        majorizer_j = max(2 q_j (1 - q_j), 1e-16),
+                                              as of `CrossEntropy`
 
     The loss is exact for distributions that are nearly equal, where the logarithms cancel.
 
