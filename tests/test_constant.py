@@ -59,6 +59,100 @@ def test_no_other_number_is_better(case):
     assert loss.constant(repeated.tolist()) == pytest.approx(best, rel=1e-9, abs=1e-12)
 
 
+LARGE = 1e308
+
+
+@pytest.mark.parametrize(
+    "loss", [fl.mse, fl.mae, fl.huber, fl.smooth_l1, fl.log_cosh, fl.fair, fl.mape], ids=str
+)
+@pytest.mark.parametrize("n", [1, 100])
+def test_labels_whose_sums_and_differences_float64_does_not_hold(loss, n):
+    assert loss.constant([LARGE, -LARGE] * n) == 0.0
+    assert loss.constant([LARGE] * n) == LARGE
+    assert loss.constant([1e-310, 3e-310] * n) == pytest.approx(2e-310, rel=1e-9, abs=0)
+    assert LARGE <= loss.constant([LARGE, LARGE, 1.7e308] * n) <= 1.7e308
+
+
+def test_variances_that_float64_does_not_hold():
+    assert fl.gaussian_nll.constant([1e150, 3e150]) == pytest.approx([2e150, 1e300])
+    of_log = fl.GaussianNLL(log_variance=True)
+    for scale in (1e-200, 1.0, 1e200, 1e307):
+        found = of_log.constant([scale, 3 * scale])
+        assert found == pytest.approx([2 * scale, 2 * math.log(scale)], abs=1e-12)
+        if scale != 1:
+            with pytest.raises(ValueError, match="best variance is exp.*log_variance=True"):
+                fl.gaussian_nll.constant([scale, 3 * scale])
+
+
+def test_shares_that_float64_rounds_away():
+    """With q = 1 nothing may lie above, however little it weighs."""
+    for q, y in ((1.0, [1.0, 5.0]), (0.0, [5.0, 1.0])):
+        assert fl.Quantile(q=q).constant(y, sample_weight=[1.0, 1e-20]) == y[1]
+    assert fl.AbsolutePercentageError(epsilon=1e-310).constant([0.0, 1.0, 2.0]) == 0.0
+
+
+def test_derivatives_whose_products_float64_does_not_hold():
+    @dataclasses.dataclass(frozen=True)
+    class Tiny(fl.ElementwiseLoss):
+        def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+            r = 1e-200 * (y_pred - y_true)
+            return r * (y_pred - y_true) / 2, r if r < 0 else 3 * r
+
+    assert Tiny().constant([0.0, 1.0]) == pytest.approx(0.25, rel=1e-9)
+
+
+def test_logarithms_that_are_infinite():
+    assert fl.msle.constant([-1.0, -1.0]) == -1.0
+    assert fl.msle.constant([-1.0, 3.0], sample_weight=[0.0, 1.0]) == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="some y_true are -1 and others are not"):
+        fl.msle.constant([-1.0, 3.0])
+
+
+@pytest.mark.parametrize("floor", [-math.inf, -100.0, -3.0, -1.0, -0.5, -0.1])
+def test_floored_logarithms(floor):
+    """Among all probabilities of a grid."""
+    grid = np.linspace(0, 1, 41)
+    loss = fl.BinaryCrossEntropy(log_floor=floor, reduction="none")
+    for y in ([1.0, 0.0, 1.0], [1.0, 1.0], [0.3, 0.0], [0.5, 0.5], [1, 0, 0, 0, 0, 0, 0]):
+        p = np.append(grid, loss.constant(y))
+        sums = loss(np.tile(y, (p.size, 1)), np.tile(p[:, None], len(y))).sum(-1)
+        assert sums[-1] <= sums.min() + 1e-12
+    rows = fl.CategoricalCrossEntropy(log_floor=floor, reduction="sum")
+    ids = [0] * 6 + [1] * 4 + [2] + [3]
+    best = rows.constant(ids, n_classes=5)
+    assert best.sum() == pytest.approx(1.0)
+    found = rows(ids, np.tile(best, (12, 1)))
+    steps = np.linspace(0, 1, 9)
+    for a, b, c in np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3):
+        if a + b + c <= 1:
+            p = np.array([a, b, c, 1 - a - b - c])
+            assert found <= -np.sum([6, 4, 1, 1] * np.maximum(_logs(p), floor)) + 1e-12
+
+
+def _logs(p: Any) -> Any:
+    with np.errstate(divide="ignore"):
+        return np.log(p)
+
+
+def test_one_label_and_booleans():
+    assert fl.mse.constant(3.0) == fl.mae.constant(np.float32(3)) == 3.0
+    assert fl.mse.constant(3.0, sample_weight=2.0) == 3.0
+    assert fl.cross_entropy.constant([True, False]) == pytest.approx([-math.log(2)] * 2)
+    for n_classes in (0, -1):
+        with pytest.raises(ValueError, match=f"n_classes is {n_classes}, but there is one class"):
+            fl.cross_entropy.constant([0], n_classes=n_classes)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_one_axis_of_labels_is_one_truth_for_all_quantiles(n):
+    y = np.arange(1.0, n + 1)
+    fan = fl.Quantile(q=[0.1, 0.5, 0.9])
+    expected = [fl.Quantile(q=q).constant(y) for q in (0.1, 0.5, 0.9)]
+    assert fan.constant(y).tolist() == expected
+    assert fan.constant(y, sample_weight=np.ones(n)).tolist() == expected
+    assert fan.constant(np.stack([y, y, y], 1)).tolist() == expected
+
+
 def test_known_constants():
     y = np.array([1.0, 2.0, 3.0, 10.0])
     assert fl.mse.constant(y) == 4.0

@@ -40,14 +40,14 @@ def counted(
     weight = np.ones(samples)
     if inputs.weight is not None:
         given = inputs.weight.astype(np.float64)
-        weight *= given.reshape(*given.shape, *[1] * (len(samples) - given.ndim))
+        weight *= given.reshape((*given.shape, *[1] * (len(samples) - given.ndim)))
     probabilities = None if inputs.extras is None else inputs.extras.probabilities
     if call.batch.class_ids and family.ignore_index is not None and probabilities is None:
         weight[labels == family.ignore_index] = 0.0
     check_any(weight)
     if not call.batch.class_ids:
         labels = labels.astype(np.float64)
-        kept = weight.reshape(*samples, *[1] * (labels.ndim - len(samples))) != 0
+        kept = weight.reshape((*samples, *[1] * (labels.ndim - len(samples)))) != 0
         for place in np.argwhere(kept & ~((labels >= least) & (labels <= _LARGEST))):
             raise ValueError(
                 f"{family.traits.names[0]}{place_of(place)} is {labels[tuple(place)]}, and no "
@@ -72,12 +72,11 @@ def nowhere(why: str, limit: float) -> NoReturn:
 
 
 def mean(numbers: Array, weight: Array) -> float:
-    with np.errstate(over="ignore"):
-        result = float((weight * numbers).sum() / weight.sum())
-    if math.isinf(result):
-        largest = float(abs(numbers).max())
-        return largest * float((weight * (numbers / largest)).sum() / weight.sum())
-    return result
+    """Between the least and the largest of them, whose sum float64 may not hold."""
+    exponent = math.frexp(float(abs(numbers).max()))[1]
+    near_one = np.ldexp(numbers, -exponent)
+    result = float(np.ldexp((weight * near_one).sum() / weight.sum(), exponent))
+    return min(max(result, float(numbers.min())), float(numbers.max()))
 
 
 def quantile(numbers: Array, weight: Array, q: float) -> float:
@@ -88,11 +87,12 @@ def quantile(numbers: Array, weight: Array, q: float) -> float:
     order = np.argsort(numbers, kind="stable")
     ordered, below = numbers[order], np.cumsum(weight[order])
     wanted = q * below[-1]
-    left = ordered[min(np.searchsorted(below, wanted, "left"), ordered.size - 1)]
-    right = ordered[min(np.searchsorted(below, wanted, "right"), ordered.size - 1)]
-    if q == 0:
-        return float(ordered[0])
-    return float(left + (right - left) / 2)
+    if q in (0, 1):
+        return float(ordered[0 if q == 0 else -1])
+    left = float(ordered[min(np.searchsorted(below, wanted, "left"), ordered.size - 1)])
+    right = float(ordered[min(np.searchsorted(below, wanted, "right"), ordered.size - 1)])
+    half = (right - left) / 2
+    return left + half if half < math.inf else left / 2 + right / 2
 
 
 def log_of(number: float, why: str) -> float:
@@ -116,8 +116,10 @@ def of_residuals(slope: Callable[[Array], Array], y_true: Array, weight: Array) 
     low, high = float(y_true.min()), float(y_true.max())
     if low == high:
         return low
-    start = min(max(mean(y_true, weight), low), high)
-    return root(lambda x: float((weight * slope(x - y_true)).sum()), start, low, high)
+    with np.errstate(over="ignore"):
+        return root(
+            lambda x: float((weight * slope(x - y_true)).sum()), mean(y_true, weight), low, high
+        )
 
 
 def root(
@@ -131,7 +133,7 @@ def root(
     if here == 0:
         return start
     end, there, step = start, here, max(abs(start), 1.0)
-    while there * here > 0:
+    while _same_side(there, here):
         start, here = end, there
         if end in (low, high):
             return end
@@ -139,7 +141,7 @@ def root(
         if math.isinf(end):
             nowhere("the loss falls for ever", end)
         there, step = slope(end), 2 * step
-    if not there * here <= 0:
+    if there != there:
         raise ValueError(f"the derivative of the loss is nan where all predictions are {end}")
     for n in range(_MOST_STEPS):
         middle = start + (end - start) / 2
@@ -150,12 +152,35 @@ def root(
         if n % 3 == 2 or not inside:
             guess = middle
         found = slope(guess)
-        if found * there <= 0:
-            start, here = end, there
-        else:
+        if _same_side(found, there):
             here /= 2
+        else:
+            start, here = end, there
         end, there = guess, found
     return end
+
+
+def _same_side(a: float, b: float) -> bool:
+    """Whether two numbers, whose product float64 may not hold, have the same sign."""
+    return (a > 0 and b > 0) or (a < 0 and b < 0)
+
+
+def kept(shares: Array, log_floor: float) -> Array:
+    """Which of the classes have a probability where logarithms are no less than a floor.
+
+    A class of a small share may better have none and its floored logarithm: the largest have all.
+    Where up to rounding it does not matter, all are kept.
+    """
+    order = np.argsort(-shares, kind="stable")
+    ordered = shares[order]
+    taken, left = np.cumsum(ordered), np.append(np.cumsum(ordered[:0:-1])[::-1], 0.0)
+    own = np.cumsum(ordered * np.log(np.where(ordered > 0, ordered, 1.0)))
+    floored = np.array([rest * -log_floor if rest > 0 else 0.0 for rest in left])
+    losses = taken * np.log(taken) - own + floored
+    n = np.flatnonzero(losses <= losses.min() + 1e-12)[-1] + 1
+    of_classes = np.zeros(shares.size, bool)
+    of_classes[order[:n]] = True
+    return of_classes
 
 
 def shares(masses: Array) -> Array:

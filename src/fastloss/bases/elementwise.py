@@ -225,7 +225,8 @@ class ElementwiseLoss(Loss):
         assert isinstance(family, Elements)
         formula, labels = family.formula, as_array(y_true, self.names[0])
         shape, n_columns = labels.shape, formula.n_columns
-        if self._one_truth and n_columns and shape[-1:] != (n_columns,):
+        # Of one axis they are samples, however many.
+        if self._one_truth and n_columns and (len(shape) < 2 or shape[-1] != n_columns):
             shape = (*shape, n_columns)
         numbers, weight, _ = counted(family, labels, shape, sample_weight)
         if len(shape) < 2 and not n_columns:

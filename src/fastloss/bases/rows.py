@@ -88,12 +88,14 @@ class RowFamily(Family):
         soft = given.ndim > 1 and given.dtype.kind not in "iub"
         if n_classes is not None:
             check_integer("n_classes", n_classes)
+            if n_classes < 1:
+                raise ValueError(f"n_classes is {n_classes}, but there is one class at least")
         width = n_classes or next(map(len, self.of_each_class().values()), 0)
         if not width and soft:
             width = given.shape[-1]
         if not width:
             ids = given if self.ignore_index is None else given[given != self.ignore_index]
-            width = int(ids.max(initial=0)) + 1 if given.dtype.kind in "iu" else 1
+            width = int(ids.max(initial=0)) + 1 if given.dtype.kind in "iub" else 1
         self.check_of_each_class(width)
         shape = (*(given.shape[:-1] if soft or sparse else given.shape), width)
         given, weight, probabilities = counted(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..bases import logits
-from ..bases.constant import log_odds, mean, quantile, root
+from ..bases.constant import kept, log_odds, mean, quantile, root
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.options import Numbers, check_number
 from ..call.arrays import Array
@@ -153,7 +153,9 @@ class BinaryCrossEntropy(_BinaryLoss):
         check_number("log_floor", self.log_floor, -math.inf, 0.0)
 
     def _constant(self, y_true: Array, weight: Array) -> float:
-        return mean(y_true, weight)
+        best = mean(y_true, weight)
+        one, zero = kept(np.array([best, 1 - best]), self.log_floor)
+        return best if one and zero else float(one)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         log_p = log(y_pred)

@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...bases.constant import shares
+import numpy as np
+
+from ...bases.constant import kept, shares
 from ...bases.options import check_number
 from ...bases.rows import OfEachClass, RowwiseLoss
 from ...call.arrays import Array, as_array
@@ -71,7 +73,7 @@ class CategoricalCrossEntropy(RowwiseLoss):
         """The best constant probabilities that add up to 1: the share of each class, shape (c,).
 
         Arguments are those of `CrossEntropy().constant`, but for pairs. A class without a label has
-        the probability 0.
+        the probability 0, and so has one of so few that they had better cost the floor.
 
         >>> import fastloss as fl
         >>> fl.categorical_cross_entropy.constant([0, 0, 0, 1])
@@ -81,7 +83,8 @@ class CategoricalCrossEntropy(RowwiseLoss):
         assert isinstance(family, OfEachClass)
         labels = as_array(y_true, self.names[0])
         masses, _ = family.masses(labels, sample_weight, n_classes)
-        return shares(masses)
+        found = shares(masses)
+        return shares(np.where(kept(found, self.log_floor), masses, 0.0))
 
 
 categorical_cross_entropy = CategoricalCrossEntropy()

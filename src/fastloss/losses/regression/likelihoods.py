@@ -435,9 +435,23 @@ class GaussianNLL(RowwiseLoss):
         numbers, weight, _ = counted(self._family, labels, (*labels.shape, 2), sample_weight)
         numbers, weight = numbers[weight != 0], weight[weight != 0]
         middle = mean(numbers, weight)
-        variance = mean((numbers - middle) ** 2, weight)
-        log_variance = log_of(variance, "all y_true that count are the same")
-        return np.array([middle, log_variance if self.log_variance else variance])
+        # Squares that float64 holds.
+        exponent = math.frexp(float(abs(numbers).max()))[1]
+        residuals = np.ldexp(numbers, -exponent) - math.ldexp(middle, -exponent)
+        near_one = mean(residuals**2, weight)
+        log_variance = log_of(near_one, "all y_true that count are the same")
+        log_variance += 2 * exponent * math.log(2)
+        with np.errstate(over="ignore", under="ignore"):
+            variance = float(np.ldexp(near_one, 2 * exponent))
+        held = 0 < variance < math.inf
+        if self.log_variance:
+            return np.array([middle, math.log(variance) if held else log_variance])
+        if not held:
+            raise ValueError(
+                f"the best variance is exp({log_variance:g}), which float64 cannot hold: build the "
+                "loss with log_variance=True, or divide y_true by a number"
+            )
+        return np.array([middle, variance])
 
 
 class _MeanAndVariance(OfWholeRow):

@@ -348,6 +348,14 @@ class SquaredLogError(ElementwiseLoss):
     hessians: ClassVar[Hessians] = {"majorizer": to_the_truth, "xgboost": _at_least_2e_6}
 
     def _constant(self, y_true: Array, weight: Array) -> float:
+        at_limit = y_true == -1
+        if at_limit.all():
+            return -1.0
+        if at_limit.any():
+            raise ValueError(
+                "some y_true are -1 and others are not, so the loss of any constant is infinite: "
+                "leave those of -1 out, or give them the sample_weight 0"
+            )
         return math.expm1(mean(np.log1p(y_true), weight))
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
@@ -400,7 +408,8 @@ class AbsolutePercentageError(ElementwiseLoss):
         return 1 / self.epsilon
 
     def _constant(self, y_true: Array, weight: Array) -> float:
-        return quantile_of(y_true, weight / np.maximum(abs(y_true), self.epsilon), 0.5)
+        size = np.maximum(abs(y_true), self.epsilon)
+        return quantile_of(y_true, weight * (size.min() / size), 0.5)
 
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         r = y_pred - y_true
