@@ -3,6 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from plain import plain
 
 import fastloss as fl
 
@@ -77,6 +78,7 @@ def test_strings_of_any_length():
             fl.class_ids(np.array(["a", missing], of_any(na_object=missing)))
 
 
+@plain
 def test_they_are_labels_of_a_loss():
     x = np.zeros((3, 3))
     ids, _ = fl.class_ids(np.array([0.0, 2.0, 1.0], np.float32), 3)
