@@ -825,7 +825,8 @@ def assert_near(actual: Any, expected: Any, error: Any, what: str = "") -> None:
     lib = EXACT if np.asarray(expected).dtype == object else DOUBLE
     actual, expected = np.atleast_1d(lib.numbers(actual)), np.atleast_1d(expected)
     error = np.broadcast_to(error, expected.shape)
-    off = abs(actual - expected)
+    same = actual == expected  # infinite numbers, too
+    off = abs(np.where(same, 0, actual) - np.where(same, 0, expected))
     bad = ~np.asarray(off <= error, dtype=bool)
     if bad.any():
         ratio = np.where(bad, off / error, 0).astype(np.float64)

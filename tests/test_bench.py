@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plain import partly_long
 
 ROOT = Path(__file__).parent.parent
 # `bench` is no part of the package, so that it is found only next to this folder.
@@ -219,7 +220,7 @@ def test_gradients_go_where_the_task_says(contender):
         assert (grad is data.out) == is_out, task
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@partly_long(1, "dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize(
     "contender",
     [who for who in CONTENDERS if "float16" in who.dtypes],

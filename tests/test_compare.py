@@ -623,6 +623,7 @@ def test_the_same_order_gives_the_same_bits():
 
 
 @compiled
+@pytest.mark.long
 def test_threads_and_backends_give_the_same_bits(monkeypatch):
     a, b, labels = pair((3000, 100))
     expected = fl.Comparison().update(a, b, labels).state()

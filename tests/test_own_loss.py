@@ -99,6 +99,7 @@ def test_every_verb_and_option_comes_with_it():
     assert "scale=3.0" in repr(loss)
 
 
+@pytest.mark.long
 def test_parameters_are_given_at_each_call():
     """One compilation serves all values of the options, but for 0 and 1, which are built in."""
     data = [0.0, 0.0], [1.0, 2.0]
@@ -292,6 +293,7 @@ def test_nothing_is_written_if_it_does_not_compile():
     assert out[0] == 7.0
 
 
+@pytest.mark.long
 def test_wrong_gradient_is_found_and_located():
     def wrong_above_two(self: Any, t: Any, p: Any) -> tuple[Any, Any, Any]:
         r = p - t

@@ -350,8 +350,7 @@ def test_limits_of_the_normal_distribution():
 @both(
     "bad, n",
     itertools.product([0.0, -0.5, -INF, -0.0], [7]),
-    compiled=[(-0.5, 100_000)],
-    long=itertools.product([0.0, -INF, -0.0], [100_000]),
+    long=itertools.product([0.0, -0.5, -INF, -0.0], [100_000]),
 )
 def test_variances_that_are_not_positive(bad, n):
     y_pred = np.ones((n, 2), np.float32)

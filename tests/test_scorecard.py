@@ -121,7 +121,7 @@ def test_the_loss_is_that_of_cross_entropy(c):
     np.testing.assert_allclose(rows["loss"], each, rtol=4 * np.finfo(np.float32).eps)
 
 
-@both("c", [7, 200], compiled=[2000])
+@both("c", [7, 200], long=[2000])
 def test_equal_logits(c):
     """The lower class id comes first: scikit-learn's rule, with the classes in reverse order."""
     rng = np.random.default_rng(0)

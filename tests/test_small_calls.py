@@ -42,7 +42,7 @@ def unknown():
 
 @compiled
 @SIZES
-@pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
+@partly_long(1, "loss", [WEIGHED, fl.cross_entropy], ids=str)
 def test_both_ways_give_the_same(loss, ids, logits):
     first, second = again(lambda: loss.value_and_grad(ids, logits))
     assert loss._family.calls, "the call is remembered"
@@ -256,7 +256,7 @@ def short(monkeypatch):
     "reduction, blocks",
     [("mean", "several"), ("none", "one"), ("mean", "one"), ("sum", "several")],
 )
-@partly_long(4, "name", CHOSEN)
+@partly_long(2, "name", CHOSEN)
 def test_both_ways_give_the_same_whatever_is_asked(name, reduction, blocks, short, monkeypatch):
     (case,) = (case for case in CASES if case.name == name)
     loss = case.reduced(reduction)

@@ -74,7 +74,7 @@ CASES = {
 }
 
 
-@partly_long(7, "call, units", CASES.values(), ids=CASES)
+@partly_long(3, "call, units", CASES.values(), ids=CASES)
 def test_compiled_code_and_plain_python_agree(call, units):
     compiled = call()
     with plain_python():

@@ -690,6 +690,7 @@ def test_call_while_the_interpreter_is_torn_down():
     assert out == "[0, 1, 2, 3, 4]"
 
 
+@pytest.mark.long
 def test_exit_while_a_daemon_thread_is_in_a_call():
     for milliseconds in (0, 3, 10):
         python(f"""

@@ -90,6 +90,7 @@ def curves():
     return tiny_losses.measure(contenders, every=10)["curves"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", tiny_losses.QUANTITIES)
 @pytest.mark.parametrize("dtype", EPS)
 def test_tiny_losses_are_exact_and_those_of_others_are_not(curves, dtype, what):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special
-from plain import plain
+from plain import partly_long, plain
 from registry import (
     DOUBLE,
     Case,
@@ -102,7 +102,7 @@ def effective(loss: Any, mask: Any = None) -> Any:
 
 
 @every_loss
-@pytest.mark.parametrize("mask", [None, MASK], ids=["", "mask"])
+@partly_long(1, "mask", [MASK, None], ids=["mask", ""])
 def test_probabilities_know_no_option_of_labels(loss, mask):
     x = effective(loss, mask)
     np.testing.assert_allclose(
@@ -183,7 +183,7 @@ def test_products_with_the_hessian(loss):
         np.testing.assert_allclose(product, (ahead - behind) / (2 * h), atol=1e-9)
 
 
-@pytest.mark.parametrize("loss", FEWER, ids=repr)
+@partly_long(18, "loss", FEWER, ids=repr)
 def test_functions_for_compiled_code(loss):
     total = dataclasses.replace(loss, reduction="sum")
     for soft in (False, True)[: len(labels_for(loss))]:

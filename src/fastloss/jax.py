@@ -165,6 +165,7 @@ def callback(loss: Loss) -> Callable[..., Any]:
     import jax.numpy as jnp
     from jax.custom_derivatives import SymbolicZero
 
+    # All parts of it are functions in here, as they need JAX, which is imported only now.
     known = named(_checked(loss), "labels", "logits")
     unreduced, by_rows = loss.reduction == "none", isinstance(loss, RowwiseLoss)
 

@@ -11,7 +11,8 @@ from .hosts import boosters
 from .losses.binary import BinaryCrossEntropyWithLogits
 from .losses.multiclass.logits import CrossEntropy
 from .losses.regression.likelihoods import Poisson
-from .losses.regression.residuals import SquaredError, SquaredLogError
+from .losses.regression.relative import SquaredLogError
+from .losses.regression.residuals import SquaredError
 
 # XGBoost's own objective of counts holds back: no leaf is larger, and its Hessian is that of a
 # prediction so far ahead.

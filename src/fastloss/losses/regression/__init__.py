@@ -1,24 +1,22 @@
 """Losses of real numbers."""
 
 from .cosine import CosineDistance, cosine_distance
-from .likelihoods import Gamma, GaussianNLL, Poisson, Tweedie, gamma, gaussian_nll, poisson, tweedie
+from .gaussian import GaussianNLL, gaussian_nll
+from .likelihoods import Gamma, Poisson, Tweedie, gamma, poisson, tweedie
+from .relative import AbsolutePercentageError, SquaredLogError, mape, msle
 from .residuals import (
     AbsoluteError,
-    AbsolutePercentageError,
     Fair,
     Huber,
     LogCosh,
     Quantile,
     SmoothL1,
     SquaredError,
-    SquaredLogError,
     fair,
     huber,
     log_cosh,
     mae,
-    mape,
     mse,
-    msle,
     quantile,
     smooth_l1,
     sse,

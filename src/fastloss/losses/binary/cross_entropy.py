@@ -1,4 +1,4 @@
-"""Losses of binary labels, and of independent labels between 0 and 1."""
+"""Cross-entropies of binary labels, and of independent labels between 0 and 1."""
 
 import math
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..bases import logits
-from ..bases.constant import kept, log_odds, mean, quantile, root
-from ..bases.elementwise import ElementwiseLoss
-from ..bases.options import Numbers, check_number
-from ..call.arrays import Array
-from ..kernels.scalar import (
+from ...bases import logits
+from ...bases.constant import kept, log_odds, mean, root
+from ...bases.elementwise import ElementwiseLoss
+from ...bases.options import Numbers, check_number
+from ...call.arrays import Array
+from ...kernels.scalar import (
     exp,
     exp_of_gap,
     exp_of_minus,
@@ -22,28 +22,21 @@ from ..kernels.scalar import (
     sigmoid,
     softplus,
 )
-from .hessians import Hessians, exact, over_distance, to_the_truth
+from ..hessians import Hessians, exact, to_the_truth
 
 # Of larger exponents the squares, which the Hessian has, could overflow in float32.
 _LARGEST_GAMMA = 1e15
 # The smallest normal float32.
-_LEAST_OF_XGBOOST = 2.0**-126
+LEAST_OF_XGBOOST = 2.0**-126
 
 
-def _share(label: Any, loss: Any) -> Any:
+def weighed(label: Any, loss: Any) -> Any:
     """label * loss, where a label of 0 takes nothing even from an infinite loss."""
     return label * loss if label != 0 else 0
 
 
 def _floored(log_p: Any, floor: Any) -> Any:
     return floor if log_p < floor else log_p
-
-
-def _margin(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """s = 2 y - 1, and what is missing from s x = 1; negative if nothing is."""
-    s = 2 * y_true - 1
-    missing = 1 - _share(s, y_pred)
-    return s, missing if y_pred == y_pred else y_pred
 
 
 # ---------------------------------------------------------------------------------------------
@@ -75,27 +68,12 @@ def _focal_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
     return (self.positive * y_true + self.negative * (1 - y_true)) * bound
 
 
-def _hinge_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
-    # Half of |m|, and a multiple of m, which does not bend.
-    s, missing = _margin(y_true, y_pred)
-    return over_distance(0.5 * s * s if missing != 0 else 0, missing)
-
-
-def _hinge_of_xgboost(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
-    return 1 if results[0] > 0 else _LEAST_OF_XGBOOST
-
-
-def _squared_hinge_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
-    s = 2 * y_true - 1
-    return 2 * s * s
-
-
 # ---------------------------------------------------------------------------------------------
 # The losses
 
 
 @dataclass(frozen=True)
-class _BinaryLoss(ElementwiseLoss):
+class BinaryLoss(ElementwiseLoss):
     """What losses of labels between 0 and 1 share."""
 
     y_true_range = (0.0, 1.0)
@@ -111,7 +89,7 @@ def _log_proba(self: Any, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
-class _BinaryLogitLoss(_BinaryLoss):
+class _BinaryLogitLoss(BinaryLoss):
     """A loss of logits x, which stand for the probabilities sigmoid(x) of the label 1."""
 
     names = ("y_true", "logits")
@@ -120,7 +98,7 @@ class _BinaryLogitLoss(_BinaryLoss):
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(_BinaryLoss):
+class BinaryCrossEntropy(BinaryLoss):
     """Cross-entropy of labels y in [0, 1] and probabilities p in [0, 1].
 
         loss     = -y log(p) - (1 - y) log(1 - p)
@@ -160,7 +138,7 @@ class BinaryCrossEntropy(_BinaryLoss):
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         log_p = log(y_pred)
         log_q = log1p(-y_pred)
-        loss = _share(y_true, -_floored(log_p, self.log_floor)) + _share(
+        loss = weighed(y_true, -_floored(log_p, self.log_floor)) + weighed(
             1 - y_true, -_floored(log_q, self.log_floor)
         )
         p, q = y_pred, 1 - y_pred
@@ -255,7 +233,7 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
         against = negative if y_pred > 0 else positive
         agreeing = positive if y_pred > 0 else negative
         total = 1 if self.even else against + agreeing
-        loss = total * log1p_of_share(e) + _share(against, size)
+        loss = total * log1p_of_share(e) + weighed(against, size)
         grad = larger * (against - agreeing * e)
         return loss, grad if y_pred > 0 else -grad, total * (e * larger * larger)
 
@@ -343,9 +321,9 @@ class BinaryFocal(_BinaryLogitLoss):
             against, agreeing = against * (larger * larger), agreeing * (smaller * smaller)
         elif self.gamma != 0:
             against, agreeing = against * exp(-self.gamma * a), agreeing * exp(-self.gamma * b)
-        loss = agreeing * a + _share(against, b)
+        loss = agreeing * a + weighed(against, b)
         turn_a = self.gamma * (larger * a)
-        turn_b = self.gamma * _share(smaller, b)
+        turn_b = self.gamma * weighed(smaller, b)
         grad = against * (larger + turn_b) - agreeing * (smaller + turn_a)
         # The derivatives of the brackets, and of the powers before them.
         hess_a = larger * smaller * (1 + 2 * self.gamma) + (self.gamma * larger - smaller) * turn_a
@@ -353,113 +331,6 @@ class BinaryFocal(_BinaryLogitLoss):
         return loss, grad if y_pred > 0 else -grad, agreeing * hess_a + against * hess_b
 
 
-@dataclass(frozen=True)
-class Hinge(_BinaryLoss):
-    """What is missing from a margin of 1 between scores x and the decision, for labels in [0, 1].
-
-        loss     = max(0, 1 - s x),     s = 2 y - 1
-        gradient = -s where 1 - s x > 0, else 0
-        hessian  = 0;        majorizer = s^2 / (2 |1 - s x|), at most 2^14 s^2, 0 at the kink
-
-    XGBoost takes a Hessian of 1 where the gradient is not 0, else 2^-126.
-
-    A label of 0 stands for s = -1; if yours are -1 and 1, pass (y_true + 1) / 2.
-
-    Ready made: `hinge`.
-
-    >>> import fastloss as fl
-    >>> fl.hinge.value_and_grad([1, 0, 0], [0.5, 0.5, -3.0])
-    (0.6666666666666666, array([-0.33333333,  0.33333333,  0.        ]))
-
-    Source: C. Cortes and V. Vapnik, Support-Vector Networks (1995); the majorizers: P. J. F.
-    Groenen, G. Nalbantov, J. C. Bioch, SVM-Maj (2008).
-    """
-
-    cost: ClassVar[int] = 1
-    hessians: ClassVar[Hessians] = {"majorizer": _hinge_majorizer, "xgboost": _hinge_of_xgboost}
-
-    def _constant(self, y_true: Array, weight: Array) -> float:
-        # Slopes begin with that of all that s > 0, and each kink at 1 / s turns them by |s|.
-        s = 2 * y_true - 1
-        if not np.any(s):
-            return 0.0
-        turns = (weight * abs(s))[s != 0]
-        rising = float((weight * s)[s > 0].sum() / turns.sum())
-        return quantile(1 / s[s != 0], turns, rising)
-
-    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        s, missing = _margin(y_true, y_pred)
-        # NaN is neither, and passes through.
-        slope = -s if missing > 0 else 0 if missing <= 0 else missing
-        return 0 if missing < 0 else missing, slope, 0
-
-
-@dataclass(frozen=True)
-class SquaredHinge(_BinaryLoss):
-    """The square of `Hinge`.
-
-        loss     = m^2,         m = max(0, 1 - s x),     s = 2 y - 1
-        gradient = -2 s m
-        hessian  = 2 s^2 where m > 0, else 0;        majorizer = 2 s^2
-
-    Labels are those of `Hinge`.
-
-    Ready made: `squared_hinge`.
-
-    >>> import fastloss as fl
-    >>> fl.squared_hinge.value_and_grad([1, 0, 0], [0.5, 0.5, -3.0])
-    (0.8333333333333334, array([-0.33333333,  1.        ,  0.        ]))
-
-    Source: as for `Hinge`.
-    """
-
-    cost: ClassVar[int] = 1
-    hessians: ClassVar[Hessians] = {"majorizer": _squared_hinge_majorizer}
-
-    def _constant(self, y_true: Array, weight: Array) -> float:
-        s = 2 * y_true - 1
-        return root(lambda x: -float((weight * s * np.maximum(0, 1 - s * x)).sum()), 0.0)
-
-    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        s, missing = _margin(y_true, y_pred)
-        missing = 0 if missing < 0 else missing
-        return missing * missing, -2 * s * missing, 2 * s * s if missing > 0 else 0
-
-
-@dataclass(frozen=True)
-class Exponential(_BinaryLoss):
-    """The loss that AdaBoost minimises, for scores x and labels y in [0, 1].
-
-        loss     = y exp(-x) + (1 - y) exp(x)
-        gradient = (1 - y) exp(x) - y exp(-x)
-        hessian  = the loss, and so is the majorizer
-
-    For labels 0 and 1 this is exp(-s x) with s = 2 y - 1.
-
-    Ready made: `exponential`.
-
-    >>> import fastloss as fl
-    >>> fl.exponential.value_and_grad([1, 0], [0.0, 0.0])
-    (1.0, array([-0.5,  0.5]))
-
-    Source: Y. Freund and R. E. Schapire, A Decision-Theoretic Generalization of On-Line Learning
-    (1997).
-    """
-
-    hessians: ClassVar[Hessians] = {"majorizer": exact}
-
-    def _constant(self, y_true: Array, weight: Array) -> float:
-        return log_odds(float(weight @ y_true), float(weight @ (1 - y_true))) / 2
-
-    def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        positive = _share(y_true, exp(-y_pred))
-        negative = _share(1 - y_true, exp(y_pred))
-        return positive + negative, negative - positive, positive + negative
-
-
 binary_cross_entropy = BinaryCrossEntropy()
 binary_cross_entropy_with_logits = BinaryCrossEntropyWithLogits()
 binary_focal = BinaryFocal()
-hinge = Hinge()
-squared_hinge = SquaredHinge()
-exponential = Exponential()
