@@ -249,6 +249,7 @@ def test_binary_logits_keep_the_digits_of_tiny_losses():
             assert np.all(abs(EXACT.numbers(actual) - truth)[~normal] <= 2.0**-148)
 
 
+@pytest.mark.long
 def test_binary_logits_with_soft_and_smoothed_labels():
     """No loss is the difference of two: smoothed labels keep their digits at both ends."""
     x = np.linspace(-40, 40, 81).astype(np.float32)
@@ -413,7 +414,7 @@ SEAMS = [1, 2, 15, 16, 17, 64, 65, 191, 192, 193, 513, 1000, 8192, 8193, 32769, 
 
 
 @pytest.mark.parametrize("width", SEAMS)
-@pytest.mark.parametrize("n", [1, 65, 130])
+@partly_long(1, "n", [65, 1, 130])
 def test_rows_of_all_lengths(width, n):
     n = min(n, max(1, 300_000 // width))
     rng = np.random.default_rng(width)

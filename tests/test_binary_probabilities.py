@@ -32,6 +32,7 @@ def test_probabilities_of_binary_logits_at_the_ends():
 
 
 @compiled
+@pytest.mark.long
 def test_probabilities_of_binary_logits_in_place_and_by_column():
     logits = np.random.default_rng(1).normal(size=(70_000, 3)).astype(np.float32)
     loss = fl.BinaryCrossEntropyWithLogits(pos_weight=[1.0, 2.0, 3.0])

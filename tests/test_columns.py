@@ -125,6 +125,7 @@ def test_mean_and_sum_are_over_all_elements():
 
 
 @compiled
+@pytest.mark.long
 def test_one_truth_for_all_quantiles():
     y_true, y_pred = data((20_000, 3), np.float32)
     one = y_true[:, 0].copy()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import compiled, plain
+from plain import compiled, partly_long, plain
 
 pytest.importorskip("dask", reason="needs Dask: pip install 'fastloss[dask]'")
 
@@ -87,7 +87,7 @@ def test_the_mean_is_over_the_weights_of_all_chunks():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@partly_long(1, "dtype", [np.float64, np.float32])
 def test_rows(reduction, dtype):
     logits = LOGITS.astype(dtype)
     for loss in (

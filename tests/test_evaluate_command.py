@@ -275,6 +275,7 @@ def test_calibrate_finds_the_temperature_of_the_arrays(run):
     assert printed.startswith(f"temperature        {expected.temperature:.6g}, found in")
 
 
+@pytest.mark.long
 def test_an_interrupted_calibration_says_nothing(ended_at, capsys):
     ended_at(40)
     assert cli.main(["calibrate", "labels.npy", "logits.npy"]) == 130

@@ -158,7 +158,7 @@ def bits(*arrays: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
-@fuzz(20, st.data())
+@fuzz(12, st.data())
 def test_cross_entropy_with_any_options(form, data):
     """Value and gradient are those of the reference, and inputs are left as they are."""
     loss, labels, logits, named = data.draw(logits_calls(form))

@@ -137,6 +137,7 @@ def test_what_is_wrong_is_nan_and_touches_nothing_else(loss, label):
     assert (whole[15:] == 7.0).all()
 
 
+@pytest.mark.long
 def test_functions_are_made_once():
     assert fl.mse.jit() is fl.mse.jit()
     assert fl.cross_entropy.jit(5).value is fl.cross_entropy.jit(5).value

@@ -148,7 +148,11 @@ def test_class_in_a_function_may_use_its_variables():
 
 
 @pytest.mark.parametrize(
-    "way", [pytest.param("plain", marks=plain), pytest.param("compiled", marks=compiled)]
+    "way",
+    [
+        pytest.param("plain", marks=plain),
+        pytest.param("compiled", marks=[compiled, pytest.mark.long]),
+    ],
 )
 def test_what_is_read_from_outside_is_read_once(way):
     """So value and gradient agree, whatever is changed between the first calls of the two."""

@@ -410,7 +410,7 @@ def all_numbers(scores):
 
 
 @compiled
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=6), st.randoms(use_true_random=False))
 def test_any_split_and_order_of_merges_give_the_same(cuts, random):
     labels, logits = data(400, 7)

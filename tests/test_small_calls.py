@@ -19,8 +19,9 @@ IDS = np.array([0, 2, 1, 1])
 LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 # So many that a call has several blocks.
 MANY = 4000
-SIZES = pytest.mark.parametrize(
-    ("ids", "logits"),
+SIZES = partly_long(
+    1,
+    "ids, logits",
     [(IDS, LOGITS), (np.tile(IDS, MANY), np.tile(LOGITS, (MANY, 1)))],
     ids=["one block", "several blocks"],
 )

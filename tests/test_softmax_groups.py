@@ -13,10 +13,18 @@ from plain import compiled, plain
 
 from fastloss.compiler import jit
 from fastloss.kernels.form import Form
-from fastloss.kernels.row_groups import GROUP, N_MOMENTS, Rows
+from fastloss.kernels.row_groups import GROUP, N_DOUBLE_SUMS, N_MOMENTS, Rows
 from fastloss.kernels.softmax.divergences import class_shares
 from fastloss.kernels.softmax.formulas import exponentials, logits, masses, output_formula
-from fastloss.kernels.softmax.group_sums import SUMS, OfRow, finisher, moments_in, sums_in
+from fastloss.kernels.softmax.group_sums import (
+    SUMS,
+    Moments,
+    OfRow,
+    Sums,
+    finisher,
+    moments_in,
+    sums_in,
+)
 from fastloss.kernels.softmax.labels import lane_label_sums, part_label_sums
 from fastloss.kernels.softmax.lanes import lane, lane_writer, loader, memory
 from fastloss.kernels.softmax.parts import part_exponentials, parts
@@ -51,6 +59,11 @@ class Options(NamedTuple):
     z_loss: float = 0.25
     class_weight: Any = WEIGHTS
     class_mask: Any = MASK
+
+
+def test_the_numbers_of_sums_that_rows_have_room_for():
+    assert len(Moments._fields) == N_MOMENTS
+    assert Sums._fields.index("largest") == N_DOUBLE_SUMS  # the first that is in the arithmetic
 
 
 def traits(dtype: str = "float64", **chosen: Any) -> Traits:

@@ -303,14 +303,14 @@ class SoftmaxLoss(RowwiseLoss):
         return None if self.class_mask is None else as_mask("class_mask", self.class_mask)
 
     def _factors(self, width: int) -> tuple[Array, int] | None:
-        """What the loss of each class is multiplied by, if not by its weight.
+        """What the loss of each class is multiplied by, if not by its weight, and an exponent.
 
-        It has been divided by 2 to the second.
+        The factors have been divided by 2 to the power of that.
         """
         return None
 
     def _told(self, width: int) -> dict[str, Any]:
-        """What kernels are told at each call, by name; which names follows from the options."""
+        """What kernels are told at each call, by name; the names depend on the options alone."""
         told: dict[str, Any] = {}
         if self._class_mask is not None:
             told["class_mask"] = self._class_mask

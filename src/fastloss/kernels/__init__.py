@@ -35,8 +35,6 @@ And for numbers:
 
     arithmetic  float32 or float64, in which losses are computed, whatever they are stored in
     told        of an option: given at each call, and not compiled in
-    mass        of a class, its label times its weight
-    kept        of an exponential or its logarithm, until the gradient is written
     lifted      times a power of two, so that it is no denormal number (`scalar.lift_unit`)
     link        the function of the loss of a class id that makes another loss of it
 """

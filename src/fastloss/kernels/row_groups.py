@@ -26,8 +26,9 @@ GROUP = 64
 # Numbers that are added up in the arithmetic before their sum goes on in float64. With the lanes of
 # SIMD each float32 sum has few terms, so 131,072 classes are as exact as 10.
 CHUNK = 1 << 9
-# How many sums the scores of a row are found from, besides those of its loss.
-N_MOMENTS = 5
+# How many sums of a row are float64, and how many more its scores are found from: see `Sums` and
+# `Moments` of `softmax/group_sums.py`.
+N_DOUBLE_SUMS, N_MOMENTS = 2, 5
 
 
 class Rows(NamedTuple):
@@ -50,7 +51,7 @@ class Rows(NamedTuple):
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches
     # Scratch, with what earlier groups left there: numbers of the arithmetic, numbers as stored,
-    # and 2 * GROUP float64, and for scores N_MOMENTS and all scores more.
+    # and GROUP float64 for each of N_DOUBLE_SUMS, and for scores of N_MOMENTS and of all scores.
     numbers: Any
     encoded: Any
     doubles: Any
@@ -112,7 +113,7 @@ def rowwise(
     weigh, weighted_sum = _weighing(form, ignoring, class_weighted)
     weighted, n_results = form.weighted, form.n_results
     number, double, stored = form.number, np.float64, form.stored
-    n_doubles = (2 + (N_MOMENTS + n_results if form.scored else 0)) * GROUP
+    n_doubles = (N_DOUBLE_SUMS + (N_MOMENTS + n_results if form.scored else 0)) * GROUP
 
     @allocating
     def sum_rows(block: Any, scale: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from ...compiler.bits import disjoint, select, window, windows
 from ...compiler.flags import unfused
 from ..form import Function
-from ..row_groups import GROUP, N_MOMENTS
+from ..row_groups import GROUP, N_DOUBLE_SUMS, N_MOMENTS
 from ..scalar import exp_of_minus, log1p
 from .traits import Traits
 
@@ -18,7 +18,7 @@ RUN = 16
 class Sums(NamedTuple):
     """What the rows of a group add up to: arrays with room for GROUP rows."""
 
-    # In float64:
+    # In float64, N_DOUBLE_SUMS of them:
     gaps: Any  # the sum of t_j (m - x_j); with a link m - x_y
     masses: Any  # T
     # In the arithmetic:
@@ -39,17 +39,17 @@ class Sums(NamedTuple):
     factor: Any  # what derivatives are multiplied by: 0 for a row that is left out
 
 
-# The numbers that they take, besides two runs of float64.
-_N_NUMBERS = len(Sums._fields) - 2
+# Sums in the arithmetic, and the numbers that they take.
+_N_NUMBERS = len(Sums._fields) - N_DOUBLE_SUMS
 SUMS = _N_NUMBERS * GROUP
 
 
 def sums_in(numbers: Any, doubles: Any) -> Sums:
-    return Sums(*windows(doubles, GROUP, 2), *windows(numbers, GROUP, _N_NUMBERS))
+    return Sums(*windows(doubles, GROUP, N_DOUBLE_SUMS), *windows(numbers, GROUP, _N_NUMBERS))
 
 
 class Moments(NamedTuple):
-    """What the scores of rows need besides `Sums`: arrays with room for GROUP rows."""
+    """What the scores of rows need besides `Sums`: N_MOMENTS arrays with room for GROUP rows."""
 
     squares: Any  # the sum of e_j^2 over x_j < m
     gaps: Any  # the sum of e_j g_j
@@ -66,7 +66,7 @@ def moments_in(numbers: Any, start: Any) -> Moments:
 class OfRow(NamedTuple):
     """The numbers of one row that its derivatives follow from.
 
-    With them goes the mass of each class, where a link makes that of the label any other than 0.
+    A derivative needs the mass of its class besides; with a link, only whether it is 0.
     """
 
     total: Any

@@ -19,7 +19,7 @@ from ...compiler.bits import (
 )
 from ...compiler.processor import vector_bytes
 from ..form import Function
-from ..row_groups import BLOCK, CHUNK, GROUP, group_sizer, rowwise
+from ..row_groups import BLOCK, CHUNK, GROUP, N_DOUBLE_SUMS, group_sizer, rowwise
 from ..scalar import exp_of_gap
 from .group_sums import SUMS, finisher, moments_in, sums_in
 from .labels import part_label_sums
@@ -73,7 +73,8 @@ def many_classes(traits: Traits) -> Function:
 
     def group(rows: Any) -> None:
         o = rows.options
-        sums, moments = sums_in(rows.numbers, rows.doubles), moments_in(rows.doubles, 2 * GROUP)
+        sums = sums_in(rows.numbers, rows.doubles)
+        moments = moments_in(rows.doubles, N_DOUBLE_SUMS * GROUP)
         n_rows = rows.y_pred.size // rows.n_classes
         for r in range(n_rows):
             sums.largest[r] = largest_in(o, rows, r, 0)

@@ -36,7 +36,7 @@ from ...compiler.bits import (
     windows,
 )
 from ..form import Function, RowScores
-from ..row_groups import CHUNK, GROUP, N_MOMENTS
+from ..row_groups import CHUNK, GROUP, N_DOUBLE_SUMS, N_MOMENTS
 from ..scalar import exp_of_gap, exp_of_minus, gap_in_reach, lift_unit
 from ..tiles import fill
 from .formulas import exponentials
@@ -72,7 +72,7 @@ def scorer(traits: Traits) -> Function:
     n_scores, with_spread = traits.form.n_results, traits.form.with_spread
     number, double, nan = traits.form.number, np.float64, np.nan
 
-    start = (2 + N_MOMENTS) * GROUP
+    start = (N_DOUBLE_SUMS + N_MOMENTS) * GROUP
 
     def columns_in(doubles: Any) -> Any:
         return RowScores(*windows(window(doubles, start, n_scores * GROUP), GROUP, n_scores))
