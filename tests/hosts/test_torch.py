@@ -551,6 +551,8 @@ class Losses(torch.utils.data.Dataset):
 
 
 @compiled
+# JAX, where other tests imported it, warns of any fork; workers do not use it.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_of_a_data_loader(start):
     dataset = Losses()

@@ -56,7 +56,8 @@ def array_of(tensor: Tensor, name: str) -> Array:
 def check_constant(**inputs: Any) -> None:
     """Whether no gradient is asked for but that of the logits."""
     for name, given in inputs.items():
-        if getattr(given, "requires_grad", False):
+        # Within a compiled graph numbers are no Python numbers, and are not to be asked.
+        if isinstance(given, torch.Tensor) and given.requires_grad:
             raise ValueError(
                 f"{name} must not require a gradient, as that of the logits is computed alone: "
                 f"write {name}.detach()"
