@@ -23,6 +23,7 @@ from fastloss.study import (
     changes,
     command,
     contenders,
+    hosts,
     jobs,
     measure,
     memory,
@@ -596,3 +597,24 @@ def test_status_and_text_of_a_comparison(document, tmp_path, capsys):
 def test_jobs_have_settings_and_names():
     assert Job(lambda: 1).call() == 1
     assert set(jobs.TITLES) == set(jobs.UNITS) == {jobs.TRAINING, jobs.EVALUATION}
+
+
+# ---------------------------------------------------------------------------------------------
+# Hosts
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:.*starts from")
+@pytest.mark.parametrize(
+    "case",
+    [*hosts.boosting((200, 3), (200,)), *hosts.steps((200, 3))],
+    ids=lambda case: case.name,
+)
+def test_losses_within_hosts_beside_their_own(case):
+    """`jobs` compares their numbers."""
+    pytest.importorskip(case.host)
+    names = {hosts.OBJECTIVE: [FASTLOSS, hosts.NUMPY], hosts.STEP: [FASTLOSS, hosts.OWN]}
+    found = hosts.jobs(case)
+    assert list(found) == names.get(case.what, [FASTLOSS, hosts.OWN, hosts.NUMPY])
+    result = hosts.result(case, dict.fromkeys(found, timing(1e-3)))
+    assert hosts.text(result).count("\n") == 1 + len(found)
