@@ -99,9 +99,9 @@ def _derivative(
 ) -> Array:
     """The derivative by the elements of x at `at`, from differences within the range [low, high].
 
-    Central ones, their error of second order removed, whose step is a small part of the way to the
-    nearest end, as functions may be steep there. At an end, differences on one side; and near one,
-    where a small step leaves few digits, whichever of the two is closer to what is `given`.
+    The differences are central, with their error of second order removed, and their step is a small
+    part of the way to the nearest end, as functions may be steep there. At an end they are on one
+    side; near one, where a small step leaves few digits, whichever is closer to `given` is taken.
     """
     way = np.minimum(x[at] - low, high - x[at])
     step = _STEP * np.maximum(np.abs(x[at]), 0.1)

@@ -17,7 +17,7 @@ from ..call.verbs import VALUE
 from ..call.work import check_numbers
 
 _LARGEST = float(np.finfo(np.float64).max)
-# Steps to a root at most, each third of which halves the interval that it lies in.
+# The most steps to a root, every third of which halves the interval that it lies in.
 _MOST_STEPS = 600
 
 
@@ -72,7 +72,7 @@ def nowhere(why: str, limit: float) -> NoReturn:
 
 
 def mean(numbers: Array, weight: Array) -> float:
-    """Between the least and the largest of them, whose sum float64 may not hold."""
+    """The weighted mean, between the least and the largest; float64 need not hold the sum."""
     exponent = math.frexp(float(abs(numbers).max()))[1]
     near_one = np.ldexp(numbers, -exponent)
     result = float(np.ldexp((weight * near_one).sum() / weight.sum(), exponent))
@@ -82,7 +82,7 @@ def mean(numbers: Array, weight: Array) -> float:
 def quantile(numbers: Array, weight: Array, q: float) -> float:
     """The middle of all numbers that have a share q of the weight on one side, 1 - q on the other.
 
-    With q = 0 and q = 1, where these go to infinity, the end of them that does not.
+    With q = 0 and q = 1 these reach to infinity on one side, and their other end is taken.
     """
     order = np.argsort(numbers, kind="stable")
     ordered, below = numbers[order], np.cumsum(weight[order])
@@ -127,7 +127,7 @@ def root(
 ) -> float:
     """Where `slope` goes from negative to positive, or the end of the interval that it points to.
 
-    By Newton's idea with differences, and by halves wherever that is slow (Illinois).
+    It is found by secants, and by halves wherever these are slow (Illinois).
     """
     here = slope(start)
     if here == 0:
@@ -166,10 +166,10 @@ def _same_side(a: float, b: float) -> bool:
 
 
 def kept(shares: Array, log_floor: float) -> Array:
-    """Which of the classes have a probability where logarithms are no less than a floor.
+    """Which classes have a probability above 0 in the best constant, if logarithms have a floor.
 
-    A class of a small share may better have none and its floored logarithm: the largest have all.
-    Where up to rounding it does not matter, all are kept.
+    For a class of a small share the floored logarithm may cost less, and the larger ones then have
+    all. Where up to rounding it does not matter, a class is kept.
     """
     order = np.argsort(-shares, kind="stable")
     ordered = shares[order]
@@ -195,8 +195,8 @@ def linked_shares(link: Callable[[Any], Any], weight: Array) -> Array:
     """log(p) with the least sum of weight x f(-log(p)), f being a link, and p adding up to 1.
 
     With l = -log(p), the sum is least where weight x f'(l) / p is the same for all classes: where
-    l + log(f'(l)) is -log(weight) and a number more that all have in common, the shift. From a
-    table of f' to begin with, and from there by Newton's method.
+    l + log(f'(l)) is -log(weight) and a number more that all have in common, the shift. It is
+    looked up in a table of f', and from there found by Newton's method.
     """
 
     def derivatives(losses: Array) -> tuple[Array, Array]:

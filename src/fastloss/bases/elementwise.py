@@ -38,7 +38,7 @@ class Elements(Family):
         self.one_truth = loss._one_truth
 
     def _check_columns(self, y_pred: Array) -> None:
-        """Whether y_pred has the columns that the options are for."""
+        """Raise ValueError unless y_pred has the columns that the options are for."""
         n_columns = self.formula.n_columns
         if not n_columns or y_pred.shape[-1:] == (n_columns,):
             return
@@ -183,7 +183,7 @@ class ElementwiseLoss(Loss):
     last axis, shape (..., c), and in `scalar` the option is the number of the column. The loss
     keeps the sequence as a tuple, which is what a check in `__post_init__` sees. Every column has
     the losses and derivatives, to the last bit, that a loss with its number alone would give; a
-    mean is that over all elements. As many numbers as there are not columns: ValueError.
+    mean is over all elements. It is a ValueError if there are not as many numbers as columns.
 
     >>> from dataclasses import dataclass
     >>> import fastloss as fl
@@ -201,8 +201,8 @@ class ElementwiseLoss(Loss):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # What the losses of this package have in common is written once, and stands in the
-        # docstring of each, before the name under which it is ready made.
+        # What the docstrings of this package's losses have in common is written once, and put into
+        # each, before the name under which the loss is ready made.
         found = re.search("^( *)Ready made: ", cls.__doc__ or "", re.MULTILINE)
         if found and cls.__doc__:
             section = indent(_section(cls), found[1])
@@ -225,7 +225,7 @@ class ElementwiseLoss(Loss):
         assert isinstance(family, Elements)
         formula, labels = family.formula, as_array(y_true, self.names[0])
         shape, n_columns = labels.shape, formula.n_columns
-        # Of one axis they are samples, however many.
+        # Labels of one axis are samples, however many they are.
         if self._one_truth and n_columns and (len(shape) < 2 or shape[-1] != n_columns):
             shape = (*shape, n_columns)
         numbers, weight, _ = counted(family, labels, shape, sample_weight)
@@ -245,7 +245,7 @@ class ElementwiseLoss(Loss):
     def _constant(self, y_true: Array, weight: Array) -> float:
         """The best constant for one column of labels, all of a weight above 0.
 
-        For losses of users, from their gradient.
+        This is for losses of users: it is found from their gradient.
         """
         loss = replace(self, reduction="sum")
 

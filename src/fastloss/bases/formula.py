@@ -73,7 +73,7 @@ class Formula:
     functions, which are called with what the function has computed.
     """
 
-    # The Hessian of ones, and what makes a function of another and a Hessian.
+    # The Hessian of ones; and what makes a function of a function and another Hessian.
     _ones: ClassVar[Callable[..., Any]]
     _with_hessian: ClassVar[Callable[..., Any]]
 
@@ -121,7 +121,7 @@ class Formula:
         return replace(self.loss, **{name: value[j] for name, value in self.per_column.items()})
 
     def _derived(self, name: str) -> Any:
-        """A property that follows from the options: with those of columns, from each column's."""
+        """What follows from the options, by name; one number per column if there are columns."""
         if not self.per_column:
             return getattr(self.loss, name)
         return PerColumn(getattr(self.of_column(j), name) for j in range(self.n_columns))
@@ -171,7 +171,7 @@ class Formula:
 
     @property
     def names_told(self) -> tuple[str, ...]:
-        """The names of those that are one number each."""
+        """The names of the options that are told and are one number each."""
         return tuple(self._ranked(_TOLD))
 
     @property
@@ -180,7 +180,7 @@ class Formula:
         return tuple(name in self.whole for name in self._ranked(_PER_COLUMN))
 
     def structure(self, form: Form) -> Any:
-        """A hashable key of all of it that is compiled in."""
+        """A hashable key of all that is compiled in."""
         constants = self._ranked(_CONSTANT).values()
         values = tuple((value, isinstance(value, bool)) for value in constants)
         names = tuple((name, name in self.whole) for name in self.parameters)
@@ -202,7 +202,7 @@ class ScalarFormula(Formula):
     _ones, _with_hessian = _one, _of_element
 
     def __init__(self, loss: Any, outputs: dict[str, Callable[..., Any]] | None = None) -> None:
-        """`outputs` are the functions that are compiled where something else is asked for."""
+        """`outputs` are functions that are compiled in place of `scalar`, by outputs of verbs."""
         super().__init__(loss, type(loss).scalar)
         self.outputs = outputs or {}
 
@@ -258,6 +258,9 @@ class ScalarFormula(Formula):
 
 
 class ClassFormula(ScalarFormula):
-    """The same of a class, where a class that is not the label has no derivatives."""
+    """The function `scalar` of a class, for losses that add it up over the classes.
+
+    A class that is not the label has no derivatives.
+    """
 
     _ones = _one_at_labels

@@ -11,8 +11,10 @@ from .loss import Loss
 def proba(self: Loss, logits: Any, /, *, class_mask: Any = None, out: Array | None = None) -> Array:
     """The probabilities that the logits stand for.
 
-    Returns an array of the shape and the floating dtype of `logits`, written into `out` if
-    given, which may be `logits` itself.
+    `logits` have the shape (..., c), or any shape if each stands for the probability of one label.
+    `class_mask`, booleans of their shape, is for logits of classes. Returns an array of the shape
+    and the floating dtype of `logits`, written into `out` if given, which may be `logits` itself.
+    Raises TypeError for dtypes and ValueError for shapes, of `out`, too.
 
     >>> import fastloss as fl
     >>> fl.cross_entropy.proba([[0.0, 1000.0]])
@@ -28,7 +30,7 @@ def log_proba(
 ) -> Array:
     """The logarithms of the probabilities, exact where those are rounded to 0 or 1.
 
-    Returns an array as `proba` does.
+    Arguments, result and errors are those of `proba`.
 
     >>> import fastloss as fl
     >>> fl.cross_entropy.log_proba([[0.0, 1000.0]])

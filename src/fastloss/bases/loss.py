@@ -68,9 +68,9 @@ class Loss(ABC):
       lies above it, everywhere or from there to the truth. It is positive wherever the gradient is
       not 0, so that Newton steps go down, where exact Hessians are 0, negative or next to nothing:
       those of absolute errors, of focal losses, of logits that are sure and wrong. Each loss says
-      which it has, and where no such bound is known, there is no such word. Of losses of rows it is
-      a diagonal, and each says of what it is a bound: of the whole Hessian at the prediction, of a
-      softmax; of the loss of one number at a time, of a mean and a variance.
+      which it has, and where no such bound is known, there is no such word. For losses of rows it
+      is a diagonal, and each loss says what it bounds: that of a softmax bounds the whole Hessian
+      at the prediction; that of a mean and a variance bounds the loss as either of them changes.
     - `"xgboost"`, `"lightgbm"`: that of the library's own objective, if it has one for this loss.
 
     The gradient and all other verbs are the same for each of them; `hvp` takes the exact one.
@@ -211,7 +211,7 @@ class Loss(ABC):
 
         The gradient is that of the reduced loss, or of the sum with `reduction="none"`. It has the
         shape and the floating dtype of `y_pred` and is written into `out` if given, which may be
-        `y_pred` itself.
+        `y_pred` itself. Raises what the loss raises, and for an `out` that does not fit.
         """
         value, grad, _ = evaluate(
             self._family,
@@ -236,7 +236,7 @@ class Loss(ABC):
         class_mask: Any = None,
         out: Array | None = None,
     ) -> Array:
-        """The gradient alone; `value_and_grad` costs the same."""
+        """The gradient alone, as `value_and_grad` has it, which costs the same."""
         return evaluate(  # type: ignore[no-any-return]
             self._family,
             GRAD,
@@ -261,8 +261,10 @@ class Loss(ABC):
     ) -> tuple[Array, Array]:
         """The gradient and the diagonal of the Hessian with respect to `y_pred`, in one pass.
 
-        The Hessian is the one that the option `hessian` names.
-        `out` is a pair of arrays for the two; the first may be `y_pred` itself.
+        The Hessian is the one that the option `hessian` names. Both have the shape and the floating
+        dtype of `y_pred`. `out` is a pair of arrays for the two; the first may be `y_pred` itself.
+        Raises what `value_and_grad` raises, and TypeError for a loss of your own that gives no
+        Hessian.
         """
         if out is not None and not (isinstance(out, tuple) and len(out) == 2):
             raise TypeError(f"out must be a pair of arrays (grad, hess), got {type(out).__name__}")

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..call.arrays import Array, as_array, format_of
 
-# The largest of the numbers that losses of classes are multiplied by, if all are taken as they are.
+# Numbers that losses of classes are multiplied by are taken as they are if the largest of them lies
+# between these.
 _SMALL, _LARGE = 2.0**-32, 2.0**32
 
 
@@ -19,7 +20,7 @@ def plain(name: str, value: Any) -> Any:
     """A number as Python's own bool, int or float, so that equal options are the same option."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if isinstance(value, str) or not isinstance(value, Real):  # of texts it is known sooner
+    if isinstance(value, str) or not isinstance(value, Real):  # a text is found out sooner
         return value
     try:
         number = float(value)
@@ -46,7 +47,7 @@ class PerColumn(tuple[float, ...]):
 
 
 def numbers(name: str, value: Any) -> Any:
-    """A sequence of numbers, or what is one as an array, as `PerColumn`; all else as it is."""
+    """A sequence or an array of numbers becomes a `PerColumn`; all else stays as it is."""
     if isinstance(value, PerColumn):
         return value
     given = value
@@ -93,8 +94,8 @@ def whole_options(loss: type[Any], derived: tuple[str, ...] = ()) -> frozenset[s
 def held(name: str, value: Any, number: Any, at_0: bool, at_inf: bool, whole: bool = False) -> Any:
     """The numbers of an option in the arithmetic: one, or a list of one for each column.
 
-    A number that float32 rounds to 0 or to infinity is refused, unless there is a limit there; of
-    those that are to be `whole`, any that is rounded.
+    A number that float32 rounds to 0 or to infinity is refused, unless there is a limit there; if
+    numbers are to be `whole`, so is any that is rounded.
     """
     results = []
     for place, given in each(name, value):
@@ -123,9 +124,9 @@ def each(name: str, value: Any) -> Iterable[tuple[str, Any]]:
 def check_number(
     name: str, value: Any, low: float, high: float = math.inf, *, finite: bool = True
 ) -> None:
-    """Whether an option is a number in [low, high]; infinite only where a limit is meant to be.
+    """Raise unless an option is a number in [low, high], and finite if it has to be.
 
-    Of an option of one number per column, all are looked at.
+    Of an option of one number per column, all numbers are looked at.
     """
     for place, number in each(name, value):
         _check_number(place, number, low, high, finite)
@@ -146,7 +147,7 @@ def _check_number(name: str, value: Any, low: float, high: float, finite: bool) 
 
 
 def check_positive(name: str, value: Any, *, finite: bool = True) -> None:
-    """Whether an option is a number above 0, and finite unless infinity is a limit that it has."""
+    """Raise unless an option is a number above 0, and finite if it has to be."""
     check_number(name, value, 0.0, finite=finite)
     for place, number in each(name, value):
         if number == 0:
@@ -201,7 +202,7 @@ def as_weights(name: str, value: Any) -> Array:
 def near_one(weights: Array) -> tuple[Array, int]:
     """Weights that float32 can be trusted with, and the exponent of 2 that was taken out of them.
 
-    Their digits are as they were, but those of weights that are next to nothing beside the largest.
+    They keep their digits, but for weights that are next to nothing beside the largest.
     """
     largest = float(weights.max(initial=0.0))
     if largest == 0.0 or _SMALL <= largest <= _LARGE:

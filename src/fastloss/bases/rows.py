@@ -30,7 +30,7 @@ class ByClass(NamedTuple):
 
     @classmethod
     def checked(cls, class_weight: Any, ignore_index: Any) -> "ByClass":
-        """Of two options of these names: weights become a tuple, so that losses stay hashable."""
+        """The two options, checked; weights become a tuple, so that losses stay hashable."""
         if ignore_index is not None:
             check_integer("ignore_index", ignore_index)
         if class_weight is not None:
@@ -166,7 +166,7 @@ class FormulaRows(RowFamily):
 
     def options(self, form: Form, width: int) -> tuple[Any, ...]:
         self.check_of_each_class(width)
-        # By the names that they have there: options of rows may be known to the formula, too.
+        # With names of their own: a formula may have an option of the name of one of all rows.
         told = row_options(tuple(f"self_{name}" for name in self.formula.names_told))
         own = self.formula.told_in(form)
         return told(self.ignore_index or 0, self.class_weight[0], *own)  # type: ignore[no-any-return]

@@ -7,8 +7,8 @@ from typing import Any
 from ..call.family import Family
 from .options import PerColumn
 
-# Of how many losses what is known is kept, once they are gone, and numbers that an option may have
-# then: all of it together is a few megabytes, however many losses a program builds.
+# What is known of so many losses is kept once they are gone, if their options have no more numbers
+# than this: all of it is a few megabytes, however many losses a program builds.
 _MOST_LOSSES = 64
 _MOST_NUMBERS = 1024
 

@@ -151,7 +151,7 @@ class SoftmaxLoss(RowwiseLoss):
     Options:
 
     - `class_weight`: c numbers; the loss of a row is multiplied by that of its class, and the mean
-      is over the weights. Of soft labels t_j becomes class_weight_j t_j, smoothed before that.
+      is over the weights. With soft labels t_j becomes class_weight_j t_j, once it is smoothed.
     - `ignore_index`: rows of this class id are left out. None: every id must be a class.
     - `class_mask`: c booleans; a class that is not True is out for all rows, as if it had been
       deleted: its probability and derivatives are 0, no class id may name it, and what soft labels
@@ -198,7 +198,8 @@ class SoftmaxLoss(RowwiseLoss):
         """log(sum of exp(x_j)) of each row, of the logits as options change them.
 
         Returns an array of shape (...), for logits of shape (..., c), of the dtype of the
-        arithmetic: float64 if the logits are, else float32; written into `out` if given.
+        arithmetic: float64 if the logits are, else float32; written into `out` if given. Raises
+        what `proba` raises.
 
         >>> import fastloss as fl
         >>> fl.cross_entropy.logsumexp([[1000.0, 1000.0]])
@@ -221,9 +222,9 @@ class SoftmaxLoss(RowwiseLoss):
         """The best constant logits: the logarithm of the share of each class, shape (c,), float64.
 
         The shares are those of the masses that the options give to the classes, so that the loss,
-        summed up over all rows, is the least that one row of logits for all can have; where many
-        are, as a softmax does not notice what all logits have in common, the one of shares that add
-        up to 1. A class that a mask rules out has 0.
+        summed up over all rows, is the least that one row of logits for all can have. Many rows of
+        logits have it, as a softmax does not notice what all logits have in common; this is the one
+        of shares that add up to 1. A class that a mask rules out has 0.
 
         `labels` are class ids, integers; or soft labels, floats of shape (..., c); or the pair
         `(ids, probabilities)`. Without `n_classes` there are as many as the options have numbers,
@@ -327,7 +328,7 @@ class SoftmaxLoss(RowwiseLoss):
         return told | {name: float(getattr(self, name)) for name in self.link_options}
 
     def _check_held(self, form: Form) -> None:
-        """Whether the arithmetic holds a cap, and the inverses of the cap and the temperature."""
+        """Raise ValueError unless the arithmetic holds the cap and the inverses of both options."""
         largest = float(np.finfo(form.number).max)
         for name, high in (("softcap", largest), ("temperature", math.inf)):
             value = getattr(self, name)

@@ -19,13 +19,13 @@ from typing import Any
 
 Hessians = Mapping[str, Callable[..., Any]]
 
-# Numbers closer than this to a kink count as so far off, so that no sample outweighs the rest of a
-# leaf. Its inverse is a number that float16 holds.
+# A number that is closer to a kink than this counts as if it were this far away, so that no sample
+# outweighs the rest of a leaf. Its inverse is a number that float16 holds.
 _NEAREST = 2.0**-15
 
 
 def exact(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
-    """For words that stand for the same."""
+    """The exact Hessian, for words that stand for the same."""
     return results[2]
 
 

@@ -23,7 +23,7 @@ _LARGEST_WEIGHT = 1e30
 
 
 def _overlap(self: Any, t: Any, y_pred: Any) -> tuple[Any, Any]:
-    """t p, and what is weighed of F and M."""
+    """t p, which adds to TP, and what the element adds to alpha F + beta M."""
     p = sigmoid(y_pred) if self.from_logits else y_pred
     not_p = sigmoid(-y_pred) if self.from_logits else 1 - y_pred
     return t * p, self.alpha * (p * (1 - t)) + self.beta * (t * not_p)
@@ -88,7 +88,7 @@ class _Overlap(RowwiseLoss):
     from_logits: bool
 
     cost = 4
-    # What is added is added to sums in float64.
+    # `added` is added to sums in float64.
     _double = ("added",)
     _limit_at_0 = ("smooth", "alpha", "beta")
     _limit_at_inf = ("smooth",)
@@ -128,6 +128,8 @@ class Dice(_Overlap):
       predicted has loss 0, and gradient 0.
     - `from_logits`: see above.
 
+    Raises, besides what every loss raises: ValueError for labels or probabilities outside [0, 1].
+
     Ready made: `dice`.
 
     >>> import fastloss as fl
@@ -160,9 +162,9 @@ class Tversky(_Overlap):
     negatives FN = sum of t_j (1 - p_j), and s_j = alpha (1 - t_j) - beta t_j. With
     `from_logits=True`, predictions are logits x, p = sigmoid(x), and the derivatives are by x.
 
-    Arguments and options are those of `Dice`, and `alpha` and `beta`, numbers from 0 to 1e30. With
-    1/2 for both and half the `smooth` it is `Dice`; with 1 for both it is one less the Jaccard
-    index.
+    Arguments, options and errors are those of `Dice`, besides `alpha` and `beta`, numbers from 0 to
+    1e30. With 1/2 for both and half the `smooth` it is `Dice`; with 1 for both it is one less the
+    Jaccard index.
 
     Ready made: `tversky`.
 

@@ -142,7 +142,7 @@ class BinaryCrossEntropy(BinaryLoss):
             1 - y_true, -_floored(log_q, self.log_floor)
         )
         p, q = y_pred, 1 - y_pred
-        # Which of the two terms has a slope: its label has a share, and no floor acts.
+        # A term has a slope if its label counts and no floor acts.
         with_p = (y_true != 0) & (not log_p < self.log_floor)
         with_q = (y_true != 1) & (not log_q < self.log_floor)
         # (1 - y) / q - y / p over a common denominator, as the two cancel near the optimum.
@@ -164,8 +164,8 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
         majorizer = (w y + 1 - y) tanh(|x| / 2) / (2 |x|), at most 1/4 of the weights
 
     with w = `pos_weight`, the weight of the positive label. XGBoost takes the exact Hessian, but at
-    least 1e-16 of the weights. `label_smoothing` e moves labels
-    towards 1/2: y (1 - e) + e / 2. All three are exact to the last digits for logits of any size.
+    least 1e-16 of the weights. `label_smoothing` e moves labels towards 1/2: y (1 - e) + e / 2.
+    Loss, gradient and Hessian are exact to the last digits for logits of any size.
 
     Where a sample has several labels, shape (..., c), `pos_weight` may be a sequence of c numbers,
     the j-th of which is that of label j; the mean is over all elements.
@@ -205,7 +205,7 @@ class BinaryCrossEntropyWithLogits(_BinaryLogitLoss):
         """Whether the two labels of a logit weigh 1 in all."""
         return bool(self.pos_weight == 1 and self.label_smoothing == 0)
 
-    # How a label is smoothed, before the option is rounded to float32.
+    # How a label is smoothed: found before the option is rounded to float32.
 
     @property
     def kept(self) -> Any:
@@ -296,7 +296,7 @@ class BinaryFocal(_BinaryLogitLoss):
         return bool(self.gamma == 2)
 
     def _constant(self, y_true: Array, weight: Array) -> float:
-        # A label takes a part in the loss as a weight does.
+        # A label enters the loss as a weight does.
         ones, zeros = float(weight @ y_true), float(weight @ (1 - y_true))
 
         def slope(x: float) -> float:

@@ -13,7 +13,7 @@ from .cross_entropy import LEAST_OF_XGBOOST, BinaryLoss, weighed
 
 
 def _margin(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """s = 2 y - 1, and what is missing from s x = 1; negative if nothing is."""
+    """s = 2 y - 1, and how much s x lacks of 1; negative if it is more."""
     s = 2 * y_true - 1
     missing = 1 - weighed(s, y_pred)
     return s, missing if y_pred == y_pred else y_pred
@@ -60,7 +60,8 @@ class Hinge(BinaryLoss):
     hessians: ClassVar[Hessians] = {"majorizer": _hinge_majorizer, "xgboost": _hinge_of_xgboost}
 
     def _constant(self, y_true: Array, weight: Array) -> float:
-        # Slopes begin with that of all that s > 0, and each kink at 1 / s turns them by |s|.
+        # Far below all kinks the samples with s > 0 have slopes, and each kink, at 1 / s, raises
+        # the slope of the sum by |s|.
         s = 2 * y_true - 1
         if not np.any(s):
             return 0.0

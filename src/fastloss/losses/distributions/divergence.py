@@ -18,7 +18,7 @@ NO_LOGITS = (-math.inf, -math.inf)
 
 @dataclass(frozen=True)
 class Divergence(RowwiseLoss):
-    """Predictions are probabilities, or logits as the labels are."""
+    """A divergence of distributions that are given by probabilities or, both, by logits."""
 
     from_logits: bool = False
 
@@ -89,7 +89,7 @@ def _exps(a: Any, b: Any, a_max: Any, b_max: Any, differences: Any, excesses: An
 
 
 def _sum_of_exps(exps: Any, maximum: Any) -> Any:
-    """Their sum, or NaN where the softmax has no limit: all -inf, or several +inf."""
+    """The sum of exponentials, or NaN where the softmax has no limit: all -inf, or several +inf."""
     result = total(exps)
     if maximum == -math.inf or (maximum == math.inf and result > 1):
         return math.nan

@@ -18,7 +18,7 @@ _LN2 = math.log(2)
 #     h(s) = (1 + s) log(1 + s) + (1 - s) log(1 - s) = s (log(p / m) - log(q / m)) + log(1 - s^2)
 #
 # For small s it is s^2. The second form cancels little, and is good for |s| up to 1/2; the first
-# for those beyond.
+# form is good for larger ones.
 
 
 def _js_of_class(p: Any, q: Any, difference: Any) -> tuple[Any, Any, Any]:
@@ -28,7 +28,7 @@ def _js_of_class(p: Any, q: Any, difference: Any) -> tuple[Any, Any, Any]:
     log_q = log_ratio(q + q, both, -difference)
     s = difference / both
     near = abs(s) < 0.5
-    # 0 takes nothing of an infinite logarithm; `less` is 0, or NaN.
+    # A probability of 0 takes nothing of an infinite logarithm; `less` is 0, or NaN.
     less = 0 * both
     far = (p * log_p if p != 0 else less) + (q * log_q if q != 0 else less)
     term = 0.25 * both * (s * (log_p - log_q) + log1p(-s * s if near else 0.0)) if near else far / 2
@@ -94,7 +94,7 @@ def _js_derivatives_of_logit(
 def _js_derivatives_of_likely(
     q: Any, half_log: Any, share: Any, rest: Any, rest_log: Any, rest_share: Any
 ) -> tuple[Any, Any]:
-    """The same of a class with q > 1/2, from sums over the others: of q, of q g and of q r."""
+    """The same for a class with q > 1/2, from sums over the other classes: of q, q g and q r."""
     above = q * (rest * half_log - rest_log)
     return above, above * (1 - 2 * q) + 0.5 * q * (share * rest * rest + q * rest_share)
 
@@ -155,6 +155,8 @@ class JensenShannon(Divergence):
     Where q_j is 0 and p_j is not, the gradient by probabilities is -inf and the Hessian +inf; where
     p_j is 0, they are log(2) / 2 and 0. A row of logits that has no softmax, all -inf or more than
     one +inf, is NaN.
+
+    Raises, besides what every loss raises: ValueError for probabilities outside [0, 1].
 
     Ready made: `jensen_shannon`.
 

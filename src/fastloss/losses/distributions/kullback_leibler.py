@@ -29,8 +29,8 @@ def _kl_parts(p: Any, q: Any, d: Any) -> tuple[Any, Any, Any]:
     """What one class adds to the divergence, as two numbers, and q - p; d is log(p / q).
 
     Where p and q are close, p d is nearly p - q, which cancels in the sum over the classes. So the
-    first is p d less that, p (d + expm1(-d)), which is no sum of large numbers; otherwise it is
-    p d. The second makes up for the difference: their sum is p d + (q - p).
+    first number is p d - (p - q), computed as p (d + expm1(-d)), which is no sum of large numbers;
+    elsewhere it is p d. The second makes up for the difference: their sum is p d + (q - p).
     """
     near = abs(d) < 1
     small = d if near else 0.0
@@ -144,6 +144,9 @@ class KLDivergence(Divergence):
     infinite, and the gradient there -inf (by logits, it stays finite). A row of logits that has no
     softmax, all -inf or more than one +inf, is NaN.
 
+    Raises, besides what every loss raises: ValueError for probabilities outside [0, 1], and for
+    both options at once.
+
     Ready made: `kl_divergence`.
 
     >>> import fastloss as fl
@@ -183,7 +186,7 @@ class KLDivergence(Divergence):
     def constant(self, y_true: Any, /, *, sample_weight: Any = None) -> Array:
         """The best constant distribution: the mean of those of `y_true`, shape (c,) for (..., c).
 
-        Of logits the logarithms of the mean of their softmaxes. Probabilities add up to 1.
+        For logits it is the logarithms of the mean of their softmaxes. Probabilities add up to 1.
 
         >>> import fastloss as fl
         >>> fl.kl_divergence.constant([[0.5, 0.5], [1.0, 0.0]])

@@ -32,6 +32,9 @@ class CategoricalCrossEntropy(RowwiseLoss):
     its derivatives are 0. `log_floor=-math.inf` gives the bare formula. If you have logits, use
     `CrossEntropy`, which is exact where probabilities have been rounded to 0 or 1.
 
+    Raises, besides what every loss raises: ValueError for labels or probabilities outside [0, 1]
+    and for a class id outside [0, c); TypeError for class ids that are floats.
+
     Ready made: `categorical_cross_entropy`.
 
     >>> import fastloss as fl
@@ -73,7 +76,7 @@ class CategoricalCrossEntropy(RowwiseLoss):
         """The best constant probabilities that add up to 1: the share of each class, shape (c,).
 
         Arguments are those of `CrossEntropy().constant`, but for pairs. A class without a label has
-        the probability 0, and so has one of so few that they had better cost the floor.
+        the probability 0; so has a class of so few labels that the floor is what they cost least.
 
         >>> import fastloss as fl
         >>> fl.categorical_cross_entropy.constant([0, 0, 0, 1])

@@ -25,7 +25,7 @@ class Focal(SoftmaxLoss):
     `gamma=0` and no `alpha` it is `CrossEntropy`.
 
     The verbs take `labels`, class ids of shape (...), and `logits` of shape (..., c); the other
-    options are those of `CrossEntropy`.
+    options and the errors are those of `CrossEntropy`, besides a ValueError for soft labels.
 
     Ready made: `focal`, with gamma = 2.
 
@@ -57,13 +57,14 @@ class Focal(SoftmaxLoss):
         p = power + rest
         q = (1 - power) - rest
         certain = q == 0
-        # q^gamma, and -p log(p) / q, which tends to 1 as q goes to 0 and to 0 as p does.
+        # q^gamma, and -p log(p) / q, which tends to 1 as q goes to 0, and to 0 as p goes to 0.
         easy = exp(self.gamma * log(q)) if self.gamma != 0 else 1
         ratio = 1 if certain else (p * loss / q if p != 0 else 0)
         turn = 2 - loss + (self.gamma - 1) * ratio
         bend = self.gamma * easy * (p / (1 if certain else q)) * turn
         value = easy * loss
-        # Where q is 0 so is all that the curvature is multiplied by; and p infinity takes nothing.
+        # Where q is 0, so is all that the curvature is multiplied by; and where p is 0, it takes
+        # nothing even of an infinite turn.
         return value, easy * (1 + self.gamma * ratio), 0 if certain or p == 0 else bend
 
     @cached_property
@@ -100,7 +101,7 @@ class GeneralizedCrossEntropy(SoftmaxLoss):
     1 - p_y, half the absolute error of the probabilities.
 
     The verbs take `labels`, class ids of shape (...), and `logits` of shape (..., c); the other
-    options are those of `CrossEntropy`.
+    options and the errors are those of `CrossEntropy`, besides a ValueError for soft labels.
 
     Ready made: `generalized_cross_entropy`, with q = 0.7.
 
@@ -140,7 +141,7 @@ class PolyCrossEntropy(SoftmaxLoss):
     `CrossEntropy`.
 
     The verbs take `labels`, class ids of shape (...), and `logits` of shape (..., c); the other
-    options are those of `CrossEntropy`.
+    options and the errors are those of `CrossEntropy`, besides a ValueError for soft labels.
 
     Ready made: `poly_cross_entropy`, with epsilon = 1.
 

@@ -53,13 +53,13 @@ class CrossEntropy(SoftmaxLoss):
     - `temperature`: logits are divided by it.
     - `z_loss` z: adds z T log(sum of exp(x_j))^2, which keeps the sum near 1. T is the sum of the
       masses t_j, 1 for a class id without weights.
-    - `hessian`: "exact"; "ones", of which each row has as many as it weighs, T; "majorizer",
-      2 T p_j (1 - p_j), besides the terms of other options, above which the whole Hessian of the
-      row never is; or as boosting libraries take it: "xgboost", the same number, of XGBoost up to
-      3.4; "xgboost_residual", |T p_j - t_j|, of XGBoost after 3.4; or "lightgbm",
+    - `hessian`: "exact"; "ones", which is T for each class of a row; "majorizer",
+      2 T p_j (1 - p_j), besides the terms of other options, a diagonal that the whole Hessian of
+      the row never exceeds; or as boosting libraries take it: "xgboost", the same number, of
+      XGBoost up to 3.4; "xgboost_residual", |T p_j - t_j|, of XGBoost after 3.4; or "lightgbm",
       c / (c - 1) T p_j (1 - p_j).
     - `hessian_floor`: no number of the Hessian of a row that counts is smaller. None: 0, or 1e-16
-      for the majorizer and both of XGBoost, where it is 1e-16.
+      for the majorizer and for both words of XGBoost, which has this floor itself.
 
     Raises, besides what every loss raises: ValueError for a class id outside [0, c) or of a class
     that is out, soft labels outside [0, 1], or as many class weights as there are not classes;
@@ -109,9 +109,10 @@ class CrossEntropy(SoftmaxLoss):
 
         For a row, with p the softmax, the Hessian is T (diag(p) - p p') and the product
         T (p_j v_j - p_j (sum of p_k v_k)); options enter by the chain rule, but for `hessian`: the
-        product is that of the exact one. `vector` has the shape
-        of the logits; so has the result, and their floating dtype. It is written into `out` if
-        given, which may be `logits` itself.
+        product is that of the exact one. `vector` has the shape of the logits, (..., c). The result
+        has that shape and the floating dtype of the logits, and is written into `out` if given,
+        which may be `logits` itself. Raises what the loss raises, and ValueError for a vector of
+        another shape.
 
         >>> import fastloss as fl
         >>> fl.cross_entropy.hvp([0], [[0.0, 0.0]], [[1.0, 0.0]])

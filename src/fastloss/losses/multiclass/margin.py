@@ -41,7 +41,7 @@ def _multi_margin(self: Any, label: Any, x: Any, grads: Any, hesses: Any, spare:
     x_y = x[label]
     x[label] = -math.inf
     _margins(self, x, x_y, x.dtype.type(1 / self.n_classes), grads, hesses)
-    if x_y != x_y:  # and all other classes may be ruled out
+    if x_y != x_y:  # NaN has to show, though all other classes may be ruled out
         x[label] = x_y
     if grads.size > 0:
         grads[label] = -total(grads)

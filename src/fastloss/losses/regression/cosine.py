@@ -17,7 +17,7 @@ _SMALL = 2.0**-500
 
 
 def _scaled(numbers: Any) -> Any:
-    """Divide by the largest magnitude, if squares could overflow or vanish; by what it was divided.
+    """Divide by the largest magnitude, if squares could overflow or vanish, and return the divisor.
 
     A vector with one infinite number points along that axis.
     """
@@ -96,6 +96,8 @@ class CosineDistance(RowwiseLoss):
 
     A vector of zeros has no direction: the loss is 1, as if it were at right angles, and the
     derivatives are 0. One infinite number is a direction; with several the loss is NaN.
+
+    Raises what every loss raises, as ValueError for shapes that differ.
 
     Ready made: `cosine_distance`.
 

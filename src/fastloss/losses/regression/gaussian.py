@@ -30,7 +30,7 @@ def _of_both_parameters(self: Any, y_true: Any, y_pred: Any, grads: Any, hesses:
 
 
 def _less_square(v: Any, a: Any, b: Any) -> Any:
-    """v - (a - b)^2, whose digits do not cancel, with what differences and squares have lost."""
+    """v - (a - b)^2, with what rounding took from difference and square, as these cancel."""
     v, a, b = np.float64(v), np.float64(a), np.float64(b)
     r = a - b
     less = r - a
@@ -51,7 +51,7 @@ def _normal(self: Any, y: Any, mean: Any, spread: Any) -> tuple[Any, Any, Any, A
     loss = loss + _HALF_LOG_2_PI if self.full else loss
     if self.log_variance:
         return loss, slope, 0.5 * (1 - ratio), inverse, 0.5 * ratio
-    # Where the variance is infinite, that of the ratio is 0 like all others.
+    # Where the variance is infinite, all derivatives are 0.
     change = 0.5 * (1 - ratio) * inverse
     bend = (ratio - 0.5) * inverse * inverse
     if ratio > 0.25 and ratio < 4:  # of 1 - r^2 / v, most digits cancel near the optimum
@@ -129,7 +129,7 @@ class GaussianNLL(RowwiseLoss):
     def constant(self, y_true: Any, /, *, sample_weight: Any = None) -> Any:
         """The best constant prediction: mean and variance of `y_true`, an array of two numbers.
 
-        Of the variance its logarithm with `log_variance=True`. Raises what the other verbs raise,
+        With `log_variance=True`, the logarithm of the variance. Raises what the other verbs raise,
         and ValueError where no variance is the best one: where no sample counts, or all are equal.
 
         >>> import fastloss as fl

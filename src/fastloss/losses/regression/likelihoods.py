@@ -15,7 +15,7 @@ _ALL_0 = "all amounts that count are 0"
 
 
 # ---------------------------------------------------------------------------------------------
-# Other Hessians: of a logarithm, the largest one between the prediction and the truth
+# Other Hessians: for a predicted logarithm, the largest Hessian from the prediction to the truth
 
 
 def _poisson_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
@@ -39,7 +39,7 @@ def _tweedie_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any
 
 
 # ---------------------------------------------------------------------------------------------
-# Deviances, whose terms cancel near the truth: from d, the logarithm of mean / y. For y > 0.
+# Deviances, whose terms cancel near the truth. For y > 0 they are computed from d = log(mean / y).
 
 
 def _log_ratio(self: Any, y_true: Any, y_pred: Any) -> Any:
@@ -148,14 +148,14 @@ class Poisson(_Counts):
     def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         if self.log_input:
             mean = exp(y_pred)
-            # A count of 0 takes nothing, even of an infinite logarithm, and none much of a mean
-            # that is infinite.
+            # A count of 0 takes nothing, even of an infinite logarithm, and no count takes much
+            # of a mean that is infinite.
             taken = y_true * y_pred if y_true != 0 else 0
             loss = mean - taken if mean < math.inf else mean
             if self.deviance:
                 loss = _poisson_deviance(self, y_true, y_pred)
             return loss, mean - y_true, mean
-        # With a count of 0 it is the mean itself, be that 0; `less` is 0, or NaN.
+        # With a count of 0 the loss is the mean itself, even if that is 0; `less` is 0, or NaN.
         less = 0 if y_pred == y_pred else y_pred
         ratio = y_true / y_pred if y_true != 0 else less
         taken = y_true * log(y_pred) if y_true != 0 else less
@@ -270,7 +270,8 @@ class Tweedie(_Counts):
                 other = "Poisson" if power == 1 else "Gamma"
                 raise ValueError(f"{name} is {power:g}: use {other}(), which this would be")
 
-    # Both before the power is rounded to float32, after which near 1 and 2 few digits are left.
+    # Both are computed before the power is rounded to float32: of a power near 1 or 2 few digits
+    # would be left.
 
     @property
     def below_2(self) -> Any:

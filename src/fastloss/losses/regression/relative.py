@@ -16,7 +16,7 @@ from ..hessians import Hessians, one, over_distance, to_the_truth
 
 
 def _percentage_majorizer(self: Any, y_true: Any, y_pred: Any, results: Any) -> Any:
-    # As a share of the truth.
+    # The bound of an absolute error, for errors that are shares of the truth.
     return abs(results[1]) * over_distance(results[1], results[0])
 
 
@@ -67,8 +67,8 @@ class SquaredLogError(ElementwiseLoss):
         size = log1p(abs(r) / (1 + (y_true if r > 0 else y_pred))) if r != 0 else 0
         d = size if r > 0 else -size
         inverse = 1 / (1 + y_pred)
-        # An infinite prediction has an infinite d, and no slope; nor has one that is right, be it
-        # -1.
+        # An infinite prediction has an infinite d and no slope; nor has a prediction that is right,
+        # even if it is -1.
         slope = 2 * d * inverse if (inverse != 0) & (d != 0) else 0
         return d * d, slope, 2 * (1 - d) * inverse * inverse if inverse != 0 else 0
 

@@ -246,7 +246,7 @@ class LogCosh(ElementwiseLoss):
         e = power + rest
         missing = (1 - power) - rest  # 1 - e, which keeps its digits
         # cosh(r) - 1 = (1 - e)^2 / (2 e) for small r; for others cosh(r) = exp(|r|) (1 + e^2) / 2.
-        # Both shares are at most 1.
+        # Both arguments of log1p are at most 1.
         small = size < 1
         log_term = log1p_of_share(missing * missing / (2 * e) if small else e * e)
         loss = log_term if small else size - _LN2 + log_term
@@ -343,9 +343,9 @@ class Fair(ElementwiseLoss):
         r = y_pred - y_true
         share = abs(r) / self.c
         inverse = 1 / (1 + share)
-        # r / (1 + share), also where both are infinite.
+        # This is r / (1 + share), also where both are infinite.
         slope = 1 / (1 / r + (1 / self.c if r > 0 else -1 / self.c))
-        # Near 0 by a series, as squares of c overflow and those of the share vanish.
+        # Near 0 the loss is a series, as squares of c overflow and those of the share vanish.
         near = share < _SMALL_SHARE
         rest = share * (1 / 3 - share * (1 / 4 - share / 5))
         far = self.c * less_log1p(share) if share < math.inf else abs(r)
