@@ -18,10 +18,11 @@ Words for portions of work, the largest first:
 
 For what is found out of a row, with the formulas at the head of `softmax.formulas`:
 
-    gap       how far a logit is below the largest of its row
+    gap       how far a logit is below the largest of its row; as an exponent, the negative number
     mass      what a class has of the labels of its row, times its weight
     rest      the sum of the exponentials without that of the largest logit, which is 1
-    moments   what scores are found from besides (`softmax.row_scores`)
+    share     what smoothing gives to each class; in comparisons, what a class adds to a divergence
+    moments   what a row adds up to besides, for its scores (`softmax.row_scores`)
     kept      of a logit, what outputs follow from: its exponential, or the logarithm of that
 
 And for memory:
@@ -31,10 +32,12 @@ And for memory:
     stored    of a number, as it lies in the user's array; decoded, in the arithmetic
     spare     memory that a function may use as it likes
 
-And for numbers:
+And for numbers, and for what is made of them:
 
     arithmetic  float32 or float64, in which losses are computed, whatever they are stored in
     told        of an option: given at each call, and not compiled in
     lifted      times a power of two, so that it is no denormal number (`scalar.lift_unit`)
     link        the function of the loss of a class id that makes another loss of it
+    form        what any kernel is made for: dtypes, and what is read and written (`form`)
+    traits      what a softmax kernel is made for, the form included (`softmax.traits`)
 """

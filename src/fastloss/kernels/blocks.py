@@ -55,9 +55,10 @@ def over_blocks(
     For each, `survey_block(block)` gives the sum of its weights, or a negative number if it holds
     anything illegal, and `sum_block(block, scale)` the sum of its losses. A scale of NaN stands for
     1 / the sum of the weights of the one block that there is. If a block is surveyed in the same
-    call and its weights are out of reach, nothing is written: the call is repeated with others.
+    call and its weights are out of reach, nothing is written: the call is repeated with other
+    weights.
 
-    `options_type` is that of the options, whose names are lost on the way into compiled code.
+    `options_type` is the type of the options, whose names are lost on the way into compiled code.
     """
     named, n_results = options_type is not tuple, form.n_results
 
@@ -103,5 +104,5 @@ def over_blocks(
     source = _KERNEL.format(names=", ".join(Args._fields))
     exec(compile(source, _KERNEL_FILE, "exec"), scope)
     kernel: Function = scope["kernel"]
-    kernel.__name__ = sum_block.__name__  # of which stored files are named
+    kernel.__name__ = sum_block.__name__  # which files of the store begin with
     return kernel

@@ -2,9 +2,9 @@
 
 A kernel is made for one loss and one combination of dtypes and outputs: the functions and switches
 below are constants of the compiled code, and so are options of the loss that are 0 or 1. All other
-options are arguments of each call: numbers, and before them one array of what options have one
-number per column. Blocks begin at column 0, tiles anywhere, so that array holds for each such
-option the numbers of all columns and, from the first on again, as many more as a tile may need.
+options are arguments of each call: first one array, for the options that have one number per
+column, then numbers. Blocks begin at column 0, tiles anywhere; so for each such option the array
+holds the numbers of all columns and, from the first on again, as many more as a tile may need.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ from ..compiler.flags import allocating
 from .form import Form, Function
 from .tiles import put
 
-# Elements computed at a time, into tiles that stay in the first-level cache. Through a tile,
-# because a loop that reads and writes the same array, as in-place calls do, is not vectorised (0.36
-# ns an element against 0.09; the detour costs 0.01), and because float64 sums in the same loop
-# would halve its width. Small ones, because memory is not read while a tile is summed up: with
-# 1,024 elements squared errors lose 10%.
+# Elements computed at a time, into tiles that stay in the first-level cache. Results go through
+# tiles because a loop that reads and writes the same array, as in-place calls do, is not vectorised
+# (0.36 ns an element against 0.09; the detour costs 0.01), and because float64 sums in the same
+# loop would halve its width. Tiles are small because memory is not read while one is summed up:
+# with 1,024 elements squared errors lose 10%.
 TILE = 1 << 8
 # How far ahead of a tile memory is asked for.
 AHEAD = 4 * TILE
@@ -54,7 +54,7 @@ def _as_it_is(number: Any) -> Any:
 def _of_element(parameters: type, constants: tuple[Any, ...], whole: Sequence[bool]) -> Function:
     """What stands for `self` at element i of a tile, with options of one number per column.
 
-    Of each of these `whole` says whether it is an integer.
+    `whole` says of each of these options whether its numbers are integers.
     """
 
     def none(columns: Any, step: Any, i: Any) -> Any:
@@ -86,9 +86,10 @@ def tile_function(
     `of_element(self, i)` is what `scalar` gets for `self` at element i of a tile. Derivatives are
     numbers of the arithmetic or, if they are to be `ready`, multiplied by `scale` and encoded.
 
-    It always computes whole tiles, a part of one in the spare tiles that it is lent: the elements
-    after the last whole vector would be computed one by one, and may be rounded differently, while
-    no sample may notice how many others there are. Its outputs have room for whole tiles.
+    It always computes whole tiles; numbers that do not fill one are copied to the spare tiles that
+    it is lent. Else the elements behind the last whole vector would be computed one by one and
+    might be rounded differently, and no sample may notice how many others there are. Its outputs
+    have room for whole tiles.
     """
     decode_true, decode_pred, number = form.decode_true, form.decode_pred, form.number
     encode, with_grad, with_hess = form.encode, form.with_grad, form.with_hess
@@ -183,8 +184,8 @@ def elementwise(
 
     `parameters` is the named tuple that stands for `self` in compiled code, and `constants` are the
     last of its values; the others are the options of a call, of which the first have one number per
-    column, and are whole or not as `per_column` says. If `surveyed`, the labels of a block are read
-    before it is computed.
+    column: as many as `per_column` has members, which say whether the numbers are integers. If
+    `surveyed`, the labels of a block are read before it is computed.
     """
     # The product with a weight is one of float64, which would halve the width of that loop.
     ready = not form.weighted

@@ -30,10 +30,10 @@ class _Constants(NamedTuple):
     # a product with the unit: the low bits are those of a power of two.
     gap_rounder: Any
     gap_unit: Any
-    # Where the bits of that power of two are those of 0. A little more, and a product would have to
-    # underflow to 0: rows of which a fifth is -inf then took twice as long.
+    # The gap at which the bits of that power of two are those of 0. At a gap a little larger a
+    # product would have to underflow to 0: rows of which a fifth is -inf then took twice as long.
     gap_lowest: Any
-    # exp is 0 below the first and infinite above the second, and their exponents still fit.
+    # exp is 0 below the first and infinite above the second, and the exponents of both still fit.
     exp_lowest: Any
     exp_highest: Any
     smallest_normal: Any
@@ -171,12 +171,12 @@ def _gap_in_reach(x: Any) -> Any:
 
 @unfused
 def _times_power(a: Any, power: Any) -> Any:
-    """For sums, which then do not depend on whether their terms are needed for anything else."""
+    """The product, not fused with a sum: else its bits would depend on who else needs the term."""
     return a * power
 
 
 def _lifted_exp_of_gap(x: Any) -> Any:
-    """exp(x) / lift_unit for x <= 0, which is no denormal number: what many of are added up."""
+    """exp(x) / lift_unit for x <= 0, which is no denormal number: for sums of many terms."""
     c = constants(x)
     x = c.gap_lowest if x < c.gap_lowest else x
     shifted = x * c.log2_e + c.gap_rounder

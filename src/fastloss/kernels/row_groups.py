@@ -18,7 +18,7 @@ from .elementwise import TILE, tile_function
 from .form import Form, Function
 from .tiles import fill
 
-# Stored numbers, about, whose losses make one partial sum. Fixed: see `elementwise.BLOCK`.
+# About how many numbers of y_pred make a block. Fixed: see `elementwise.BLOCK`.
 BLOCK = 1 << 15
 # The most rows in a group; a block that has more rows is a multiple of it. With 32, LLVM leaves
 # maxima unvectorised; 128 are 10% faster for 10 classes, and 10% slower for 100.
@@ -50,15 +50,16 @@ class Rows(NamedTuple):
     grad_out: Any  # n rows, or ()
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches
-    # Scratch, with what earlier groups left there: numbers of the arithmetic, numbers as stored,
-    # and GROUP float64 for each of N_DOUBLE_SUMS, and for scores of N_MOMENTS and of all scores.
+    # Scratch, with what earlier groups left there: numbers of the arithmetic; numbers as stored;
+    # float64, GROUP of them for each of N_DOUBLE_SUMS and, if rows are scored, for each of
+    # N_MOMENTS and for each score.
     numbers: Any
     encoded: Any
     doubles: Any
 
 
 def group_sizer(n_numbers: int) -> Function:
-    """The function that says how many rows have so many numbers, about, and so make a group."""
+    """The function that says how many rows make a group: those with about `n_numbers` in all."""
 
     def group_size(n_classes: Any) -> Any:
         return smaller(larger(n_numbers // n_classes, 1), GROUP)
@@ -129,7 +130,8 @@ def rowwise(
             n = smaller(size, n_rows - start)
             first, n_numbers = start * n_classes, n * n_classes
             y_true = window(block.y_true, start * n_labels, n * n_labels)
-            # Windows, whose use is not counted: to count costs more than a group of short rows.
+            # Arrays would do, but Numba counts who uses them, which costs more than a group of
+            # short rows.
             weights, losses = window(doubles, 0, GROUP), window(doubles, GROUP, GROUP)
             if weighted or ignoring or class_weighted:
                 weigh(y_true, window(block.weight, start, n), options, weights, n)
@@ -164,7 +166,7 @@ def rowwise(
 # ---------------------------------------------------------------------------------------------
 # Losses that are a sum over the classes of a scalar function
 
-# Numbers of a group, about, which is computed as if they were independent elements.
+# About how many numbers a group has, all computed as if they were independent elements.
 _TOGETHER = 4 * TILE
 
 
@@ -173,8 +175,8 @@ def pointwise(
 ) -> Function:
     """The sum over the classes of `scalar(self, y_true, y_pred) -> (loss, gradient, hessian)`.
 
-    A class id stands for one-hot labels, and a class of label 0 for nothing at all: only the
-    number at the class id is read.
+    A class id stands for one-hot labels. A class of label 0 adds nothing at all, so only the number
+    at the class id is read.
     """
     compute, encode, class_ids = tile_function(scalar, form), form.encode, form.class_ids
     with_grad, with_hess = form.with_grad, form.with_hess

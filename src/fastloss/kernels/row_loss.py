@@ -42,7 +42,7 @@ def dot(a: Any, b: Any) -> Any:
 
 
 def largest(numbers: Any) -> Any:
-    """The largest number; NaN is passed over, or not."""
+    """The largest number; a NaN among them may be passed over or be the result."""
     result = numbers[0]
     for j in range(numbers.size):
         result = larger(numbers[j], result)
@@ -50,7 +50,7 @@ def largest(numbers: Any) -> Any:
 
 
 def largest_magnitude(numbers: Any) -> Any:
-    """The largest magnitude; NaN is passed over, or not."""
+    """The largest magnitude; a NaN may be passed over or be the result."""
     result = abs(numbers[0])
     for j in range(numbers.size):
         result = larger(abs(numbers[j]), result)
@@ -107,8 +107,9 @@ def by_row(
     """What to do with a block, for `row(self, y_true, y_pred, grads, hesses, spare) -> loss`.
 
     `parameters` is the named tuple that stands for `self` in compiled code: the number of classes,
-    the options of a call but for the first two, `constants`. Rows are padded with the two numbers
-    of `padding`. A row whose loss is NaN has derivatives that are NaN, whatever the function says.
+    the options of a call but for the first two, and `constants`. Rows are padded with the two
+    numbers of `padding`. A row whose loss is NaN has derivatives that are NaN, whatever the
+    function says.
     """
     write, decode_true, decode_pred = _writer(form), form.decode_true, form.decode_pred
     class_ids, with_grad, with_hess = form.class_ids, form.with_grad, form.with_hess

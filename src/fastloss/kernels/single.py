@@ -48,7 +48,7 @@ def one_row(kernel: Function, args: Args, form: Form, one_label: bool, exponent:
         labels[0] = y_true
         return labels
 
-    # Which no row has that counts, nor one that is ignored.
+    # A number that is no class id, nor the mark of rows that are left out.
     no_class = -2 if form.class_ids and args.options.ignore_index == -1 else -1
 
     @allocating

@@ -36,7 +36,7 @@ class Limits(NamedTuple):
     ignoring: bool = False
     class_weighted: bool = False
     class_masked: bool = False
-    # The place of a number in each row of y_pred that must be above 0.
+    # The place, in each row of y_pred, of a number that must be above 0.
     positive: int | None = None
 
     def reads(self, form: Form) -> tuple[bool, bool, bool]:
@@ -77,7 +77,7 @@ def survey(form: Form, limits: Limits) -> Function:
         found = False
         for i in range(stored.size):
             number = decode(stored[i])
-            # To count them takes integers of 64 bits, and a third longer.
+            # To count such numbers takes integers of 64 bits, and a third longer.
             found |= (number < low) | (number > high)
         return found
 
@@ -193,7 +193,7 @@ def _counting_survey(form: Form, limits: Limits) -> Function:
     weighted, double = form.weighted, np.float64
 
     def look_at_ids(block: Any, weight_sum: Any) -> Any:
-        """Without branches: with them it took a quarter of the time of rows of 10 classes."""
+        """Without branches, as with them the survey took a quarter of the time of 10 classes."""
         labels, weight, n_classes = block.y_true, block.weight, block.width
         options = block.options
         bad = False

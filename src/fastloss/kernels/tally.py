@@ -1,4 +1,4 @@
-"""Sums of what is known about rows, by key: by class, by bin of confidence, by group.
+"""Sums of what is known about rows, by key: by class, by bin of confidence, by the user's groups.
 
 Each sum is two float64, the second of which holds what rounding took from the first (Knuth's
 two-sum). So the order of rows, and how they are split among tables that are merged later, changes a
@@ -7,8 +7,8 @@ result in its last bit at most.
 Only ratios of weights count, and the square of a weight may be too large or too small for a
 float64. So the weights of a key are multiplied by a power of two, which is 1 but for odd weights.
 
-The squares of losses are added up as squares of what they are off a number close to them, the loss
-of the first row of their key, and with the digits that a product loses. Otherwise nothing would be
+What is added up is not the square of a loss but that of its distance from a number close to it, the
+loss of the first row of its key, with the digits that products lose. Otherwise nothing would be
 left of the variance of losses that differ little.
 """
 
@@ -44,11 +44,11 @@ class Terms(NamedTuple):
     scale: Any  # what weights are multiplied by; 0 of a key without rows
 
 
-# Two whole vectors of 8.
+# 16 columns are two whole vectors of 8 float64.
 WIDTH = len(Terms._fields)
-# Which power of the weight they have.
+# Which power of the weight each of them has.
 TERM_POWERS = np.array([0, 0, 0, 1, 2, 1, 0, 2, 2, 1, 2, 1, 1, 1, 1, 0])
-# Of a histogram, the weights of whose keys are all that is added up.
+# The same for a histogram, which adds up the weights of its keys and nothing else.
 WEIGHT_POWERS = np.array([1, 0])
 SLOPE_POWERS = np.array([1, 1, 1, 0])
 LOSS, CENTER, FIRST, SECOND = (
@@ -61,7 +61,7 @@ class Room(NamedTuple):
 
     places: Any  # where the sums of a key are, counted from 1; 0: nowhere yet
     met: Any  # the keys, in the order of their places
-    n_met: Any  # an array of how many they are
+    n_met: Any  # how many keys there are, in an array of one number
     high: Any
     low: Any
 
@@ -71,7 +71,7 @@ BINS, KEYS, SLOPES = range(3)
 
 
 def read(scores: Any, at: Any) -> Any:
-    """One after the other, as compiled code cannot make a tuple of a loop."""
+    """The scores from `at` on, one by one, as compiled code cannot make a tuple in a loop."""
     return RowScores(
         scores[at],
         scores[at + 1],
@@ -89,8 +89,8 @@ def read(scores: Any, at: Any) -> Any:
 def bin_of(confidence: Any, n_bins: Any) -> Any:
     """The bin k of the edges k / n_bins and (k + 1) / n_bins, the first of which belongs to it.
 
-    An edge is the float64 next to it, as users see it. The product is rounded, and so may be off by
-    one.
+    An edge is the float64 next to that ratio, as users see it. The product below is rounded, and so
+    may be off by one.
     """
     n = np.float64(n_bins)
     k = np.float64(np.int64(confidence * n))
@@ -126,7 +126,7 @@ def scale_of(weight: Any) -> Any:
 def fit(weight: Any, place: Any, powers: Any, room: Any) -> Any:
     """The weight times the scale of its key, which becomes that of the largest weight.
 
-    Next to that, what is lost of sums of much smaller weights is nothing.
+    What sums of much smaller weights lose by it is nothing beside the largest weight.
     """
     n = powers.size
     high, low = window(room.high, place * n, n), window(room.low, place * n, n)
@@ -162,7 +162,7 @@ def add_all(terms: Any, tails: Any, high: Any, low: Any) -> None:
 
 
 def add_weight(weight: Any, key: Any, room: Any) -> None:
-    """Add a weight to that of a key of a histogram; to none of one that is absent."""
+    """Add a weight to that of a key of a histogram, if it has such a key."""
     n = WEIGHT_POWERS.size
     place = place_of(key, n, room)
     if place >= 0:
@@ -186,7 +186,7 @@ def lost(a: Any, b: Any, product: Any) -> Any:
 
 @unfused
 def weighed(weight: Any, x: Any) -> Any:
-    """w x, and what is lost of it, so far as it can be told of a number so large."""
+    """w x, and what rounding took from it; 0 where x is too large to tell."""
     product = weight * x
     if weight == 1.0:
         return product, 0.0
@@ -218,11 +218,11 @@ def tally_rows(
 ) -> None:
     """Add rows to a table, a `Room`, in order; those of weight 0, or without a key, count nowhere.
 
-    `what` says by what: by bins, of which rows whose scores are not known have one of their own,
-    the last; by `keys`, one for each row, which nothing else reads; or all to one sum of slopes.
-    `powers` says for each column of the table which power of the weight it has. `terms` is scratch
-    memory for two rows of a table. `ranks` is the `Room` of a histogram of the ranks, or has no
-    room for any.
+    `what` says by what: by bins, the last of which is for rows whose scores are not known; by
+    `keys`, one for each row, which nothing else reads; or all rows to one sum of slopes.
+    `powers` says of each column of the table which power of the weight it has. `terms` is scratch
+    memory for two rows of a table. `ranks` is the `Room` of a histogram of the ranks, with room for
+    none if they are not wanted.
     """
     n = powers.size
     # Names are lost on the way into compiled code. No inner function may return arrays.

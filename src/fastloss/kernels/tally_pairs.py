@@ -17,7 +17,7 @@ N_MEANS = N_PAIR_SCORES - 1
 N_COUNTS = 4
 MEANS, CENTERS, FIRSTS, SECONDS = (N_COUNTS + i * N_MEANS for i in range(4))
 PAIR_WIDTH = N_COUNTS + 4 * N_MEANS + 2
-# Which power of the weight they have.
+# Which power of the weight each of them has.
 POWERS = np.repeat([0, 1, 2, 1, 0, 2, 1, 0], [2, 1, 1, N_MEANS, N_MEANS, 2 * N_MEANS, 1, 1])
 
 
@@ -43,7 +43,7 @@ class Bins(NamedTuple):
         return self.n_above * (1 + self.signed) + 1
 
     def middle(self, place: int) -> float:
-        """The number in the middle of a bin; of the last on a side, an infinite one."""
+        """The number in the middle of a bin; for the last bin on a side, infinity."""
         above = place - self.n_above if self.signed else place
         if above == 0:
             return 0.0
@@ -71,10 +71,10 @@ def bin_of(x: Any, bins: Bins) -> Any:
 def tally_pairs(
     scores: Any, powers: Any, lowest: Any, highest: Any, table: Any, kls: Any, changes: Any
 ) -> None:
-    """Add rows of `PairScores` to a table and two histograms, in order; of weight 0 to none.
+    """Add rows of `PairScores` to a table and two histograms, in order, but for rows of weight 0.
 
     Each is a `Room`, and the table has one key. `powers` says of each of its columns which power of
-    the weight it has. Extremes are looked for, too.
+    the weight it has. `lowest` and `highest` are the extremes so far.
     """
     n = powers.size
     room = Room(table[0], table[1], table[2], table[3], table[4])
@@ -131,7 +131,7 @@ def add_averaged(
     second_high: Any,
     second_low: Any,
 ) -> None:
-    """Add the scores that are averaged; extremes take them in, of which NaN stays one for good.
+    """Add the scores that are averaged to their sums and extremes; an extreme of NaN stays NaN.
 
     SIMD needs windows that share nothing, and a loop of a length that is not known: a short one
     becomes as many copies of its body.

@@ -8,15 +8,15 @@ from ..compiler.bits import larger, smaller, window
 from .form import Function
 from .storage import decoder
 
-# Numbers whose largest is compared with the smallest of those kept, before each is.
+# So many numbers are passed over together if none is larger than the smallest that is kept.
 STRETCH = 1 << 7
 
 
 def top_k(dtype: str, arithmetic: str, masked: bool) -> Function:
     """A function that writes the k largest numbers of rows, and where they are, in order.
 
-    Of equal ones the first comes first. NaN is passed over. Of a row with fewer numbers that are
-    in, the last places get -inf and -1.
+    Of equal ones the first comes first. NaN is passed over. If a row has fewer than k classes that
+    are in, its last places get -inf and -1.
     """
     decode = decoder(dtype, arithmetic)
     number = np.dtype(arithmetic).type

@@ -111,7 +111,7 @@ def class_shares(traits: Traits) -> Function:
         v = select(near, w - small, power - one)
         w = select(near, w, v + size)
         u = select(near, one + v, power)
-        # An infinite number of times nothing is nothing. But a probability beside one that is 0 is
+        # u s is 0 where u is 0, though s may be infinite. But a probability beside one that is 0 is
         # above 0, even if it has underflowed.
         us = select(power == zero, zero, power * size)
         ahead = select(w == inf, w, greater * w)

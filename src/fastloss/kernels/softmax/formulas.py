@@ -1,15 +1,15 @@
 """Softmax of rows of logits x, and losses that follow from it: the formulas.
 
-With m the largest logit, e_j = exp((x_j - m) / temperature), S = sum of e_j and rest = S - 1, which
-is summed without the 1 and so keeps its digits when the model is confident, the cross-entropy with
-target masses t, T = sum of t_j, is
+With m the largest logit, e_j = exp((x_j - m) / temperature), S = sum of e_j and rest = S - 1, the
+cross-entropy with target masses t, T = sum of t_j, is
 
     loss       = sum of t_j (m - x_j) / temperature + T log1p(rest)
     gradient_j = (T e_j / S - t_j) / temperature
     hessian_j  = T p_j (1 - p_j) / temperature^2,           p_j = e_j / S
 
-The mass of a class is its class weight times its label, the label being smoothed if asked; a mean
-is over the masses without smoothing. What options add: logits are capped first, c(x) = softcap
+The rest is summed without the 1, and so keeps its digits when the model is confident. The mass of a
+class is its class weight times its label, the label being smoothed if asked; a mean is over the
+masses without smoothing. What options add: logits are capped first, c(x) = softcap
 tanh(x / softcap), and derivatives follow by the chain rule; a class that is masked out has a logit
 of -inf and no mass; the z-loss z T log(sum of exp(x_j))^2 adds 2 z T log(...) to the T that
 probabilities are multiplied by; and with a link f the loss of a class id is f(cross-entropy), as of
@@ -51,7 +51,7 @@ def logits(traits: Traits) -> Logits:
             here = here & (of_row != 0)
         return here
 
-    # Not fused with what follows, in which it may differ from one place to the other.
+    # Not fused with what follows, as LLVM might fuse it in one place and not in another.
     @unfused
     def cap(o: Any, x_j: Any) -> Any:
         """softcap * tanh(x_j / softcap) and its first two derivatives."""
@@ -143,7 +143,7 @@ def masses(traits: Traits) -> Masses:
         return select(t == zero, zero, t * gap)
 
     def finite_gap_term(t: Any, x_j: Any, largest: Any, is_largest: Any) -> Any:
-        """The same where it is finite, for less; else infinite or NaN."""
+        """The same in fewer instructions where it is finite; elsewhere infinite or NaN."""
         return t * (largest - x_j)
 
     return Masses(mass, gap_term, finite_gap_term)
@@ -154,7 +154,7 @@ def masses(traits: Traits) -> Masses:
 
 
 def output_formula(traits: Traits) -> Function:
-    """`output(options, kept_j, t, slope, bend, v_j, row)`: what is written, and its Hessian.
+    """`output(options, kept_j, t, slope, bend, v_j, row)`: what is written for class j, and Hessian.
 
     `kept_j` is what is kept of the class; t is its mass; slope and bend are the derivatives of the
     cap at its logit; v_j is its element of the vector, if there is one; and `row` is an `OfRow`.
@@ -179,7 +179,7 @@ def _exact_excess(traits: Traits) -> Function:
     # Not fused: beside the Hessian LLVM fuses it for soft labels, and not for class ids.
     @unfused
     def exact_excess(t: Any, row: Any) -> Any:
-        """Of a class with p = 1 - complement."""
+        """T p - t of a class with p = 1 - complement, whose digits do not cancel."""
         total = row.total
         if z_loss:
             return (total - t) + (row.extra - (total + row.extra) * row.complement)
@@ -268,7 +268,7 @@ def _hessian_times(traits: Traits) -> Function:
             total = total + row.extra
         bent = bend * v_j
         v_j = v_j * slope
-        # As 1 - p of a class with p > 1/2 above: what is left of v_j is the complement's.
+        # Of a class with p > 1/2, v_j - dot is found from the complement, as 1 - p is above.
         confident = (exp_j == one) & (row.complement < half)
         gap = select(confident, row.complement * v_j - row.rest_dot, v_j - row.dot)
         product = total * (p * gap)

@@ -11,7 +11,7 @@ from ..row_groups import GROUP, N_DOUBLE_SUMS, N_MOMENTS
 from ..scalar import exp_of_minus, log1p
 from .traits import Traits
 
-# Rows are finished so many at a time.
+# How many rows are finished at a time.
 RUN = 16
 
 
@@ -154,7 +154,7 @@ def _losses_finisher(traits: Traits) -> Function:
             maxima = sums.maxima[r]
             rest = sums.rest[r] + (maxima - one)
             # For a row of -inf, and for several +inf, no limit exists but that of the log-sum-exp,
-            # which is the largest.
+            # which is the largest logit.
             if form_output != "logsumexp":
                 undefined = (largest == -inf) | ((largest == inf) & (maxima > one))
                 rest = select(undefined, number(np.nan), rest)

@@ -28,9 +28,9 @@ from .traits import Traits
 # -------------------------------------------------------------------------------------------------
 # Of long rows
 
-# Terms that are added up in the arithmetic in each lane of the vectors that `interleaved` takes at
-# a time. Equal ones, as of smoothing, are all rounded the same way: 32 lose 8 units in the last
-# place.
+# How many terms are added up in the arithmetic, in each place of the vectors that `interleaved`
+# takes at a time. Equal terms, as smoothing gives them, are all rounded the same way: a sum of 32
+# is off by 8 units in the last place.
 EQUAL_TERMS = 1 << 4
 
 
@@ -183,7 +183,7 @@ def lane_mass(traits: Traits) -> Function:
     zero, one = number(0), number(1)
 
     def mass_of(o: Any, j: Any, label: Any, of_class: Any, of_row: Any, share: Any) -> Any:
-        """That of class j, from the numbers of the class and what the mask of the row says."""
+        """The mass of class j, from the numbers of the class and what the mask of the row says."""
         label = select(label == number(j), one, zero) if one_id else label
         here = inside(of_class[0], of_row) if masked else True
         return mass(o, label, of_class[1], here, share)
@@ -235,7 +235,7 @@ def _sums_at_labels(traits: Traits) -> Function:
 
 
 def _lane_adder(traits: Traits, n_classes: int, term: Function, with_masses: bool) -> Function:
-    """The function that adds what so many classes add to the gaps and the masses."""
+    """The function that adds to the gaps and the masses what `n_classes` classes have."""
     mass_of, of_class, keeping = lane_mass(traits), class_reader(traits), keeping_masks(traits)
     skip = 0 if traits.one_id else GROUP
     smoothed, number, double = traits.variant.smoothed, traits.form.number, np.float64
@@ -289,7 +289,8 @@ def _lane_adder(traits: Traits, n_classes: int, term: Function, with_masses: boo
 def _sums_of_lanes(traits: Traits) -> Function:
     _, gap_term, finite_gap_term = masses(traits)
     masked = traits.masked
-    # The numbers of a class are looked up before the loop, so there they are of one class.
+    # The mask and the weight of a class are looked up before the loop over rows, which with either
+    # is a loop for one class.
     one_by_one = traits.variant.class_weighted or traits.variant.class_masked
     abreast = 1 if one_by_one else ABREAST
     # With -inf for each class that is out, gaps are often infinite; without, hardly ever.
@@ -318,7 +319,7 @@ def _sums_of_lanes(traits: Traits) -> Function:
         for j in range(n_abreast, c):
             add_one(o, j, scratch)
         if not (masked or all_finite(sums.gaps, rows.y_pred.size // c)):
-            # The other rows keep theirs: the bits of a row do not depend on its neighbours.
+            # The other rows keep their gaps: the bits of a row do not depend on its neighbours.
             copy(sums.gaps, finite_gaps)
             fill(sums.gaps, 0.0)
             for j in range(c):

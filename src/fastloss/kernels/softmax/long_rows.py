@@ -28,8 +28,8 @@ from .parts import STEP, part_exponentials, parts
 from .row_scores import part_scores, scorer
 from .traits import Traits
 
-# Numbers, about, of the rows of a group: they, their exponentials and the next group, which is
-# fetched meanwhile, fill the first-level cache.
+# About how many numbers the rows of a group have: they, their exponentials and the next group,
+# which is fetched meanwhile, fill the first-level cache.
 TOGETHER = 1 << 12
 # A longer row is read in segments, each of which stays in the second-level cache until its
 # exponentials are summed.
@@ -41,9 +41,9 @@ LABELS_AHEAD = 1 << 13
 def keeps(n_classes: int) -> bool:
     """Whether rows of so many classes keep their exponentials for the gradient.
 
-    Longer ones compute them again. With vectors of 16 that is soon the faster: for 32,768 classes
-    50 ms against 54 to bring them back from the second-level cache. With vectors of 8 it takes 49
-    against 37, and for 262,144 classes 43 against 35.
+    Longer ones compute them again. With vectors of 16 that is soon the faster way: for 32,768
+    classes 50 ms against 54 to bring them back from the second-level cache. With vectors of 8 it
+    takes 49 against 37, and for 262,144 classes 43 against 35.
     """
     return n_classes <= (1 << 13 if vector_bytes() == LINE_BYTES else 1 << 18)
 
@@ -174,7 +174,7 @@ def _row_adder(traits: Traits) -> Function:
             for start in range(first, first + n_steps, CHUNK):
                 n = smaller(CHUNK, first + n_steps - start)
                 place = row * c + start
-                # Of the next group of rows, or segment.
+                # Numbers of the next group of rows, or of the next segment.
                 prefetch(rows.y_pred, place + n_rows * size, n)
                 if row_masked:
                     prefetch(rows.mask, place + n_rows * size, n)

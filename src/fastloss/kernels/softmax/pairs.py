@@ -44,7 +44,7 @@ from .divergences import divergence_adder
 from .traits import Traits
 from .two_rows import difference_finder, exp_adder, gap_reader, room, row_loader, rows_in
 
-# Numbers, about, of one of the two arrays in a group of rows.
+# About how many numbers of each of the two arrays a group of rows has.
 PAIRED = 1 << 12
 
 

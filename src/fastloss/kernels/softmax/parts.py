@@ -117,8 +117,9 @@ def part_exponentials(traits: Traits) -> PartExponentials:
     def sum_part(
         o: Any, part: Any, row: Any, n_known: Any, top: Any, kept: Any, label: Any, moments: Any
     ) -> Any:
-        """What a part adds to the rest and to the number of maxima, but for its first `n_known`
-        numbers, which were added before; the exponentials are kept.
+        """What a part adds to the rest and to the number of maxima; what is kept is kept.
+
+        Its first `n_known` numbers were added before, and are left out.
         """
         return rest_of(o, part, n_known, top, window(kept, part.start, part.x.size))
 
@@ -129,7 +130,7 @@ def part_exponentials(traits: Traits) -> PartExponentials:
             kept[j] = exp_terms(o, x_j, top[1], is_largest)[0]
 
     def move_kept(kept: Any, gap: Any) -> None:
-        """To another largest logit, to which `gap` goes from the last one."""
+        """Change what is kept to a larger largest logit; `gap` is the last one less that."""
         factor = number(exp_of_gap(gap))
         shift = number(gap)
         for j in range(kept.size):

@@ -15,11 +15,11 @@ Slope and spread are the first two derivatives of the loss with respect to b = 1
 times b and b^2. The rank of y is the number of classes that stand before it when they are sorted by
 their logits, the lower class id first where those are equal.
 
-The sums leave out the largest logits, whose e is 1: so all of it keeps its digits when the model is
-confident, as the loss does.
+The sums leave out the largest logits, whose e is 1: so all scores keep their digits when the model
+is confident, as the loss does.
 
-What they are found from (`Moments`) is added up by `part_scores` in long rows. In short rows this
-is done beside the exponentials, but for what `lane_scores` does.
+The sums (`Moments`) are added up by `part_scores` in long rows. In short rows this is done beside
+the exponentials, but for what `lane_scores` does.
 """
 
 from typing import Any, NamedTuple
@@ -101,8 +101,8 @@ def scorer(traits: Traits) -> Function:
                 largest, gap = largest * o.inverse_temperature, gap * o.inverse_temperature
             inverse = 1.0 / (1.0 + rest)
             mean_gap = double(moments.gaps[r]) * inverse
-            # The classes that are not the label: of the largest all but one; or all, and of the
-            # others all but the label.
+            # A sum over the classes that are not the label: of the largest all but one, if that is
+            # the label; else all of the largest, and all of the others but the label.
             power, tail = exp_of_minus(number(gap))
             exp_y = double(power) + double(tail)
             right = gap == 0.0
@@ -155,8 +155,10 @@ def part_scores(traits: Traits) -> PartScores:
         moments.predictions[row] = -1.0
 
     def move_moments(moments: Any, row: Any, gap: Any, rest: Any, n_maxima: Any) -> None:
-        """To another largest logit: `gap` goes from it to the last one, which was there `n_maxima`
-        times, and `rest` is the sum of all exponentials after the move.
+        """Change the moments to a larger largest logit.
+
+        `gap` is the last one less that, `n_maxima` how often the last one was there, and `rest` the
+        sum of all exponentials after the move.
         """
         factor = exp_of_gap(gap)
         nothing = factor == 0.0
@@ -180,7 +182,8 @@ def part_scores(traits: Traits) -> PartScores:
     ) -> Any:
         """As `sum_part` of `parts.py`; and add to the moments of the row."""
         start, n, (y, x_y) = part.start, part.x.size, label
-        # What stands before the label: all that reach its logit, of those behind it the larger.
+        # Before the label are counted the classes in front of it that reach its logit, and those
+        # behind it that are larger.
         bound = x_y if start + n <= y else next_larger(x_y)
         rest, n_maxima, sums, before = all_terms(o, part, n_known, top, bound)
         if start < y < start + n:
@@ -253,7 +256,7 @@ def _predictor(traits: Traits) -> Function:
     capped, double = traits.variant.capped, np.float64
 
     def first_largest(o: Any, part: Any, top: Any) -> Any:
-        """The first number of a part of a row that is the largest of all, or how many there are."""
+        """The place of the first number of a part that is the largest of its row, or its size."""
         first = part.x.size
         for j in range(part.x.size):
             first = smaller(first, select(seen(o, part, j, top)[0] == top[1], j, part.x.size))

@@ -2,7 +2,7 @@
 
 A row of 10 numbers does not fill a vector. So a group of rows is transposed: each class becomes a
 lane, a run of `GROUP` numbers, one for each row, and the loops go along the lanes. A group that is
-not full is computed as if it were: what stands in the places of the rows it lacks, nobody reads.
+not full is computed as if it were: nobody reads what stands in the places of the rows it lacks.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ from .outputs import group_writer
 from .row_scores import lane_scores, moment_terms, scorer
 from .traits import Traits
 
-# The most classes that are computed in this way, by arithmetic. In float32, 100 take 27 ns a row,
+# The most classes that are computed across rows, by arithmetic. In float32, 100 take 27 ns a row,
 # and 38 along the row; 128 take 36 and 35, and the gradient 57 and 53. More numbers than that leave
 # the first-level cache; in float64 (on Zen 3), 32 take 68 and 66 ns, and 64 141 and 113.
 FEW = {"float32": 112, "float64": 44}
@@ -116,7 +116,7 @@ def _adder(traits: Traits) -> Function:
             sums[r] *= unit
 
     def settle_sums(rest: Any, maxima: Any, n_classes: Any) -> None:
-        """From the lifted rest, and the number of those that are not the largest."""
+        """Find the rest from the lifted one, and the number of maxima from that of the others."""
         for r in range(GROUP):
             rest[r] *= unit
             maxima[r] = number(n_classes) - maxima[r]

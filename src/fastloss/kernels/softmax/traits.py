@@ -26,8 +26,10 @@ class Variant(NamedTuple):
     options: tuple[str, ...] = ()
 
     def known_to(self, form: Form) -> "Variant":
-        """What matters in a form: no option of the Hessian where none is written, and where there
-        are no labels none of the loss itself.
+        """The options that matter in a form.
+
+        Those of the Hessian do not where none is written, nor those of the loss itself where there
+        are no labels.
         """
         known = self
         if not form.with_hess:
@@ -75,7 +77,7 @@ class Traits(NamedTuple):
 
     @property
     def by_id(self) -> bool:
-        """Whether all classes have what smoothing gives to each, but for those of the class ids."""
+        """Whether a class has no mass but its share of the smoothing, if no class id names it."""
         return self.form.class_ids or not self.form.labelled
 
     @property

@@ -79,7 +79,7 @@ def row_loader(traits: Traits, decode: Function) -> Function:
             x[j] = x_j
 
     def one_hot(x: Any) -> Any:
-        """Make logits of the same softmax of a row that holds +inf, and count them."""
+        """Put 0 in the place of each +inf of a row that has some, else -inf; how many there are."""
         count = 0
         for j in range(x.size):
             is_top = x[j] == inf
@@ -126,7 +126,7 @@ def _first_of(x: Any, start: Any, top: Any) -> Any:
 
 
 # -------------------------------------------------------------------------------------------------
-# Both
+# Both rows
 
 
 def gap_reader(traits: Traits) -> Function:
@@ -158,7 +158,7 @@ def difference_finder(traits: Traits) -> Function:
     scaled, zero = _scaler(traits), traits.form.number(0)
 
     def difference_of(o: Any, a_j: Any, b_j: Any, shift: Any, lost_shift: Any) -> Any:
-        """x - y; nothing for a class that is masked in both rows."""
+        """x - y; 0 for a class that is masked in both rows."""
         rounded = a_j - b_j
         lost = _lost_by(a_j, b_j, rounded)
         lost = select(lost == lost, lost, zero)  # of an infinite difference
