@@ -107,7 +107,7 @@ def _remedy_of_objects(array: Array, name: str) -> str:
 
 
 def is_masked(value: Any) -> bool:
-    """Whether it is a masked array. Where nobody has imported these yet, nothing is one.
+    """Whether a value is a masked array. Where nobody has imported these yet, nothing is one.
 
     To name them would import them: a seventh of the time in which this package is imported.
     """
@@ -118,7 +118,7 @@ _NESTING = list, tuple, np.ndarray
 
 
 def _find(value: Any, is_it: Callable[[Any], bool], depth: int = 64) -> Any:
-    """What is wanted, or the first of it in lists, tuples and arrays of objects, or None."""
+    """What `is_it`: `value`, or the first in its lists, tuples and arrays of objects; or None."""
     if is_it(value):
         return value
     if isinstance(value, np.ndarray) and value.dtype == object:

@@ -90,8 +90,8 @@ def cut_of(
 ) -> Cut:
     """The cut of so many elements of `y_pred` into blocks of about `block_size` elements.
 
-    An element costs about `cost` times as much as one of squared error. A block is a multiple of
-    `period` samples, or at least a multiple of it begins where a block does.
+    An element costs about `cost` times as much as one of squared error. Blocks begin at multiples
+    of `period` samples.
     """
     n_samples = n_elements // width
     block = max(1, block_size // width)

@@ -20,7 +20,7 @@ def class_ids(y: Any, classes: Any = None) -> tuple[Array, Array]:
 
     Without `classes`, these are the labels that there are, sorted. Give those of the training data
     for all other data, in any order, so that an id means the same everywhere; or a number k for the
-    ids 0 to k - 1 themselves, which then are checked and stay as they are, be some of them missing.
+    ids 0 to k - 1 themselves, which then are checked and stay as they are, though some be missing.
 
     Raises ValueError, with the place, for labels that are none of `classes`, that have a fraction
     or are NaN, infinite or None; and TypeError for labels of other or of several kinds.
@@ -117,7 +117,7 @@ def _no_label(number: Any, place: Any, name: str) -> ValueError:
 
 
 def _of_objects(labels: Array, name: str) -> Array:
-    """Python's numbers, or strings, of which pandas has arrays."""
+    """Labels in an array of objects, as pandas has them: Python's numbers, or strings."""
     kinds: dict[type, tuple[int, ...]] = {}
     for place, label in np.ndenumerate(labels):
         kinds.setdefault(type(label), place)

@@ -78,7 +78,7 @@ def _cpu_finder() -> Callable[[], int] | None:
     if not hasattr(os, "sched_setaffinity"):
         return None
     try:
-        import ctypes  # only now: most calls are small, and none of theirs gets here
+        import ctypes  # only now: most calls are small, and small ones do not get here
 
         find: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
     except (ImportError, OSError, AttributeError):
@@ -106,7 +106,7 @@ def cpu_model() -> str:
     >>> bool(cpu_model())
     True
     """
-    import platform  # only now, as in no other call
+    import platform  # only now, as no call of a loss needs them
     import subprocess
     import sys
 

@@ -27,8 +27,8 @@ class Traits(NamedTuple):
     # Whether float64 (or wide integer) labels make the arithmetic float64 when predictions are
     # float32. Labels between 0 and 1 do not: their rounding is that of the result.
     y_true_widens: bool = True
-    # How many times as long an element takes as one of squared error, about; from it follows
-    # whether a call has enough to do for several threads.
+    # About how many times as long an element takes as one of squared error; from it follows whether
+    # a call has enough to do for several threads.
     cost: int = 2
 
 
@@ -57,7 +57,7 @@ class Family(ABC):
     block_size: int
     # How many numbers of memory a kernel needs for each number of a row, however long that is.
     scratch = 0
-    # Whether rows may be left out by a class id, and that of the loss.
+    # Whether rows may be left out by a class id, and the one of this loss.
     marks_rows = False
     ignore_index: int | None = None
     # Which classes are in, 1 or 0 for each.
@@ -103,7 +103,7 @@ class Family(ABC):
         return y_true, None
 
     def arithmetic(self, batch: Batch) -> Format:
-        """That of float64, unless float32 holds all numbers that are computed with."""
+        """The format of the arithmetic: float64, unless float32 holds all numbers that it takes."""
         pred, true = batch.pred, batch.true
         wide = pred.kind != "float" or pred.name in WIDE
         wide = wide or (self.traits.y_true_widens and true.name in WIDE)

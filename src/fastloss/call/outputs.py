@@ -53,7 +53,7 @@ def _fit(
     inputs: Inputs,
     in_place: bool = True,
 ) -> Array:
-    """`out`, if it is fit to be written, or a new array. In place: it may be y_pred."""
+    """`out`, if it is fit to be written, or a new array; `in_place`, if it may be y_pred."""
     if out is None:
         return np.empty(shape, form.dtype)
     check_out(out, name, shape, form.dtype)
@@ -70,7 +70,7 @@ def _fit(
 
 
 def check_out(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Whether results of this shape and dtype can be written into `out`."""
+    """Raise unless results of this shape and dtype can be written into `out`."""
     if type(out) is not np.ndarray and (not isinstance(out, np.ndarray) or is_masked(out)):
         raise TypeError(f"{name} must be a numpy array, got {type(out).__name__}")
     if out.shape != shape:
@@ -101,7 +101,7 @@ def overlaps_itself(array: Array) -> bool:
 def check_no_overlap(
     out: Array, name: str, other: Array, other_name: str, in_place: bool = False
 ) -> None:
-    """Whether `out` has memory of its own; if `in_place`, it may be all that `other` is."""
+    """Raise unless `out` has memory of its own; if `in_place`, it may be `other` as it is."""
     if out is other:
         if in_place:
             return

@@ -21,7 +21,7 @@ from .operands import Operand
 from .verbs import Verb
 
 _NO_LIMITS = Limits(UNBOUNDED, UNBOUNDED)
-# Of how many combinations of dtypes and shapes a loss remembers what it found out about them.
+# A loss remembers what it found out about so many combinations of dtypes and shapes.
 _MOST_CALLS = 256
 
 # To look it up in NumPy takes longer.
@@ -102,7 +102,7 @@ class Plan:
         self.weighs = weighted or limits.ignoring or limits.class_weighted
 
     def surveyed(self, args: Args) -> Args:
-        """With those arrays that a survey reads alone; others need not be copied then."""
+        """The arguments with none but the arrays that a survey reads: others need no copy then."""
         names = "y_true", "y_pred", "weight"
         idle = [name for name, reads in zip(names, self.reads, strict=True) if not reads]
         idle += ["losses_out", "grad_out", "hess_out"]
@@ -159,8 +159,9 @@ class Call:
         self.args = self.cut.args(family.options(plan.form, width))  # but for arrays
         self.true_shape, self.shape = y_true.shape, y_pred.shape
         averages = self.averages = plan.form.labelled and family.traits.reduction == "mean"
-        # Results are yet to be multiplied by 2 to this, as the kernel is told of numbers of classes
-        # that are near 1; in a mean over the weights, those in the denominator cancel.
+        # Results are yet to be multiplied by 2 to the power of this, as the kernel is told of
+        # numbers of classes that are near 1; in a mean over the weights, those in the denominator
+        # cancel.
         of_factors, of_weights = family.class_exponents(width) if plan.form.labelled else (0, 0)
         self.exponent = of_factors - of_weights if averages else of_factors
         self.exponent_of_sum, self.exponent_of_weights = of_factors, of_weights
@@ -224,7 +225,7 @@ def prepare(
 
 
 def with_others(key: Any, weight: Any, probabilities: Any, mask: Any, vector: Any) -> Any:
-    """The key of calls with more arrays; with what is no array yet, that of no call."""
+    """The key of calls with more arrays; no call has the key of what is no array yet."""
     if type(weight) is _ndarray:
         key = key, weight.dtype, weight.shape
     elif weight is not None:

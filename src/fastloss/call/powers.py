@@ -91,7 +91,7 @@ class Division:
     def scale(self, total: float, arithmetic: str) -> tuple[float, int]:
         """What a kernel multiplies derivatives by, and the exponent that is left for later.
 
-        Of what the arithmetic cannot hold, a part comes late.
+        What the arithmetic cannot hold of the two is left to that exponent.
         """
         scale = self.inverse()
         if not self.exponent and in_reach(total):

@@ -38,7 +38,7 @@ def evaluate(
     losses_out: Array | None = None,
     hess_out: Array | None = None,
 ) -> tuple[Any, Any, Any]:
-    """What is written for samples, and for elements, and Hessian, as far as they are asked for.
+    """What is written for samples, what is written for elements, and the Hessian, or None of each.
 
     Nothing that the user can see is written before the last check has passed. What most calls pass
     goes by place: by name it takes longer.
@@ -87,7 +87,7 @@ def evaluate(
 
 
 def _first_pass(work: Work, division: Division, private: bool) -> tuple[float, bool]:
-    """What the samples weigh that count, after all checks; and whether results are there already.
+    """What the samples that count weigh, after all checks; and whether results are there already.
 
     A kernel of one block looks at all of it before it writes. And results that nobody else has a
     hand on, as they are `private`, may be dropped should an error be found.

@@ -20,7 +20,7 @@ def check_same_shape(y_true: Array, y_pred: Array, names: tuple[str, str]) -> No
 def check_classes(
     y_true: Array, true: Format, y_pred: Array, pred: Format, names: tuple[str, str]
 ) -> None:
-    """Whether `y_true` holds class ids for the rows of `y_pred`, or labels of its shape."""
+    """Raise unless `y_true` has class ids for the rows of `y_pred`, or labels of its shape."""
     first, second = names
     if y_true.ndim == y_pred.ndim + 1 and pred.kind != "float":
         raise TypeError(
@@ -57,7 +57,7 @@ def _remedy_of_float_ids(labels: Array, name: str) -> str:
 
 
 def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> None:
-    """Whether each row has k class ids and as many probabilities."""
+    """Raise unless each row has k class ids and as many probabilities."""
     true, given = format_of(ids, "labels[0]"), format_of(probabilities, "labels[1]")
     if ids.shape != probabilities.shape or ids.shape[:-1] != y_pred.shape[:-1]:
         raise ValueError(

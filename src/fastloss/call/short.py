@@ -210,7 +210,7 @@ def small_call(call: Call) -> SmallCall | None:
             plain_run(y_true, y_pred, grad, weights, partials)
         if surveys:
             total = weights.item() if one_block else _sum_legal(weights)
-            # As kernels ask, which have written nothing if the answer is no.
+            # Kernels ask the same, and have written nothing if the answer is no.
             if not 0.0 <= total <= MOST_WEIGHT:
                 return None
             if divisor is None:

@@ -133,7 +133,7 @@ def check_environment() -> None:
 
 
 def _backend_by_default() -> tuple[str, str]:
-    """Its name, and who says so."""
+    """The name of the default backend, and who says so."""
     name = os.environ.get("FASTLOSS_BACKEND", "").strip() or "pool"
     return name, "the environment variable FASTLOSS_BACKEND"
 

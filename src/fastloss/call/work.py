@@ -163,7 +163,7 @@ def _weight(call: Call, inputs: Inputs) -> Operand:
 
 
 def _extras(call: Call, inputs: Inputs) -> Extras:
-    """As kernels take them."""
+    """The inputs that few losses know, as kernels take them."""
     given, formats = inputs.extras, call.batch.extras
     if given is None or formats is None:
         return _NO_ARRAYS

@@ -36,9 +36,9 @@ class ByPrecision:
         return f"<fastloss.scalar.{self.name}>"
 
 
-# What makes a number of a type: to add it to zero (-0 leaves 0 and -0 as they are) takes a fifth of
-# the time of `np.int32(i)`. And what reads the bytes of one as the other type, for which NumPy's
-# `view` takes three times as long.
+# Functions that make a number of a type: adding it to zero (-0 leaves 0 and -0 as they are) takes a
+# fifth of the time of `np.int32(i)`. With them, structures that read the bytes of one type as the
+# other, for which NumPy's `view` takes three times as long.
 _INT32, _INT64, _FLOAT32 = np.int32(0).__add__, np.int64(0).__add__, np.float32(-0.0).__add__
 _FROM_FLOAT: Any = {
     np.float32: (struct.Struct("=i"), _INT32),
@@ -74,10 +74,10 @@ def int_like(i: Any, x: Any) -> Any:
 
 
 def next_larger(x: Any) -> Any:
-    """The next larger number of the type of a float; of -inf the lowest, of inf and NaN NaN."""
+    """The next larger number of the same type; after -inf the lowest, after inf and NaN NaN."""
     bits = np.int64(float_as_int(x))
     up = bits + 1 if x > 0 else bits - 1
-    # Of -0 the bits go the other way.
+    # After both zeros comes the smallest denormal number, whose bits are 1.
     return int_as_float(int_like(1 if x == 0 else up, x))
 
 
@@ -156,7 +156,7 @@ def wide_vectors() -> None:
 
     LLVM keeps to 256 bits in code for Intel's AVX-512 processors, the first of which lowered their
     clock for wider vectors: exp-and-sum then takes 0.22 instead of 0.14 ns a number. For Zen 4 and
-    5 it needs no telling, and without AVX-512 the attribute does nothing.
+    5 LLVM takes them untold, and without AVX-512 the attribute does nothing.
     """
 
 
@@ -223,8 +223,8 @@ def transpose(
     """Write `side` rows of so many numbers as columns; `side` is a constant, a power of two.
 
     `target[first + j * stride + i] = source[start + i * step + j]`, row by row of the target, so
-    that of targets that overlap the last is whole. Squares reach past edges of what is wanted; what
-    is read there goes where nobody looks, and is NaN here.
+    that where targets overlap the last one is whole. Squares reach past the edges of what is
+    wanted; what is read there goes where nobody looks, and is NaN here.
     """
     square = np.full((side, side), np.nan, source.dtype)
     for i in range(side):
@@ -255,8 +255,8 @@ def join_pairs(source: Any, target: Any, n: Any) -> None:
 def window(array: Any, start: Any, size: Any) -> Any:
     """`array[start : start + size]` of a one-dimensional contiguous array, unchecked.
 
-    Of an array that is absent, which is (), so is every window. The numbers of an array whose last
-    other use was this may not be touched.
+    Every window of an array that is absent, which is (), is (), too. A window does not keep its
+    array alive: use the array once more behind the last use of the window.
     """
     return array[start : start + size]
 
@@ -285,7 +285,7 @@ def scratch(number: Any, size: Any) -> Any:
 def part_of(array: Any, number: Any, size: Any) -> Any:
     """Part `number` of an array that is cut into parts of `size`; the last may be shorter.
 
-    Of an array that is absent, which is (), so is every part.
+    Every part of an array that is absent, which is (), is (), too.
     """
     return array[number * size : (number + 1) * size]
 

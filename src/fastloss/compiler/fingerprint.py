@@ -211,9 +211,9 @@ def settings() -> str:
 
 
 def _digest_of_sources(package: Path) -> str | None:
-    """Of the compiler, of all kernels, and of the file with the version; None without.
+    """A digest of the compiler, all kernels and the file with the version; None if one is missing.
 
-    Asked for when this is imported, which is when the compiler is: a file that is edited later
+    It is made when this is imported, which is when the compiler is: a file that is edited later
     does not shape the code of this process.
     """
     files = [file for folder in OWN_FOLDERS for file in sorted((package / folder).rglob("*.py"))]

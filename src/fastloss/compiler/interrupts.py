@@ -83,5 +83,5 @@ def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
 
 @undisturbed
 def compiler() -> Any:
-    """`jit.py`. Only now, at a first call: to import Numba takes longer than all the rest."""
+    """The module `jit.py`, imported at a first call: Numba takes longer than all the rest."""
     return import_module(".jit", __package__)

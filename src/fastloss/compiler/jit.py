@@ -58,7 +58,7 @@ _unlike_others: dict[Function, int] = {}
 
 
 def _fingerprint(function: Function) -> Fingerprint:
-    """That of `function`, which is another one for each function if it is incomplete."""
+    """The fingerprint of `function`; if it is incomplete, it is unlike that of any other."""
     digest, complete = fingerprint(function)
     if not complete:
         number = _unlike_others.setdefault(function, len(_unlike_others))
@@ -179,9 +179,11 @@ def specialised(function: Function, arguments: Sequence[Any], prange: bool = Fal
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Python collects no garbage meanwhile: it would look through all that a compilation makes,
-    again and again, and hardly any of it is garbage. That takes a tenth of the time. Nor right
-    afterwards: what is frozen and unfrozen counts as old, and what is old is rarely looked through.
+    """Python collects no garbage meanwhile, nor right afterwards.
+
+    It would look through all that a compilation makes, again and again, and hardly any of it is
+    garbage: that takes a tenth of the time. Objects that were frozen and unfrozen count as old,
+    and old ones are rarely looked through.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -196,7 +198,7 @@ def _without_collection() -> Iterator[None]:
 
 
 def _type_of(argument: Any) -> Any:
-    """Its type, be the array of this call read-only or not: one kernel serves both."""
+    """The type of an argument, whether the array of this call is read-only or not."""
     if isinstance(argument, np.ndarray):
         return numba.typeof(argument).copy(readonly=False)
     if isinstance(argument, tuple):
@@ -254,7 +256,7 @@ def _resolve(value: Any) -> Any:
 
 @functools.cache
 def _overloaded(function: ByPrecision) -> Function:
-    """What calls of a primitive refer to; an overload of Numba's is a function more to compile."""
+    """What calls of a primitive refer to; an overload of Numba would be one more to compile."""
     single = dispatcher(function.float32, inner=True)
     double = dispatcher(function.float64, inner=True)
 
@@ -282,7 +284,7 @@ def _overloaded(function: ByPrecision) -> Function:
 
 
 class _StoredCode:
-    """What the store has of a function; without a mark nothing, and it keeps nothing."""
+    """What the store has of a function; without a mark it has nothing and keeps nothing."""
 
     def __init__(self, name: str, mark: str | None) -> None:
         self._name = name

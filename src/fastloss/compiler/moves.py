@@ -69,7 +69,7 @@ def _vector(context: Any, builder: Any, array: Any, data: Any, start: Any, size:
 
 
 def _lanes(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
-    """A vector of some numbers of two, those of the second being counted on from the first."""
+    """A vector of some numbers of two others; those of the second count on from the first."""
     kind = ir.VectorType(ir.IntType(32), len(places))
     return builder.shuffle_vector(a, b, ir.Constant(kind, places))
 

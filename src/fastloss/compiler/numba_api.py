@@ -134,7 +134,7 @@ def dumped(result: Any) -> bytes | None:
 
 
 def loaded(data: bytes, context: Any) -> Any:
-    """The compiled code that these bytes are, whoever wrote them; any error if they are none."""
+    """The compiled code that these bytes are; any error if somebody else wrote them."""
     return CompileResult._rebuild(context, *pickle.loads(data))
 
 
@@ -162,7 +162,7 @@ def import_arrays() -> None:
 
 
 def is_dispatcher(value: Any) -> bool:
-    """Whether it is the work of `njit`, and not compiled for some types alone."""
+    """Whether a value is the work of `njit`, and not compiled for some types alone."""
     return type(value) is CPUDispatcher and bool(value._can_compile)
 
 
@@ -201,7 +201,7 @@ def keep_in(store: Any, dispatcher: Any) -> None:
 
 
 def rules_since(place: int) -> Iterator[tuple[Any, list[Any]]]:
-    """From a place of its list on: functions, and the rules of how calls of them are typed."""
+    """Functions, and the rules of how their calls are typed, from a place of Numba's list on."""
     for function, kind in builtin_registry.globals[place:]:
         yield function, list(getattr(kind, "templates", ()))
 
@@ -216,7 +216,7 @@ def source_of(rule: Any) -> Callable[..., Any] | None:
 
 
 def threading_layer() -> str:
-    """What runs parallel loops here, which is found out as it begins."""
+    """The name of what runs parallel loops here; Numba finds it out when it starts the threads."""
     parallel: Any = import_module("numba.np.ufunc.parallel")
     parallel._launch_threads()  # as Numba does before its first parallel kernel
     return str(parallel.threading_layer())

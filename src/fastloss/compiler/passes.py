@@ -54,7 +54,7 @@ class LargeNumbers(FunctionPass):  # type: ignore[misc]
 class WeakResults(FunctionPass):  # type: ignore[misc]
     """What Numba's own functions make of weak numbers is float64 until it is put into a variable.
 
-    Their code asks for the type of their result.
+    The code of these functions asks for the type of their result, and knows no weak one.
     """
 
     _name = "fastloss_weak_results"

@@ -8,7 +8,7 @@ from .bits import LINE_BYTES
 
 @cache
 def _features() -> str:
-    """As LLVM lists them."""
+    """The features of the processor, as LLVM lists them."""
     import numba
 
     from .numba_api import llvm_binding
@@ -18,7 +18,7 @@ def _features() -> str:
 
 
 def name() -> str:
-    """What LLVM calls it."""
+    """What LLVM calls the processor."""
     from .numba_api import llvm_binding
 
     return str(llvm_binding.get_host_cpu_name())
@@ -33,5 +33,5 @@ def vector_bytes() -> int:
 
 
 def converts_halves() -> bool:
-    """Whether there is an instruction; if not, LLVM calls a function that is not there."""
+    """Whether an instruction converts float16; else LLVM calls a function that is not there."""
     return platform.machine().lower() in ("aarch64", "arm64") or "+f16c" in _features()

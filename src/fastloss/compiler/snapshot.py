@@ -1,8 +1,8 @@
 """What the function of a loss reads from outside of itself, read once.
 
 A loss is compiled once for each verb and dtype, whenever that is first asked for, and compiled code
-keeps the values that global names had then. Of a function that reads a global number, the value
-could so be of one number and the gradient of another. Therefore a kernel, and plain Python, get a
+keeps the values that global names had then. If the function reads a global number, its value could
+so be of one number and its gradient of another. Therefore a kernel, and plain Python, get a
 copy of the function that refers to copies of all it reads, made when it is first asked for.
 
 The copy also knows exactly what is read, be it through modules: `pkg.consts.K`. Fingerprints are
@@ -32,7 +32,7 @@ _OWN_PATHS = tuple(
 
 
 class Part(ModuleType):
-    """Of a module what functions use of it."""
+    """The part of a module that functions use."""
 
 
 def is_own(function: FunctionType) -> bool:
@@ -143,7 +143,7 @@ class _Copies:
             copy.__kwdefaults__ = {name: self.of(value) for name, value in named.items()}
 
     def _used(self, value: Any, chains: frozenset[tuple[str, ...]]) -> Any:
-        """Of a module those attributes of attributes that are asked for; all of anything else."""
+        """A copy of a value; of a module, only of the chains of attributes that are asked for."""
         if not isinstance(value, ModuleType) or () in chains:
             return self.of(value)
         known = is_versioned(value) and not (self.in_plain_python and value is math)
@@ -199,7 +199,7 @@ _ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 
 @cache
 def _uses(code: CodeType) -> dict[str, frozenset[tuple[str, ...]]]:
-    """The outer names that code uses, and of each the attributes of attributes: () for itself."""
+    """The outer names that code uses, each with the chains of attributes behind it: () is none."""
     found: dict[str, set[tuple[str, ...]]] = {}
     for each in codes_in(code):
         root, chain = "", []
@@ -222,7 +222,7 @@ def _uses(code: CodeType) -> dict[str, frozenset[tuple[str, ...]]]:
 
 @cache
 def _folders(of_numba: bool) -> tuple[str, ...]:
-    """Where they lie; Numba's is known once it has been imported."""
+    """Where their files lie; Numba's folder is known once it has been imported."""
     files = [os.__file__, np.__file__, getattr(math, "__file__", None)]
     if of_numba:
         files += [sys.modules[name].__file__ for name in ("numba", "llvmlite")]
@@ -291,7 +291,7 @@ def _is_dispatcher(value: Any) -> bool:
     return numba_api is not None and numba_api.is_dispatcher(value)
 
 
-# Of values, the rules of how Numba types their calls, and how many of its list these are.
+# The rules of how Numba types calls, by the id of what is called; and how many of them are here.
 _told: dict[int, list[Any]] = {}
 _n_told = 0
 

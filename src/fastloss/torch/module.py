@@ -136,7 +136,7 @@ class _OfBinaryLogits(Loss, torch.nn.BCEWithLogitsLoss):  # type: ignore[misc]
 
 
 def _check_memory(logits: Tensor) -> None:
-    """Whether logits can be overwritten."""
+    """Raise ValueError unless logits can be overwritten."""
     base = logits._base if logits._is_view() else logits
     if base.is_leaf:
         raise ValueError(

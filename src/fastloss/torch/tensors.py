@@ -54,7 +54,7 @@ def array_of(tensor: Tensor, name: str) -> Array:
 
 
 def check_constant(**inputs: Any) -> None:
-    """Whether no gradient is asked for but that of the logits."""
+    """Raise ValueError if a gradient is asked for besides that of the logits."""
     for name, given in inputs.items():
         # Within a compiled graph numbers are no Python numbers, and are not to be asked.
         if isinstance(given, torch.Tensor) and given.requires_grad:

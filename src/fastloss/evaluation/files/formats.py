@@ -332,7 +332,7 @@ def _tensor(
 
 
 def _check_layout(path: Path, n_bytes: int, header: Mapping[str, Any]) -> None:
-    """Whether each tensor begins where the one before it ends, as the format has it.
+    """Raise unless each tensor begins where the one before it ends, as the format has it.
 
     Where two share numbers, or numbers belong to none, one of the entries is wrong.
     """

@@ -70,7 +70,7 @@ def numbers(name: str) -> FileRows:
 
 
 def check_same_rows(rows: FileRows, logits: FileRows) -> None:
-    """Whether there is one of `rows` for each row of logits."""
+    """Raise unless there is one of `rows` for each row of logits."""
     if rows.shape != logits.shape[:-1]:
         raise FileError(
             f"{rows} has shape {rows.shape}, but {logits} has shape {logits.shape}: "

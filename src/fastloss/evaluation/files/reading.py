@@ -126,7 +126,7 @@ class FileRows:
         self._intact.add(i)  # and is not checked in another pass
 
     def check_unchanged(self) -> None:
-        """Whether the files are those whose headers were read: else results mix two versions."""
+        """Raise unless the files are those whose headers were read: else results mix versions."""
         for part in self.parts:
             state = part.path.stat()
             if (state.st_size, state.st_mtime_ns) != part.stamp:

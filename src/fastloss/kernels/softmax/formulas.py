@@ -154,10 +154,11 @@ def masses(traits: Traits) -> Masses:
 
 
 def output_formula(traits: Traits) -> Function:
-    """`output(options, kept_j, t, slope, bend, v_j, row)`: what is written for class j, and Hessian.
+    """`output(options, kept_j, t, slope, bend, v_j, row)`: what is written for class j.
 
-    `kept_j` is what is kept of the class; t is its mass; slope and bend are the derivatives of the
-    cap at its logit; v_j is its element of the vector, if there is one; and `row` is an `OfRow`.
+    That is two numbers, the second its Hessian, if that is wanted. `kept_j` is what is kept of the
+    class; t is its mass; slope and bend are the derivatives of the cap at its logit; v_j is its
+    element of the vector, if there is one; and `row` is an `OfRow`.
     """
     zero, form_output = traits.form.number(0), traits.form.output
     if traits.multiplying:
