@@ -7,7 +7,8 @@ TABLE ?= speed
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo example test test-long test-processors test-oldest test-newest test-hosts lint bench study readme trust clean
+.PHONY: help demo example test test-long test-processors test-oldest test-newest test-pythons test-hosts \
+	lint package release bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -18,8 +19,11 @@ help:
 	@echo 'make test-long  run those that take longer: README.md, docstrings, ordeals, every float32'
 	@echo 'make test-processors  run those of exactness for short and long vectors'
 	@echo 'make test-oldest test-newest  run some with other versions of Numba and NumPy'
+	@echo 'make test-pythons  run some with each Python that is found'
 	@echo 'make test-hosts  run those of the libraries that fastloss is used in, in .venv-hosts'
 	@echo 'make lint    check style, layout and types'
+	@echo 'make package build the wheel and the sdist, and try them in an environment of their own'
+	@echo 'make release VERSION=x.y.z  all up to publishing: see RELEASING.md'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
 	@echo '             cutoff, threads, scorecard, hosts, memory or cold'
@@ -51,9 +55,9 @@ test-long: $(VENV)/.test
 test-processors: $(VENV)/.test
 	$(BIN)/python -m tests.on_each_processor
 
-# A small part of them with the oldest Numba and NumPy that pyproject.toml allows, and with the newest
-# that there are, pre-releases included.
-test-oldest test-newest: test-%: $(VENV)/.test
+# A small part of them with the oldest Numba and NumPy that pyproject.toml allows, with the newest
+# that there are, pre-releases included, and with each Python that it names and that is found here.
+test-oldest test-newest test-pythons: test-%: $(VENV)/.test
 	$(BIN)/python -m tests.on_versions $*
 
 # Those of hosts, with the large ones, in an environment of their own; and examples of docstrings.
@@ -67,6 +71,12 @@ lint: $(VENV)/.lint
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+package: $(VENV)/.package
+	$(BIN)/python -m tools.package
+
+release: $(VENV)/.package
+	$(BIN)/python -m tools.release $(VERSION)
 
 # A part of it: make bench ARGS='-k mse'. Less time for each workload: ARGS='--seconds 1'.
 # The table of pytest-benchmark: ARGS=--benchmark-verbose
@@ -88,13 +98,15 @@ trust: $(VENV)/.trust
 	$(BIN)/python -m trust $(NAME) $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-newest .venv-hosts build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests bench trust -name __pycache__ -type d -exec rm -rf {} +
+	rm -rf $(VENV) .venv-oldest .venv-newest .venv-pythons .venv-hosts .venv-package build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests bench tools trust -name __pycache__ -type d -exec rm -rf {} +
 
-# $(VENV)/.NAME stands for "the extra NAME is installed, as pyproject.toml now describes it".
-$(VENV)/.demo $(VENV)/.example $(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.trust $(VENV)/.hosts: $(VENV)/.%: $(VENV)/.made pyproject.toml
+# $(VENV)/.NAME stands for "the group NAME is installed, as pyproject.toml now describes it". Groups
+# are known to pip from 25.1 on, which is newer than the one that some Pythons bring.
+$(VENV)/.%: $(VENV)/.made pyproject.toml
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable . --group $*
 	@touch $@
 
 # Some systems split ensurepip from Python, and venv fails without it: then pip brings itself.

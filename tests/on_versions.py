@@ -1,15 +1,19 @@
-"""A part of the tests with other versions of Numba and NumPy: `make test-oldest test-newest`.
+"""A part of the tests with other versions: `make test-oldest test-newest test-pythons`.
 
-`python -m tests.on_versions oldest` takes the oldest that pyproject.toml allows, `newest` what
-there is, pre-releases included: if there is none that `make test` does not take anyway, or it
-cannot be installed, that is said, and nothing is tested.
+`python -m tests.on_versions oldest` takes the oldest Numba and NumPy that pyproject.toml allows,
+`newest` what there is, pre-releases included: if there is none that `make test` does not take
+anyway, or it cannot be installed, that is said, and nothing is tested. `pythons` takes each Python
+that pyproject.toml names, by its name on the path or from pyenv, and a smaller part of the tests;
+what is not found is said.
 """
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastloss.compiler.numba_api import NEWEST_TESTED
@@ -19,8 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = (
     *("tests/test_own_loss.py", "tests/test_own_code.py", "tests/test_interrupts.py"),
     *("tests/test_cache.py", "-k", "not TestPermissions and not damaged"),
-    *("-q", "-n", "auto", "--dist", "worksteal", "-p", "no:cacheprovider"),
 )
+# What depends on bytecode: own functions, compiled, kept and found again.
+TESTS_OF_PYTHON = (
+    *("tests/test_own_loss.py", "tests/test_own_code.py", "tests/test_scalar.py"),
+    *("-m", "not long"),
+)
+PARALLEL = ("-q", "-n", "auto", "--dist", "worksteal", "-p", "no:cacheprovider")
 WITH = ("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "mpmath>=1.3", "ml_dtypes>=0.4")
 
 
@@ -59,7 +68,55 @@ def newest() -> list[str]:
     return [f"{name}=={found[name]}" for name in ("numba", "numpy")] if is_new else []
 
 
+def pythons() -> dict[str, str | None]:
+    """Of each version that pyproject.toml names, the interpreter, or None where there is none."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found: dict[str, str | None] = {}
+    for version in re.findall(r"Python :: (3\.\d+)", text):
+        places = [shutil.which(f"python{version}"), *root.glob(f"{version}.*/bin/python")]
+        found[version] = next(
+            (str(place) for place in places if place and _is(place, version)), None
+        )
+    return found
+
+
+def _is(python: str | Path, version: str) -> bool:
+    """pyenv has commands of versions that it does not run."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    ran = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return ran.stdout.strip() == version
+
+
+def run(python: str, name: str, wanted: Sequence[str], tests: Sequence[str]) -> int | None:
+    """Exit status of tests with `wanted` in an environment of `python`; None if it cannot be."""
+    folder = ROOT / name
+    made = subprocess.run([python, "-m", "venv", "--clear", "--without-pip", folder], check=False)
+    if made.returncode or pip(folder, *wanted, *WITH).returncode:
+        return None
+    print(f"tests with {', '.join(wanted)}, {python}", flush=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "src"),
+        "FASTLOSS_CACHE_DIR": str(folder / "compiled"),
+    }
+    return subprocess.run(
+        [python_of(folder), "-m", "pytest", *tests, *PARALLEL],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+    ).returncode
+
+
 def main(which: str) -> int:
+    if which == "pythons":
+        results = {}
+        for version, python in pythons().items():
+            name = f".venv-pythons/{version}"
+            status = run(python, name, ("numba", "numpy"), TESTS_OF_PYTHON) if python else None
+            results[version] = {None: "not run", 0: "passed"}.get(status, "FAILED")
+        print("\n".join(f"Python {version}: {result}" for version, result in results.items()))
+        return int("FAILED" in results.values())
     wanted = {"oldest": oldest, "newest": newest}[which]()
     if not wanted:
         print(
@@ -67,22 +124,11 @@ def main(which: str) -> int:
             "pre-release, or no package index"
         )
         return 0
-    folder = ROOT / f".venv-{which}"
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=False
-    )
-    if made.returncode or pip(folder, *wanted, *WITH).returncode:
+    status = run(sys.executable, f".venv-{which}", wanted, TESTS)
+    if status is None:
         print(f"{'FAILED' if which == 'oldest' else 'SKIPPED'}: cannot install {', '.join(wanted)}")
         return int(which == "oldest")
-    print(f"tests with {', '.join(wanted)}", flush=True)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "FASTLOSS_CACHE_DIR": str(folder / "compiled"),
-    }
-    return subprocess.run(
-        [python_of(folder), "-m", "pytest", *TESTS], cwd=ROOT, env=environment, check=False
-    ).returncode
+    return status
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ TOLERANCE = {"rel_tol": 1e-5, "abs_tol": 1e-6}
 
 @pytest.fixture(scope="module")
 def digits():
-    pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'fastloss[example]'")
+    pytest.importorskip("sklearn", reason="needs scikit-learn: make .venv/.example")
     return real_logits.digits()
 
 
 @pytest.fixture(scope="module")
 def tokens():
-    pytest.importorskip("wordllama", reason="needs wordllama: pip install 'fastloss[example]'")
+    pytest.importorskip("wordllama", reason="needs wordllama: make .venv/.example")
     return real_logits.next_tokens()
 
 
