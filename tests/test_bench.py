@@ -24,6 +24,7 @@ from fastloss.study import (  # noqa: E402
     measure,
     memory,
     numpy_losses,
+    peak,
     report,
     roof,
     scaling,
@@ -575,7 +576,7 @@ def test_growth_of_memory_by_samples(monkeypatch, tmp_path):
         time.sleep(0.1)
         return array
 
-    monkeypatch.setattr(memory, "_CLEAR_REFS", tmp_path / "no folder" / "clear_refs")
+    monkeypatch.setattr(peak, "_CLEAR", tmp_path / "no folder" / "clear_refs")
     n_bytes, method = memory.growth(Job(call))
     assert method == "samples"
     assert 60 << 20 < n_bytes < 80 << 20

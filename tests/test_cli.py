@@ -243,48 +243,51 @@ def test_demo_end_to_end(tmp_path):
 
 
 def test_demo_shrinks_the_batch_when_memory_is_short(monkeypatch):
-    from fastloss.demo import large_batch, memory
+    from fastloss.demo import large_batch
 
-    monkeypatch.setattr(memory, "available_bytes", lambda: 3_200_000_000)
+    monkeypatch.setattr(large_batch, "available_bytes", lambda: 3_200_000_000)
     assert large_batch.rows_that_fit(200_000, 1_000) == 100_000
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**12)
+    monkeypatch.setattr(large_batch, "available_bytes", lambda: 10**12)
     assert large_batch.rows_that_fit(200_000, 1_000) == 200_000
-    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    monkeypatch.setattr(large_batch, "available_bytes", lambda: None)
     assert large_batch.rows_that_fit(200_000, 1_000) == 50_000
 
 
 @pytest.mark.parametrize("system_tells", [True, False])
 def test_demo_measures_memory(system_tells, monkeypatch):
-    from fastloss.demo import memory
+    from fastloss.study import peak
 
     if not system_tells:
-        monkeypatch.setattr(memory, "measures_resident", lambda: False)
-    kept, result = memory.peak_of(lambda: np.ones(10_000_000, np.uint8))
+        monkeypatch.setattr(peak, "measures_resident", lambda: False)
+    kept, result = peak.peak_of(lambda: np.ones(10_000_000, np.uint8))
     assert result.size == 10_000_000
     assert 10_000_000 <= kept < 15_000_000
-    passing, _ = memory.peak_of(lambda: np.ones(30_000_000, np.uint8).sum())
+    passing, _ = peak.peak_of(lambda: np.ones(30_000_000, np.uint8).sum())
     assert 30_000_000 <= passing < 35_000_000
-    assert memory.available_bytes() is None or memory.available_bytes() > 0
+    assert peak.available_bytes() is None or peak.available_bytes() > 0
 
 
 @pytest.mark.long
 def test_demo_rivals_agree_with_the_truth():
-    from fastloss.demo import large_batch, numpy_losses
+    from fastloss.demo import large_batch
+    from fastloss.study import numpy_losses
 
     labels, logits = large_batch.batch(50, 7)
     logits = logits.astype(np.float64)
     truth = large_batch.reference(labels, logits)
     assert list(truth.rows) == list(range(50))
     for loss, grad in (
-        numpy_losses.naive_value_and_grad(labels, logits),
-        numpy_losses.careful_value_and_grad(labels, logits),
-        numpy_losses.careful_value_and_grad(labels, logits, out=np.empty_like(logits)),
+        numpy_losses.naive_cross_entropy_grad(labels, logits),
+        numpy_losses.unblocked_cross_entropy_grad(labels, logits),
+        numpy_losses.unblocked_cross_entropy_grad(labels, logits, out=np.empty_like(logits)),
         fl.cross_entropy.value_and_grad(labels, logits),
-        numpy_losses.careful_value_and_grad(labels, logits.copy()),
+        numpy_losses.unblocked_cross_entropy_grad(labels, logits.copy()),
     ):
         assert loss == pytest.approx(truth.loss, rel=1e-12)
         np.testing.assert_allclose(grad, truth.grad, rtol=0, atol=1e-16)
-    assert numpy_losses.naive(labels, logits) == pytest.approx(truth.loss, rel=1e-12)
-    assert numpy_losses.careful(labels, logits) == pytest.approx(truth.loss, rel=1e-12)
+    assert numpy_losses.naive_cross_entropy(labels, logits) == pytest.approx(truth.loss, rel=1e-12)
+    assert numpy_losses.unblocked_cross_entropy(labels, logits) == pytest.approx(
+        truth.loss, rel=1e-12
+    )
     in_place = logits.copy()
-    assert numpy_losses.careful_value_and_grad(labels, in_place, out=in_place)[1] is in_place
+    assert numpy_losses.unblocked_cross_entropy_grad(labels, in_place, out=in_place)[1] is in_place

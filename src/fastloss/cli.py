@@ -23,6 +23,7 @@ from .evaluation.files import signals
 from .evaluation.report import terminal
 
 Verb = Callable[[Any, Any], Any]
+Command = Callable[[argparse.Namespace], int]
 
 _DEMO_PACKAGES = ("matplotlib", "rich", "sklearn")
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_bench(commands: Any) -> None:
     text = "compare the losses with other libraries, and write a report (5 minutes)"
     bench = commands.add_parser("bench", help=text, description=text)
-    bench.set_defaults(run=_bench, suite="quick")
+    bench.set_defaults(run=partial(_study, _bench), suite="quick")
     _add_selection(bench)
     actions = bench.add_subparsers(title="what to do (default: quick)", metavar="ACTION")
     for suite, text in (
@@ -116,13 +117,13 @@ def _add_bench(commands: Any) -> None:
     report.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where it goes (default: beside FILE)"
     )
-    report.set_defaults(run=_bench_report)
+    report.set_defaults(run=partial(_study, _bench_report))
 
     text = "show what became slower or larger between two runs, or on another machine"
     compare = actions.add_parser("compare", help=text, description=text)
     compare.add_argument("before", type=Path, metavar="A.json")
     compare.add_argument("after", type=Path, metavar="B.json")
-    compare.set_defaults(run=_bench_compare)
+    compare.set_defaults(run=partial(_study, _bench_compare))
 
 
 def _add_selection(parser: argparse.ArgumentParser, argument_default: Any = None) -> None:
@@ -170,14 +171,19 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _evaluation(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+def _evaluation(run: Command, options: argparse.Namespace) -> int:
     with signals.raised():
         return _said(lambda: run(options))
 
 
+def _study(run: Command, options: argparse.Namespace) -> int:
+    missing = [package for package in _BENCH_PACKAGES if find_spec(package) is None]
+    if missing:
+        return _fail(f"the comparison needs {', '.join(missing)}: pip install 'fastloss[bench]'", 2)
+    return _said(lambda: run(options))
+
+
 def _bench(options: argparse.Namespace) -> int:
-    if _bench_lacks():
-        return 2
     from .study import command
     from .study.suites import Selection
 
@@ -195,31 +201,19 @@ def _bench(options: argparse.Namespace) -> int:
         options.gib,
         options.output,
     )
-    return _said(lambda: command.measure(request))
+    return command.measure(request)
 
 
 def _bench_report(options: argparse.Namespace) -> int:
-    if _bench_lacks():
-        return 2
     from .study import command
 
-    return _said(lambda: command.render(options.file, options.output))
+    return command.render(options.file, options.output)
 
 
 def _bench_compare(options: argparse.Namespace) -> int:
-    if _bench_lacks():
-        return 2
     from .study import command
 
-    return _said(lambda: command.compare(options.before, options.after))
-
-
-def _bench_lacks() -> bool:
-    """Whether a package is missing, which is said."""
-    missing = [package for package in _BENCH_PACKAGES if find_spec(package) is None]
-    if missing:
-        _fail(f"the comparison needs {', '.join(missing)}: pip install 'fastloss[bench]'", 2)
-    return bool(missing)
+    return command.compare(options.before, options.after)
 
 
 def _said(run: Callable[[], int]) -> int:

@@ -14,7 +14,9 @@ from rich.table import Table
 from .. import cross_entropy, get_num_threads
 from ..call.arrays import Array
 from ..compiler import jit, store
-from . import large_batch, memory, numpy_losses, picture, training
+from ..study.numpy_losses import naive_cross_entropy_grad
+from ..study.peak import measures_resident
+from . import large_batch, picture, training
 from .training import History
 
 _QUICK_EPOCHS = 5
@@ -66,7 +68,7 @@ def _compile(console: Console) -> None:
 
 
 def _naive(labels: Array, logits: Array, out: Array) -> tuple[Any, Array]:
-    return numpy_losses.naive_value_and_grad(labels, logits)
+    return naive_cross_entropy_grad(labels, logits)
 
 
 def _fused(labels: Array, logits: Array, out: Array) -> tuple[Any, Array]:
@@ -208,7 +210,7 @@ def _show_results(console: Console, results: list[large_batch.Result]) -> None:
             )
     console.print(table)
     how = "the peak that Python's tracemalloc saw"
-    if memory.measures_resident():
+    if measures_resident():
         how = "the rise of the peak resident memory (VmHWM), or of tracemalloc's if larger"
     console.print(
         f"Time: the median of {large_batch.ROUNDS} rounds, and the fastest. Extra: memory, {how}, "

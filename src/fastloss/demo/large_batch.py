@@ -10,7 +10,13 @@ import numpy as np
 
 from .. import cross_entropy
 from ..call.arrays import Array
-from . import memory, numpy_losses
+from ..study.numpy_losses import (
+    naive_cross_entropy,
+    naive_cross_entropy_grad,
+    unblocked_cross_entropy,
+    unblocked_cross_entropy_grad,
+)
+from ..study.peak import available_bytes, peak_of
 
 ROWS, CLASSES = 200_000, 1_000
 QUICK_ROWS, QUICK_CLASSES = 10_000, 100
@@ -50,7 +56,7 @@ class Reference(NamedTuple):
 
 def rows_that_fit(rows: int, n_classes: int) -> int:
     """`rows`, or fewer if the memory that is available is too small for so many."""
-    available = memory.available_bytes()
+    available = available_bytes()
     if available is None:
         return min(rows, ROWS // 4)
     return max(1_000, min(rows, available // (ARRAYS_AT_ONCE * n_classes * 4)))
@@ -95,13 +101,13 @@ def _exact(labels: Array, logits: Array) -> tuple[Array, Array]:
 def contenders(labels: Array, logits: Array, buffer: Array) -> list[Contender]:
     """The in-place calls work on `buffer`, into which the logits are copied before each."""
     fused = cross_entropy.value_and_grad
-    careful = numpy_losses.careful_value_and_grad
+    careful = unblocked_cross_entropy_grad
     loss_only, fresh, given, in_place = TASKS
     return [
-        Contender("naive NumPy", loss_only, partial(numpy_losses.naive, labels, logits)),
-        Contender("careful NumPy", loss_only, partial(numpy_losses.careful, labels, logits)),
+        Contender("naive NumPy", loss_only, partial(naive_cross_entropy, labels, logits)),
+        Contender("careful NumPy", loss_only, partial(unblocked_cross_entropy, labels, logits)),
         Contender("fastloss", loss_only, partial(cross_entropy, labels, logits)),
-        Contender("naive NumPy", fresh, partial(numpy_losses.naive_value_and_grad, labels, logits)),
+        Contender("naive NumPy", fresh, partial(naive_cross_entropy_grad, labels, logits)),
         Contender("careful NumPy", fresh, partial(careful, labels, logits)),
         Contender("fastloss", fresh, partial(fused, labels, logits)),
         Contender("careful NumPy", given, partial(careful, labels, logits, out=buffer)),
@@ -126,7 +132,7 @@ def measure(labels: Array, logits: Array, report: Callable[[str, float], None]) 
     for i, contender in enumerate(field):
         report(f"memory: {contender.name}, {contender.task}", (1 + i) / n_steps)
         _prepare(contender, logits, buffer)
-        extra, result = memory.peak_of(contender.call)
+        extra, result = peak_of(contender.call)
         extra_bytes.append(extra)
         errors.append(_errors(result, truth))
         del result  # before the next call, which needs the room
@@ -165,7 +171,7 @@ def confident_row() -> Iterator[tuple[str, float]]:
     """The loss of one row that a model is sure of, and right about, by each way in float32."""
     labels = np.array([0])
     logits = np.array([[20, 0, -5]], dtype=np.float32)
-    yield "naive NumPy", abs(float(numpy_losses.naive(labels, logits)))  # it returns -0.0
-    yield "careful NumPy", numpy_losses.careful(labels, logits)
+    yield "naive NumPy", abs(float(naive_cross_entropy(labels, logits)))  # it returns -0.0
+    yield "careful NumPy", unblocked_cross_entropy(labels, logits)
     yield "fastloss", cross_entropy(labels, logits)
     yield "the truth", float(np.log1p(np.exp(-20.0) + np.exp(-25.0)))

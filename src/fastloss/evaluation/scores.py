@@ -66,7 +66,7 @@ class Means(Result):
 
     @property
     def loss_standard_error(self) -> Array:
-        """That of the mean loss."""
+        """The standard error of the mean loss."""
         loss, weight = (
             self._table.column(Terms._fields.index(name)) for name in ("loss", "weight")
         )
@@ -81,7 +81,7 @@ class Means(Result):
 
     @property
     def accuracy_standard_error(self) -> Array:
-        """That of the accuracy."""
+        """The standard error of the accuracy."""
         t = self._terms
         with np.errstate(divide="ignore", invalid="ignore"):
             right = t.correct / t.weight

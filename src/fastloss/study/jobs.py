@@ -20,10 +20,14 @@ import psutil
 
 import fastloss as fl
 
-from ..demo import numpy_losses as demo_losses
 from . import memory
 from .contender import FASTLOSS, NAIVE
-from .numpy_losses import naive_cross_entropy
+from .numpy_losses import (
+    naive_cross_entropy,
+    naive_cross_entropy_grad,
+    unblocked_cross_entropy,
+    unblocked_cross_entropy_grad,
+)
 from .processes import run_python
 from .workloads import Array
 
@@ -46,7 +50,7 @@ _NAIVE_ARRAYS = 5
 
 
 def _naive_training(labels: Array, logits: Array, out: Array) -> tuple[Any, Array]:
-    return demo_losses.naive_value_and_grad(labels, logits)
+    return naive_cross_entropy_grad(labels, logits)
 
 
 def _fused_training(labels: Array, logits: Array, out: Array) -> tuple[Any, Array]:
@@ -55,7 +59,7 @@ def _fused_training(labels: Array, logits: Array, out: Array) -> tuple[Any, Arra
 
 LOSSES: "Mapping[str, LossFunction]" = {
     NAIVE: _naive_training,
-    CAREFUL: demo_losses.careful_value_and_grad,
+    CAREFUL: unblocked_cross_entropy_grad,
     FASTLOSS: _fused_training,
 }
 
@@ -94,7 +98,7 @@ def _in_chunks(loss: Callable[[Array, Array], Any], labels: Array, logits: Array
 EVALUATIONS: Mapping[str, Callable[[Array, Array], Any]] = {
     NAIVE: naive_cross_entropy,
     IN_CHUNKS: partial(_in_chunks, naive_cross_entropy),
-    CAREFUL: partial(_in_chunks, demo_losses.careful),
+    CAREFUL: partial(_in_chunks, unblocked_cross_entropy),
     FASTLOSS: fl.cross_entropy,
 }
 

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import psutil
 
 from .contender import Contender, Job
 from .contenders import LIBRARIES, called, users
+from .peak import measures_resident, peak_resident
 from .processes import run_python
 from .report import aligned, shape_text
 from .workloads import GRADIENT, IN_PLACE, NEW_ARRAY, Workload, make_data
@@ -25,8 +25,6 @@ from .workloads import GRADIENT, IN_PLACE, NEW_ARRAY, Workload, make_data
 WORKLOAD = Workload("cross_entropy", (8_192, 32_768))
 TASKS = (GRADIENT, IN_PLACE, NEW_ARRAY)
 
-_STATUS = Path("/proc/self/status")
-_CLEAR_REFS = Path("/proc/self/clear_refs")
 _SAMPLE_SECONDS = 1e-3
 _FEW = 64  # rows
 
@@ -73,26 +71,11 @@ def main(settings: str) -> None:
 def growth(job: Job) -> tuple[int, str]:
     """By how many bytes the peak during the call exceeds what was there before, and how found."""
     with job.setting(), np.errstate(all="ignore"):
-        if _reset_peak():
-            before = _peak()
+        if measures_resident():
+            before = peak_resident()
             job.call()
-            return _peak() - before, "peak of the kernel"
+            return peak_resident() - before, "peak of the kernel"
         return _sampled(job.call), "samples"
-
-
-def _reset_peak() -> bool:
-    """Whether the kernel can be told to forget the peak so far, as Linux can."""
-    try:
-        _CLEAR_REFS.write_text("5")
-        return _peak() > 0
-    except (OSError, LookupError):
-        return False
-
-
-def _peak() -> int:
-    lines = _STATUS.read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(fields["VmHWM"].split()[0]) * 1024
 
 
 def _sampled(call: Callable[[], Any]) -> int:

@@ -79,7 +79,7 @@ def naive_cross_entropy(labels: Array, logits: Array) -> Any:
     return -np.mean(np.sum(one_hot * np.log(probabilities), axis=1))
 
 
-def naive_cross_entropy_grad(labels: Array, logits: Array) -> Any:
+def naive_cross_entropy_grad(labels: Array, logits: Array) -> tuple[Any, Array]:
     one_hot = _one_hot(labels, logits)
     exps = np.exp(logits)
     probabilities = exps / np.sum(exps, axis=1, keepdims=True)
@@ -284,6 +284,33 @@ def _buffers(array: Array) -> Array:
 
 def _results(loss: float, out: Array | None) -> Any:
     return loss if out is None else (loss, out)
+
+
+# Without blocks, for a batch of a training: one large temporary, which is the gradient.
+
+
+def unblocked_cross_entropy(labels: Array, logits: Array) -> float:
+    loss, _, _ = _shifted_exps(labels, logits, None)
+    return loss
+
+
+def unblocked_cross_entropy_grad(
+    labels: Array, logits: Array, out: Array | None = None
+) -> tuple[float, Array]:
+    # The gradient is made where the exponentials are; `out` may be `logits`.
+    loss, exps, sums = _shifted_exps(labels, logits, out)
+    n = len(labels)
+    exps /= (sums * n)[:, np.newaxis]
+    exps[np.arange(n), labels] -= exps.dtype.type(1 / n)
+    return loss, exps
+
+
+def _shifted_exps(labels: Array, logits: Array, out: Array | None) -> tuple[float, Array, Array]:
+    shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
+    at_label = shifted[np.arange(len(labels)), labels]
+    exps = np.exp(shifted, out=shifted)
+    sums = exps.sum(axis=1)
+    return float(np.mean(np.log(sums) - at_label, dtype=np.float64)), exps, sums
 
 
 class Careful(Contender):

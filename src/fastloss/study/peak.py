@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a call takes at its peak."""
+"""How much memory there is, and how much a process takes at its peak."""
 
 import os
 import tracemalloc
@@ -34,7 +34,7 @@ def peak_of(call: Callable[[], Any]) -> tuple[int, Any]:
     as NumPy tells it of them, but no other memory. The answer is the larger of the two.
     """
     resident = measures_resident()
-    before = _fields(_STATUS)["VmRSS"] if resident else 0
+    before = peak_resident() if resident else 0
     tracemalloc.start()
     try:
         traced_before, _ = tracemalloc.get_traced_memory()
@@ -42,7 +42,7 @@ def peak_of(call: Callable[[], Any]) -> tuple[int, Any]:
         _, traced_peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    rise = _fields(_STATUS)["VmHWM"] - before if resident else 0
+    rise = peak_resident() - before if resident else 0
     return max(rise, traced_peak - traced_before), result
 
 
@@ -50,9 +50,14 @@ def measures_resident() -> bool:
     """Whether this process can read its peak of memory, after setting it to the present level."""
     try:
         _CLEAR.write_text("5")  # see proc(5): reset the peak resident set size
-        return "VmHWM" in _fields(_STATUS)
-    except OSError:
+        return peak_resident() > 0
+    except (OSError, LookupError):
         return False
+
+
+def peak_resident() -> int:
+    """The largest memory in use since `measures_resident`, in bytes."""
+    return _fields(_STATUS)["VmHWM"]
 
 
 def _fields(path: Path) -> dict[str, int]:
