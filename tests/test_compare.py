@@ -790,14 +790,6 @@ def test_options_that_make_no_sense():
         fl.compare(A, B, LABELS * 0, class_mask=[False, True, True])
 
 
-def test_states_that_are_none():
-    state = fl.Comparison().state()
-    with pytest.raises(ValueError, match="the state has no 'lowest'"):
-        fl.Comparison.from_state({k: v for k, v in state.items() if k != "lowest"})
-    with pytest.raises(ValueError, match="'lowest' of the state has shape"):
-        fl.Comparison.from_state(state | {"lowest": np.zeros(3)})
-
-
 def test_a_comparison_shows_its_options():
     assert repr(fl.Comparison()) == "Comparison()"
     assert repr(fl.Comparison(softcap=30, temperature=2)) == (

@@ -75,11 +75,7 @@ def growth(job: Job) -> tuple[int, str]:
             before = peak_resident()
             job.call()
             return peak_resident() - before, "peak of the kernel"
-        return _sampled(job.call), "samples"
-
-
-def _sampled(call: Callable[[], Any]) -> int:
-    return sampled(call, lambda info: int(info.rss))
+        return sampled(job.call, lambda info: int(info.rss)), "samples"
 
 
 def sampled(call: Callable[[], Any], size: Callable[[Any], int]) -> int:

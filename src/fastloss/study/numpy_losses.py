@@ -63,28 +63,29 @@ def naive_categorical_grad(y_true: Array, y_pred: Array) -> Any:
     return loss, -y_true / y_pred / len(y_true)
 
 
-def _one_hot(labels: Array, like: Array) -> Array:
+def one_hot(labels: Array, like: Array) -> Array:
+    """Class ids as labels of all classes."""
     if labels.ndim == like.ndim:
         return labels  # soft
     # Not np.eye(c)[labels], which for 32,768 classes makes a square of 4 GiB first.
-    one_hot = np.zeros_like(like)
-    one_hot[np.arange(len(labels)), labels] = 1
-    return one_hot
+    all_classes = np.zeros_like(like)
+    all_classes[np.arange(len(labels)), labels] = 1
+    return all_classes
 
 
 def naive_cross_entropy(labels: Array, logits: Array) -> Any:
-    one_hot = _one_hot(labels, logits)
+    t = one_hot(labels, logits)
     exps = np.exp(logits)
     probabilities = exps / np.sum(exps, axis=1, keepdims=True)
-    return -np.mean(np.sum(one_hot * np.log(probabilities), axis=1))
+    return -np.mean(np.sum(t * np.log(probabilities), axis=1))
 
 
 def naive_cross_entropy_grad(labels: Array, logits: Array) -> tuple[Any, Array]:
-    one_hot = _one_hot(labels, logits)
+    t = one_hot(labels, logits)
     exps = np.exp(logits)
     probabilities = exps / np.sum(exps, axis=1, keepdims=True)
-    loss = -np.mean(np.sum(one_hot * np.log(probabilities), axis=1))
-    grad = (probabilities - one_hot) / len(labels)
+    loss = -np.mean(np.sum(t * np.log(probabilities), axis=1))
+    grad = (probabilities - t) / len(labels)
     return loss, grad
 
 
@@ -110,18 +111,18 @@ def naive_kl_grad(p: Array, q: Array) -> Any:
 def naive_focal(labels: Array, logits: Array) -> Any:
     exps = np.exp(logits)
     probabilities = exps / np.sum(exps, axis=1, keepdims=True)
-    p = np.sum(_one_hot(labels, logits) * probabilities, axis=1)
+    p = np.sum(one_hot(labels, logits) * probabilities, axis=1)
     return np.mean(-((1 - p) ** 2) * np.log(p))
 
 
 def naive_focal_grad(labels: Array, logits: Array) -> Any:
-    one_hot = _one_hot(labels, logits)
+    t = one_hot(labels, logits)
     exps = np.exp(logits)
     probabilities = exps / np.sum(exps, axis=1, keepdims=True)
-    p = np.sum(one_hot * probabilities, axis=1, keepdims=True)
+    p = np.sum(t * probabilities, axis=1, keepdims=True)
     loss = np.mean(-((1 - p) ** 2) * np.log(p))
     slope = (1 - p) ** 2 - 2 * p * (1 - p) * np.log(p)
-    return loss, slope * (probabilities - one_hot) / len(labels)
+    return loss, slope * (probabilities - t) / len(labels)
 
 
 def naive_dice(t: Array, p: Array) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 import fastloss as fl
 
+from .numpy_losses import one_hot
 from .workloads import Array
 
 _CHUNK = 1 << 21  # elements
@@ -105,17 +106,11 @@ def _categorical(t: Array, p: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy(labels: Array, x: Array) -> tuple[Array, Array]:
-    t = labels if labels.ndim == x.ndim else _one_hot(labels, x)
+    t = one_hot(labels, x)
     row_max = x.max(axis=-1, keepdims=True)
     lse = row_max + np.log(np.exp(x - row_max).sum(axis=-1, keepdims=True))
     total = t.sum(axis=-1, keepdims=True, dtype=np.float64)
     return (t * (lse - x)).sum(axis=-1), total * np.exp(x - lse) - t
-
-
-def _one_hot(labels: Array, x: Array) -> Array:
-    one_hot = np.zeros_like(x)
-    np.put_along_axis(one_hot, labels[..., np.newaxis], 1, axis=-1)
-    return one_hot
 
 
 # The loss of each sample, and the gradient of their sum.
