@@ -10,10 +10,10 @@ from trust import experiments, report
 def test_every_page_is_listed_in_the_readme():
     readme = (report.ROOT / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| \[(\w+)\]\(docs/trust/(\w+)\.md\) \|", readme, re.MULTILINE)
-    assert sorted(listed) == sorted((name, name) for name in experiments.names())
+    assert sorted(listed) == sorted((name, name) for name in experiments.NAMES)
 
 
-@pytest.mark.parametrize("name", experiments.names())
+@pytest.mark.parametrize("name", experiments.NAMES)
 def test_pages_are_made_of_the_stored_results(name):
     experiment = experiments.load(name)
     made = report.page(name, experiment, report.stored(name))

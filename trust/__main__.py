@@ -12,7 +12,7 @@ from . import experiments, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    known = experiments.names()
+    known = experiments.NAMES
     parser = argparse.ArgumentParser(prog="python -m trust", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--render", action="store_true", help="measure nothing")

@@ -19,10 +19,6 @@ NAMES = (
 )
 
 
-def names() -> tuple[str, ...]:
-    return NAMES
-
-
 def load(name: str) -> Any:
     """Its module, which is imported only when it is wanted: some need rivals."""
     return importlib.import_module(f"{__package__}.{name}")

@@ -103,7 +103,9 @@ class SlopedScorecard(Scorecard):
 
     @property
     def derivatives(self) -> tuple[float, float]:
-        """Those of the mean loss by b = 1 / temperature, times b; and the second, times b^2."""
+        """The first derivative of the mean loss by b = 1 / temperature, times b, and the second,
+        times b^2.
+        """
         sums = self._sums.added_up().tables["slopes"].sums
         if not len(sums):
             raise ValueError(

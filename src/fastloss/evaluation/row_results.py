@@ -93,7 +93,7 @@ class RowResults:
             raise ValueError(f"{what} uses the same memory for several rows: pass a plain array")
 
     def write(self, slab: Slab, scores: Array) -> None:
-        """Those of some rows."""
+        """Write the results of some rows, from their scores."""
         for name in NUMBERS:
             if name in self.arrays:
                 column = scores[:, RowScores._fields.index(name)]

@@ -25,7 +25,7 @@ class Means(Result):
     """
 
     def __init__(self, table: Table, n_keys: int, exponent: int = 0) -> None:
-        """Of the keys from 0 to `n_keys`. Weights are those of the table times 2**exponent."""
+        """Of the keys below `n_keys`; weights of rows are those of the table times 2**exponent."""
         self._table, self._n_keys, self._exponent = table, n_keys, exponent
 
     @cached_property
@@ -220,7 +220,7 @@ class Scores(Result):
     sequences: Sequences | None = None
     rows: dict[str, Array] = field(default_factory=dict)
     complete: bool = True
-    # Those of the ranks, and that of all rows, times a scale at which they are exact.
+    # The weights of the ranks, and that of all rows, times a scale at which they are exact.
     _rank_sums: tuple[Array, float] = (np.empty(0), 0.0)
 
     def top_k(self, k: int) -> float:

@@ -87,7 +87,7 @@ class Checkpoint:
         )
 
     def remove(self) -> None:
-        """If it is of this run."""
+        """Remove the file, if it is of this run."""
         if self.is_ours:
             self.output.path.unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ _ONE = 1 << 31
 
 
 def crc32(data: memoryview, value: int = 0) -> int:
-    """That of what `value` is the CRC of, followed by `data`: as `zlib.crc32(data, value)`.
+    """The CRC of what `value` is the CRC of, followed by `data`: as `zlib.crc32(data, value)`.
 
     >>> crc32(memoryview(b"6789"), zlib.crc32(b"12345")) == zlib.crc32(b"123456789")
     True

@@ -30,7 +30,7 @@ class FileError(ValueError):
 
 
 class Unreadable(FileError):
-    """One that could not be read now, and may be the next time."""
+    """A file that could not be read now, and may be the next time."""
 
 
 class FileName(str):
@@ -152,7 +152,7 @@ def _open(path: Path, member: str | None, n_axes: int) -> Part:
 
 
 def _check_is_file(path: Path) -> None:
-    """Not a pipe, which would wait for a writer, and can be read only once and in order."""
+    """Raise for a pipe, which would wait for a writer, and can be read only once and in order."""
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # what a folder is, opening it says
         what = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"

@@ -59,7 +59,7 @@ def chunk_rows(row_bytes: int) -> int:
 
 
 def run(work: Work[S]) -> Outcome[S]:
-    """From the start, or from the state of the checkpoint, to the last row or to a signal."""
+    """Pass from the start, or from the state of the checkpoint, to the last row or to a signal."""
     checkpoint, row_output = work.checkpoint, work.row_output
     saved = checkpoint.load() if checkpoint is not None else None
     n_done = saved.n_done if saved is not None else 0

@@ -106,7 +106,7 @@ class FileRows:
             raise FileError(f"{part} is damaged: {error}") from None
 
     def _check(self, i: int, place: int, view: memoryview) -> None:
-        """Of a part that is read in order, from its beginning to its end."""
+        """Raise if a part, read in order from its beginning to its end, has another checksum."""
         part, before = self.parts[i], self.checked
         if part.checksum is None or i in self._intact:
             return

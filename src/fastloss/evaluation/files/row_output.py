@@ -41,7 +41,7 @@ class RowOutput:
         self.output.check(2 * self.n_rows * sum(map(_row_bytes, self.columns.values())))
 
     def begin(self, name: str | None, n_done: int) -> None:
-        """In a new folder, or in that of this name with the first rows of an earlier process."""
+        """Begin in a new folder, or in the one of this name, with rows of an earlier process."""
         path = self.output.path
         if name is None:
             made = tempfile.mkdtemp(suffix=".parts", prefix=f"{path.name}.", dir=path.parent)
@@ -56,7 +56,7 @@ class RowOutput:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """The name of the folder."""
         assert self.folder is not None
         return self.folder.name
 
@@ -68,7 +68,7 @@ class RowOutput:
         return {name: buffer[:n_rows] for name, buffer in self._buffers.items()}
 
     def write(self, start: int, n_rows: int) -> None:
-        """What the buffers hold becomes that of the rows from `start` on."""
+        """Write what the buffers hold to the places of the rows from `start` on."""
         for name, buffer in self.buffers(n_rows).items():
             # Not "a", which would write to the end, and not "w", which would cut the file.
             descriptor = os.open(self._file(name), os.O_RDWR | os.O_CREAT, 0o600)
@@ -79,14 +79,14 @@ class RowOutput:
                     view = view[file.write(view) :]
 
     def sync(self) -> None:
-        """Before a state says that rows are done, they are on the disk."""
+        """Have the rows on the disk, before a state says that they are done."""
         for name in self.columns:
             if self._file(name).exists():
                 with open(self._file(name), "rb") as file:
                     os.fsync(file.fileno())
 
     def pack(self, n_rows: int, target: IO[bytes]) -> None:
-        """The first rows of all columns as an .npz."""
+        """Write the first rows of all columns as an .npz."""
         with zipfile.ZipFile(target, "w") as archive:
             for name, column in self.columns.items():
                 header = {

@@ -16,7 +16,7 @@ _BLOCKS, _BLOCK = 5, 16 * 1024
 
 
 def of(options: argparse.Namespace) -> dict[str, Any]:
-    """Of all that was asked for, as JSON can hold it; files by their place and content."""
+    """All that was asked for, as JSON can hold it; files by their place and content."""
     return {
         name: _of_value(value)
         for name, value in vars(options).items()

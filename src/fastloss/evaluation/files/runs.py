@@ -39,7 +39,7 @@ class Run:
     def outcome(
         self, kind: Any, settings: Mapping[str, Any], update: Callable[[Any, int, int], None]
     ) -> Outcome[Any]:
-        """Of the pass in which sums of this kind are updated with all rows, chunk by chunk."""
+        """The outcome of a pass that updates sums of this kind with all rows, chunk by chunk."""
 
         def located_update(sums: Any, start: int, stop: int) -> None:
             with self._discarding(), _located(f"in the rows from {start:,} on, counted from there"):
@@ -145,7 +145,7 @@ class Run:
 
 @contextmanager
 def _located(where: str) -> Iterator[None]:
-    """What the library says of its arguments, with the place in the files."""
+    """What the library says of its arguments is raised with the place in the files."""
     try:
         yield
     except FileError:

@@ -12,7 +12,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class Interrupted(KeyboardInterrupt):
-    """By the signal of this number."""
+    """An interrupt by the signal of this number."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def noted() -> Iterator[list[int]]:
 
 @contextmanager
 def _handled_by(make: Callable[[Callable[[], None]], Handler]) -> Iterator[None]:
-    """What is ignored stays so, as by a shell for a job in the background."""
+    """Install the handler; what is ignored stays so, as by a shell for a job in the background."""
     main = threading.current_thread() is threading.main_thread()  # others cannot have handlers
     before = {kind: signal.getsignal(kind) for kind in _KINDS if main}
     # None: a handler that was not installed by Python, and could not be put back.

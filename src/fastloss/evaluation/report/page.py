@@ -65,7 +65,7 @@ def _summary(scores: Scores, top_k: Sequence[int]) -> dict[str, str]:
     for name, value in scores.lines():
         lines[name] = value
         if name == "accuracy":
-            # Those of the scores come in their places, and are not repeated.
+            # Accuracies of `Scores.lines` come in their places, and are not repeated.
             for k in sorted({*top_k, min(5, scores.n_classes)} - {0, 1}):
                 lines[f"top-{k} accuracy"] = f"{scores.top_k(k):.4%}"
     return lines

@@ -59,7 +59,7 @@ def show(text: str = "", end: str = "\n") -> str | None:
 
 
 def unprinted(error: Exception) -> str:
-    """Why; what is left to be printed goes nowhere, as it would be tried again at the end."""
+    """Why it failed; what is left to be printed goes nowhere, as the end would try it again."""
     with suppress(OSError, ValueError):
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())

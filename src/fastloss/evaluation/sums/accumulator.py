@@ -36,7 +36,7 @@ class Sums(ABC):
     __slots__ = ()
 
     def plus(self: S, other: S) -> S:
-        """With the rows of another."""
+        """The sums over the rows of both."""
         mine, its = self, other
         if its.n_keys:
             mine, its = mine.added_up(), its.added_up()
@@ -50,7 +50,7 @@ class Sums(ABC):
         )
 
     def with_rows(self: S, rows: Any, n: int) -> S:
-        """With so many rows pending; those that were are added up if they are many."""
+        """The sums with so many more rows pending; earlier ones are added up if they are many."""
         sums = self.settled()
         return sums._with(
             n_rows=sums.n_rows + n, pending=(*sums.pending, rows), n_pending=sums.n_pending + n
@@ -70,7 +70,7 @@ class Sums(ABC):
 
     @property
     def n_keys(self) -> int:
-        """Of all tables together."""
+        """The number of keys in all tables together."""
         return sum(table.n_keys for table in self.tables.values())
 
     def _with(self: S, **fields: Any) -> S:
@@ -83,11 +83,11 @@ class Sums(ABC):
 
     @abstractmethod
     def from_state(self: S, state: Mapping[str, Array]) -> S:
-        """Those of a state, with the tables that are here; ValueError if it is damaged."""
+        """The sums of a state, with these tables; ValueError if it is damaged."""
 
     @abstractmethod
     def _joined(self: S, other: S) -> dict[str, Any]:
-        """Whatever else there is, by name, with that of another."""
+        """Whatever there is besides tables, by name, added to that of another."""
 
     @abstractmethod
     def _with_pending(self) -> dict[str, Any]:

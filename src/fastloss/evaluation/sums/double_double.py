@@ -14,14 +14,14 @@ Pair = tuple[Any, Any]
 
 
 def exact_sum(a: Any, b: Any) -> Pair:
-    """Of two float64 (Knuth)."""
+    """The sum of two float64, rounded, and what rounding took from it (Knuth)."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
 def _settled(total: Any, rest: Any) -> Pair:
-    """An infinite number has lost nothing."""
+    """The pair; an infinite number has lost nothing."""
     return exact_sum(total, np.where(np.isinf(total), 0.0, rest))
 
 

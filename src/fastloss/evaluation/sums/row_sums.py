@@ -233,7 +233,7 @@ class _Tally:
         self.tasks.append(_Task(name, what, keys, self._room(name, n_keys), ranks))
 
     def _plan_by_id(self, name: str, ids: list[Array | None], more: Array) -> None:
-        """By any integers, which rows have or not; some have no rows."""
+        """Plan a table whose keys are any integers, which rows have or not; `more` have no rows."""
         known = [each for each in ids if each is not None]
         if not known and not more.size:
             return

@@ -62,7 +62,7 @@ class Table(NamedTuple):
         return sums
 
     def column(self, index: int) -> Pair:
-        """Of each key one of the sums, as a column."""
+        """One of the sums of each key, as a column."""
         return self.high[:, index, np.newaxis], self.low[:, index, np.newaxis]
 
     def select(self, chosen: Array) -> Table:
