@@ -2,23 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import psutil
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastloss.study import Contender, Job, Workload, report
 from fastloss.study.compare import compare as compared
 from fastloss.study.machine import machine
-from fastloss.study.measure import (
-    MIN_ROUNDS,
-    SECONDS,
-    Clock,
-    Summary,
-    Times,
-    alternate,
-    summary,
-)
+from fastloss.study.measure import MIN_ROUNDS, SECONDS, Clock, Summary, timed
 from fastloss.study.reference import Reference, reference
 from fastloss.study.workloads import Data, make_data, needed_bytes
 
@@ -105,38 +98,22 @@ def budget(request: pytest.FixtureRequest) -> Callable[[float], float]:
     return budget
 
 
-def keep(benchmark: BenchmarkFixture, name: str, times: Times) -> None:
-    """Hand times to pytest-benchmark, as if each contender had been a test of its own.
-
-    It times one function to its end and then the next, and has no public way to take times from
-    elsewhere. `_make_stats` is private: `tests/test_bench.py` notices if it changes.
-    """
-    record = benchmark._make_stats(times.iterations)
-    record.group = benchmark.name
-    record.name = name
-    record.fullname = f"{benchmark.fullname} {name}"
-    record.extra_info = {"contender": name}
-    for seconds in times.seconds:
-        record.update(seconds * times.iterations)
-
-
 def clock_of(benchmark: BenchmarkFixture) -> Clock:
-    """Takes times that also appear in the tables, JSON and comparisons of pytest-benchmark.
+    """Takes times within pytest-benchmark, or none where benchmarks are switched off.
 
-    It takes none where benchmarks are switched off.
+    It times one function in each test, one after the other: here that is all rounds of all
+    contenders. What each of them took goes into its JSON, as `extra_info`.
     """
-    benchmark._mode = "alternating"  # it is used; else a check that fails first is a warning, too
 
     def clock(
         jobs: dict[str, Job], seconds: float = SECONDS, min_rounds: int = MIN_ROUNDS
     ) -> dict[str, Summary]:
         if benchmark.disabled:
             return {}
-        with PauseInstrumentation():
-            taken = alternate(jobs, seconds, min_rounds)
-        for name, times in taken.items():
-            keep(benchmark, name, times)
-        return {name: summary(times) for name, times in taken.items()}
+        run = partial(timed, jobs, seconds, min_rounds)
+        found = run() if benchmark.extra_info else benchmark.pedantic(run)
+        benchmark.extra_info.update(found)
+        return found
 
     return clock
 

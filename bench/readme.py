@@ -16,6 +16,7 @@ from typing import Any
 
 from fastloss import catalogue
 from fastloss.study import charts, report, tables
+from fastloss.study.bootstrap import LEVEL
 from fastloss.study.contender import FASTLOSS
 from fastloss.study.report import Result
 from fastloss.study.workloads import TASKS, WORKLOADS
@@ -94,7 +95,8 @@ def block(content: Content) -> str:
     lines = [
         f"![Time of each contender over that of the roof]({PICTURE.relative_to(ROOT).as_posix()})",
         "",
-        f"Milliseconds, the best of several rounds, {_dtypes(results)}, on {machine['cpu']}, "
+        f"Milliseconds, the median of several rounds beside their minimum, {_dtypes(results)}, on "
+        f"{machine['cpu']}, "
         f"{machine['threads']} threads, NumPy {versions['numpy']}, Numba {versions['numba']}. "
         "In brackets: how many times faster fastloss is.",
         "",
@@ -121,6 +123,8 @@ def _legend(results: list[Result]) -> str:
         "a contender can do that. Everyone took turns in the same run."
     ]
     cells = [(result, cell) for result in results for cell in result["cells"]]
+    if any("interval" in cell for _, cell in cells):
+        sentences.append(f"Intervals are those of the bootstrap, of {LEVEL:.0%}.")
     if any(report.beats_fastloss(result, cell) for result, cell in cells):
         sentences.append(f"**{tables.LOST}** marks where another is faster than fastloss.")
     if any(report.is_noisy(cell) for cell in [r["roof"] for r in results] + [c for _, c in cells]):

@@ -7,10 +7,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastloss.study import Workload, cold
-from fastloss.study.measure import Times, summary
-from fastloss.study.report import aligned, milliseconds, noise, shape_text
-
-from .conftest import clock_of, keep
+from fastloss.study.measure import rounds_of
+from fastloss.study.report import aligned, noise, shape_text, times
 
 WORKLOADS = (
     Workload("cross_entropy", (32, 10)),
@@ -35,19 +33,13 @@ def test_first_calls(workload: Workload, benchmark: BenchmarkFixture, add: Add) 
 def _measure(
     benchmark: BenchmarkFixture, add: Add, title: str, processes: Callable[[], dict[str, float]]
 ) -> None:
-    clock_of(benchmark)
     if benchmark.disabled:
         return
     processes()  # reads files that may lie on the disk only
-    rounds = [processes() for _ in range(PROCESSES)]
-    rows = []
-    for what in rounds[0]:
-        times = Times([seconds[what] for seconds in rounds], 1)
-        keep(benchmark, what, times)
-        rows.append({"what": what, **summary(times)})
-    cells = [
-        (row["what"], milliseconds(row["median"]), milliseconds(row["min"]), ", ".join(noise(row)))
-        for row in rows
+    rounds = benchmark.pedantic(lambda: [processes() for _ in range(PROCESSES)])
+    rows = [
+        {"what": what, **rounds_of([seconds[what] for seconds in rounds])} for what in rounds[0]
     ]
-    text = aligned(title, [("", "median ms", "min ms", ""), *cells])
+    cells = [(row["what"], *times(row), ", ".join(noise(row))) for row in rows]
+    text = aligned(title, [("", "median ms", "interval", "min ms", ""), *cells])
     add({"title": title, "rows": rows}, text)

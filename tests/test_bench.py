@@ -4,6 +4,8 @@ import itertools
 import json
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,8 @@ from fastloss.study import (  # noqa: E402
     roof,
     scaling,
     scorecard,
+    scores,
+    tables,
 )
 from fastloss.study.compare import check, compare  # noqa: E402
 from fastloss.study.contender import FASTLOSS, NAIVE, Job, threads  # noqa: E402
@@ -104,7 +108,11 @@ def workloads_for(contender):
     return [*itertools.starmap(tiny, cases), soft]
 
 
-@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
+@pytest.mark.parametrize(
+    "contender",
+    [who for who in CONTENDERS if not isinstance(who, libraries.TorchMetrics)],
+    ids=lambda contender: contender.name,
+)
 @pytest.mark.long
 def test_contender_agrees_with_the_reference(contender):
     here(contender)
@@ -330,20 +338,110 @@ def test_roof_touches_everything(task, size):
 # Measuring
 
 
-@pytest.mark.long
-def test_contenders_alternate(quick):
-    """Also notices when a private part of pytest-benchmark that we use has changed."""
+class FakeTime:
+    """A clock that stands still but for what is slept and what calls are said to take."""
+
+    def __init__(self):
+        self.now, self.turns, self.slept = 0.0, 0, False
+        self.disturbed = None  # a turn whose first call takes 5 ms more
+
+    def perf_counter(self):
+        return self.now
+
+    def sleep(self, seconds):  # before every turn
+        self.now += seconds
+        self.turns += 1
+        self.slept = True
+
+    def job(self, seconds, waking=0.0, **more):
+        """Of calls that take `seconds`, a number or numbers one after the other; and more if the
+        processor has been asleep.
+        """
+        each = itertools.repeat(seconds) if isinstance(seconds, float) else iter(seconds)
+
+        def call():
+            self.now += next(each)
+            if self.slept:
+                self.now += waking + 5e-3 * (self.turns - 1 == self.disturbed)
+                self.slept = False
+
+        return Job(call, **more)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    fake = FakeTime()
+    monkeypatch.setattr(measure, "time", fake)
+    return fake
+
+
+def test_contenders_alternate(clock):
     calls = []
-    jobs = {name: Job(lambda name=name: calls.append(name)) for name in "abc"}
-    summaries = quick(jobs)
-    assert list(summaries) == ["a", "b", "c"]
-    for summary in summaries.values():
-        assert summary["rounds"] >= measure.MIN_ROUNDS
-        assert is_sane(summary)
-    assert len(calls) % 3 == 0
-    rounds = [calls[i : i + 3] for i in range(3, len(calls), 3)]  # the first: calibration
+    jobs = {name: clock.job(0.002)._replace(setting=partial(noted, calls, name)) for name in "abc"}
+    taken = measure.alternate(jobs, 0.36)
+    assert [times.seconds for times in taken.values()] == [pytest.approx([0.002] * 10)] * 3
+    calls = calls[3 * measure.TRIALS :]
+    rounds = [calls[i : i + 3] for i in range(0, len(calls), 3)]
+    assert len(rounds) == 10  # each of 36 ms, with pauses
     assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
     assert len(set(map(tuple, rounds))) > 1
+    assert len(measure.alternate(jobs, 0.0)["a"].seconds) == measure.MIN_ROUNDS
+    assert len(measure.alternate(jobs, 1e9)["a"].seconds) == measure.MAX_ROUNDS
+
+
+@contextmanager
+def noted(calls, name):
+    calls.append(name)
+    yield
+
+
+@pytest.mark.parametrize("disturbed", [None, 0, 1, 2, 3, 4])
+def test_waking_up_is_no_part_of_a_call(clock, disturbed):
+    """Whichever turn is disturbed: it then seems long enough with the calls that it has."""
+    clock.disturbed = disturbed
+    (times,) = measure.timed({"": clock.job(2.4e-6, waking=80e-6)}).values()
+    assert times["median"] == pytest.approx(2.4e-6, rel=0.06)
+    assert times["iterations"] > 400
+    assert not times["short"]
+
+
+def test_turns_that_fall_short_are_taken_again(clock):
+    """Calls become a hundred times faster after the fifth round."""
+    n_slow = measure.TRIALS + 5
+    job = clock.job(itertools.chain([2e-3] * n_slow, itertools.repeat(2e-5)))
+    (taken,) = measure.alternate({"": job}, 0.0).values()
+    assert taken.seconds == pytest.approx([2e-3] * 5 + [2e-5] * 2)
+    assert taken.iterations == 100
+    assert not taken.short
+
+
+def test_turns_that_are_too_short_are_called_so(clock, content):
+    jobs = {
+        "short": clock.job(5e-4, repeatable=False),
+        "long": clock.job(5e-3, repeatable=False),
+    }
+    times = measure.timed(jobs)
+    assert {name: each["short"] for name, each in times.items()} == {"short": True, "long": False}
+    assert times["short"]["iterations"] == times["long"]["iterations"] == 1
+    result = content["results"][0]
+    result["cells"][0] |= times["short"]
+    assert report.table(result).count(report.SHORT) == 1
+    assert tables.markdown(tables.comparison([result])).count(report.SHORT) == 1
+
+
+def test_the_time_of_every_round_is_kept(clock):
+    seconds = [2e-3, 3e-3, 5e-3, 4e-3, 7e-3, 6e-3, 9e-3]
+    job = clock.job([4e-3] * measure.TRIALS + seconds)
+    (times,) = measure.timed({"": job}, 0.0).values()
+    assert times["seconds"] == [pytest.approx(seconds)]
+    assert times["median"] == pytest.approx(5e-3)
+    assert times["min"] == pytest.approx(2e-3)
+    low, high = times["interval"]
+    assert 2e-3 < low < 5e-3 < high < 9e-3
+    joined = measure.joined([times, {**times, "seconds": [[1e-3] * 20]}])
+    assert joined["seconds"] == [*times["seconds"], [1e-3] * 20]
+    assert (joined["median"], joined["rounds"]) == (1e-3, 27)
+    json.dumps(joined)
 
 
 @pytest.fixture
@@ -354,12 +452,8 @@ def hurried(monkeypatch):
 
 
 @pytest.fixture
-def quick(benchmark, hurried, monkeypatch):
-    """The clock of the benchmarks in a hurry, and not into the records of this test run."""
-    if benchmark.disabled:
-        pytest.skip("benchmarks are switched off")
-    monkeypatch.setattr(benchmark, "_add_stats", lambda stats: None)
-    return conftest.clock_of(benchmark)
+def quick(hurried):
+    return measure.timed
 
 
 def is_sane(times):
@@ -404,16 +498,17 @@ def test_times_from_elsewhere():
 
 
 @pytest.mark.long
-def test_pytest_benchmark_has_the_same_times(benchmark, monkeypatch):
+def test_pytest_benchmark_keeps_what_each_contender_took(benchmark, clock):
+    """It times one function in each test, and a test may want more of its clock."""
     if benchmark.disabled:
         pytest.skip("benchmarks are switched off")
-    records = []
-    monkeypatch.setattr(benchmark, "_add_stats", records.append)
-    conftest.clock_of(benchmark)
-    conftest.keep(benchmark, "a", measure.Times([3.0, 1.0, 2.0], 4))
-    (record,) = records
-    assert (record.name, record.iterations) == ("a", 4)
-    assert (record["min"], record["median"], record["rounds"]) == (1.0, 2.0, 3)
+    front = conftest.clock_of(benchmark)
+    first = front({"a": clock.job(2e-3), "b": clock.job(3e-3)}, 0.0)
+    second = front({"c": clock.job(4e-3)}, 0.0)
+    assert benchmark.extra_info == {**first, **second}
+    assert list(benchmark.extra_info) == ["a", "b", "c"]
+    assert first["b"]["seconds"] == [pytest.approx([3e-3] * measure.MIN_ROUNDS)]
+    assert benchmark.stats["extra_info"] == benchmark.extra_info
 
 
 def test_settings_hold_in_every_turn(monkeypatch):
@@ -529,7 +624,7 @@ def test_all_come_by_the_same_scores(n_classes, quick):
     workload = Workload("cross_entropy", (200, n_classes))
     data = make_data(workload)
     jobs = scorecard.jobs(data)
-    assert {scorecard.ALONE, scorecard.SCORECARD, scorecard.SCIKIT_LEARN, report.ROOF} <= set(jobs)
+    assert {scorecard.ALONE, FASTLOSS, "scikit-learn metrics", report.ROOF} <= set(jobs)
     assert jobs.keys().isdisjoint(scorecard.missing())
     result = scorecard.result(workload, quick(jobs, 0.0, 2), "in memory")
     assert all(is_sane(cell) for cell in report.timings(result))
@@ -539,11 +634,46 @@ def test_all_come_by_the_same_scores(n_classes, quick):
     assert "1.00" in alone
 
 
+def test_scores_of_the_formula_by_hand():
+    labels, p = [0, 1, 1], [[0.7, 0.2, 0.1], [0.2, 0.4, 0.4], [0.5, 0.1, 0.4]]
+    logits = np.log(p)
+    logits[1, 2] += 1e-9  # nearly a tie, which the other class wins
+    losses = [-np.log(0.7), -np.log(0.4), -np.log(0.1)]
+    entropy = -sum(np.sum(np.multiply(row, np.log(row))) for row in p) / 3
+    expected = {
+        "loss": np.mean(losses),
+        "standard error": np.std(losses, ddof=1) / 3**0.5,
+        "accuracy": 1 / 3,
+        "top-5 accuracy": 1,
+        "mean reciprocal rank": (1 + 1 / 2 + 1 / 3) / 3,
+        "Brier score": (0.09 + 0.05 + 0.04 + 0.36 + 0.16 + 0.25 + 0.81 + 0.16) / 3,
+        # Of bins by fifteenths: 0.7 is right, 0.4 and 0.5 are wrong.
+        "calibration error": (0.3 + 0.4 + 0.5) / 3,
+        "entropy": entropy,
+        "confidence": (0.7 + 0.4 + 0.5) / 3,
+        "mean accuracy of classes": (1 + 0) / 2,
+        "mean loss of classes": (losses[0] + (losses[1] + losses[2]) / 2) / 2,
+    }
+    found = scores.truth(Data(np.array(labels), logits, logits))
+    assert found == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_scores_do_not_depend_on_chunks(n_classes, monkeypatch):
+    data = make_data(Workload("cross_entropy", (20, n_classes)))
+    whole = scores.truth(data)
+    monkeypatch.setattr(scores, "_CHUNK", 3 * n_classes)
+    assert scores.truth(data) == pytest.approx(whole, rel=1e-12)
+
+
 def test_other_scores_are_not_timed():
     numbers = {"loss": 1.0, "accuracy": 0.5}
-    scorecard.check("someone", numbers, numbers)
-    with pytest.raises(AssertionError, match="someone: accuracy is 0.51, and here 0.5"):
-        scorecard.check("someone", {**numbers, "accuracy": 0.51}, numbers)
+    assert scores.check("someone", numbers, numbers)["remark"] == ""
+    assert scores.check("someone", {"loss": 1.0}, numbers)["remark"] == "1 of 2 numbers"
+    with pytest.raises(AssertionError, match="someone: accuracy is 0.51, and in float64 0.5"):
+        scores.check("someone", {**numbers, "accuracy": 0.51}, numbers)
+    with pytest.raises(AssertionError, match="no score is called acc: loss, accuracy"):
+        scores.check("someone", {"acc": 0.5}, numbers)
 
 
 @pytest.mark.long
@@ -554,7 +684,7 @@ def test_scores_of_a_file(quick, tmp_path):
     jobs = scorecard.file_jobs(data.y_true, tmp_path / "logits.npy")
     assert jobs[scorecard.READ].call() == (tmp_path / "logits.npy").stat().st_size
     scores = fl.evaluate(data.y_true, data.y_pred)
-    found = jobs[scorecard.SCORECARD].call()
+    found = jobs[FASTLOSS].call()
     assert json.dumps(found.to_dict()) == json.dumps(scores.to_dict())
     result = scorecard.result(workload, quick(jobs, 0.0, 2), "a memory-mapped file")
     assert scorecard.text(result).count("\n") == 1 + len(jobs)
@@ -675,10 +805,12 @@ def test_a_rival_wins_by_either_statistic(content, statistic):
 def test_readme_keeps_and_marks_losing_and_noisy_cells(content):
     block = readme.block(content)
     assert (
-        "| `mse`, loss | 32,000,000 | 4.50 | **9.00** | 50% | 7.20 (0.80x) **▲** | 27.0 (3.0x) ~ |"
+        "| `mse`, loss | 32,000,000 | 5.00 min 4.50 | **10.0** min 9.00 | 50% "
+        "| 8.00 min 7.20 (0.80x) **▲** | 30.0 min 27.0 (3.0x) ~ |"
     ) in block
     assert (
-        "| `mse`, loss + gradient | 32,000,000 | 10.8 | **14.4** | 75% | 180 (12x) overflows |  |"
+        "| `mse`, loss + gradient | 32,000,000 | 12.0 min 10.8 | **16.0** min 14.4 | 75% "
+        "| 200 min 180 (12x) overflows |  |"
     ) in block
     assert "**▲** marks where another is faster" in block
     assert "~ marks times" in block

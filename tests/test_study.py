@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import re
 from importlib.metadata import EntryPoint
@@ -20,7 +21,9 @@ from fastloss.study import (
     Contender,
     Job,
     Workload,
+    bootstrap,
     changes,
+    charts,
     command,
     contenders,
     hosts,
@@ -28,12 +31,14 @@ from fastloss.study import (
     measure,
     memory,
     page,
+    report,
     suites,
 )
 from fastloss.study.contender import FASTLOSS, NAIVE
 from fastloss.study.processes import run_python
 from fastloss.study.report import ROOF
 from fastloss.study.suites import FULL, QUICK, SECTIONS, Selection, select
+from fastloss.study.workloads import NUMBERS
 
 DOCS = Path(__file__).parent.parent / "docs" / "study.md"
 
@@ -71,7 +76,9 @@ def test_every_section_of_a_suite_has_workloads(suite):
     assert suite.threads
     assert suite.memory
     assert suite.cold
-    assert set(suites.TASKS) | {"threads", "memory", "cold", "jobs"} == set(SECTIONS)
+    assert {case.host for case in suite.hosts} == {*hosts.BOOSTERS, "torch"}
+    assert set(suites.TASKS) | {"threads", "memory", "cold", "hosts", "jobs"} == set(SECTIONS)
+    assert {w.numbers for w in suite.comparisons[suites.DATA]} == set(NUMBERS)
 
 
 def test_selecting_a_part():
@@ -389,13 +396,17 @@ def test_memory_is_not_measured_of_who_lacks_the_loss(capsys):
 # Reports
 
 
+ROUNDS = np.array([-2, -1, -1, 0, 1, 1, 2]) / 2  # in spreads, from the median
+
+
 def timing(seconds, spread=0.01):
-    return {"median": seconds, "min": seconds, "spread": spread, "rounds": 7, "iterations": 1}
+    return measure.summary([(seconds * (1 + spread * ROUNDS)).tolist()])
 
 
 def cell(name, seconds, spread=0.01, **more):
+    errors = {"loss_error": 1e-8, "grad_error": 1e-7}
     times = timing(seconds, spread)
-    return {"contender": name, "does": LOSS, "remark": "", **times, **more}
+    return {"contender": name, "does": LOSS, "remark": "", **errors, **times, **more}
 
 
 def compared(section, loss, shape, *cells, task=LOSS, roof=1e-3):
@@ -406,23 +417,27 @@ def compared(section, loss, shape, *cells, task=LOSS, roof=1e-3):
 
 @pytest.fixture
 def document():
-    """Two rivals win a cell each, one by its median alone; one time is noisy."""
+    """Two rivals win a cell each, one by its median alone and within the noise."""
     cells = cell(NAIVE, 8e-3), cell("PyTorch", 0.9e-3, 0.5), cell(FASTLOSS, 2e-3)
-    by_median = cell("JAX", 3e-3, median=3.05e-3), cell(FASTLOSS, 2.5e-3, median=3.1e-3)
+    by_median = cell("JAX", 3.05e-3), cell(FASTLOSS, 3.1e-3, 0.2)
     row = {"backend": "pool", "threads": 1, "time": timing(4e-3), "speedup": 1.0}
     roof = {"backend": ROOF, "threads": 1, "time": timing(1e-3), "speedup": 1.0}
     of = {"loss": "mse", "shape": [1000, 1024], "dtype": "float32", "labels": "class ids"}
     peak = {"contender": FASTLOSS, "task": GRADIENT, "bytes": 3 << 20, "method": "samples"}
     start = cell("JAX", 1.5, what="first call", imports=timing(1.0), call=timing(0.5))
+    within = [cell(name, seconds) for name, seconds in ((FASTLOSS, 1.0), (hosts.OWN, 1.5))]
     whole = {"contender": NAIVE, **timing(2.0), "bytes": 1 << 30, "loss": 0.123456789}
     whole |= {"process_bytes": 2 << 30, "loss_seconds": 0.5}
     machine = {
         "date": "2024-02-29", "cpu": "A <CPU>", "cpus": 2, "threads": 2, "caches": {"L2": "1M"},
-        "governor": None, "system": "Linux", "versions": {"numpy": "2.0"},
+        "governor": None, "system": "Linux", "versions": {"numpy": "2.0"}, "quota": 1.5,
+        "smt": True, "boost": None, "load": 0.25, "memory": 2**33, "huge_pages": "madvise",
+        "kernel": "6.1", "libc": None, "libraries": ["openblas 0.3, 2 threads"],
     }  # fmt: skip
     return {
-        "format": 1,
+        "format": 2,
         "suite": "quick",
+        "processes": 1,
         "machine": machine,
         "complete": True,
         "not_available": ["numexpr"],
@@ -442,6 +457,7 @@ def document():
             {"section": "memory", **of, "cells": [peak]},
             {"section": "cold", **of, "cells": [start]},
             {"section": "jobs", "job": jobs.TRAINING, "size": 60, "cells": [whole]},
+            {"section": "hosts", "host": "torch", "what": "step", "shape": [9, 3], "cells": within},
         ],
     }  # fmt: skip
 
@@ -449,24 +465,36 @@ def document():
 def test_summary_shows_every_figure_and_every_losing_cell(document):
     text = page.markdown(document)
     assert (
-        "| `mse`, loss | 4,000,000 | 1.00 | **2.00** | 50% | 8.00 (4.0x) | 0.900 (0.45x) ~ **▲** |"
+        "| `mse`, loss | 4,000,000 | 1.00 [0.995 to 1.00] min 0.990 "
+        "| **2.00** [1.99 to 2.01] min 1.98 | 50% "
+        "| 8.00 [7.96 to 8.04] min 7.92 (4.0x, 4.0 to 4.0) "
+        "| 0.900 [0.675 to 1.12] min 0.450 (0.45x, 0.34 to 0.56) ~ **▲** |"
     ) in text
     lost = text.partition("## Where another is faster")[2].partition("## Speed")[0]
     assert "faster than fastloss in 2 of 7 cells" in lost
     rows = [line for line in lost.splitlines() if line.startswith("| `")]
+    assert "in 1 of them the interval of their ratio excludes 1" in lost
     assert rows == [
-        "| `mse`, loss | 4,000,000 | PyTorch | 0.900 ~ | 2.00 | 0.900 | 2.00 | 0.45x **▲** |",
-        "| `mse`, loss + gradient | 4,000,000 | JAX | 3.00 | 2.50 | 3.05 | 3.10 | 1.20x **▲** |",
+        "| `mse`, loss | 4,000,000 | PyTorch | 0.900 [0.675 to 1.12] min 0.450 ~ "
+        "| 2.00 [1.99 to 2.01] min 1.98 | 0.45x, 0.34 to 0.56 **▲** |",
+        "| `mse`, loss + gradient | 4,000,000 | JAX | 3.05 [3.03 to 3.07] min 3.02 "
+        "| 3.10 [2.79 to 3.41] min 2.48 ~ | 0.98x, 0.90 to 1.09 **▲** within the noise |",
     ]
-    assert "| `mse`, loss | 1,000 x 1,024 | pool | 1 | 4.00 | 1.00 | 25% |" in text
+    # All cells, of which fastloss is the fastest in all but two.
+    assert "| fastloss | 6 | **1.00x, 1.00 to 1.00** | 4 |" in text
+    assert "| naive NumPy | 5 | 4.0x, 4.0 to 4.0 | 0 |" in text
+    assert "| JAX | 1 | 0.98x, 0.90 to 1.09 | 1 |" in text
+    assert "| pool | 1 | 4.00 [3.98 to 4.02] min 3.96 | 1.00 | 25% |" in text
+    assert "1,500 [1,492 to 1,507] min 1,485 (1.50x, 1.50 to 1.50) |" in text
     assert (
         "| `mse`, 1,000 x 1,024 | fastloss | loss + gradient | **3.0** by samples | 0.77 |" in text
     )
-    assert "| `mse`, 1,000 x 1,024 | JAX | first call | 1,000 | 500 | 1,500 |" in text
-    assert "| naive NumPy | 2,000 | 500 | 1,024.0 | 2,048.0 | 0.123456789 |" in text
+    assert "| `mse`, 1,000 x 1,024 | JAX | first call | 1,000 [995 to 1,005] min 990 |" in text
+    assert "min 1,980 | 500 | 1,024.0 | 2,048.0 | 0.123456789 |" in text
+    assert "- CPU: A <CPU>, 2 CPUs, a quota of 1.5\n- SMT, boost: on, unknown\n" in text
     assert "not installed, or not working here: numexpr" in text
     assert "Left out, as it compiles anew for every shape: torch.compile." in text
-    assert "1 of 23 times are spread over more than 10%\n" in text
+    assert "2 of 25 times are spread over more than 10%\n" in text
 
 
 def test_a_busy_machine_is_called_so(document):
@@ -476,13 +504,37 @@ def test_a_busy_machine_is_called_so(document):
     assert "this machine was busy" in page.markdown(document)
 
 
+def test_a_performance_profile(document):
+    """Times over those of the fastest of each of six cells; who takes no part is never counted."""
+    compared = [result for result in document["results"] if result["section"] in suites.TASKS]
+    assert report.profile(compared, "JAX") == [1, *[math.inf] * 5]
+    assert report.profile(compared, FASTLOSS) == pytest.approx([1] * 4 + [3.1 / 3.05, 2 / 0.9])
+    assert report.profile(compared, NAIVE) == pytest.approx([4] * 4 + [8 / 0.9, math.inf])
+    (axes,) = charts.profile(compared).axes
+    curves = {line.get_label(): line.get_xydata() for line in axes.lines}
+    assert curves["JAX"].tolist() == [[1, 0], [1, 1 / 6], [charts._PROFILE_ENDS, 1 / 6]]
+    assert curves[FASTLOSS][-1, 1] == 1
+
+
+def test_errors_over_times(document):
+    compared = [result for result in document["results"] if result["section"] in suites.TASKS]
+    of_naive, of_torch, _ = compared[0]["cells"]
+    of_naive["grad_error"] = None  # it overflows
+    of_torch |= {"loss_error": 0.0, "grad_error": 0.0}
+    (axes,) = charts.errors(compared[:1]).axes
+    points = {each.get_label(): each.get_offsets() for each in axes.collections}
+    assert set(points) == {"PyTorch", FASTLOSS}
+    np.testing.assert_allclose(points["PyTorch"], [[0.9, charts._NO_ERROR]])
+    np.testing.assert_allclose(points[FASTLOSS], [[2.0, 1e-7]])
+
+
 @pytest.mark.long
 def test_the_page_needs_nothing_else(document):
     html = page.page(document)
     assert not re.findall(r"https?://|<script|<link|@import", html)
     sources = re.findall(r'src="(.*?)"', html)
     prefix = "data:image/svg+xml;base64,"
-    assert len(sources) == 8
+    assert len(sources) == 11
     assert all(source.startswith(prefix) for source in sources)
     assert all(b"</svg>" in base64.b64decode(source.removeprefix(prefix)) for source in sources)
     assert "A &lt;CPU&gt;" in html
@@ -499,7 +551,7 @@ def test_the_page_needs_nothing_else(document):
 def test_a_loss_of_which_fastloss_failed_is_shown_all_the_same(document):
     del document["results"][0]["cells"][2]
     document["results"] = document["results"][:1]
-    assert "| `mse`, loss | 4,000,000 | 1.00 |" in page.markdown(document)
+    assert "| `mse`, loss | 4,000,000 | 1.00 [0.995 to 1.00]" in page.markdown(document)
     assert "4,000,000" in page.page(document)
 
 
@@ -516,6 +568,12 @@ def cell_of(document, result, name):
     return next(cell for cell in cells if cell["contender"] == name)
 
 
+def slower(times, factor):
+    """The same times, so many times longer."""
+    rounds = [[factor * seconds for seconds in each] for each in times["seconds"]]
+    times.update(measure.summary(rounds))
+
+
 def verdicts(before, after):
     found = changes.changes(before, after)
     return {change.key: change.verdict for change in found.changes if change.verdict}
@@ -527,26 +585,49 @@ SPEED_KEY = ("speed", "mse", "4,000,000", "float32", LOSS)
 def test_nothing_changed(document):
     found = changes.changes(document, copy_of(document))
     assert not found.regressions()
-    assert len(found.changes) == 25
-    assert all(change.ratio == 1 for change in found.changes)
-    assert changes.text(found).startswith("25 figures in both: fastloss is worse in 0, 25 are")
+    assert len(found.changes) == 27
+    assert all(change.ratio.value == 1 for change in found.changes)
+    lines = changes.text(found).splitlines()
+    assert lines[0] == (
+        "27 figures in both: fastloss is worse in 0, 27 have intervals (99.9%) that include 1"
+    )
+    assert "--processes 3" in lines[1]
 
 
 def test_a_regression_is_told_from_noise(document):
     after = copy_of(document)
-    cell_of(after, 0, FASTLOSS)["min"] *= 1.09
+    slower(cell_of(after, 0, FASTLOSS), 1.015)  # within 2%, over which rounds are spread
     assert not verdicts(document, after)
-    cell_of(after, 0, FASTLOSS)["min"] *= 1.03
+    slower(cell_of(after, 0, FASTLOSS), 1.03)
     found = changes.changes(document, after)
     assert [change.key for change in found.regressions()] == [(*SPEED_KEY, FASTLOSS)]
     assert verdicts(after, document) == {(*SPEED_KEY, FASTLOSS): "faster"}
-    cell_of(after, 0, FASTLOSS)["spread"] = 0.2
+    cell_of(after, 0, FASTLOSS).update(timing(2e-3 * 1.045, 0.2))
     assert not verdicts(document, after)
+
+
+def test_minima_do_not_make_a_verdict(document):
+    after = copy_of(document)
+    times = cell_of(after, 0, FASTLOSS)
+    times.update(measure.summary([[1e-3, *times["seconds"][0][1:]]]))
+    assert not verdicts(document, after)
+
+
+def test_rounds_of_several_processes_are_not_independent(document):
+    """The second of three happened to be slow: so may be all of another run."""
+    rounds = timing(2e-3)["seconds"]
+    three = [*rounds, [1.3 * seconds for seconds in rounds[0]], *rounds]
+    cell_of(document, 0, FASTLOSS).update(measure.summary(three))
+    after = copy_of(document)
+    slower(cell_of(after, 0, FASTLOSS), 1.2)
+    assert not verdicts(document, after)
+    slower(cell_of(after, 0, FASTLOSS), 1.2)
+    assert verdicts(document, after) == {(*SPEED_KEY, FASTLOSS): "slower"}
 
 
 def test_rivals_and_memory(document):
     after = copy_of(document)
-    cell_of(after, 0, NAIVE)["min"] *= 2
+    slower(cell_of(after, 0, NAIVE), 2)
     cell_of(after, 7, FASTLOSS)["bytes"] *= 2
     found = changes.changes(document, after)
     assert verdicts(document, after) == {
@@ -563,19 +644,21 @@ def test_two_machines_are_compared_by_the_roof(document):
     for result in after["results"]:
         for times in [result.get("roof"), *result.get("cells", ())]:
             if times and "min" in times:
-                times["min"] *= 3
+                slower(times, 3)
     assert not verdicts(document, after)
-    cell_of(after, 0, FASTLOSS)["min"] *= 1.5
+    slower(cell_of(after, 0, FASTLOSS), 1.5)
     found = changes.changes(document, after)
-    assert [change.ratio for change in found.regressions()] == [pytest.approx(1.5)]
+    assert [change.ratio.value for change in found.regressions()] == [pytest.approx(1.5)]
     assert "multiples of the roof" in changes.text(found)
-    after["results"][0]["roof"]["spread"] = 0.6  # of what it is compared with
+    # Of what it is compared with; the rounds of fastloss and of the roof no longer go together.
+    roof = after["results"][0]["roof"]
+    roof.update(timing(roof["median"], 0.6))
     assert not verdicts(document, after)
 
 
 def test_status_and_text_of_a_comparison(document, tmp_path, capsys):
     after = copy_of(document)
-    cell_of(after, 0, FASTLOSS)["min"] = 4e-3
+    slower(cell_of(after, 0, FASTLOSS), 2)
     del after["results"][9]
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, content in zip(paths, (document, after), strict=True):
@@ -584,14 +667,76 @@ def test_status_and_text_of_a_comparison(document, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == [
         "speed,", "mse,", "4,000,000,", "float32,", "loss,", "fastloss",
-        "2.00", "ms", "4.00", "ms", "2.00", "slower",
+        "2.00", "ms", "4.00", "ms", "2.00", "1.97", "to", "2.03", "slower",
     ]  # fmt: skip
     assert lines[-1] == "only in the first: 2, such as jobs, training, 60, naive NumPy"
     paths[1].write_text(json.dumps({**after, "results": []}), encoding="utf-8")
     assert cli.main(["bench", "compare", *map(str, paths)]) == 2
-    paths[1].write_text(json.dumps({**after, "format": 0}), encoding="utf-8")
-    assert cli.main(["bench", "compare", *map(str, paths)]) == 2
-    assert "no study of this version" in capsys.readouterr().err
+    for content, message in [
+        ({**after, "format": 1}, "of format 1, .* reads 2, .* run fastloss bench once more"),
+        ([], "is no study"),
+        ({"results": []}, "is no study"),
+    ]:
+        paths[1].write_text(json.dumps(content), encoding="utf-8")
+        capsys.readouterr()
+        assert cli.main(["bench", "compare", *map(str, paths)]) == 2
+        assert re.search(message, capsys.readouterr().err)
+
+
+# ---------------------------------------------------------------------------------------------
+# Intervals
+
+
+def test_an_interval_of_one_number_is_that_number():
+    assert bootstrap.median([[2.0] * 7]) == (2.0, 2.0, 2.0)
+    assert bootstrap.median([[2.0]]) == (2.0, 2.0, 2.0)
+
+
+def test_slow_rounds_cancel_in_a_ratio_of_those_who_took_turns():
+    rng = np.random.default_rng(0)
+    machine = np.exp(rng.normal(0, 0.5, 31))
+    ours = (machine * np.exp(rng.normal(0, 0.01, 31))).tolist()
+    theirs = (1.1 * machine).tolist()
+    paired = bootstrap.ratio([theirs], [ours])
+    assert paired.low < 1.1 < paired.high
+    assert paired.high - paired.low < 0.02
+    assert paired.excludes(1)
+    apart = bootstrap.change([ours], [theirs], bootstrap.LEVEL)
+    assert not apart.excludes(1)
+    assert apart.high - apart.low > 0.3
+
+
+def test_an_interval_covers_as_often_as_it_says():
+    """Of samples of a distribution whose median is known: 1."""
+    rng = np.random.default_rng(1)
+    found = [bootstrap.median([rng.lognormal(0, 0.3, 21).tolist()]) for _ in range(200)]
+    assert 0.9 < np.mean([each.low <= 1 <= each.high for each in found]) < 0.99
+
+
+def test_intervals_are_the_same_each_time():
+    rounds = [np.random.default_rng(2).random(9).tolist()]
+    assert bootstrap.median(rounds) == bootstrap.median(rounds)
+
+
+def test_the_median_of_few_numbers_by_all_draws():
+    """Of three rounds there are 27 draws, of which 7 each have the least and the largest median."""
+    low, high = 7 / 27, 20 / 27
+    found = bootstrap._medians([[1.0, 2.0, 4.0]])
+    assert np.mean(found <= 1) == pytest.approx(low, abs=0.03)
+    assert np.mean(found <= 2) == pytest.approx(high, abs=0.03)
+
+
+def test_rounds_of_few_processes_widen_an_interval():
+    processes = [[1.0] * 9, [2.0] * 9, [3.0] * 5]
+    assert bootstrap.median(processes) == (2.0, 1.0, 3.0)
+    assert bootstrap.median([np.concatenate(processes).tolist()]).high < 3.0
+
+
+def test_a_geometric_mean_over_cells():
+    cells = [([[4.0, 8.0, 2.0]], [[2.0, 4.0, 1.0]]), ([[1.0] * 5], [[2.0] * 5])]
+    assert bootstrap.geometric_mean(cells) == pytest.approx((1.0, 1.0, 1.0))
+    noisy = [([[1.0, 2.0, 4.0]], [[1.0] * 3]), ([[8.0] * 3], [[1.0] * 3])]
+    assert bootstrap.geometric_mean(noisy) == pytest.approx((4.0, 8**0.5, 32**0.5))
 
 
 def test_jobs_have_settings_and_names():

@@ -902,7 +902,7 @@ def cgroup_cpus(folder, membership, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / "membership").write_text(membership)
-    return _cpus._cgroup_cpus(str(folder / "membership"), str(folder / "root"))
+    return _cpus.cgroup_cpus(str(folder / "membership"), str(folder / "root"))
 
 
 V1 = "5:cpuacct:/\n4:cpu,cpuset:/a/b\n2:memory:/a\n"
@@ -939,13 +939,13 @@ def test_cgroup_quota(membership, files, cpus, tmp_path):
 
 
 def test_cgroup_files_that_are_not_there(tmp_path):
-    assert _cpus._cgroup_cpus(str(tmp_path / "nothing"), str(tmp_path)) == NONE
+    assert _cpus.cgroup_cpus(str(tmp_path / "nothing"), str(tmp_path)) == NONE
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [(0.01, 1), (1.0, 1), (1.5, 2), (3.2, 4), (1e6, 6)])
 def test_quota_is_rounded_up_and_caps_the_affinity(quota, cpus, monkeypatch):
     monkeypatch.setattr(os, "process_cpu_count", lambda: 6, raising=False)
-    monkeypatch.setattr(_cpus, "_cgroup_cpus", lambda: quota)
+    monkeypatch.setattr(_cpus, "cgroup_cpus", lambda: quota)
     assert _cpus.available_cpus() == cpus
 
 

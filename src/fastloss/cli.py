@@ -138,8 +138,8 @@ def _add_selection(parser: argparse.ArgumentParser, argument_default: Any = None
     several(
         "--section",
         "NAME",
-        "a part of the report: speed, families, dtypes, sizes, classes, calls, threads, memory, "
-        "cold or jobs",
+        "a part of the report: speed, families, dtypes, sizes, classes, calls, data, evaluation, "
+        "threads, memory, cold, hosts or jobs",
     )
     several("--loss", "NAME", "as fastloss losses shows it, such as cross_entropy")
     several(
@@ -153,6 +153,13 @@ def _add_selection(parser: argparse.ArgumentParser, argument_default: Any = None
     several("--contender-file", "FILE", "Python code with contenders of your own")
     one("--threads", "N", "for everyone (default: all CPUs it may use)", type=_count)
     one("--seconds", "S", "for each workload, all contenders together", type=float)
+    one(
+        "--processes",
+        "N",
+        "time each workload in so many fresh processes, as speed may depend on where memory lies "
+        "(default: quick 1, full 3)",
+        type=_count,
+    )
     one("--gib", "G", "the size of the file of logits that is evaluated", type=float)
     one("--output", "FOLDER", "where the report goes (default: a new folder)", type=Path)
 
@@ -198,6 +205,7 @@ def _bench(options: argparse.Namespace) -> int:
         chosen("contender_file"),
         options.threads,
         options.seconds,
+        options.processes,
         options.gib,
         options.output,
     )

@@ -21,10 +21,10 @@ def available_cpus() -> int:
     elif hasattr(os, "sched_getaffinity"):
         with suppress(OSError):
             n_cpus = len(os.sched_getaffinity(0))
-    return max(1, min(n_cpus, ceil(_cgroup_cpus())))
+    return max(1, min(n_cpus, ceil(cgroup_cpus())))
 
 
-def _cgroup_cpus(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> float:
+def cgroup_cpus(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> float:
     """The least CPU quota of this process's cgroup and its ancestors; 2**31 where there is none.
 
     `membership` has a line "id:controllers:/path" for each hierarchy; version 2 names no

@@ -3,9 +3,10 @@ memory, under one harness. `fastloss bench` runs it; a study of your own builds 
 """
 
 from .contender import Contender, Job
-from .workloads import GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, Data, Workload
+from .workloads import EVALUATION, GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, Data, Workload
 
 __all__ = [
+    "EVALUATION",
     "GRADIENT",
     "IN_PLACE",
     "LOSS",

@@ -3,30 +3,33 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from . import report
+from . import bootstrap, report
+from .bootstrap import Estimate, Rounds
 from .contender import FASTLOSS
 from .report import BASIS, ROOF, Result
 from .run import Document
-from .workloads import SOFT_LABELS
 
 Key = tuple[str, ...]
 
 # Memory is no matter of luck, but of the pages that a library happens to touch.
 _BYTES = 1.05
 _FEW_BYTES = 1 << 20
+# Of the interval that must exclude 1. Hundreds of figures are compared at once, of which intervals
+# of 95% would call some slower by chance alone.
+LEVEL = 0.999
 
 
 class Value(NamedTuple):
     amount: float  # seconds or bytes
-    spread: float = 0.0
-    roof: "Value | None" = None  # that of the same run
+    rounds: Rounds = ()  # of seconds
+    roof: Rounds = ()  # the seconds of the roof in the same rounds, if there is one
 
 
 class Change(NamedTuple):
     key: Key
     before: Value
     after: Value
-    ratio: float  # after / before; with `against_roof`, of the times over the roof
+    ratio: Estimate  # after / before; with `against_roof`, of the times over the roof
     verdict: str  # "slower", "faster", "larger", "smaller" or ""
 
     @property
@@ -57,9 +60,11 @@ def _values(result: Result) -> Iterator[tuple[Key, Value]]:
     section = result["section"]
     if "job" in result:
         what: Key = (section, result["job"], str(result["size"]))
+    elif "host" in result:
+        what = (section, result["host"], result["what"], report.shape_text(result))
     else:
-        labels = [result["labels"]] if result["labels"] == SOFT_LABELS else []
-        what = (section, result["loss"], report.shape_text(result), result["dtype"], *labels)
+        size = report.shape_text(result), result["dtype"]
+        what = (section, result["loss"], *size, *report.kinds(result))
     if "task" in result:
         what = (*what, result["task"])
     roof = result.get("roof")
@@ -79,7 +84,7 @@ def _values(result: Result) -> Iterator[tuple[Key, Value]]:
 
 
 def _time(cell: Result, roof: Result | None = None) -> Value:
-    return Value(cell[BASIS], cell["spread"], None if roof is None else _time(roof))
+    return Value(cell[BASIS], cell["seconds"], () if roof is None else roof["seconds"])
 
 
 def changes(before: Document, after: Document) -> Changes:
@@ -90,7 +95,7 @@ def changes(before: Document, after: Document) -> Changes:
     old, new = values(before), values(after)
     found = [_change(key, old[key], new[key], against_roof) for key in old if key in new]
     return Changes(
-        sorted(found, key=lambda change: -change.ratio),
+        sorted(found, key=lambda change: -change.ratio.value),
         against_roof,
         [key for key in old if key not in new],
         [key for key in new if key not in old],
@@ -99,38 +104,47 @@ def changes(before: Document, after: Document) -> Changes:
 
 def _change(key: Key, before: Value, after: Value, against_roof: bool) -> Change:
     if key[-1] == "memory":
-        ratio = (after.amount + _FEW_BYTES) / (before.amount + _FEW_BYTES)
-        return Change(key, before, after, ratio, _verdict(ratio, _BYTES, "larger", "smaller"))
-    ratio, spreads = after.amount / before.amount, [before.spread, after.spread]
+        grown = (after.amount + _FEW_BYTES) / (before.amount + _FEW_BYTES)
+        ratio = Estimate(grown, grown / _BYTES, grown * _BYTES)
+        return Change(key, before, after, ratio, _verdict(ratio, "larger", "smaller"))
+    old, new = before.rounds, after.rounds
     if against_roof:
-        if before.roof is None or after.roof is None:  # nothing that tells the machines apart
-            return Change(key, before, after, ratio, "")
-        ratio *= before.roof.amount / after.roof.amount
-        spreads += [before.roof.spread, after.roof.spread]
-    limit = 1 + max(report.NOISY, *spreads)
-    return Change(key, before, after, ratio, _verdict(ratio, limit, "slower", "faster"))
+        if not (before.roof and after.roof):  # nothing that tells the machines apart
+            return Change(key, before, after, Estimate(after.amount / before.amount), "")
+        old, new = (bootstrap.ratios(each.rounds, each.roof) for each in (before, after))
+    ratio = bootstrap.change(old, new, LEVEL)
+    return Change(key, before, after, ratio, _verdict(ratio, "slower", "faster"))
 
 
-def _verdict(ratio: float, limit: float, worse: str, better: str) -> str:
-    """Nothing that the spread of the rounds could explain."""
-    return worse if ratio > limit else better if ratio < 1 / limit else ""
+def _verdict(ratio: Estimate, worse: str, better: str) -> str:
+    """Nothing that the rounds could explain."""
+    return worse if ratio.low > 1 else better if ratio.high < 1 else ""
 
 
 def text(found: Changes) -> str:
     """As plain text: what changed, the worst first, and a count of the rest."""
-    rows: list[Sequence[str]] = [("", "before", "after", "ratio", "")]
+    rows: list[Sequence[str]] = [("", "before", "after", "ratio", "interval", "")]
     for change in found.changes:
         if change.verdict:
             ours = "" if change.is_ours or not change.is_worse else ", not ours"
             amounts = [_amount(change.key, value) for value in (change.before, change.after)]
             name = ", ".join(change.key)
-            rows.append((name, *amounts, f"{change.ratio:.2f}", change.verdict + ours))
+            value, low, high = change.ratio
+            numbers = [f"{value:.2f}", f"{low:.2f} to {high:.2f}"]
+            rows.append((name, *amounts, *numbers, change.verdict + ours))
     same = sum(not change.verdict for change in found.changes)
     lines = [report.aligned("what changed, the worst first", rows)] if len(rows) > 1 else []
     lines.append(
         f"{len(found.changes)} figures in both: fastloss is worse in {len(found.regressions())}, "
-        f"{same} are within the spread of their rounds"
+        f"{same} have intervals ({LEVEL:.1%}) that include 1"
     )
+    if any(
+        len(each.rounds) == 1 for change in found.changes for each in (change.before, change.after)
+    ):
+        lines.append(
+            "what was timed in one process has an interval without what its memory happened to "
+            "do: fastloss bench --processes 3"
+        )
     if found.against_roof:
         lines.append(
             "the machines differ: times are compared as multiples of the roof, and those of "

@@ -23,6 +23,7 @@ _COLORS = {
     "scikit-learn": "#009E73",
     "scikit-learn metrics": "#88CCAA",
     "PyTorch": "#CC79A7",
+    "TorchMetrics": "#E3B5CD",
     "torch.compile": "#D55E00",
     "JAX": "#56B4E9",
     "optax": "#332288",
@@ -79,7 +80,7 @@ def bars_of_workload(results: Sequence[Result]) -> Figure:
 
 def _label(result: Result) -> str:
     loss = result["loss"].replace("_with_", "\nwith_")
-    return f"{loss}\n{report.shape_text(result)}"
+    return "\n".join([loss, report.shape_text(result), *report.kinds(result)])
 
 
 def _draw_panel(
@@ -258,6 +259,69 @@ def over_threads(results: Sequence[Result]) -> Figure:
 
 
 # -------------------------------------------------------------------------------------------------
+# All cells at once
+
+
+def profile(results: Sequence[Result]) -> Figure:
+    """The share of cells in which each is at most so many times slower than the fastest."""
+    figure = Figure(figsize=(_WIDTH, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name in [*rivals(results), FASTLOSS]:
+        factors = report.profile(results, name)
+        done = [factor for factor in factors if factor < _PROFILE_ENDS]
+        shares = [(i + 1) / len(factors) for i in range(len(done))]
+        if done:
+            width = 2.5 if name == FASTLOSS else 1.2
+            x, y = [1.0, *done, _PROFILE_ENDS], [0.0, *shares, shares[-1]]
+            axes.step(x, y, where="post", label=name, color=_color(name), linewidth=width)
+    axes.set_xscale("log")
+    axes.set_xlim(1, _PROFILE_ENDS)
+    axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
+    axes.set_xlabel(
+        "time over that of the fastest in each cell; who takes no part is never counted"
+    )
+    axes.set_ylabel("share of all cells")
+    axes.grid(alpha=0.3)
+    _legend(figure, [axes])
+    return figure
+
+
+_PROFILE_ENDS = 200.0
+_NO_ERROR = 1e-17  # where an error of 0 is drawn
+
+
+def errors(results: Sequence[Result]) -> Figure:
+    """The larger of the errors of loss and gradient over the time: a panel for each dtype."""
+    dtypes = list(dict.fromkeys(result["dtype"] for result in results))
+    figure, panels = _grid(len(dtypes))
+    for axes, dtype in zip(panels, dtypes, strict=True):
+        mine = [result for result in results if result["dtype"] == dtype]
+        for i, name in enumerate([*rivals(mine), FASTLOSS]):
+            cells = [(result, cell) for result in mine if (cell := report.find(result, name))]
+            points = [
+                (1 / report.share_of_roof(*pair), max(error, _NO_ERROR))
+                for pair in cells
+                if (error := report.error(pair[1])) is not None
+            ]
+            if points:
+                x, y = zip(*points, strict=True)
+                marker = _MARKERS[i % len(_MARKERS)]
+                axes.scatter(x, y, 22, _color(name), marker=marker, label=name, alpha=0.8)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(dtype, fontsize=10)
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_minor_formatter("")
+        axes.set_xlabel("time / time of the roof")
+        axes.set_ylabel("relative error")
+        axes.grid(alpha=0.3)
+    _legend(figure, panels)
+    return figure
+
+
+# -------------------------------------------------------------------------------------------------
 # Plain bars
 
 
@@ -274,6 +338,11 @@ def cold(result: Result) -> Figure:
     values = {f"{cell['contender']}: {cell['what']}": cell[BASIS] for cell in result["cells"]}
     colors = [_color(cell["contender"]) for cell in result["cells"]]
     return _plain(values, colors, "seconds from the import of the library to its first result")
+
+
+def host(result: Result) -> Figure:
+    values = {cell["contender"]: 1e3 * cell[BASIS] for cell in result["cells"]}
+    return _plain(values, [_color(name) for name in values], "milliseconds")
 
 
 def job(result: Result) -> Figure:

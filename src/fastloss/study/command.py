@@ -37,6 +37,7 @@ class Request(NamedTuple):
     files: Sequence[str] = ()  # of users' contenders
     threads: int | None = None
     seconds: float | None = None
+    processes: int | None = None
     gib: float | None = None
     output: Path | None = None
 
@@ -53,6 +54,8 @@ def measure(request: Request) -> int:
     suite = suites.select(suite, request.selection)
     if request.seconds is not None:
         suite = suite._replace(seconds=request.seconds)
+    if request.processes is not None:
+        suite = suite._replace(processes=request.processes)
     if request.contenders:  # who is asked for by name is not left out
         suite = suite._replace(left_out={})
     field = chosen(request.contenders, everyone(users(request.files)))
@@ -153,7 +156,8 @@ def _live(rows: Sequence[Sequence[str]], progress: Progress) -> Group:
 
 def _rows(result: Result) -> Iterator[Sequence[str]]:
     """Of fastloss; beside the rival that is nearest to it, or ahead."""
-    what = ", ".join(str(result[key]) for key in ("loss", "job", "task") if key in result)
+    keys = "loss", "job", "host", "what", "task"
+    what = ", ".join(str(result[key]) for key in keys if key in result)
     size = report.shape_text(result) if "shape" in result else f"{result['size']:,}"
     for row in result.get("rows", ()):
         time = report.milliseconds(row["time"][BASIS])
@@ -209,8 +213,14 @@ def load(path: Path) -> Document:
         document: Document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ValueError(f"{path} is no study of this version of fastloss")
+    found = document.get("format") if isinstance(document, dict) else None
+    if found is None:
+        raise ValueError(f"{path} is no study: fastloss bench writes study.json")
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} is a study of format {found}, where this version of fastloss reads {FORMAT}, "
+            "which has the time of every round: run fastloss bench once more"
+        )
     return document
 
 

@@ -1,5 +1,11 @@
-"""The comparison of contenders at one workload, which most of the tables are made of."""
+"""The comparison of contenders at one workload, which most of the tables are made of.
 
+In this process, or in several, one after the other: a process has its memory where it happened to
+get it, which a kernel may be faster or slower for as long as the process lives.
+"""
+
+import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,12 +13,75 @@ import numpy as np
 
 from fastloss import get_num_threads
 
+from . import scores
 from .contender import FASTLOSS, Contender, Job
-from .measure import MIN_ROUNDS, SECONDS, Clock, timed
-from .reference import ROUNDED, Reference, errors, tolerance
-from .report import ROOF, Result
+from .contenders import CONTENDERS, called, users
+from .measure import MIN_ROUNDS, SECONDS, Clock, joined, timed
+from .processes import run_python
+from .reference import ROUNDED, Reference, errors, reference, tolerance
+from .report import ROOF, Result, find
 from .roof import roof
-from .workloads import Data, Workload
+from .workloads import EVALUATION, Data, Workload, make_data
+
+Truth = Reference | scores.Numbers  # the latter of evaluations
+
+
+def truth_of(workload: Workload, tasks: Sequence[str], data: Data) -> Truth:
+    if EVALUATION in tasks:
+        return scores.truth(data)
+    return reference(workload.loss, data.y_true, data.y_pred)
+
+
+def measure(
+    workload: Workload,
+    tasks: Sequence[str],
+    contenders: Sequence[Contender],
+    seconds: float,
+    failures: list[str],
+) -> list[Result]:
+    """`compare` in this process, with data of its own."""
+    data = make_data(workload)
+    truth = truth_of(workload, tasks, data)
+    return compare(workload, tasks, contenders, data, truth, seconds, failures=failures)
+
+
+def measure_in_processes(
+    n: int,
+    workload: Workload,
+    tasks: Sequence[str],
+    contenders: Sequence[Contender],
+    files: Sequence[str],
+    seconds: float,
+    failures: list[str],
+) -> list[Result]:
+    """The same in so many fresh processes, which share the seconds; `files` have contenders."""
+    names = [who.name for who in contenders]
+    settings = json.dumps([workload, list(tasks), names, list(files), seconds / n])
+    runs = []
+    for _ in range(n):
+        results, failed = json.loads(run_python("-m", "fastloss.study.compare", settings))
+        runs.append(results)
+        failures += [text for text in failed if text not in failures]
+    return [_joined(results) for results in zip(*runs, strict=True)]
+
+
+def _joined(results: Sequence[Result]) -> Result:
+    """Of who is in all of them."""
+    cells = []
+    for cell in results[0]["cells"]:
+        same = [found for result in results if (found := find(result, cell["contender"]))]
+        if len(same) == len(results):
+            cells.append({**cell, **joined(same)})
+    return {**results[0], "roof": joined([each["roof"] for each in results]), "cells": cells}
+
+
+def main(settings: str) -> None:
+    (loss, shape, *rest), tasks, names, files, seconds = json.loads(settings)
+    field = [called(name, [*CONTENDERS, *users(files)]) for name in names]
+    failures: list[str] = []
+    workload = Workload(loss, tuple(shape), *rest)
+    results = measure(workload, tasks, field, seconds, failures)
+    print(json.dumps([results, failures]))
 
 
 def compare(
@@ -20,7 +89,7 @@ def compare(
     tasks: Sequence[str],
     contenders: Iterable[Contender],
     data: Data,
-    truth: Reference,
+    truth: Truth,
     seconds: float = SECONDS,
     min_rounds: int = MIN_ROUNDS,
     clock: Clock = timed,
@@ -36,7 +105,7 @@ def compare(
     for contender in contenders:
         if workload.dtype not in contender.dtypes:
             continue
-        for task in dict.fromkeys(map(contender.does, tasks)):
+        for task in tasks_of(contender, tasks):
             name = _name(contender.name, task)
             try:
                 job = contender.job(workload.loss, task, data)
@@ -71,6 +140,7 @@ def compare(
                 "labels": workload.labels,
                 "task": task,
                 "main": workload.main,
+                "numbers": workload.numbers,
                 "roof": times[_name(ROOF, task)],
                 "cells": cells,
             }
@@ -78,11 +148,17 @@ def compare(
     return results
 
 
+def tasks_of(contender: Contender, tasks: Iterable[str]) -> list[str]:
+    """What it does when asked for these, each once."""
+    asked = (task for task in tasks if contender.evaluates or task != EVALUATION)
+    return list(dict.fromkeys(map(contender.does, asked)))
+
+
 def _name(contender: str, task: str) -> str:
     return f"{contender}: {task}"
 
 
-def check(contender: Contender, job: Job, data: Data, truth: Reference) -> dict[str, Any]:
+def check(contender: Contender, job: Job, data: Data, truth: Truth) -> dict[str, Any]:
     """Run it once, which also compiles and warms up, and hold its results against the truth.
 
     A formula that overflows is not a mistake of the benchmark, and is told; nor are a rival's
@@ -91,6 +167,8 @@ def check(contender: Contender, job: Job, data: Data, truth: Reference) -> dict[
     """
     with job.setting(), np.errstate(all="ignore"):
         result = job.to_numpy(job.call())
+    if not isinstance(truth, Reference):
+        return scores.check(contender.name, result, truth)
     loss_error, grad_error = errors(result, truth, contender.gradient_of_sum)
     is_ours = contender.name.startswith(FASTLOSS)
     worst = max(loss_error, grad_error)
@@ -104,3 +182,7 @@ def check(contender: Contender, job: Job, data: Data, truth: Reference) -> dict[
         remark = f"inexact: an error of {worst:.2%}"
     finite = [error if np.isfinite(error) else None for error in (loss_error, grad_error)]
     return {"loss_error": finite[0], "grad_error": finite[1], "remark": remark}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

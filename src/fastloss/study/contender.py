@@ -15,7 +15,7 @@ import numpy as np
 
 import fastloss as fl
 
-from .workloads import LOSS, NEW_ARRAY, Array, Data
+from .workloads import EVALUATION, LOSS, NEW_ARRAY, Array, Data
 
 FASTLOSS = "fastloss"
 NAIVE = "naive NumPy"
@@ -27,7 +27,7 @@ SMALL = 1 << 16
 
 
 class Job(NamedTuple):
-    """What is timed: a call that returns the loss, or the loss and its gradient."""
+    """What is timed: a call that returns the loss, the loss and its gradient, or scores."""
 
     call: Callable[[], Any]
     # What holds while it is timed; entered and left outside the timing, before every round.
@@ -53,13 +53,15 @@ class Contender(ABC):
     cache_variable: str | None = None
     # Whether it writes the gradient where the caller says, over the predictions too.
     takes_out = False
+    # Whether it is also asked for EVALUATION: a call that returns numbers by name.
+    evaluates = False
 
     def available(self) -> bool:
         return find_spec(self.package) is not None
 
     def does(self, task: str) -> str:
         """The task it does when asked for this one: without `out`, each gradient is a new array."""
-        return task if task == LOSS or self.takes_out else NEW_ARRAY
+        return task if task in (LOSS, EVALUATION) or self.takes_out else NEW_ARRAY
 
     @abstractmethod
     def job(self, loss: str, task: str, data: Data) -> Job | None:

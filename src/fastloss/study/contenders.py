@@ -10,6 +10,7 @@ from typing import Any
 
 import fastloss as fl
 
+from . import scores
 from .contender import (
     ALL_DTYPES,
     FASTLOSS,
@@ -28,9 +29,10 @@ from .libraries import (
     SciPy,
     Torch,
     TorchCompiled,
+    TorchMetrics,
 )
 from .numpy_losses import Careful, Naive
-from .workloads import GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, TASKS, Data
+from .workloads import EVALUATION, GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, TASKS, Data
 
 
 class Fastloss(Contender):
@@ -41,8 +43,11 @@ class Fastloss(Contender):
     cache_variable = "FASTLOSS_CACHE_DIR"
     dtypes = ALL_DTYPES
     takes_out = True
+    evaluates = True
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
+        if task == EVALUATION:
+            return Job(partial(scores.fastloss, data.y_true, data.y_pred))
         ours = getattr(fl, loss)
         if task == LOSS:
             return Job(partial(ours, data.y_true, data.y_pred))
@@ -125,7 +130,9 @@ LIBRARIES: list[Contender] = [
 ]
 # Of all losses, those that others have by the same definition.
 FAMILY: list[Contender] = [Fastloss(), SciPy(), NumExpr(), ScikitLearn(), Torch(), Optax()]
-CONTENDERS = [*LIBRARIES, NewArray(), InPlace(), OneThread(), Prange()]
+# Those who have all numbers of a scorecard.
+EVALUATORS: list[Contender] = [Fastloss(), ScikitLearnMetrics(), TorchMetrics()]
+CONTENDERS = [*LIBRARIES, NewArray(), InPlace(), OneThread(), Prange(), TorchMetrics()]
 
 # The group of entry points by which an installed package brings contenders.
 GROUP = "fastloss.contenders"

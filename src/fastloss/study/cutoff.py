@@ -10,7 +10,7 @@ import fastloss as fl
 from ..call import blocks
 from .contender import Job, threads
 from .contenders import Fastloss
-from .report import BASIS, aligned, noise, three_digits
+from .report import BASIS, aligned, noise, ratio, three_digits
 from .workloads import TASKS, Data, Workload
 
 # What an element costs, from least to most, and with it the size at which threads begin to pay.
@@ -60,8 +60,8 @@ def jobs(workload: Workload, data: Data) -> dict[tuple[str, bool], Job]:
 
 
 def row(size: int, one: dict[str, Any], several: dict[str, Any]) -> Row:
-    ratio = one[BASIS] / several[BASIS]
-    return {"size": size, "one_thread": one, "all_threads": several, "ratio": ratio}
+    factor = ratio(one, several).value
+    return {"size": size, "one_thread": one, "all_threads": several, "ratio": factor}
 
 
 def pays_from(rows: Sequence[Row]) -> int | None:

@@ -15,7 +15,7 @@ import numpy as np
 import fastloss as fl
 
 from .contender import FASTLOSS, SMALL, Job, threads_of
-from .report import BASIS, Result, aligned, noise, shape_text, three_digits
+from .report import Result, aligned, noise, ratio, shape_text, times
 from .workloads import Array
 
 NUMPY, OWN = "NumPy", "the host's own"
@@ -210,16 +210,16 @@ def jobs(case: Case) -> dict[str, Job]:
     return found
 
 
-def result(case: Case, times: dict[str, Any]) -> Result:
-    cells = [{"contender": name, **cell} for name, cell in times.items()]
+def result(case: Case, summaries: dict[str, Any]) -> Result:
+    cells = [{"contender": name, **cell} for name, cell in summaries.items()]
     return {"host": case.host, "what": case.what, "shape": case.shape, "cells": cells}
 
 
 def text(result: Result) -> str:
     ours, *_ = result["cells"]
-    rows = [("", "median ms", "min ms", "x fastloss", "")]
+    rows = [("", "median ms", "interval", "min ms", "x fastloss", "interval", "")]
     for cell in result["cells"]:
-        both = [three_digits(cell[statistic], "ms") for statistic in ("median", "min")]
-        ratio = f"{cell[BASIS] / ours[BASIS]:.2f}"
-        rows.append((cell["contender"], *both, ratio, ", ".join(noise(cell))))
+        factor, low, high = ratio(cell, ours)
+        numbers = [*times(cell), f"{factor:.2f}", f"{low:.2f} to {high:.2f}"]
+        rows.append((cell["contender"], *numbers, ", ".join(noise(cell))))
     return aligned(f"{result['host']}, {shape_text(result)}, {result['what']}", rows)

@@ -10,8 +10,9 @@ import numpy as np
 
 import fastloss as fl
 
+from . import scores
 from .contender import ALL_DTYPES, SMALL, Contender, Job, in_place, threads_of
-from .workloads import GRADIENT, IN_PLACE, LOSS, Array, Data
+from .workloads import EVALUATION, GRADIENT, IN_PLACE, LOSS, Array, Data
 
 
 class SciPy(Contender):
@@ -146,15 +147,18 @@ class ScikitLearn(Contender):
 
 
 class ScikitLearnMetrics(Contender):
-    """The public losses for evaluation; they have no gradients, and check their inputs."""
+    """What it has for evaluation; losses there have no gradients, and check their inputs."""
 
     name = "scikit-learn metrics"
     package = "sklearn"
+    evaluates = True
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
         from sklearn import metrics
 
         y_true, y_pred = data.y_true, data.y_pred
+        if task == EVALUATION:
+            return Job(partial(scores.scikit_learn, y_true, y_pred))
         if task != LOSS:
             return None
         if loss == "mse":
@@ -275,6 +279,22 @@ def _no_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+class TorchMetrics(Contender):
+    """With functions of PyTorch for what it lacks."""
+
+    name = "TorchMetrics"
+    package = "torchmetrics"
+    evaluates = True
+
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        if task != EVALUATION:
+            return None
+        import torch
+
+        setting = partial(threads_of, torch, fl.get_num_threads())
+        return Job(partial(scores.torchmetrics, data.y_true, data.y_pred), setting)
 
 
 class Jax(Contender):

@@ -5,15 +5,24 @@ import platform
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import fastloss as fl
 
-from ..call.cpus import cpu_model
+from ..call.cpus import cgroup_cpus, cpu_model
 
-_CPU = Path("/sys/devices/system/cpu/cpu0")
+_SYSTEM = Path("/sys/devices/system/cpu")
+_CPU = _SYSTEM / "cpu0"
+# Boost as drivers tell it: "1" is on, and for Intel's "1" is off.
+_BOOST = _SYSTEM / "cpufreq" / "boost"
+_NO_TURBO = _SYSTEM / "intel_pstate" / "no_turbo"
+_SMT = _SYSTEM / "smt" / "active"
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_NO_QUOTA = 2**31
 _PACKAGES = (
     "fastloss",
     "numpy",
@@ -23,23 +32,78 @@ _PACKAGES = (
     "scikit-learn",
     "numexpr",
     "torch",
+    "torchmetrics",
     "jax",
     "jaxlib",
     "optax",
+    "xgboost",
+    "xgboost-cpu",
+    "lightgbm",
+    "ml_dtypes",
 )
 
 
-def machine() -> dict[str, Any]:
+def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
+    """With the versions of these packages, too, by the names that they are imported by."""
+    quota = cgroup_cpus()
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
         "threads": fl.get_num_threads(),
-        "caches": _caches(),
+        "quota": None if quota >= _NO_QUOTA else quota,  # in CPUs
+        "smt": _switch(_SMT),
+        "boost": _boost(),
         "governor": _read(_CPU / "cpufreq" / "scaling_governor"),
+        "load": _load(),
+        "caches": _caches(),
+        "memory": psutil.virtual_memory().total,
+        "huge_pages": _huge_pages(),
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), **dict(_versions())},
+        "kernel": platform.release(),
+        "libc": " ".join(filter(None, platform.libc_ver())) or None,
+        "libraries": libraries(),
+        "versions": {"python": platform.python_version(), **dict(_versions(packages))},
     }
+
+
+def libraries() -> list[str]:
+    """Of BLAS and OpenMP, with their versions and threads: those that are loaded by now."""
+    try:
+        from threadpoolctl import threadpool_info  # which comes with scikit-learn
+    except ModuleNotFoundError:
+        return []
+    return sorted(
+        {
+            " ".join(
+                str(pool[key])
+                for key in ("internal_api", "prefix", "version", "architecture")
+                if pool.get(key)
+            )
+            + f", {pool['num_threads']} threads"
+            for pool in threadpool_info()
+        }
+    )
+
+
+def _boost() -> bool | None:
+    off = _switch(_NO_TURBO)
+    return _switch(_BOOST) if off is None else not off
+
+
+def _switch(path: Path) -> bool | None:
+    """Whether something is on; None where the system does not tell."""
+    return {"1": True, "0": False}.get(_read(path) or "")
+
+
+def _load() -> float | None:
+    """How many processes wanted to run, of the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _huge_pages() -> str | None:
+    """The word in brackets: "always [madvise] never"."""
+    return (_read(_HUGE_PAGES) or "").partition("[")[2].partition("]")[0] or None
 
 
 def _caches() -> dict[str, str]:
@@ -58,8 +122,10 @@ def _read(path: Path) -> str | None:
     return None
 
 
-def _versions() -> Iterable[tuple[str, str]]:
-    for package in _PACKAGES:
+def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+    known = packages_distributions()
+    more = [name for package in packages for name in known.get(package, ())]
+    for package in dict.fromkeys([*_PACKAGES, *more]):
         try:
             yield package, version(package)
         except PackageNotFoundError:

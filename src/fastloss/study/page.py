@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from ..evaluation.report import frame
 from . import charts, jobs, report, suites, tables
+from .bootstrap import LEVEL
+from .contender import FASTLOSS
 from .report import Result
 from .run import Document
 from .tables import Table
-from .workloads import SOFT_LABELS
+from .workloads import EVALUATION, RANDOM
 
 
 class Picture(NamedTuple):
@@ -31,10 +33,13 @@ class Part(NamedTuple):
 
 
 _EXPLAINED = (
-    "Times are the best of several rounds in which all took turns. In brackets: how many times "
-    f"faster fastloss is. {tables.LOST} marks where another is faster than fastloss, in its best "
-    "or in its median time; ~ marks times whose middle half is spread over more than "
-    f"{report.NOISY:.0%}. The roof is a kernel that only reads the inputs and, for a gradient, "
+    "Times are medians of rounds in which all took turns, beside their bootstrap intervals of "
+    f"{LEVEL:.0%} and their minima. In brackets: how many times faster fastloss is, the median of "
+    f"the rounds and its interval. {tables.LOST} marks where another is faster than fastloss, in "
+    "its best or in its median time; ~ marks times whose middle half is spread over more than "
+    f"{report.NOISY:.0%}. Turns are too short where a call of less than a millisecond cannot be "
+    "repeated: it begins with waking up. "
+    "The roof is a kernel that only reads the inputs and, for a gradient, "
     "writes an array of its size. Gradients go into a given array, or over the predictions, where "
     "a contender can do that, and else into a new one. "
     "NumPy and SciPy compute on one thread."
@@ -48,6 +53,12 @@ _TEXTS = {
     "many threads.",
     suites.MEMORY: "The peak of resident memory during a call, beyond its arguments, each in a "
     "process of its own. A new array for the gradient counts; buffers made before the call do not.",
+    suites.DATA: "Logits at random; rising along each row; whole, so that many are equal; so far "
+    "apart that their exponentials overflow and vanish; and with the label far ahead.",
+    EVALUATION: "All numbers of a scorecard, from logits and class ids: losses, accuracies, "
+    "ranks, calibration, tables of classes.",
+    suites.HOSTS: "The objective of a booster alone, a whole training with it, and a loss with its "
+    "backward pass, which is called a step.",
     suites.COLD: "From the import of the library to its first loss and gradient, in fresh "
     "processes, after the import of NumPy. Who keeps compiled code on disk is shown without and "
     "with what an earlier process left there.",
@@ -62,6 +73,7 @@ def parts(document: Document) -> Iterator[Part]:
     compared = [result for result in results if result["section"] in suites.TASKS]
     if compared:
         yield Part("Where another is faster", _losses_text(compared), _losing(compared))
+        yield Part("All cells at once", _OVERALL, _overall(compared))
     for section, title in suites.SECTIONS.items():
         mine = [result for result in results if result["section"] == section]
         if mine:
@@ -71,10 +83,31 @@ def parts(document: Document) -> Iterator[Part]:
             yield Part(title, text.strip(), _content(section, mine))
 
 
+_OVERALL = (
+    "A cell is a workload and a task. Curves are performance profiles (Dolan and More, 2002): in "
+    "which share of all cells each is at most so many times slower than the fastest. Means are "
+    "over the cells that both compute. Errors are those of the loss, or of the gradient if that is "
+    "larger, against the formula in float64."
+)
+
+
+def _overall(results: Sequence[Result]) -> list[Picture | Table]:
+    found: list[Picture | Table] = [Picture("Performance profile", charts.profile(results))]
+    if any(report.error(cell) is not None for result in results for cell in result["cells"]):
+        found.append(Picture("Error against time", charts.errors(results)))
+    return [*found, tables.overall(results)]
+
+
 def _losses_text(results: Sequence[Result]) -> str:
     cells = [(r, cell) for r in results for cell in r["cells"] if not report.is_ours(cell)]
-    lost = sum(report.beats_fastloss(*pair) for pair in cells)
-    return f"Another is faster than fastloss in {lost} of {len(cells)} cells."
+    lost = [(r, cell) for r, cell in cells if report.beats_fastloss(r, cell)]
+    clearly = sum(
+        report.ratio(cell, report.find(r, FASTLOSS) or {}).excludes(1) for r, cell in lost
+    )
+    return (
+        f"Another is faster than fastloss in {len(lost)} of {len(cells)} cells, by its minimum or "
+        f"its median; in {clearly} of them the interval of their ratio excludes 1."
+    )
 
 
 def _losing(results: Sequence[Result]) -> list[Table]:
@@ -98,6 +131,7 @@ def _content(section: str, results: Sequence[Result]) -> list[Picture | Table]:
     draw, table = {
         suites.MEMORY: (charts.memory, tables.memory),
         suites.COLD: (charts.cold, tables.cold),
+        suites.HOSTS: (charts.host, tables.hosts),
     }[section]
     pictures = [Picture(_name(result), draw(result)) for result in results]
     return [*pictures, table(results)]
@@ -113,14 +147,16 @@ def _pictures(section: str, results: Sequence[Result]) -> list[Picture]:
     if section in curves:
         return [Picture(suites.SECTIONS[section], curves[section](results))]
     workloads: dict[str, list[Result]] = {}
-    for result in results:
-        workloads.setdefault(_name(result), []).append(result)
+    for result in results:  # those whose data differ side by side
+        workloads.setdefault(_name({**result, "numbers": RANDOM}), []).append(result)
     return [Picture(name, charts.bars_of_workload(them)) for name, them in workloads.items()]
 
 
 def _name(result: Result) -> str:
+    if "host" in result:
+        return f"{result['host']}, {report.shape_text(result)}, {result['what']}"
     parts = [result["loss"], report.shape_text(result), result["dtype"]]
-    return ", ".join(parts + [SOFT_LABELS] * (result["labels"] == SOFT_LABELS))
+    return ", ".join(parts + report.kinds(result))
 
 
 def _job_title(result: Result) -> str:
@@ -135,12 +171,21 @@ def _facts(document: Document) -> list[tuple[str, str]]:
     caches = [f"{name} {size}" for name, size in machine["caches"].items()]
     facts = [
         ("suite", document["suite"]),
+        ("processes", f"each workload was timed in {document['processes']}"),
         ("date", machine["date"]),
-        ("CPU", f"{machine['cpu']}, {machine['cpus']} CPUs"),
-        ("caches", ", ".join(caches) or "unknown"),
-        ("threads", str(machine["threads"])),
+        ("CPU", f"{machine['cpu']}, {machine['cpus']} CPUs, {_quota(machine['quota'])}"),
+        ("SMT, boost", ", ".join(_SWITCHES[machine[name]] for name in ("smt", "boost"))),
         ("governor", machine["governor"] or "unknown"),
-        ("system", machine["system"]),
+        ("load before", "unknown" if machine["load"] is None else f"{machine['load']:.2f}"),
+        ("caches", ", ".join(caches) or "unknown"),
+        ("memory", f"{machine['memory'] / 2**30:,.1f} GiB"),
+        ("huge pages", machine["huge_pages"] or "unknown"),
+        ("threads", str(machine["threads"])),
+        (
+            "system",
+            f"{machine['system']}, {machine['kernel']}, {machine['libc'] or 'libc unknown'}",
+        ),
+        ("BLAS and OpenMP", "; ".join(machine["libraries"]) or "unknown"),
         ("versions", ", ".join(versions)),
         ("noise", _noise(document)),
     ]
@@ -151,11 +196,20 @@ def _facts(document: Document) -> list[tuple[str, str]]:
     return facts
 
 
+_SWITCHES = {True: "on", False: "off", None: "unknown"}
+
+
+def _quota(cpus: float | None) -> str:
+    return "no quota" if cpus is None else f"a quota of {cpus:g}"
+
+
 def _noise(document: Document) -> str:
     timed = [each for result in document["results"] for each in report.timings(result)]
     noisy = sum(map(report.is_noisy, timed))
     text = f"{noisy} of {len(timed)} times are spread over more than {report.NOISY:.0%}"
-    return text + ": this machine was busy" * (noisy > report.BUSY * len(timed))
+    text += ": this machine was busy" * (noisy > report.BUSY * len(timed))
+    short = sum(map(report.is_short, timed))
+    return text + f"; turns of {short} are too short" * bool(short)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from . import bootstrap
+from .bootstrap import Estimate
 from .contender import FASTLOSS, NAIVE
-from .workloads import SOFT_LABELS
+from .workloads import RANDOM, SOFT_LABELS
 
 ROOF = "the roof"
 
-# The time that ratios are made of. On a quiet machine the minimum and the median of the rounds tell
-# the same. On a busy one the minimum is the less disturbed, and the less flattering: naive NumPy
-# takes gigabytes of new memory in each call, and may wait long for it in half of its rounds.
-BASIS = "min"
+# The time that is shown first, and that ratios are made of; the minimum stands beside it.
+BASIS = "median"
 
 # A spread above this says that something else was going on: the cell is marked.
 NOISY = 0.10
+
+SHORT = "turns too short"
 
 # A run with more than this share of noisy times was made on a busy machine.
 BUSY = 0.25
@@ -31,9 +33,11 @@ def share_of_roof(result: Result, cell: Result) -> float:
     return float(result["roof"][BASIS] / cell[BASIS])
 
 
-def times_faster_than(result: Result, name: str, cell: Result) -> float | None:
-    other = find(result, name)
-    return None if other is None else float(other[BASIS] / cell[BASIS])
+def ratio(cell: Result, other: Result) -> Estimate:
+    """How many times longer one takes than the other, of rounds in which both took turns."""
+    if "seconds" in cell and "seconds" in other:
+        return bootstrap.ratio(cell["seconds"], other["seconds"])
+    return Estimate(cell[BASIS] / other[BASIS])  # stored before the time of every round was kept
 
 
 def find(result: Result, name: str) -> Result | None:
@@ -57,6 +61,17 @@ def is_ours(cell: Result) -> bool:
     return bool(cell["contender"].startswith(FASTLOSS))
 
 
+def error(cell: Result) -> float | None:
+    """The larger one of loss and gradient, relative; None if one is not finite, or not known."""
+    found = cell["loss_error"], cell["grad_error"]
+    return None if None in found else max(found)
+
+
+def is_short(cell: Result) -> bool:
+    """Whether turns were too short to tell a call from what a processor does when it wakes up."""
+    return bool(cell.get("short", False))
+
+
 def beats_fastloss(result: Result, cell: Result) -> bool:
     """Whether a contender (no variant of fastloss) has the smaller minimum or median."""
     ours = find(result, FASTLOSS)
@@ -67,6 +82,13 @@ def beats_fastloss(result: Result, cell: Result) -> bool:
 
 def shape_text(result: Result) -> str:
     return " x ".join(f"{length:,}" for length in result["shape"])
+
+
+def kinds(result: Result) -> list[str]:
+    """What is unusual about its data."""
+    soft = [SOFT_LABELS] * (result["labels"] == SOFT_LABELS)
+    numbers = result.get("numbers", RANDOM)
+    return [*soft, *[numbers] * (numbers != RANDOM)]
 
 
 def milliseconds(seconds: float) -> str:
@@ -81,22 +103,20 @@ def three_digits(seconds: float, unit: str) -> str:
 
 def table(result: Result, unit: str = "ms") -> str:
     """The result of a comparison as plain text."""
-    rows = [("", f"median {unit}", f"min {unit}", "of the roof", f"x {NAIVE}", "")]
-    rows.append((ROOF, *_times(result["roof"], unit), "", "", ", ".join(noise(result["roof"]))))
+    rows = [("", f"median {unit}", "interval", f"min {unit}", "of the roof", f"x {NAIVE}", "")]
+    rows.append((ROOF, *times(result["roof"], unit), "", "", ", ".join(noise(result["roof"]))))
+    naive = find(result, NAIVE)
     for cell in result["cells"]:
-        faster = times_faster_than(result, NAIVE, cell)
         rows.append(
             (
                 cell["contender"],
-                *_times(cell, unit),
+                *times(cell, unit),
                 f"{share_of_roof(result, cell):.1%}",
-                "" if faster is None else f"{faster:.1f}",
+                "" if naive is None else f"{ratio(naive, cell).value:.1f}",
                 ", ".join(_remarks(result, cell)),
             )
         )
-    parts = [result["loss"], result["task"], shape_text(result), result["dtype"]]
-    if result["labels"] == SOFT_LABELS:
-        parts.append(SOFT_LABELS)
+    parts = [result["loss"], result["task"], shape_text(result), result["dtype"], *kinds(result)]
     return aligned(", ".join(parts), rows)
 
 
@@ -111,8 +131,15 @@ def aligned(title: str, rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _times(cell: Result, unit: str) -> tuple[str, str]:
-    return three_digits(cell["median"], unit), three_digits(cell["min"], unit)
+def times(cell: Result, unit: str = "ms") -> tuple[str, str, str]:
+    """Median, its interval, and minimum."""
+    median, least = (three_digits(cell[name], unit) for name in ("median", "min"))
+    return median, interval(cell, unit), least
+
+
+def interval(cell: Result, unit: str = "ms") -> str:
+    """That of the median; nothing where the time of every round was not kept."""
+    return " to ".join(three_digits(seconds, unit) for seconds in cell.get("interval", ()))
 
 
 def _remarks(result: Result, cell: Result) -> Iterable[str]:
@@ -128,6 +155,8 @@ def _remarks(result: Result, cell: Result) -> Iterable[str]:
 def noise(cell: Result) -> Iterable[str]:
     if is_noisy(cell):
         yield f"noisy: spread {cell['spread']:.0%}"
+    if is_short(cell):
+        yield SHORT
 
 
 def summary(results: list[Result], missing: list[str]) -> str:
@@ -140,7 +169,7 @@ def summary(results: list[Result], missing: list[str]) -> str:
         f"{len(results)} workloads, {len(cells)} cells; a rival is faster than fastloss in "
         f"{len(losing)}; {len(noisy)} are noisy (spread over {NOISY:.0%})",
     ]
-    lines.append("ratios are those of the minima")
+    lines.append("ratios are medians over the rounds in which all took turns")
     if missing:
         lines.append(f"not installed, or not working here, left out: {', '.join(missing)}")
     return "\n".join(lines)
@@ -150,3 +179,28 @@ def array_bytes(result: Result) -> int:
     """Of an array of the size of the gradient."""
     size = 2 if result["dtype"] in ("float16", "bfloat16") else np.dtype(result["dtype"]).itemsize
     return math.prod(result["shape"]) * size
+
+
+# -------------------------------------------------------------------------------------------------
+# All cells at once
+
+
+def profile(results: Iterable[Result], name: str) -> list[float]:
+    """In each cell its time over that of the fastest there; infinity where it takes no part.
+
+    The shares of cells up to each factor are a performance profile (Dolan and More, Benchmarking
+    Optimization Software with Performance Profiles, Mathematical Programming 91, 2002).
+    """
+    factors = []
+    for result in results:
+        cell = find(result, name)
+        best = min(float(each[BASIS]) for each in result["cells"])
+        factors.append(math.inf if cell is None else cell[BASIS] / best)
+    return sorted(factors)
+
+
+def mean_ratio(results: Iterable[Result], name: str) -> tuple[Estimate, int] | None:
+    """The geometric mean of its times over those of fastloss, and in how many cells."""
+    pairs = [(find(result, name), find(result, FASTLOSS)) for result in results]
+    both = [(cell["seconds"], ours["seconds"]) for cell, ours in pairs if cell and ours]
+    return (bootstrap.geometric_mean(both), len(both)) if both else None

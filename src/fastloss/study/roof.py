@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from .contender import Job, threads_of
-from .workloads import IN_PLACE, LOSS, Array, Data
+from .workloads import EVALUATION, IN_PLACE, LOSS, Array, Data
 
 # Numbers are added as integers of 8 bytes, whatever they are: that is one kernel for all dtypes,
 # its sums vectorise as they stand, and the hardware has no slow integers, as it has slow floats.
@@ -84,7 +84,7 @@ def roof(task: str, data: Data, n_threads: int) -> Job:
     kernels = _KERNELS[parallel]
     y_true, y_pred, out = map(_words, data)
     n_parts = max(n_threads, y_pred.size // _PART) if parallel else 1
-    if task == LOSS:
+    if task in (LOSS, EVALUATION):
         call = partial(kernels[_read], y_true, y_pred, n_parts)
     elif task == IN_PLACE:
         call = partial(kernels[_read_and_overwrite], y_true, out, n_parts)

@@ -1,6 +1,6 @@
 """A study: the steps of a suite, one after the other, and the document of what they found.
 
-{"format": 1, "suite": "quick", "machine": {...}, "complete": true,
+{"format": 2, "suite": "quick", "processes": 1, "machine": {...}, "complete": true,
  "not_available": [names], "left_out": {section: names}, "problems": [texts],
  "results": [{"section": "speed", ...}, ...]}
 """
@@ -8,26 +8,26 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
 import fastloss as fl
 
-from . import cold, jobs, memory, scaling, suites
-from .compare import compare
+from . import cold, compare, hosts, jobs, memory, scaling, suites
 from .contender import FASTLOSS, Contender
 from .contenders import LIBRARIES, OneThread, Prange
-from .machine import machine
+from .libraries import TorchMetrics
+from .machine import libraries, machine
 from .measure import MIN_ROUNDS, rounds_of, timed
-from .reference import reference
 from .report import Result
 from .suites import SPEED, Suite
 from .workloads import TASKS, Workload, make_data, needed_bytes
 
 Document = dict[str, Any]
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2  # 1 kept no time of single rounds
 
 
 class Step(NamedTuple):
@@ -48,13 +48,20 @@ class Study:
         self.document: Document = {
             "format": FORMAT,
             "suite": suite.name,
-            "machine": machine(),
+            "processes": suite.processes,
+            "machine": machine(who.package for who in self.contenders),
             "complete": False,
-            "not_available": [who.name for who in contenders if who not in self.contenders],
+            "not_available": self._not_available(contenders),
             "left_out": dict(suite.left_out),
             "problems": [],
             "results": [],
         }
+
+    def _not_available(self, contenders: Sequence[Contender]) -> list[str]:
+        """Of contenders and hosts."""
+        cases = [case for case in self.suite.hosts if not case.available()]
+        names = [who.name for who in contenders if who not in self.contenders]
+        return list(dict.fromkeys([*names, *(case.host for case in cases)]))
 
     def steps(self) -> list[Step]:
         suite = self.suite
@@ -69,6 +76,7 @@ class Study:
             (suites.COLD, suite.cold, self._cold),
         ):
             found += [Step(section, each.name, partial(run, each)) for each in workloads]
+        found += [Step(suites.HOSTS, case.name, partial(self._host, case)) for case in suite.hosts]
         if suite.mapped_gib:
             found.append(Step(suites.JOBS, jobs.TRAINING, self._training))
             found.append(Step(suites.JOBS, jobs.EVALUATION, self._evaluation))
@@ -86,6 +94,7 @@ class Study:
             ]
             self.document["results"] += results
             yield step, results
+        self.document["machine"]["libraries"] = libraries()  # now that they have been used
         self.document["complete"] = True
 
     def _tried(self, what: str, call: Callable[[], T]) -> T | None:
@@ -116,15 +125,12 @@ class Study:
         field = [who for who in self.contenders if who.name not in left_out]
         if section != SPEED:  # where all ways to call fastloss are shown
             field = [who for who in field if not isinstance(who, (OneThread, Prange))]
-        data = make_data(workload)
-        return compare(
-            workload,
-            suites.TASKS[section],
-            field,
-            data,
-            reference(workload.loss, data.y_true, data.y_pred),
-            self.suite.seconds,
-            failures=self.document["problems"],
+        asked = workload, suites.TASKS[section], field
+        seconds, failures = self.suite.seconds, self.document["problems"]
+        if self.suite.processes == 1:
+            return compare.measure(*asked, seconds, failures)
+        return compare.measure_in_processes(
+            self.suite.processes, *asked, self.files, seconds, failures
         )
 
     def _threads(self, workload: Workload) -> list[Result]:
@@ -164,7 +170,7 @@ class Study:
         return [{**_of(workload), "cells": cells}]
 
     def _starts(self, workload: Workload, who: Contender) -> list[Result]:
-        rounds = [cold.starts(workload, who, self.files) for _ in range(self.suite.processes)]
+        rounds = [cold.starts(workload, who, self.files) for _ in range(self.suite.starts)]
         cells = []
         for what in rounds[0] or ():
             starts = [found[what] for found in rounds if found]
@@ -178,6 +184,11 @@ class Study:
                 }
             )
         return cells
+
+    def _host(self, case: hosts.Case) -> list[Result]:
+        if not case.available():
+            return []
+        return [hosts.result(case, timed(hosts.jobs(case), self.suite.seconds, MIN_ROUNDS))]
 
     def _training(self) -> list[Result]:
         return [self._job(jobs.Job(jobs.TRAINING, self.suite.epochs))]
@@ -198,7 +209,7 @@ class Study:
             else:
                 names.append(name)
         found: dict[str, list[Result]] = {name: [] for name in names}
-        for _ in range(self.suite.processes):
+        for _ in range(self.suite.starts):
             for name in names:
                 found[name].append(jobs.measure(job, name, "seconds"))
         cells = []
@@ -206,7 +217,7 @@ class Study:
             cell = jobs.measure(job, name, "bytes")
             times = rounds_of([each["seconds"] for each in rounds])
             # Not of the process whose memory was watched, which that slows down.
-            cell["loss_seconds"] = min(each["loss_seconds"] for each in rounds)
+            cell["loss_seconds"] = median(each["loss_seconds"] for each in rounds)
             cells.append({"contender": name, **cell, **times})
         return {"job": job.name, "size": job.size, "cells": cells}
 
@@ -216,12 +227,13 @@ class Study:
             who
             for who in self.contenders
             if who.name == FASTLOSS or not who.name.startswith(FASTLOSS)
+            if not isinstance(who, TorchMetrics)  # which has no losses
         ]
 
 
 def everyone(users: Sequence[Contender]) -> list[Contender]:
     """All who can take part in a study: one way for each, and two variants of fastloss."""
-    return [*LIBRARIES, OneThread(), Prange(), *users]
+    return [*LIBRARIES, OneThread(), Prange(), TorchMetrics(), *users]
 
 
 def _of(workload: Workload) -> Result:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .contender import Job, threads
 from .contenders import Fastloss, backends
-from .report import BASIS, ROOF, aligned, milliseconds, noise, shape_text
+from .report import BASIS, ROOF, aligned, noise, shape_text, times
 from .roof import roof
 from .workloads import Data, Workload
 
@@ -41,16 +41,16 @@ def jobs(workload: Workload, task: str, data: Data, most: int) -> dict[tuple[str
     return result
 
 
-def rows(times: dict[tuple[str, int], dict[str, Any]]) -> list[Row]:
+def rows(summaries: dict[tuple[str, int], dict[str, Any]]) -> list[Row]:
     return [
         {
             "backend": backend,
             "threads": n,
             "time": time,
-            "share_of_roof": times[ROOF, n][BASIS] / time[BASIS],
-            "speedup": times[backend, 1][BASIS] / time[BASIS],
+            "share_of_roof": summaries[ROOF, n][BASIS] / time[BASIS],
+            "speedup": summaries[backend, 1][BASIS] / time[BASIS],
         }
-        for (backend, n), time in times.items()
+        for (backend, n), time in summaries.items()
     ]
 
 
@@ -58,13 +58,12 @@ def text(result: dict[str, Any]) -> str:
     def cells(row: Row) -> Sequence[str]:
         return (
             f"{row['backend']}, {row['threads']}",
-            milliseconds(row["time"]["median"]),
-            milliseconds(row["time"]["min"]),
+            *times(row["time"]),
             f"{row['speedup']:.2f}",
             f"{row['share_of_roof']:.1%}",
             ", ".join(noise(row["time"])),
         )
 
-    head = ("threads", "median ms", "min ms", "speed-up", "of the roof", "")
+    head = ("threads", "median ms", "interval", "min ms", "speed-up", "of the roof", "")
     title = f"{result['loss']}, {result['task']}, {shape_text(result)}, {result['dtype']}"
     return aligned(title, [head, *map(cells, result["rows"])])

@@ -4,19 +4,33 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..catalogue import entries
+from . import scorecard
 from .contender import ALL_DTYPES
-from .workloads import CROSS_ENTROPY, GRADIENT, IN_PLACE, LOSS, LOSSES, SOFT_LABELS, Workload
+from .hosts import CASES, Case, boosting, steps
+from .workloads import (
+    CROSS_ENTROPY,
+    EVALUATION,
+    GRADIENT,
+    IN_PLACE,
+    LOSS,
+    LOSSES,
+    NUMBERS,
+    SOFT_LABELS,
+    Workload,
+)
 
-# The parts of a report, with their titles. The first ones compare contenders at workloads.
-SPEED, FAMILIES, DTYPES, SIZES, CLASSES, CALLS = (
+# The parts of a report, with their titles. The first ones compare contenders at workloads, as does
+# EVALUATION, which has the name of its only task.
+SPEED, FAMILIES, DTYPES, SIZES, CLASSES, CALLS, DATA = (
     "speed",
     "families",
     "dtypes",
     "sizes",
     "classes",
     "calls",
+    "data",
 )
-THREADS, MEMORY, COLD, JOBS = "threads", "memory", "cold", "jobs"
+THREADS, MEMORY, COLD, HOSTS, JOBS = "threads", "memory", "cold", "hosts", "jobs"
 SECTIONS = {
     SPEED: "Speed",
     FAMILIES: "Every family of losses",
@@ -24,9 +38,12 @@ SECTIONS = {
     SIZES: "From small to large",
     CLASSES: "From few classes to many",
     CALLS: "Small calls",
+    DATA: "Data that are not random",
+    EVALUATION: "Evaluation",
     THREADS: "Threads",
     MEMORY: "Memory",
     COLD: "Cold start",
+    HOSTS: "Within other libraries",
     JOBS: "Whole jobs",
 }
 # Of the sections that compare contenders.
@@ -37,6 +54,8 @@ TASKS = {
     SIZES: (GRADIENT,),
     CLASSES: (GRADIENT,),
     CALLS: (LOSS, GRADIENT),
+    DATA: (LOSS, GRADIENT),
+    EVALUATION: (EVALUATION,),
 }
 
 
@@ -49,7 +68,9 @@ class Suite(NamedTuple):
     threads: tuple[Workload, ...]
     memory: tuple[Workload, ...]
     cold: tuple[Workload, ...]
-    processes: int  # rounds of what is done in processes
+    hosts: tuple[Case, ...]
+    processes: int  # in which each workload is timed, as its memory lies elsewhere in each
+    starts: int  # processes of a cold start or a whole job, of which each is one round
     epochs: int  # of the training
     mapped_gib: float  # of the file of logits; 0: no whole jobs
     # Who takes no part in a section, as it would take too long.
@@ -58,6 +79,10 @@ class Suite(NamedTuple):
 
 def _ce(*shape: int, dtype: str = "float32") -> Workload:
     return Workload("cross_entropy", shape, dtype)
+
+
+def _of_all_numbers(*workloads: Workload) -> tuple[Workload, ...]:
+    return tuple(each._replace(numbers=numbers) for each in workloads for numbers in NUMBERS)
 
 
 _BINARY = "binary_cross_entropy_with_logits"
@@ -83,15 +108,19 @@ QUICK = Suite(
         SIZES: tuple(Workload("mse", (8**k * 32,)) for k in range(0, 7, 2)),
         CLASSES: tuple(_ce(2**20 // 4**k, 4**k) for k in (1, 3, 5, 7, 9)),
         CALLS: tuple(_ce(rows, 10) for rows in (1, 32, 1_024)),
+        DATA: _of_all_numbers(_ce(4_096, 1_000), Workload(_BINARY, (1_000_000,))),
+        EVALUATION: (_ce(65_536, 100), _ce(4_096, 1_000)),
     },
     threads=(_ce(16_384, 1_000), Workload("mse", (4_000_000,))),
     memory=(_ce(2_048, 8_192),),
     cold=(_ce(32, 10),),
-    processes=3,
+    hosts=(*boosting((20_000, 10), (20_000,)), *steps((32, 10), (1_024, 1_000))),
+    processes=1,
+    starts=3,
     epochs=20,
     mapped_gib=0.25,
     # It compiles for seconds for every shape.
-    left_out=dict.fromkeys((FAMILIES, DTYPES, SIZES, CLASSES, CALLS), ("torch.compile",)),
+    left_out=dict.fromkeys((FAMILIES, DTYPES, SIZES, CLASSES, CALLS, DATA), ("torch.compile",)),
 )
 
 FULL = Suite(
@@ -127,6 +156,10 @@ FULL = Suite(
             Workload("mse", (32,)),
             Workload("mse", (320,)),
         ),
+        DATA: _of_all_numbers(
+            _ce(1_000_000, 10), _ce(65_536, 1_000), Workload(_BINARY, (32_000_000,))
+        ),
+        EVALUATION: scorecard.WORKLOADS,
     },
     threads=(
         _ce(65_536, 1_000),
@@ -136,7 +169,9 @@ FULL = Suite(
     ),
     memory=(_ce(8_192, 32_768), Workload("mse", (64 * 2**20,))),
     cold=(_ce(32, 10), Workload("mse", (320,))),
-    processes=7,
+    hosts=CASES,
+    processes=3,
+    starts=7,
     epochs=60,
     mapped_gib=4.0,
     left_out={},
@@ -187,16 +222,21 @@ def select(suite: Suite, selection: Selection) -> Suite:
     place = next((name for name in chosen if name in comparisons), None)
     if place is not None:
         comparisons[place] += new
-    # Whole jobs have no loss or shape to choose.
-    has_jobs = JOBS in chosen and not any(selection[1:])
+    if place == EVALUATION and any(workload.loss != "cross_entropy" for workload in new):
+        raise ValueError("what is evaluated is cross_entropy: --loss cross_entropy")
+    # Whole jobs and hosts have no loss or shape to choose.
+    is_whole = not any(selection[1:])
+    has_jobs = JOBS in chosen and is_whole
     part = suite._replace(
         comparisons=comparisons,
         threads=those(THREADS, suite.threads),
         memory=those(MEMORY, suite.memory),
         cold=those(COLD, suite.cold),
+        hosts=suite.hosts if HOSTS in chosen and is_whole else (),
         mapped_gib=suite.mapped_gib if has_jobs else 0.0,
     )
-    if not (any(comparisons.values()) or part.threads or part.memory or part.cold or has_jobs):
+    others = part.threads, part.memory, part.cold, part.hosts
+    if not (any(comparisons.values()) or any(others) or has_jobs):
         raise ValueError(
             f"nothing of the suite {suite.name} is like that; with both a loss and a shape, "
             "any workload can be measured"

@@ -1,20 +1,22 @@
 """Tables of results, for Markdown and for HTML."""
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from . import report
+from .bootstrap import Estimate
 from .contender import FASTLOSS
 from .contenders import CONTENDERS
-from .report import BASIS, Result
-from .workloads import SOFT_LABELS
+from .report import Result
 
 LOST = "▲"
 
 
 class Cell(NamedTuple):
     text: str
+    beside: str = ""  # what is said of the text, or below
     ratio: str = ""  # in brackets, or below
     is_ours: bool = False
     noisy: bool = False
@@ -40,6 +42,7 @@ def _markdown(cell: Cell) -> str:
     text = f"**{cell.text}**" if cell.is_ours else cell.text
     parts = [
         text,
+        cell.beside,
         f"({cell.ratio})" if cell.ratio else "",
         "~" * cell.noisy,
         f"**{LOST}**" * cell.lost,
@@ -59,7 +62,7 @@ def _html_row(tag: str, cells: Sequence[Cell], n_names: int) -> str:
     for i, cell in enumerate(cells):
         classes = ["name"] * (i < n_names) + ["ours"] * cell.is_ours + ["lost"] * cell.lost
         lost = f" {LOST}" * cell.lost
-        below = [cell.ratio + lost if cell.ratio else "", cell.remark]
+        below = [cell.beside, cell.ratio + lost if cell.ratio else "", cell.remark]
         lines = [cell.text + " ~" * cell.noisy + lost * (not cell.ratio), *below]
         first, *others = (html.escape(line).replace("`", "") for line in lines)
         small = "".join(f"<small>{line}</small>" for line in others if line)
@@ -109,16 +112,16 @@ def _row(result: Result, names: Sequence[str]) -> list[Cell | str]:
 
 def _rival(result: Result, ours: Result, cell: Result) -> Cell:
     time = _time(cell)
+    remarks = [time.remark, cell["remark"]]
     return time._replace(
-        ratio=factor(cell[BASIS] / ours[BASIS]),
+        ratio=factors(report.ratio(cell, ours)),
         lost=report.beats_fastloss(result, cell),
-        remark=cell["remark"],
+        remark=", ".join(filter(None, remarks)),
     )
 
 
 def _what(result: Result) -> str:
-    soft = f", {result['labels']}" if result["labels"] == SOFT_LABELS else ""
-    return f"`{result['loss']}`, {result['task']}{soft}"
+    return ", ".join([f"`{result['loss']}`", result["task"], *report.kinds(result)])
 
 
 def _size(result: Result) -> str:
@@ -127,12 +130,28 @@ def _size(result: Result) -> str:
 
 
 def _time(cell: Result) -> Cell:
-    return Cell(report.milliseconds(cell[BASIS]), noisy=report.is_noisy(cell))
+    """The median; its interval and the minimum beside it."""
+    median, interval, least = report.times(cell)
+    beside = f"[{interval}] " * bool(interval) + f"min {least}"
+    remark = report.SHORT if report.is_short(cell) else ""
+    return Cell(median, beside, noisy=report.is_noisy(cell), remark=remark)
+
+
+def factors(ratio: Estimate) -> str:
+    """With its interval, if it has one."""
+    text = factor(ratio.value)
+    return (
+        text if math.isnan(ratio.low) else f"{text}, {_digits(ratio.low)} to {_digits(ratio.high)}"
+    )
 
 
 def factor(ratio: float) -> str:
-    """More digits where they decide who is faster."""
-    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 1.95 else 2}f}x"
+    return f"{_digits(ratio)}x"
+
+
+def _digits(ratio: float) -> str:
+    """More of them where they decide who is faster."""
+    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 1.95 else 2}f}"
 
 
 def losing(results: Iterable[Result]) -> Table:
@@ -142,15 +161,28 @@ def losing(results: Iterable[Result]) -> Table:
         ours = report.find(result, FASTLOSS)
         for cell in result["cells"]:
             if ours is not None and report.beats_fastloss(result, cell):
-                ratio = cell[BASIS] / ours[BASIS]
-                verdict = Cell(factor(ratio), lost=True, remark=cell["remark"])
-                medians = (report.milliseconds(each["median"]) for each in (cell, ours))
-                times = _time(cell), _time(ours), *medians
-                row = [_what(result), _size(result), cell["contender"], *times, verdict]
-                found.append((ratio, row))
-    head = ["what", "size", "who is faster", "its ms", "fastloss ms", "its median"]
-    head += ["fastloss median", "times faster fastloss is"]
+                ratio = report.ratio(cell, ours)
+                remarks = [cell["remark"], "" if ratio.excludes(1) else "within the noise"]
+                remark = ", ".join(filter(None, remarks))
+                verdict = Cell(factors(ratio), lost=True, remark=remark)
+                who = _size(result), cell["contender"]
+                found.append((ratio, [_what(result), *who, _time(cell), _time(ours), verdict]))
+    head = ["what", "size", "who is faster", "its ms", "fastloss ms", "times faster fastloss is"]
     return Table(head, [row for _, row in sorted(found, key=lambda pair: pair[0])], 3)
+
+
+def overall(results: Sequence[Result]) -> Table:
+    """All cells at once: a mean, and how many each is the fastest in."""
+    rows: list[Sequence[Cell | str]] = []
+    for name in [FASTLOSS, *rivals(results)]:
+        found = report.mean_ratio(results, name)
+        if found is not None:
+            ratio, n_cells = found
+            fastest = report.profile(results, name).count(1.0)
+            mean = Cell(factors(ratio), is_ours=name == FASTLOSS)
+            rows.append([name, f"{n_cells:,}", mean, f"{fastest:,}"])
+    head = ["who", "cells", "geometric mean of its times over those of fastloss", "fastest in"]
+    return Table(head, rows)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -211,3 +243,27 @@ def jobs(result: Result) -> Table:
         "loss in the end",
     ]
     return Table(head, rows)
+
+
+def hosts(results: Iterable[Result]) -> Table:
+    """The others with the factor by which fastloss is faster."""
+    rows: list[Sequence[Cell | str]] = []
+    names: dict[str, None] = {}
+    for result in results:
+        names |= dict.fromkeys(cell["contender"] for cell in result["cells"])
+    for result in results:
+        cells: list[Cell | str] = []
+        ours = report.find(result, FASTLOSS)
+        for name in names:
+            cell = report.find(result, name)
+            if cell is None or ours is None:
+                cells.append("")
+            elif cell is ours:
+                cells.append(_time(ours)._replace(is_ours=True))
+            else:
+                lost = report.beats_fastloss(result, cell)
+                cells.append(
+                    _time(cell)._replace(ratio=factors(report.ratio(cell, ours)), lost=lost)
+                )
+        rows.append([result["host"], result["what"], report.shape_text(result), *cells])
+    return Table(["host", "what", "size", *names], rows, 3)

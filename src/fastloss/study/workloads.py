@@ -15,9 +15,15 @@ GRADIENT = "loss + gradient"  # into a given array, by all who can
 NEW_ARRAY = "loss + gradient, new array"
 IN_PLACE = "loss + gradient, in place"  # the predictions are overwritten
 TASKS = (LOSS, GRADIENT)
+EVALUATION = "evaluation"  # all that `scores.py` names, of class ids and logits
 
 CLASS_IDS = "class ids"
 SOFT_LABELS = "soft labels"
+
+# How logits lie: rising along each row; whole, so that many are equal; so far apart that their
+# exponentials overflow and vanish; with the label far ahead.
+RANDOM, SORTED, TIED, EXTREME, CONFIDENT = "random", "sorted", "tied", "extreme", "confident"
+NUMBERS = (RANDOM, SORTED, TIED, EXTREME, CONFIDENT)
 
 
 class Workload(NamedTuple):
@@ -27,6 +33,7 @@ class Workload(NamedTuple):
     labels: str = CLASS_IDS  # of `cross_entropy`
     # Whether the README shows it.
     main: bool = False
+    numbers: str = RANDOM  # another one only of logits
 
     @property
     def size(self) -> int:
@@ -35,7 +42,8 @@ class Workload(NamedTuple):
     @property
     def name(self) -> str:
         soft = "-soft" if self.labels == SOFT_LABELS else ""
-        return f"{self.loss}-{'x'.join(map(str, self.shape))}-{self.dtype}{soft}"
+        numbers = "" if self.numbers == RANDOM else f"-{self.numbers}"
+        return f"{self.loss}-{'x'.join(map(str, self.shape))}-{self.dtype}{soft}{numbers}"
 
 
 _MILLIONS_32 = (32_000_000,)
@@ -146,8 +154,28 @@ def make_data(workload: Workload) -> Data:
         else:
             y_pred = _normal(rng, shape, dtype)
             y_pred *= dtype.type(3)
+    _arrange(workload.numbers, y_true, y_pred)
     # Touched here, so that no contender pays for the first look at its pages.
     return Data(y_true, y_pred, np.ones_like(y_pred))
+
+
+# Of a label: a loss that is small, and that float32 still has some digits of.
+_AHEAD = 8.0
+_APART = 50.0
+
+
+def _arrange(numbers: str, y_true: Array, y_pred: Array) -> None:
+    if numbers == SORTED:
+        y_pred.sort(axis=-1)
+    elif numbers == TIED:
+        np.rint(y_pred, out=y_pred)
+    elif numbers == EXTREME:
+        y_pred *= y_pred.dtype.type(_APART)
+    elif numbers == CONFIDENT and y_pred.ndim == 1:  # of two classes
+        np.copysign(np.abs(y_pred) + y_pred.dtype.type(_AHEAD), y_true - 0.5, out=y_pred)
+    elif numbers == CONFIDENT:
+        ahead = y_pred.max(axis=-1, keepdims=True) + y_pred.dtype.type(_AHEAD)
+        np.put_along_axis(y_pred, y_true[..., np.newaxis], ahead, axis=-1)
 
 
 def _legal_data(
