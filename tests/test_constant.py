@@ -244,6 +244,37 @@ def test_logits(loss):
         assert here < there
 
 
+EXTREME = (1e300, 1e-300)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        fl.CrossEntropy(class_weight=EXTREME),
+        fl.CrossEntropy(class_weight=(1.0, 5e-324, 0.0), class_mask=(True, True, False)),
+        fl.CrossEntropy(class_weight=EXTREME, label_smoothing=0.1, temperature=2.0),
+        fl.Focal(alpha=EXTREME, class_weight=EXTREME[::-1]),
+        fl.GeneralizedCrossEntropy(q=0.1, class_weight=EXTREME),
+        fl.PolyCrossEntropy(class_weight=EXTREME[::-1]),
+    ],
+    ids=repr,
+)
+def test_weights_of_classes_whose_ratio_float64_does_not_hold(loss):
+    """The loss of a class times its weight falls with its probability as fast as that of others."""
+    n_classes = len(loss.class_weight or EXTREME)
+    found = loss.constant([0, 0, 1], n_classes=n_classes)[:2]
+    log_p = found / loss.temperature
+    log_p = log_p - np.logaddexp.reduce(log_p)
+    assert np.all(np.isfinite(found))
+    smoothing = getattr(loss, "label_smoothing", 0.0)
+    logs = np.log((1 - smoothing) * np.array([2.0, 1.0]) + smoothing * 3 / 2)
+    for weight in (loss.class_weight, getattr(loss, "alpha", None)):
+        logs += 0 if weight is None else np.log(weight[:2])
+    slope = 1.0 if loss.link is None else np.array([loss.link(-x)[1] for x in log_p])
+    slopes = logs + np.log(slope) - log_p
+    assert slopes[0] == pytest.approx(slopes[1], abs=1e-9)
+
+
 def test_shares():
     expected = np.log(np.bincount(IDS) / IDS.size)
     found = fl.cross_entropy.constant(IDS)

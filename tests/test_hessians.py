@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from plain import both, plain, plain_python
@@ -292,6 +293,21 @@ def test_the_whole_hessian_of_a_row_lies_below_the_diagonal(loss):
         whole = (ahead - loss.grad(np.repeat(label, 5), x - moves)) / 2e-5
         diagonal = loss.grad_hess(label, x)[1][0]
         assert np.linalg.eigvalsh(np.diag(diagonal) - (whole + whole.T) / 2).min() > -1e-8
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+def test_floors_are_above_0_in_every_dtype(dtype):
+    """Be it rounded up to the least number that is."""
+    logits = np.array([[1e4, 0.0, 1.0], [-1e4, 300.0, -300.0]], dtype)
+    for c in (3, 200):  # short rows and long ones
+        x = np.concatenate([logits, np.full((2, c - 3), -1e4, dtype)], axis=1)
+        for floor in (5e-324, 1e-16, 1e-3):
+            loss = fl.CrossEntropy(hessian_floor=floor, reduction="sum")
+            hess = loss.grad_hess([1, 2], x)[1]
+            least = max(floor, float(ml_dtypes.finfo(dtype).smallest_subnormal))
+            np.testing.assert_array_equal(hess.min(), np.float64(least).astype(dtype))
+        for word in ("majorizer", "xgboost", "xgboost_residual"):
+            assert np.all(fl.CrossEntropy(hessian=word).grad_hess([1, 2], x)[1] > 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -827,6 +827,18 @@ def test_infinite_binary_logits(dtype):
     assert mean.value_and_grad(y, x)[0] == INF
 
 
+def test_an_infinite_truth_is_missed_by_all_of_it():
+    """The limit of the share as the truth grows, for which predictions do not matter."""
+    loss = fl.AbsolutePercentageError(reduction="none")
+    y_true = np.array([INF, -INF, INF, -INF, INF])
+    y_pred = np.array([3.0, 3.0, 0.0, INF, INF])
+    for dtype in (np.float16, np.float32, np.float64):
+        value, grad = loss.value_and_grad(y_true.astype(dtype), y_pred.astype(dtype))
+        np.testing.assert_array_equal(value, [1, 1, 1, NAN, NAN])
+        np.testing.assert_array_equal(grad[:3], 0)
+    assert loss([1e300], [3.0]) == 1.0
+
+
 # ---------------------------------------------------------------------------------------------
 # out=
 

@@ -8,7 +8,7 @@ import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -424,9 +424,46 @@ def test_a_function_that_is_replaced_is_that_of_losses_built_later(monkeypatch):
     monkeypatch.setattr(fl.Huber, "scalar", fl.AbsoluteError.scalar)
     assert fl.Huber(delta=3.0)([0.0], [2.0]) == 2.0
     assert fl.Huber(delta=3.0)([0.0], [3.0]) == 3.0
-    before = family(fl.PolyCrossEntropy())
-    monkeypatch.setattr(fl.PolyCrossEntropy, "link", fl.GeneralizedCrossEntropy.link)
-    assert family(fl.PolyCrossEntropy()) is not before
+
+
+def test_whatever_a_class_says_may_be_replaced(monkeypatch):
+    """Seen by losses that are built later; be it a function, a property or a table."""
+
+    class Scaled(fl.ElementwiseLoss):
+        hessians: ClassVar[Any] = {"half": lambda self, y_true, y_pred, results: 0.5}
+        derived = ("scale",)
+
+        @property
+        def scale(self) -> float:
+            return 2.0
+
+        def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+            r = y_pred - y_true
+            return self.scale * r, self.scale, 0
+
+    class Derived(Scaled):
+        pass
+
+    def results(own: Any) -> tuple[float, float]:
+        return own()([0.0], [1.0]), own(hessian="half").grad_hess([0.0], [1.0])[1].item()
+
+    for own in (Scaled, Derived):
+        assert results(own) == (2.0, 0.5)
+    monkeypatch.setattr(Scaled, "scale", property(lambda self: 3.0))
+    monkeypatch.setattr(Scaled, "hessians", {"half": lambda self, y_true, y_pred, results: 0.25})
+    for own in (Scaled, Derived):
+        assert results(own) == (3.0, 0.25)
+    for own, name in (
+        (fl.PolyCrossEntropy, "link"),
+        (fl.Focal, "_factors"),
+        (fl.GaussianNLL, "_describe"),
+        (fl.CrossEntropy, "_told"),
+    ):
+        before = family(own())
+        assert family(own()) is before
+        given = getattr(own, name)
+        monkeypatch.setattr(own, name, lambda *args, given=given: given(*args))
+        assert family(own()) is not before
 
 
 @dataclass(frozen=True, slots=True)

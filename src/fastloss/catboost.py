@@ -23,7 +23,8 @@ def objective(
     """A loss as an objective: `loss_function=`, with `eval_metric=objective.metric`.
 
     `loss`: any loss of one raw prediction for each label, or one of class ids and logits, for which
-    `classes_count` has to be given. Sums are taken whatever its reduction is.
+    `class_names` or `classes_count` has to be given. Sums are taken whatever its reduction is.
+    A `CatBoostClassifier` needs `class_names`, as without them its `predict` knows no classes.
 
     `hessian`: "auto" counts as CatBoost's own objectives do, half of `SquaredError`. All else is
     the option of the loss.
@@ -53,12 +54,16 @@ class Objective(boosters.Objective):
 
     host = "CatBoost"
     label = "target"
-    several = "give classes_count"
+    several = "give class_names, or classes_count"
     # Where Numba is imported, CatBoost compiles the methods of objects that do not say this.
     no_jit = True
 
     def __reduce__(self) -> Any:
         return type(self), (self.loss, self.hessian)
+
+    def __deepcopy__(self, memo: Any) -> "Objective":
+        """Itself: CatBoost copies what scikit-learn, to clone an estimator, wants to see again."""
+        return self
 
     @property
     def metric(self) -> "Metric":
@@ -73,11 +78,12 @@ class Objective(boosters.Objective):
     def calc_ders_range(self, approxes: Any, targets: Any, weights: Any) -> Array:
         """First and second derivatives for some rows, of shape (n, 2)."""
         preds = np.asarray(approxes)
+        labels = self._as_taken(np.asarray(targets), preds)
         grad, hess = self._summed.grad_hess(
-            np.asarray(targets), preds, sample_weight=weights, normalizer=self._normalizer
+            labels, preds, sample_weight=weights, normalizer=self._normalizer
         )
-        if not boosters.is_finite(grad):
-            self._report(targets, preds, grad)
+        if not (boosters.is_finite(grad) and boosters.is_finite(hess)):
+            self._report(targets, preds, grad, hess)
         found = np.empty((preds.size, 2))
         np.negative(grad, out=found[:, 0])
         np.negative(hess, out=found[:, 1])
@@ -101,7 +107,7 @@ class Objective(boosters.Objective):
             grad, diagonal = self._summed.grad_hess(label, logits, normalizer=self._normalizer)
             hess = np.diag(diagonal[0])
         if not boosters.is_finite(grad):
-            self._report([target], logits, grad)
+            self._report([target], logits, grad, hess)
         return grad[0] * -weight, hess * -weight
 
     @cached_property
@@ -114,6 +120,9 @@ class Metric(boosters.Metric):
     """The mean loss of raw predictions: see `Objective.metric`."""
 
     no_jit = True
+
+    def __deepcopy__(self, memo: Any) -> "Metric":
+        return self
 
     def is_max_optimal(self) -> bool:
         return False

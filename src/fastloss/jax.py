@@ -234,13 +234,16 @@ def callback(loss: Loss) -> Callable[..., Any]:
 
 def _constant_but_first(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """The numbers of the inputs, of which the logits alone may be asked for a gradient."""
+    import jax
+
+    # Labels may be a pair of arrays, and lists are trees of numbers.
     for name, given in zip(("labels", "weight", "normalizer"), inputs[1:], strict=True):
-        if given is not None and given.perturbed:
+        if any(leaf.perturbed for leaf in jax.tree.leaves(given)):
             raise TypeError(
                 f"a gradient by {name} is asked for, but that of the logits is computed alone: "
                 f"write jax.lax.stop_gradient({name})"
             )
-    return tuple(given if given is None else given.value for given in inputs)
+    return tuple(jax.tree.map(lambda leaf: leaf.value, inputs))
 
 
 def _like(array: Any) -> Any:

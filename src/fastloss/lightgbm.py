@@ -111,6 +111,11 @@ class Objective(boosters.Objective):
                 f"init_score has {constant.size} numbers for each row, and the booster makes "
                 f"{n_trees} predictions of it"
             )
+        if "\nis_linear=1\n" in booster.model_to_string(num_iteration=1):
+            raise ValueError(
+                "leaves of linear trees are no constants that can be changed: add init_score[0] "
+                "to what the booster predicts"
+            )
         trees = booster.dump_model(num_iteration=1)["tree_info"]
         for tree, number in enumerate(constant):
             for leaf in range(trees[tree]["num_leaves"]):

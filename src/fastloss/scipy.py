@@ -10,7 +10,7 @@ from .bases.elementwise import ElementwiseLoss
 from .bases.loss import Loss
 from .bases.softmax import SoftmaxLoss
 from .call.arrays import Array, as_array
-from .hosts.common import takes_ids
+from .hosts.common import n_outputs
 
 
 def objective(
@@ -72,7 +72,7 @@ def rho(loss: ElementwiseLoss) -> Callable[[Array], Array]:
     if not isinstance(loss, ElementwiseLoss):
         raise TypeError(f"rho takes a loss of residuals, as fl.huber, got {type(loss).__name__}")
     some = np.array([0.25, 1.0, 4.0])
-    each = replace(loss, reduction="none")
+    each = replace(loss, reduction="none", hessian="exact")
     if not np.array_equal(each(0 * some, some), each(0 * some, -some)):
         raise ValueError(
             f"{loss} takes residuals r and -r for different, and least_squares knows r^2 alone: "
@@ -121,12 +121,8 @@ class Objective:
             )
         self.loss, self.sample_weight = loss, sample_weight
         self.l2, self.intercept = float(l2), bool(intercept)
-        if self.y.ndim > 1:
-            self.outputs: tuple[int, ...] = self.y.shape[1:]
-        elif takes_ids(loss):
-            self.outputs = (n_classes or int(np.max(self.y, initial=0)) + 1,)
-        else:
-            self.outputs = ()
+        n = n_classes or n_outputs(loss, self.y, loss.names[0])
+        self.outputs: tuple[int, ...] = (n,) if n else ()
         # The parameters, and what was found out about them: they are asked for several times.
         self._known: tuple[Array, Array, Array | None] | None = None
 
@@ -139,6 +135,11 @@ class Objective:
     def split(self, w: Any) -> tuple[Array, Any]:
         """The coefficients, of shape (k, d) or (d,), and the intercepts, (k,) or a number."""
         w = np.asarray(w)
+        if w.size != self.x0.size:
+            raise ValueError(
+                f"there are {w.size} parameters, but the model has {self.x0.size}: start from "
+                "fun.x0"
+            )
         size = w.size // (self.X.shape[1] + self.intercept) * self.X.shape[1]
         coef = w[:size].reshape(*self.outputs, self.X.shape[1])
         if not self.intercept:

@@ -48,7 +48,7 @@ def metric(loss: Loss) -> "Metric":
     For `make_scorer(metric, response_method=..., greater_is_better=False)`, too. `y_score`: what
     the loss takes, with a column for each class, or one number for each sample that speaks for the
     second of two classes, as decision functions have it. `y_true`: labels of any kind; classes are
-    the sorted `labels`, or those that occur.
+    the sorted `labels`, or those that occur. Of several columns they are as the loss takes them.
 
     >>> import fastloss as fl
     >>> import fastloss.sklearn
@@ -88,6 +88,13 @@ class Metric:
 
     loss: Loss
 
+    def __post_init__(self) -> None:
+        if self.loss.reduction == "none":
+            raise ValueError(
+                f"a score is one number, and {self.loss} has one for each sample: build it with "
+                'reduction="mean" or "sum"'
+            )
+
     @property
     def __name__(self) -> str:
         return name_of(self.loss)
@@ -96,7 +103,8 @@ class Metric:
         self, y_true: Any, y_score: Any, *, sample_weight: Any = None, labels: Any = None
     ) -> float:
         score = np.asarray(y_score)
-        if _is_of_classes(self.loss):
+        # Labels of several columns, soft or of several classes at once, are as the loss takes them.
+        if _is_of_classes(self.loss) and np.ndim(y_true) < 2:
             y_true = _class_ids(y_true, labels, 2 if score.ndim == 1 else score.shape[-1])
             if isinstance(self.loss, RowwiseLoss):
                 score = self._columns(score)
@@ -134,6 +142,9 @@ class Scorer:
     # As those of scikit-learn: what is larger is better.
     _sign: ClassVar[int] = -1
 
+    def __post_init__(self) -> None:
+        Metric(self.loss)
+
     @property
     def __name__(self) -> str:
         return f"neg_{Metric(self.loss).__name__}"
@@ -142,6 +153,11 @@ class Scorer:
         """Minus the loss of what the estimator says of X."""
         labels = None
         if _is_of_classes(self.loss):
+            if np.ndim(y_true) > 1:
+                raise ValueError(
+                    f"y has shape {np.shape(y_true)}, but scorers are for one label of each row: "
+                    "give labels and predictions to fastloss.sklearn.metric(loss)"
+                )
             labels = estimator.classes_
             takes_proba = _takes_proba(self.loss)
             score = estimator.predict_proba(X) if takes_proba else _logits(estimator, X)
@@ -158,13 +174,17 @@ def _logits(estimator: Any, X: Any) -> Array:
         logits: Array = np.asarray(decide(X))
         if not hasattr(estimator, "predict_proba"):
             return logits
-        some = Metric(cross_entropy)._columns(logits[:_ROWS_COMPARED])
-        given = estimator.predict_proba(X[:_ROWS_COMPARED])
-        if some.shape == given.shape and np.allclose(cross_entropy.proba(some), given, atol=1e-6):
+        ours = cross_entropy.proba(Metric(cross_entropy)._columns(logits))
+        # Sure rows are alike whatever the rule is.
+        least_sure = int(np.argmin(ours.max(axis=1))) if len(ours) else 0
+        some = slice(max(least_sure + 1 - _ROWS_COMPARED, 0), least_sure + 1)
+        rows = X.tocsr() if hasattr(X, "tocsr") else X
+        theirs = estimator.predict_proba(rows[some])
+        if ours[some].shape == theirs.shape and np.allclose(ours[some], theirs, atol=1e-6):
             return logits
-    if hasattr(estimator, "predict_log_proba"):
-        return np.asarray(estimator.predict_log_proba(X))
     with np.errstate(divide="ignore"):
+        if hasattr(estimator, "predict_log_proba"):
+            return np.asarray(estimator.predict_log_proba(X))
         log_proba: Array = np.log(np.asarray(estimator.predict_proba(X)))
     return log_proba
 

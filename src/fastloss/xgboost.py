@@ -6,9 +6,9 @@ import numpy as np
 
 from .bases.elementwise import ElementwiseLoss
 from .bases.loss import Loss
+from .bases.softmax import SoftmaxLoss
 from .call.arrays import Array
 from .hosts import boosters
-from .losses.binary import BinaryCrossEntropyWithLogits
 from .losses.multiclass.logits import CrossEntropy
 from .losses.regression.likelihoods import Poisson
 from .losses.regression.relative import SquaredLogError
@@ -92,8 +92,8 @@ class Objective(boosters.Objective):
     def base_score(self, y: Any, sample_weight: Any = None, *, num_class: int | None = None) -> Any:
         """The best constant prediction, as XGBoost takes `base_score`.
 
-        A number, or a list of one for each class or column: the raw prediction, but of
-        `BinaryCrossEntropyWithLogits` the probability, as `XGBClassifier` takes it.
+        A number, or a list of one for each class or column: the raw prediction, but of binary
+        logits the probability, as `XGBClassifier` takes it.
         """
         constant = self.constant(y, sample_weight, num_class=num_class)
         if _is_binary(self.loss):
@@ -107,7 +107,8 @@ class Objective(boosters.Objective):
 
         `base_score`; `num_class` or `num_target`, where there are several predictions of a row;
         the objective by whose rule `predict` makes probabilities of raw predictions, of a softmax
-        and of `BinaryCrossEntropyWithLogits`; and for `Poisson` XGBoost's own `max_delta_step`.
+        and of binary logits, if no temperature, cap or mask comes between; and for `Poisson`
+        XGBoost's own `max_delta_step`.
         """
         y = data
         if hasattr(data, "get_label"):
@@ -119,7 +120,7 @@ class Objective(boosters.Objective):
             "base_score": self.base_score(y, sample_weight, num_class=num_class),
             "disable_default_eval_metric": True,
         }
-        if isinstance(self.loss, CrossEntropy) and y.ndim == 1:
+        if _is_plain_softmax(self.loss) and y.ndim == 1:
             chosen |= {"objective": "multi:softprob", "num_class": n_outputs}
         elif n_outputs > 1:
             chosen["num_target"] = n_outputs
@@ -158,5 +159,12 @@ def _weight_of(data: Any) -> Any:
 
 
 def _is_binary(loss: Loss) -> bool:
-    """Whether probabilities are what XGBoost makes of the predictions."""
-    return isinstance(loss, BinaryCrossEntropyWithLogits) and isinstance(loss, ElementwiseLoss)
+    """Whether probabilities are the sigmoid of the predictions, as XGBoost makes them."""
+    return isinstance(loss, ElementwiseLoss) and hasattr(loss, "proba")
+
+
+def _is_plain_softmax(loss: Loss) -> bool:
+    """Whether probabilities are the softmax of the predictions, as XGBoost makes them."""
+    if not isinstance(loss, SoftmaxLoss):
+        return False
+    return loss.temperature == 1 and loss.softcap is None and loss.class_mask is None

@@ -124,7 +124,23 @@ def test_copies_and_pickles_are_of_options_alone():
         np.testing.assert_array_equal(raw(train(other, SCORE)), expected)
 
 
+def test_estimators_are_cloned_and_know_their_classes():
+    from sklearn.base import clone
+
+    objective = fl.catboost.objective(fl.binary_cross_entropy_with_logits)
+    params = PARAMS | {"loss_function": objective, "eval_metric": objective.metric}
+    y = np.where(BINARY, "yes", "no")
+    clone(catboost.CatBoostClassifier(**params))
+    model = catboost.CatBoostClassifier(**params, class_names=["no", "yes"]).fit(X, y)
+    assert np.mean(model.predict(X) == y) > 0.7
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], objective.proba(raw(model)))
+
+
 class TestBadInput:
+    def test_classes_that_catboost_was_not_told_of(self):
+        with pytest.raises(ValueError, match="one for each row: give class_names"):
+            fl.catboost.objective(fl.cross_entropy).calc_ders_range([0.0, 0.0], [0.0, 1.0], None)
+
     def test_labels_that_are_no_class(self):
         objective = fl.catboost.objective(fl.cross_entropy)
         with pytest.raises(

@@ -239,6 +239,26 @@ def test_callbacks_of_elements(model):
     close(second, jax.jacrev(jax.grad(theirs))(x, y), atol=1e-6)
 
 
+def test_labels_that_are_trees(model):
+    """A pair of class ids and their probabilities, or lists."""
+    params, x, labels = model
+    logits, function = forward(params, x), fl.jax.callback(fl.cross_entropy)
+    ids = jnp.stack([labels, (labels + 1) % C], axis=1)
+    pair = ids, jnp.full((N, 2), 0.5)
+
+    def theirs(z):
+        return (mean(z, ids[:, 0]) + mean(z, ids[:, 1])) / 2
+
+    for transform in (jax.value_and_grad, lambda f: jax.jacrev(jax.grad(f))):
+        close(transform(lambda z: function(z, pair))(logits), transform(theirs)(logits))
+        found = transform(lambda z: function(z, labels.tolist(), [1.0] * N))(logits)
+        close(found, transform(lambda z: mean(z, labels))(logits))
+    step = fl.jax.value_and_grad(fl.cross_entropy, lambda params, inputs: params)
+    close(step(logits, None, pair), jax.value_and_grad(theirs)(logits))
+    with pytest.raises(TypeError, match="a gradient by labels is asked for"):
+        jax.grad(lambda p: function(logits, (ids, p)))(pair[1])
+
+
 def test_what_callbacks_refuse(model):
     params, x, labels = model
     logits, function = forward(params, x), fl.jax.callback(fl.cross_entropy)

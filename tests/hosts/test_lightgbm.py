@@ -215,6 +215,15 @@ def test_an_init_score_that_is_no_constant_is_refused():
 OPTIONS = {"n_estimators": ROUNDS, "num_leaves": 5, "n_jobs": 1, "verbose": -1}
 
 
+def test_linear_trees_take_no_init_score():
+    start = fl.lightgbm.objective(fl.mse).init_score(SCORE)
+    objective = fl.lightgbm.objective(fl.mse)
+    params = PARAMS | {"objective": objective, "linear_tree": True}
+    booster = lgb.train(params, lgb.Dataset(X, SCORE, init_score=start), 1)
+    with pytest.raises(ValueError, match=r"leaves of linear trees .* add init_score\[0\] to what"):
+        objective.add_init_score(booster, start)
+
+
 class TestEstimators:
     def test_classifier(self):
         objective = fl.lightgbm.objective(fl.cross_entropy)

@@ -114,6 +114,15 @@ def test_products_with_the_hessian_at_other_parameters_than_the_last():
     np.testing.assert_array_equal(fun.hessp(w, v), expected)
 
 
+def test_one_truth_for_several_quantiles():
+    fan = fl.scipy.objective(fl.Quantile(q=[0.1, 0.9]), X, SCORE)
+    both = fl.scipy.objective(fl.Quantile(q=[0.1, 0.9]), X, np.stack([SCORE, SCORE], axis=1))
+    w = RNG.standard_normal(fan.x0.size)
+    assert fan.x0.size == 8
+    assert fan(w)[0] == both(w)[0]
+    np.testing.assert_array_equal(fan(w)[1], both(w)[1])
+
+
 class TestRho:
     Z = np.array([0.0, 0.01, 0.5, 1.0, 4.0, 100.0])
 
@@ -160,6 +169,14 @@ class TestRho:
 
 
 class TestBadInput:
+    def test_as_many_parameters_as_there_are_not(self):
+        with pytest.raises(ValueError, match=r"there are 14 parameters, .* has 12: start from fun"):
+            fl.scipy.objective(fl.cross_entropy, X, CLASSES)(np.zeros(14))
+
+    def test_labels_that_are_no_numbers(self):
+        with pytest.raises(TypeError, match=r"labels has dtype .*fl.class_ids\(labels\)"):
+            fl.scipy.objective(fl.cross_entropy, X, CLASSES.astype(str))
+
     def test_shapes(self):
         with pytest.raises(ValueError, match=r"X has shape \(60, 3\) and y has shape \(59,\)"):
             fl.scipy.objective(fl.mse, X, SCORE[1:])

@@ -169,7 +169,49 @@ def test_names_and_pickles():
     assert repr(scorer) == "Scorer(loss=Huber(delta=2.0))"
 
 
+def test_labels_of_several_columns_are_as_the_loss_takes_them():
+    p, q = RNG.dirichlet(np.ones(3), (2, 7))
+    for loss, y, score in (
+        (fl.kl_divergence, p, q),
+        (fl.dice, p.round(), q),
+        (fl.cross_entropy, p, q),
+        (fl.binary_cross_entropy_with_logits, p.round(), q),
+    ):
+        assert fl.sklearn.metric(loss)(y, score) == loss(y, score)
+        assert fl.sklearn.metric(loss)(y.tolist(), score.tolist()) == loss(y, score)
+
+
+def test_sure_rows_say_nothing_of_the_rule():
+    """Of these any rule makes 0 and 1, and others come later."""
+    model = SGDClassifier(loss="modified_huber", random_state=0).fit(X, BINARY["bits"])
+    rows = np.argsort(-abs(model.decision_function(X)))
+    far = np.concatenate([1e3 * X[rows[:50]], X[rows]])
+    y = model.predict(far)
+    p = model.predict_proba(far)
+    expected = -metrics.log_loss(y, p)
+    assert fl.sklearn.scorer(fl.cross_entropy)(model, far, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_features_of_any_kind():
+    from scipy import sparse
+
+    model = LogisticRegression().fit(X, THREE)
+    expected = fl.sklearn.scorer(fl.cross_entropy)(model, X, THREE)
+    for kind in (sparse.coo_matrix, sparse.csr_array, np.ndarray.tolist):
+        found = fl.sklearn.scorer(fl.cross_entropy)(model, kind(X), THREE.tolist())
+        assert found == pytest.approx(expected)
+
+
 class TestBadInput:
+    def test_what_makes_no_score(self):
+        for make in (fl.sklearn.scorer, fl.sklearn.metric):
+            with pytest.raises(ValueError, match="a score is one number, and CrossEntropy"):
+                make(fl.CrossEntropy(reduction="none"))
+        with pytest.raises(
+            ValueError, match=r"y has shape \(2, 2\), but scorers are for one label"
+        ):
+            fl.sklearn.scorer(fl.cross_entropy)(None, None, np.eye(2))
+
     def test_a_class_that_nobody_knows(self):
         model = LogisticRegression().fit(X, THREE)
         y = THREE.copy()

@@ -585,6 +585,7 @@ REFUSED = {
         "the axis of classes, the second, is the last",
     ),
     "array": ((GIVEN.numpy(), IDS), TypeError, r"logits must be a tensor.*torch.as_tensor\(logits"),
+    "pair": ((GIVEN, (IDS, IDS)), TypeError, r"make soft labels, torch.zeros_like\(logits\).sc"),
     "list": ((GIVEN, [0] * N), TypeError, r"labels must be a tensor.*torch.as_tensor\(labels"),
     "device": ((GIVEN.to("meta"), IDS), ValueError, r"on the device meta.*logits.cpu\(\)"),
     "sparse": ((GIVEN.to_sparse(), IDS), TypeError, r"write logits.to_dense\(\)"),
@@ -606,6 +607,14 @@ def test_what_is_refused(name, recorded):
         inputs = inputs[0].detach().clone().requires_grad_(), *inputs[1:]
     with pytest.raises(error, match=message):
         CRITERION(*inputs)
+
+
+@pytest.mark.parametrize("name", ["loss", "reduction", "ignore_index", "label_smoothing"])
+def test_options_of_a_module_are_not_set(name):
+    """Else it would say that it computes another loss than it does."""
+    criterion = pickle.loads(pickle.dumps(Loss(fl.CrossEntropy(label_smoothing=0.1))))
+    with pytest.raises(AttributeError, match=f"{name} cannot be set.*build another one"):
+        setattr(criterion, name, getattr(criterion, name))
 
 
 def test_only_losses_are_taken():

@@ -173,6 +173,47 @@ def test_probabilities_of_raw_predictions():
         fl.xgboost.objective(fl.huber).proba(raw)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [fl.CrossEntropy(label_smoothing=0.1), fl.focal, fl.CrossEntropy(temperature=2.0)],
+    ids=repr,
+)
+def test_predictions_are_probabilities_or_raw(loss):
+    """XGBoost's softmax is that of the loss unless options change it."""
+    objective = fl.xgboost.objective(loss)
+    data = xgb.DMatrix(X, label=CLASSES)
+    booster = xgb.train(PARAMS | objective.params(data), data, 2, obj=objective)
+    raw, found = booster.predict(data, output_margin=True), booster.predict(data)
+    expected = objective.proba(raw) if loss.temperature == 1 else raw
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_probabilities_of_binary_logits():
+    """XGBoost takes what it starts from for a probability then, and predicts some."""
+    objective = fl.xgboost.objective(fl.BinaryFocal(gamma=1.0))
+    start = objective.base_score(BINARY)
+    model = xgb.XGBClassifier(n_estimators=2, n_jobs=1, objective=objective, base_score=start)
+    p = model.fit(X, BINARY).predict_proba(X)[:, 1]
+    raw = model.predict(X, output_margin=True)
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-raw)), rtol=1e-5)
+    data = xgb.DMatrix(X, label=BINARY)
+    booster = xgb.train(objective.params(data), data, 2, obj=objective)
+    np.testing.assert_allclose(booster.predict(data), p, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ignored", [-100, 2, 300])
+def test_rows_that_are_ignored_are_as_if_they_had_no_weight(ignored):
+    objective = fl.xgboost.objective(fl.CrossEntropy(ignore_index=ignored))
+    out = CLASSES == 2
+    y = np.where(out, ignored, CLASSES)
+    expected = train(SOFTPROB, CLASSES, np.where(out, 0.0, 1.0), obj=OBJECTIVE)
+    np.testing.assert_array_equal(train(SOFTPROB, y, obj=objective), expected)
+    assert objective.n_outputs(y) == 2
+    np.testing.assert_array_equal(
+        objective.constant(y), fl.cross_entropy.constant(CLASSES[~out].astype(int))
+    )
+
+
 class TestStart:
     """Where training starts: from the best constant."""
 
@@ -366,6 +407,19 @@ class TestBadInput:
         spoilt = np.where(weight == 0, 2.0, CLASSES)
         found = [train(SOFTPROB, y, weight, obj=OBJECTIVE) for y in (CLASSES, spoilt)]
         np.testing.assert_array_equal(*found)
+
+    def test_labels_that_are_no_numbers(self):
+        with pytest.raises(TypeError, match=r"label has dtype <U1.*fl.class_ids\(label\)"):
+            OBJECTIVE.params(np.array(["a", "b"]))
+        for label in (math.nan, math.inf, 1e300):
+            with pytest.raises(ValueError, match=r"label\[1\] is (nan|inf|1e\+300), but must be a"):
+                OBJECTIVE.params(np.array([0.0, label]))
+        assert OBJECTIVE.base_score(np.zeros(3)) == [0.0]
+
+    def test_a_hessian_that_is_infinite(self):
+        preds, labels = np.full(2, 88.3, np.float32), np.ones(2)
+        with pytest.raises(ValueError, match=r"the Hessian is inf at prediction\[0\]"):
+            fl.xgboost.objective(fl.poisson)(labels, preds)
 
     def test_no_labels(self):
         data = xgb.DMatrix(X)

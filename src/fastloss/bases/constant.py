@@ -191,7 +191,7 @@ def shares(masses: Array) -> Array:
     return parts
 
 
-def linked_shares(link: Callable[[Any], Any], weight: Array) -> Array:
+def linked_shares(link: Callable[[Any], Any], log_weight: Array) -> Array:
     """log(p) with the least sum of weight x f(-log(p)), f being a link, and p adding up to 1.
 
     With l = -log(p), the sum is least where weight x f'(l) / p is the same for all classes: where
@@ -203,9 +203,9 @@ def linked_shares(link: Callable[[Any], Any], weight: Array) -> Array:
         slopes, bends = np.array([link(np.float64(loss))[1:] for loss in losses], np.float64).T
         return slopes, bends
 
-    if weight.size == 1:
+    if log_weight.size == 1:
         return np.zeros(1)
-    lacking = -np.log(weight)
+    lacking = -log_weight
     table = np.geomspace(1e-12, 700.0, 1000)
     sums = np.maximum.accumulate(table + np.log(derivatives(table)[0]))
 

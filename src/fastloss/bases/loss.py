@@ -338,9 +338,9 @@ class Loss(ABC):
         follows = _follows(own)
         known = [item for item in vars(self).items() if item[0] not in follows]
         known += [(name, getattr(self, name, None)) for name in _slots(own)]
-        # A function may be replaced, as in a notebook.
-        functions = getattr(own, "scalar", None), getattr(own, "link", None)
-        return family_of((own, functions, self._traits), known, self._describe)
+        # What a class says of its losses may be replaced, as in a notebook.
+        said = tuple([value for values in _sayings(own) for value in values()])
+        return family_of((own, self._traits), known, self._describe, said)
 
     @property
     def _traits(self) -> Traits:
@@ -389,6 +389,16 @@ def _follows(loss: type[Loss]) -> frozenset[str]:
     """The names of what losses find out when they are asked, and remember."""
     parts = [vars(base) for base in loss.__mro__]
     return frozenset(n for part in parts for n, v in part.items() if isinstance(v, cached_property))
+
+
+@lru_cache(maxsize=256)
+def _sayings(loss: type[Loss]) -> tuple[Callable[[], Collection[Any]], ...]:
+    """What a class and its parents say of losses, but for those that all derive from, as it is."""
+    return tuple(
+        vars(base).values
+        for base in loss.__mro__
+        if base not in (ABC, object) and not base.__module__.startswith(f"{__package__}.")
+    )
 
 
 @lru_cache(maxsize=256)

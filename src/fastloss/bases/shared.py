@@ -16,10 +16,12 @@ _MOST_NUMBERS = 1024
 class _Alike:
     """How a family is made, equal to another one if they make the same."""
 
-    __slots__ = "key", "make"
+    __slots__ = "key", "make", "said"
 
-    def __init__(self, key: tuple[Any, ...], make: Callable[[], Family]) -> None:
-        self.key, self.make = key, make
+    def __init__(
+        self, key: tuple[Any, ...], make: Callable[[], Family], said: tuple[Any, ...]
+    ) -> None:
+        self.key, self.make, self.said = key, make, said
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Alike) and self.key == other.key
@@ -34,9 +36,15 @@ def _shared(alike: _Alike) -> Family:
 
 
 def family_of(
-    kind: tuple[Any, ...], known: Iterable[tuple[str, Any]], describe: Callable[[], Family]
+    kind: tuple[Any, ...],
+    known: Iterable[tuple[str, Any]],
+    describe: Callable[[], Family],
+    said: tuple[Any, ...] = (),
 ) -> Family:
     """The family of a loss, which is that of all others of its kind that know the same by name.
+
+    `said` is what its class says of it, and has to be the same, not equal: functions, mostly. While
+    a family is kept, so is that, and nothing else has the id of a part of it.
 
     A loss that knows anything but numbers and texts, or very many of them, has one of its own.
     """
@@ -44,7 +52,7 @@ def family_of(
         told = tuple([(name, _told_by(value)) for name, value in known])
     except _Special:
         return describe()
-    return _shared(_Alike((kind, told), describe))
+    return _shared(_Alike((kind, told, tuple(map(id, said))), describe, said))
 
 
 class _Special(Exception):

@@ -18,6 +18,7 @@ from ..kernels.args import Extras, row_options
 from ..kernels.form import Form
 from ..kernels.softmax import long_rows, short_rows
 from ..kernels.softmax.traits import Traits, Variant
+from ..kernels.storage import least_above_0
 from ..kernels.survey import Limits
 from . import logits
 from .constant import linked_shares, nowhere
@@ -85,6 +86,8 @@ class Softmax(RowFamily):
         self.loss._check_held(form)
         known = self.variant.known_to(form).options
         own = {name: value for name, value in self.loss._told(width).items() if name in known}
+        if own.get("hessian_floor"):  # which is above 0 when it is stored, too
+            own["hessian_floor"] = max(own["hessian_floor"], least_above_0(form.pred))
         told = row_options(tuple(own))
         return told(self.ignore_index or 0, self.class_weight[0], *own.values())  # type: ignore[no-any-return]
 
@@ -238,14 +241,18 @@ class SoftmaxLoss(RowwiseLoss):
         array([-0.2877, -1.3863])
         """
         masses, n_rows = self._softmax.masses(labels, sample_weight, n_classes)
-        mass = self._smoothed(masses, n_rows) * self._weights_of_classes(masses.size)
-        inside = np.ones(mass.size, bool) if self._class_mask is None else self._class_mask != 0
-        for lacking in np.flatnonzero(inside & (mass <= 0)):
+        masses = self._smoothed(masses, n_rows)
+        log_weight = self._log_weights_of_classes(masses.size)
+        inside = np.ones(masses.size, bool) if self._class_mask is None else self._class_mask != 0
+        for lacking in np.flatnonzero(inside & ((masses <= 0) | (log_weight == -math.inf))):
             nowhere(f"no label that counts is of class {lacking}", -math.inf)
-        share = mass[inside] / mass[inside].sum()
+        # The ratio of two weights may be more than float64 holds, and its logarithm is not.
+        mass, log_weight = masses[inside], log_weight[inside] - log_weight[inside].max()
+        log_share = np.log(mass / (mass * np.exp(log_weight)).sum()) + log_weight
         link = type(self).link
-        log_share = np.log(share) if link is None else linked_shares(partial(link, self), share)
-        found = np.zeros(mass.size)
+        if link is not None:
+            log_share = linked_shares(partial(link, self), log_share)
+        found = np.zeros(masses.size)
         found[inside] = self._logits_of(log_share)
         return found
 
@@ -255,12 +262,11 @@ class SoftmaxLoss(RowwiseLoss):
         """Labels that were added up over so many rows, as the loss smooths them."""
         return masses
 
-    def _weights_of_classes(self, width: int) -> Array:
-        """What the loss of each class is multiplied by."""
+    def _log_weights_of_classes(self, width: int) -> Array:
+        """The logarithms of what the loss of each class is multiplied by."""
         weight = np.ones(width) if self.class_weight is None else np.array(self.class_weight)
-        if self._class_mask is not None:
-            weight = np.where(self._class_mask != 0, weight, 0.0)
-        return weight / (weight.max() or 1.0)
+        with np.errstate(divide="ignore"):
+            return np.log(weight)
 
     def _logits_of(self, log_share: Array) -> Array:
         """The logits that stand for logarithms of probabilities, as options change them."""

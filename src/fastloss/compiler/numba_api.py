@@ -7,6 +7,7 @@ The names behind `TESTED` only make compiling faster. They are imported with ver
 tested; with later ones nothing imports `fast_compile.py`, and the same code takes twice as long.
 """
 
+import inspect
 import pickle
 import re
 import sys
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 import numba
+from numba.extending import type_callable
 
 # The newest Numba that `fast_compile.py` was tested with.
 NEWEST_TESTED = (0, 68)
@@ -207,8 +209,12 @@ def rules_since(place: int) -> Iterator[tuple[Any, list[Any]]]:
 
 
 def source_of(rule: Any) -> Callable[..., Any] | None:
-    """The function that was given to `overload`, if the rule is from there."""
-    return getattr(rule, "_overload_func", None)
+    """The function that was given to `overload` or `type_callable`, if the rule is from there."""
+    given: Callable[..., Any] | None = getattr(rule, "_overload_func", None)
+    generic: Any = getattr(rule, "generic", None)
+    if getattr(generic, "__module__", None) == type_callable.__module__:
+        given = next(iter(inspect.getclosurevars(generic).nonlocals.values()), None)
+    return given
 
 
 # -------------------------------------------------------------------------------------------------

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..bases.elementwise import Elements
 from ..bases.loss import Loss
 from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import Array, as_array, place_of
 from ..losses.regression.residuals import SquaredError
-from .common import name_of, named, takes_ids, whole
+from .common import ignored_by, n_outputs, name_of, named, takes_ids, whole
 
 
 class Objective:
@@ -98,8 +97,8 @@ class Objective:
         self._summed.grad_hess(
             y_true, given, sample_weight=weight, normalizer=self._normalizer, out=(grad, hess)
         )
-        if not (finite or is_finite(grad)):
-            self._report(labels, preds, grad)
+        if not (finite or (is_finite(grad) and is_finite(hess))):
+            self._report(labels, preds, grad, hess)
         return grad, hess
 
     def value(self, labels: Any, preds: Array, weight: Any) -> float:
@@ -151,9 +150,9 @@ class Objective:
             )
         n_classes = preds.shape[1]
         remedy = f"as {self.host} was told of {n_classes} classes"
-        return whole(labels, n_classes, self.label, remedy)
+        return whole(labels, n_classes, self.label, remedy, ignored_by(self.loss))
 
-    def _report(self, labels: Any, preds: Array, grad: Array) -> None:
+    def _report(self, labels: Any, preds: Array, grad: Array, hess: Array) -> None:
         """Raise ValueError where trees would be built of NaN or infinity, as hosts do not look."""
         bad = ~np.isfinite(preds)
         if bad.any():
@@ -162,9 +161,10 @@ class Objective:
                 f"prediction{place_of(index)} is {preds[index]}: look for nan in the scores that "
                 "training starts from, or lower the learning rate"
             )
-        index = _first(~np.isfinite(grad))
+        name, found = ("Hessian", hess) if is_finite(grad) else ("gradient", grad)
+        index = _first(~np.isfinite(found))
         raise ValueError(
-            f"the gradient is {grad[index]} at prediction{place_of(index)}, which is "
+            f"the {name} is {found[index]} at prediction{place_of(index)}, which is "
             f"{preds[index]}: check {self.label}[{index[0]}], which is "
             f"{np.asarray(labels)[index[0]]}, lower the learning rate or set max_delta_step"
         )
@@ -176,7 +176,8 @@ class Objective:
         """The best constant prediction: a number, or an array of one for each class or column."""
         y = np.asarray(y)
         n_outputs = self.n_outputs(y, num_class)
-        stand_in = np.empty((len(y), *([n_outputs] if n_outputs > 1 else [])), np.float32)
+        several = n_outputs > 1 or takes_ids(self.loss)
+        stand_in = np.empty((len(y), *([n_outputs] if several else [])), np.float32)
         y_true = self._as_taken(y, stand_in)
         # That of several columns is an array, which other losses make of the labels.
         options = {"n_classes": n_outputs} if isinstance(self.loss, SoftmaxLoss) else {}
@@ -188,14 +189,7 @@ class Objective:
             return num_class
         if self.soft_labels is not None:
             return int(np.prod(self.soft_labels.shape[1:]))
-        if y.ndim > 1:
-            return int(y.shape[1])
-        if takes_ids(self.loss):
-            return int(np.max(y, initial=0)) + 1
-        family = self.loss._family
-        if isinstance(family, Elements):
-            return max(family.formula.n_columns, 1)
-        return 2  # the mean and the variance of GaussianNLL
+        return max(n_outputs(self.loss, y, self.label), 1)
 
     def warn_of_start(self, labels: Any, preds: Array, weight: Any, start: float, do: str) -> None:
         """Warn if all predictions are the constant that the host starts from, and a bad one."""

@@ -12,6 +12,9 @@ from ..call.arrays import Array
 from ..call.run import evaluate
 from ..call.verbs import GRAD_HESS, HVP
 
+# A label that is larger is no class id.
+_MOST_CLASSES = 1 << 24
+
 
 def name_of(loss: Loss) -> str:
     """As hosts show it: `cross_entropy`."""
@@ -25,16 +28,42 @@ def takes_ids(loss: Loss) -> bool:
     return isinstance(family, RowFamily) and family.labels != LIKE_ROWS
 
 
-def whole(labels: Array, n: int, name: str, remedy: str) -> Array:
-    """Labels, which hosts keep as floats, as integers from 0 to n - 1."""
+def ignored_by(loss: Loss) -> int | None:
+    """The class id of rows that are left out."""
+    return getattr(loss, "ignore_index", None)
+
+
+def n_outputs(loss: Loss, labels: Array, name: str) -> int:
+    """How many predictions there are of a row; 0 if it is a single number and no axis of them."""
+    if labels.ndim > 1:
+        return int(labels.shape[1])
+    if takes_ids(loss):
+        ignored = ignored_by(loss)
+        ids = whole(labels, _MOST_CLASSES, name, "a class id", ignored)
+        return int(np.max(ids if ignored is None else ids[ids != ignored], initial=0)) + 1
+    family = loss._family
+    if isinstance(family, Elements):
+        return family.formula.n_columns
+    return 2  # the mean and the variance of GaussianNLL
+
+
+def whole(labels: Array, n: int, name: str, remedy: str, ignored: int | None = None) -> Array:
+    """Labels, which hosts keep as floats, as integers from 0 to n - 1, or such as are ignored."""
+    if labels.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name} has dtype {labels.dtype}, but class ids are numbers: write ids, classes = "
+            f"fl.class_ids({name})"
+        )
     with np.errstate(invalid="ignore"):
         ids = labels.astype(np.int64)
         bad = (ids != labels) | (ids < 0) | (ids >= n)
+    if ignored is not None:
+        bad &= labels != ignored
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
             f"{name}[{row}] is {labels[row]}, but must be a whole number from 0 to {n - 1}, "
-            f"{remedy}"
+            f"{remedy}" + ("" if ignored is None else f", or {ignored}, the ignore_index")
         )
     return ids
 

@@ -32,6 +32,13 @@ def bits_type(name: str) -> np.dtype[Any]:
 
 
 @cache
+def least_above_0(name: str) -> float:
+    """The least positive number that is stored."""
+    bits = np.array(1, f"u{np.dtype(bits_type(name)).itemsize}")
+    return float(decoder(name, "float64")(bits.view(bits_type(name))[()]))
+
+
+@cache
 def decoder(name: str, arithmetic: str) -> Callable[[Any], Any]:
     """The function from a stored number to one of the `arithmetic` dtype."""
     number = np.dtype(arithmetic).type

@@ -13,6 +13,7 @@ from . import operators
 from .tensors import Arrays, Tensor
 
 _IGNORED = -100  # PyTorch's mark of labels to be skipped
+_OPTIONS = frozenset({"loss", "reduction", "ignore_index", "label_smoothing"})
 
 
 class Loss(torch.nn.Module):  # type: ignore[misc]
@@ -83,13 +84,21 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
             loss = replace(loss, ignore_index=_IGNORED)  # type: ignore[call-arg]
         self.loss, self.overwrite_logits = loss, overwrite_logits
         # What PyTorch's own modules say of themselves.
-        for name in options & {"reduction", "ignore_index", "label_smoothing"}:
+        for name in options & _OPTIONS:
             setattr(self, name, getattr(loss, name))
         self._know()
 
     def _know(self) -> None:
         self._text = operators.text_of(self.loss)
         self._of_tensors = operators.of_text(self._text)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OPTIONS and "_text" in vars(self):
+            raise AttributeError(
+                f"{name} cannot be set, as a Loss does not change: build another one, "
+                "fastloss.torch.Loss(...), of a loss with the options that you want"
+            )
+        super().__setattr__(name, value)
 
     def forward(
         self, logits: Tensor, labels: Tensor, weight: Tensor = None, normalizer: Any = None

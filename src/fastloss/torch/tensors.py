@@ -110,6 +110,11 @@ class OfTensors:
             return x, y, None if weight is None else weight.numpy()
         except (AttributeError, RuntimeError, TypeError):
             pass
+        if isinstance(labels, tuple):
+            raise TypeError(
+                "labels must be a tensor, got tuple: of class ids and their probabilities make "
+                "soft labels, torch.zeros_like(logits).scatter_add_(1, ids, probabilities)"
+            )
         check_constant(labels=labels, weight=weight)
         x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
         return x, array_of(labels, "labels"), None if weight is None else array_of(weight, "weight")

@@ -82,8 +82,10 @@ class Focal(SoftmaxLoss):
         product, more = near_one(factors * weight)
         return product, exponent + of_weights + more
 
-    def _weights_of_classes(self, width: int) -> Array:
-        return super()._weights_of_classes(width) * (1.0 if self.alpha is None else self.alpha)
+    def _log_weights_of_classes(self, width: int) -> Array:
+        with np.errstate(divide="ignore"):
+            factors = np.log(1.0 if self.alpha is None else self.alpha)
+        return super()._log_weights_of_classes(width) + factors
 
     def _of_each_class(self) -> dict[str, tuple[Any, ...]]:
         return {"alpha": self.alpha} if isinstance(self.alpha, tuple) else {}

@@ -120,7 +120,9 @@ class AbsolutePercentageError(ElementwiseLoss):
         inverse = self.steepest if (size < self.epsilon) | (size == 0) else 1 / size
         # At the kink nothing is lost, however steep both sides are.
         slope = inverse if r > 0 else -inverse if r < 0 else r * 0
-        return r * slope if r != 0 else r * 0, slope, 0
+        # Of an infinite truth any finite prediction is short by all of it.
+        loss = r * slope if size < math.inf else 1 + y_pred * inverse
+        return loss if r != 0 else r * 0, slope, 0
 
 
 msle = SquaredLogError()
