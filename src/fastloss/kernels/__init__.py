@@ -6,7 +6,8 @@ Words for portions of work, the largest first:
     task      a run of blocks that one thread takes at a time
     block     samples whose losses make one partial sum; what a kernel goes over
     sample    what has one loss and one weight: an element, or a row
-    group     rows that are computed together, at most `row_groups.GROUP`
+    group     rows that are computed together, at most `row_groups.GROUP`; those that a user gives
+              to a scorecard are another thing (`tally.KEYS`)
     row       the numbers of one sample of a loss over classes
     segment   part of a long row that stays in the second-level cache (`softmax.long_rows`)
     part      some classes of a long row, with all that there is for each (`softmax.parts`)
@@ -39,5 +40,6 @@ And for numbers, and for what is made of them:
     lifted      times a power of two, so that it is no denormal number (`scalar.lift_unit`)
     link        the function of the loss of a class id that makes another loss of it
     form        what any kernel is made for: dtypes, and what is read and written (`form`)
-    traits      what a softmax kernel is made for, the form included (`softmax.traits`)
+    traits      what a softmax kernel is made for, the form included (`softmax.traits`); what a
+                loss says of itself has the same name elsewhere (`call.family.Traits`)
 """
