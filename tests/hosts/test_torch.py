@@ -4,6 +4,7 @@ import copy
 import io
 import math
 import pickle
+import shutil
 import warnings
 
 import numpy as np
@@ -364,11 +365,74 @@ def test_transforms():
         return func.jacrev(func.jacrev(lambda x: function(x, ids)))(logits)
 
     near(twice(CRITERION), twice(theirs))
-    with pytest.raises(NotImplementedError, match="jvp"):
-        func.jvp(lambda x: CRITERION(x, ids), (logits,), (logits,))
+
+    def penalty(function):
+        return func.grad(lambda x: func.grad(function)(x, ids).square().sum())(logits)
+
+    near(penalty(CRITERION), penalty(theirs))
+
+
+FORWARD = {
+    "jvp": lambda f, x, t: torch.func.jvp(f, (x,), (t,)),
+    "jacfwd": lambda f, x, t: torch.func.jacfwd(f)(x),
+    "hessian": lambda f, x, t: torch.func.hessian(f)(x),
+    "of grad": lambda f, x, t: torch.func.jvp(torch.func.jacrev(f), (x,), (t,)),
+    "within grad": lambda f, x, t: torch.func.jacrev(lambda z: torch.func.jvp(f, (z,), (t,))[1])(x),
+    "vmap": lambda f, x, t: torch.func.vmap(lambda each: torch.func.jvp(f, (each,), (t,))[1])(
+        torch.stack([x, 2 * x])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_forward_mode(name, reduction):
+    logits, ids = logits_of(N, C).detach(), ids_of(N)
+    tangent = torch.randn_like(logits)
+    for loss, theirs, labels in (
+        (fl.CrossEntropy, functional.cross_entropy, ids),
+        (fl.SquaredError, functional.mse_loss, logits + 1),
+    ):
+        ours, expected = (
+            FORWARD[name](lambda x, f=f, y=labels: f(x, y), logits, tangent)
+            for f in (
+                Loss(loss(reduction=reduction)),
+                lambda x, y, f=theirs: f(x, y, reduction=reduction),
+            )
+        )
+        near(ours, expected)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_dual_numbers(recorded):
     forward = torch.autograd.forward_ad
-    with forward.dual_level(), pytest.raises(NotImplementedError, match="jvp"):
-        CRITERION(forward.make_dual(logits, logits), ids)
+    logits, ids = logits_of(N, C).detach().requires_grad_(recorded), ids_of(N)
+    tangent = torch.randn(N, C, dtype=torch.float64)
+    with forward.dual_level():
+        for criterion in (CRITERION, Loss(fl.cross_entropy, keep_memory=True)):
+            dual = forward.make_dual(logits, tangent)
+            ours, theirs = criterion(dual, ids), functional.cross_entropy(dual, ids)
+            near(forward.unpack_dual(ours).tangent, forward.unpack_dual(theirs).tangent)
+            near(ours.detach(), theirs.detach())
+            if recorded:
+                pairs = [forward.unpack_dual(grad_of(loss, dual)[0]) for loss in (ours, theirs)]
+                near(*(pair.primal for pair in pairs))
+                near(*(pair.tangent for pair in pairs))
+
+
+def test_derivatives_that_forward_mode_does_not_have():
+    func = torch.func
+    logits, ids = logits_of(N, C).detach(), ids_of(N)
+
+    def along(criterion):
+        return lambda x: func.jvp(lambda z: criterion(z, ids), (x,), (logits,))[1]
+
+    with pytest.raises(NotImplementedError, match="forward mode within .* write torch.func.hess"):
+        func.jvp(along(CRITERION), (logits,), (logits,))
+    with pytest.raises(NotImplementedError, match="second derivatives of .* are not known"):
+        along(Loss(fl.focal))(logits)
+    with pytest.raises(NotImplementedError, match="third derivatives of losses are not known"):
+        func.jacrev(func.hessian(lambda x: CRITERION(x, ids)))(logits)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -425,6 +489,86 @@ def test_logits_that_cannot_be_overwritten():
 
 
 # -------------------------------------------------------------------------------------------------
+# Memory that is kept
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """A criterion that keeps memory for the smallest gradients, too; logits and labels."""
+    monkeypatch.setattr(tensors, "_SMALL", 0)
+    return Loss(fl.cross_entropy, keep_memory=True), logits_of(N, C).detach(), ids_of(N)
+
+
+def gradient(criterion, logits, ids, dtype=torch.float64):
+    logits = logits.to(dtype).requires_grad_()
+    return grad_of(3 * criterion(logits, ids), logits)[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_memory_is_kept_for_the_next_gradient(kept, dtype):
+    criterion, logits, ids = kept
+    addresses = set()
+    for n in (N, N, N - 2):  # the last batch of an epoch
+        given = logits[:n], ids[:n], dtype
+        grad = gradient(criterion, *given)
+        near(grad, gradient(CRITERION, *given))
+        addresses.add(grad.data_ptr())
+        del grad
+    assert len(addresses) == 1
+
+
+HOLDERS = {
+    "loss": lambda loss, logits: loss,  # its gradient is not asked for yet
+    "grad": lambda loss, logits: grad_of(loss, logits)[0],
+    "view": lambda loss, logits: grad_of(loss, logits)[0][:1].view(-1)[1:],
+    "array": lambda loss, logits: grad_of(loss, logits)[0].numpy()[::2],
+    "storage": lambda loss, logits: grad_of(loss, logits)[0].untyped_storage(),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_memory_that_somebody_holds_is_not_written(kept, holder):
+    criterion, logits, ids = kept
+    logits.requires_grad_()
+    held, alike = (HOLDERS[holder](f(logits, ids), logits) for f in (criterion, CRITERION))
+    grads = [gradient(f, 2 * logits.detach(), ids) for f in (criterion, CRITERION)]
+    near(*grads)
+    if holder == "loss":
+        held, alike = (grad_of(loss, logits)[0] for loss in (held, alike))
+    assert bytes(np.ascontiguousarray(held)) == bytes(np.ascontiguousarray(alike))
+
+
+def test_kept_memory_and_gradients_that_add_up(kept):
+    criterion, logits, ids = kept
+    logits.requires_grad_()
+    for _ in range(3):
+        criterion(logits, ids).backward()
+    expected = grad_of(CRITERION(logits, ids), logits)[0]
+    near(logits.grad, 3 * expected)
+    held = grad_of(criterion(logits, ids), logits)[0]
+    for other in (copy.deepcopy(criterion), pickle.loads(pickle.dumps(criterion))):
+        assert repr(other) == "Loss(CrossEntropy(ignore_index=-100), keep_memory=True)"
+        assert gradient(other, 2 * logits.detach(), ids).data_ptr() != held.data_ptr()
+    near(held, expected)
+    with pytest.raises(ValueError, match="overwrite_logits=True leaves no memory"):
+        Loss(fl.mse, overwrite_logits=True, keep_memory=True)
+
+
+def test_kept_memory_of_threads(kept):
+    """Each thread has memory of its own while it needs it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    criterion, logits, ids = kept
+
+    def step(factor):
+        return [gradient(f, factor * logits, ids) for f in (criterion, CRITERION)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for pair in pool.map(step, torch.linspace(0.1, 2, 24).tolist()):
+            near(*pair)
+
+
+# -------------------------------------------------------------------------------------------------
 # Compilers
 
 
@@ -463,6 +607,25 @@ def test_compiled_graphs_are_whole(reduction):
                 near(whole(x, ids, *more), theirs.detach())
     with pytest.raises(ValueError, match=r"labels\[1\] is 9"):
         whole(x, torch.where(torch.arange(n) == 1, 9, ids), None, None)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
+def test_code_that_pytorch_compiles(tmp_path, monkeypatch):
+    """What `torch.compile` does unless told, in which the loss is one call; that of the factor in
+    `backward` is compiled.
+    """
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    linear, x, ids = torch.nn.Linear(5, C).double(), torch.randn(N, 5).double(), ids_of(N)
+
+    def step(x, ids):
+        return CRITERION(linear(x), ids)
+
+    # Without what takes the compiler longer than the code.
+    options = {"cpp_cache_precompile_headers": False, "cpp.vec_isa_ok": False, "compile_threads": 1}
+    ours, theirs = torch.compile(step, fullgraph=True, options=options)(x, ids), step(x, ids)
+    near(ours, theirs)
+    near(grad_of(3 * ours, linear.weight)[0], grad_of(3 * theirs, linear.weight)[0])
 
 
 def test_compilers_refuse_derivatives_by_labels():

@@ -4,13 +4,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from torch.autograd.forward_ad import unpack_dual
+from torch.autograd import forward_ad
 
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.loss import Loss as CoreLoss
 from ..bases.softmax import SoftmaxLoss
 from . import operators
-from .tensors import Arrays, Tensor
+from .tensors import Arrays, KeptMemory, Tensor, place_of
 
 _IGNORED = -100  # PyTorch's mark of labels to be skipped
 _OPTIONS = frozenset({"loss", "reduction", "ignore_index", "label_smoothing"})
@@ -19,7 +19,7 @@ _OPTIONS = frozenset({"loss", "reduction", "ignore_index", "label_smoothing"})
 class Loss(torch.nn.Module):  # type: ignore[misc]
     """A loss of tensors on the CPU, in the place of one of PyTorch.
 
-        criterion = Loss(loss, overwrite_logits=False)
+        criterion = Loss(loss, overwrite_logits=False, keep_memory=False)
         criterion(logits, labels, weight=None, normalizer=None)
 
     `loss`: any loss of fastloss, with all its options. The arguments come in PyTorch's order:
@@ -49,8 +49,9 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     gradient. It goes with neither a second `backward` nor second derivatives, and is without effect
     where no gradient is recorded, in `torch.compile` and in transforms of `torch.func`.
 
-    Raises ValueError for tensors that are not on the CPU, labels that require a gradient and logits
-    that cannot be overwritten; and what the loss raises, before anything is written.
+    Raises ValueError for tensors that are not on the CPU, labels that require a gradient, logits
+    that cannot be overwritten and both options at once; and what the loss raises, before anything
+    is written.
 
     >>> import torch
     >>> import fastloss as fl
@@ -73,7 +74,9 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
                 cls = _OfBinaryLogits
         return super().__new__(cls)  # type: ignore[no-any-return]
 
-    def __init__(self, loss: CoreLoss, overwrite_logits: bool = False) -> None:
+    def __init__(
+        self, loss: CoreLoss, overwrite_logits: bool = False, keep_memory: bool = False
+    ) -> None:
         super().__init__()
         if not isinstance(loss, CoreLoss):
             raise TypeError(
@@ -82,7 +85,11 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         options = {option.name for option in fields(loss)}
         if "ignore_index" in options and loss.ignore_index is None:  # type: ignore[attr-defined]
             loss = replace(loss, ignore_index=_IGNORED)  # type: ignore[call-arg]
-        self.loss, self.overwrite_logits = loss, overwrite_logits
+        if overwrite_logits and keep_memory:
+            raise ValueError(
+                "overwrite_logits=True leaves no memory to be kept by keep_memory=True: choose one"
+            )
+        self.loss, self.overwrite_logits, self.keep_memory = loss, overwrite_logits, keep_memory
         # What PyTorch's own modules say of themselves.
         for name in options & _OPTIONS:
             setattr(self, name, getattr(loss, name))
@@ -91,6 +98,8 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     def _know(self) -> None:
         self._text = operators.text_of(self.loss)
         self._of_tensors = operators.of_text(self._text)
+        kept = KeptMemory() if self.keep_memory else None
+        self._room = place_of if self.overwrite_logits else kept
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OPTIONS and "_text" in vars(self):
@@ -110,22 +119,23 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
             arrays = self._of_tensors.arrays(logits, labels, weight)
         except RuntimeError:  # transforms are at work
             return operators.transformed(self._text, logits, labels, weight, normalizer)
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(logits).tangent is not None:
+            return operators.transformed(self._text, logits, labels, weight, normalizer)
         if logits.requires_grad and torch.is_grad_enabled():
             if self.overwrite_logits:
                 _check_memory(logits)
             return _apply(logits, (labels, weight), normalizer, arrays, self)
-        if unpack_dual(logits).tangent is not None:  # which PyTorch would not miss
-            return operators.transformed(self._text, logits, labels, weight, normalizer)
         return self._of_tensors.value(arrays, logits, normalizer)
 
     def extra_repr(self) -> str:
-        return f"{self.loss!r}{', overwrite_logits=True' if self.overwrite_logits else ''}"
+        options = [name for name in ("overwrite_logits", "keep_memory") if getattr(self, name)]
+        return ", ".join([repr(self.loss), *(f"{name}=True" for name in options)])
 
     def _get_name(self) -> str:
         return "Loss"
 
     def __getstate__(self) -> dict[str, Any]:
-        known = "_of_tensors", "_text"
+        known = "_of_tensors", "_room", "_text"
         return {name: value for name, value in vars(self).items() if name not in known}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -175,10 +185,10 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
         arrays: Arrays,
         module: Loss,
     ) -> Tensor:
-        in_place = module.overwrite_logits
-        value, ctx.grad = module._of_tensors.value_and_grad(arrays, logits, normalizer, in_place)
+        room = module._room
+        value, ctx.grad = module._of_tensors.value_and_grad(arrays, logits, normalizer, room)
         ctx.module, ctx.normalizer = module, normalizer
-        if in_place:
+        if room is place_of:
             torch.autograd.graph.increment_version(logits)
         else:
             ctx.save_for_backward(logits, *labels_and_weight)
@@ -206,5 +216,7 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
         return grad * factor, None, None, None, None
 
 
-# Without what `Function.apply` looks at once more for transforms, which takes as long as the loss.
+# Without what PyTorch looks at once more, ahead for transforms and back for `vjp`: of a small batch
+# either takes as long as the loss.
 _apply = super(torch.autograd.Function, _Recorded).apply
+_Recorded._backward_cls.apply = _Recorded.backward

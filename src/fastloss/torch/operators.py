@@ -7,6 +7,7 @@ constants, and one that is found in a cache is that of an equal loss.
 from typing import Any
 
 import torch
+from torch._C._functorch import TransformType, get_interpreter_stack
 
 from ..bases.loss import Loss
 from .tensors import OfTensors, Tensor, check_constant
@@ -102,14 +103,16 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.save_for_backward(*tensors, output[1])
 
 
-def _backward(ctx: Any, of_value: Tensor | None, of_grad: Tensor | None) -> tuple[Any, ...]:
-    logits, labels, weight, normalizer, grad = ctx.saved_tensors
+def _backward(
+    ctx: Any, of_value: Tensor | None, of_grad: Tensor | None, product: Any = hvp
+) -> tuple[Any, ...]:
+    *given, grad = ctx.saved_tensors
     total = None
     if of_value is not None:
-        total = grad * of_text(ctx.loss).spread(of_value, logits)
+        total = grad * of_text(ctx.loss).spread(of_value, grad)
     if of_grad is not None:
-        product = hvp(ctx.loss, logits, labels, weight, normalizer, of_grad)
-        total = product if total is None else total + product
+        more = product(ctx.loss, *given, of_grad)
+        total = more if total is None else total + more
     return None, total, None, None, None
 
 
@@ -125,9 +128,40 @@ class Transformed(torch.autograd.Function):  # type: ignore[misc]
     def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
         return value_and_grad(*inputs)  # type: ignore[no-any-return]
 
-    setup_context = staticmethod(_keep)
-    backward = staticmethod(_backward)
-    # No `jvp`: PyTorch would drop what one within another is given, and derivatives would be 0.
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        _keep(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:], output[1])
+
+    @staticmethod
+    def backward(ctx: Any, of_value: Tensor | None, of_grad: Tensor | None) -> tuple[Any, ...]:
+        return _backward(ctx, of_value, of_grad, TransformedHvp.apply)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent: Tensor, *others: None) -> tuple[Tensor, Tensor]:
+        *given, grad = ctx.saved_tensors
+        of_value = of_text(ctx.loss).along(grad, tangent)
+        return of_value, TransformedHvp.apply(ctx.loss, *given, tangent)
+
+
+class TransformedHvp(torch.autograd.Function):  # type: ignore[misc]
+    """`hvp` for the transforms, which ask for it whether or not they use it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        return hvp(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing is kept, as there are no derivatives."""
+
+    @staticmethod
+    def backward(ctx: Any, *factors: Any) -> Any:
+        raise NotImplementedError("third derivatives of losses are not known")
+
+    jvp = backward
 
 
 def _one_by_one(operator: Any) -> Any:
@@ -164,7 +198,14 @@ def compiled(text: str, logits: Tensor, labels: Tensor, weight: Any, normalizer:
 
 
 def transformed(text: str, logits: Tensor, labels: Tensor, weight: Any, normalizer: Any) -> Tensor:
-    """The loss within a transform of `torch.func`."""
+    """The loss within a transform of `torch.func`, or of logits with a tangent."""
+    levels = get_interpreter_stack() or ()
+    if sum(level.key() == TransformType.Jvp for level in levels) > 1:
+        # PyTorch drops what the inner one is given of the outer one, and derivatives would be 0.
+        raise NotImplementedError(
+            "forward mode within forward mode is not known of losses: write torch.func.hessian, or "
+            "jacfwd of jacrev, for second derivatives"
+        )
     return Transformed.apply(text, logits, labels, weight, _as_tensor(normalizer))[0]
 
 

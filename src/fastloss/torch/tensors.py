@@ -1,5 +1,7 @@
 """A loss as a function of tensors: PyTorch's names, dtypes and axis of classes."""
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from ..hosts.common import hvp, in_words_of_host, named
 
 Tensor = Any  # type checkers are told nothing of PyTorch, which may not be installed
 Arrays = tuple[Array, Array, Array | None]  # logits, labels and weight
+# Given logits, as a tensor and as an array, it returns where their gradient goes, as both.
+Room = Callable[[Tensor, Array], tuple[Tensor, Array]]
 
 _OF_FLOAT32 = frozenset({torch.float16, torch.bfloat16, torch.float32})
 # A gradient of up to this many bytes is in memory of NumPy, which is there sooner. For a larger one
@@ -93,6 +97,14 @@ class OfTensors:
             return factor.unsqueeze(self._class_axis(logits))
         return factor
 
+    def along(self, grad: Tensor, tangent: Tensor) -> Tensor:
+        """How each loss changes when the logits change by a tangent."""
+        dtype = self.dtype(grad)
+        changes = grad.to(dtype) * tangent.to(dtype)
+        if not self.unreduced:
+            return changes.sum()
+        return changes.sum(self._class_axis(grad)) if self.by_rows else changes
+
     def _class_axis(self, logits: Tensor) -> int:
         return 1 if logits.ndim > 1 else 0
 
@@ -124,19 +136,19 @@ class OfTensors:
         return self._tensor(self._run(VALUE, arrays, normalizer)[0], logits)
 
     def value_and_grad(
-        self, arrays: Arrays, logits: Tensor, normalizer: Any, in_place: bool = False
+        self, arrays: Arrays, logits: Tensor, normalizer: Any, room: "Room | None" = None
     ) -> tuple[Tensor, Tensor]:
-        """The loss, and its gradient in a new tensor or in that of the logits."""
+        """The loss, and its gradient in a new tensor or in the memory that `room` gives."""
         x = arrays[0]
-        if x.nbytes <= _SMALL and x.ndim < 3 and not in_place and x.flags.c_contiguous:
+        if x.nbytes <= _SMALL and x.ndim < 3 and room is not place_of and x.flags.c_contiguous:
             value, found, _ = self._run(VALUE_AND_GRAD, arrays, normalizer)
             return self._tensor(value, logits), _tensor_of(found, logits)
-        grad, out = (logits.detach(), x) if in_place else _room_like(logits)
+        grad, out = (room or new_place)(logits, x)
         return self._tensor(self._run(VALUE_AND_GRAD, arrays, normalizer, out)[0], logits), grad
 
     def hvp(self, arrays: Arrays, logits: Tensor, normalizer: Any, vector: Tensor) -> Tensor:
         """The product of the Hessian and a vector."""
-        product, out = _room_like(logits)
+        product, out = new_place(logits)
         given = array_of(vector.detach().to(logits.dtype), "vector")
         self._run(HVP, arrays, normalizer, out, given)
         return product
@@ -183,10 +195,43 @@ def _tensor_of(array: Array, like: Tensor) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _room_like(logits: Tensor) -> tuple[Tensor, Array]:
-    """New memory like that of the logits, as a tensor and as an array."""
-    room = torch.empty_like(logits.detach())
-    return room, array_of(room, "logits")
+# -------------------------------------------------------------------------------------------------
+# Where gradients go
+
+
+def new_place(logits: Tensor, x: Array | None = None) -> tuple[Tensor, Array]:
+    """New memory in the layout of the logits."""
+    place = torch.empty_like(logits.detach())
+    return place, array_of(place, "logits")
+
+
+def place_of(logits: Tensor, x: Array) -> tuple[Tensor, Array]:
+    """The memory of the logits themselves."""
+    return logits.detach(), x
+
+
+class KeptMemory:
+    """The memory of the last gradient, which the next one takes if nobody holds the last one.
+
+    A tensor of it holds an array, a part of all the memory, for as long as any tensor or array
+    knows the same memory. So whether that part is still there tells whether the memory is in use.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Array, Callable[[], Array | None]]] = []
+
+    def __call__(self, logits: Tensor, x: Array) -> tuple[Tensor, Array]:
+        try:
+            memory, part = self._kept.pop()  # so that no other thread has it
+            usable = part() is None and memory.nbytes >= x.nbytes
+        except IndexError:
+            usable = False
+        if not usable:
+            memory = np.empty(x.nbytes, np.uint8)
+        taken = memory[: x.nbytes]
+        place = torch.from_numpy(taken).view(logits.dtype).view(logits.shape)
+        self._kept[:] = [(memory, weakref.ref(taken))]
+        return place, array_of(place, "logits")
 
 
 def _classes_last(array: Any) -> Any:
