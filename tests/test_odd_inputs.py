@@ -1126,6 +1126,12 @@ WRITEABLE_LAYOUTS = {
     "inner": _inner,
 }
 LAYOUTS = {**WRITEABLE_LAYOUTS, "byte_swapped": _byte_swapped, "read_only": _read_only}
+layout_cases = both(
+    "case, shape",
+    itertools.product(LAYOUT_CASES, [(7, 5), (3, 4, 5)]),
+    compiled=itertools.product(LAYOUT_CASES[:1], [(8191, 5)]),
+    long=itertools.product(LAYOUT_CASES[1:], [(8191, 5)]),
+)
 
 
 def test_the_layouts_are_what_they_claim():
@@ -1140,12 +1146,7 @@ def test_the_layouts_are_what_they_claim():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-@both(
-    "case, shape",
-    itertools.product(LAYOUT_CASES, [(7, 5), (3, 4, 5)]),
-    compiled=itertools.product(LAYOUT_CASES[:1], [(8191, 5)]),
-    long=itertools.product(LAYOUT_CASES[1:], [(8191, 5)]),
-)
+@layout_cases
 def test_layouts_of_inputs(case, layout, shape):
     """The bits of the contiguous native arrays, of each argument alone and of all together."""
     y_true, y_pred = case.data(shape=shape)
@@ -1162,12 +1163,7 @@ def test_layouts_of_inputs(case, layout, shape):
 
 
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS.values(), ids=WRITEABLE_LAYOUTS)
-@both(
-    "case, shape",
-    itertools.product(LAYOUT_CASES, [(7, 5), (3, 4, 5)]),
-    compiled=itertools.product(LAYOUT_CASES[:1], [(8191, 5)]),
-    long=itertools.product(LAYOUT_CASES[1:], [(8191, 5)]),
-)
+@layout_cases
 def test_layouts_of_out(case, layout, shape):
     y_true, y_pred = case.data(shape=shape)
     expected = case.loss.grad_hess(y_true, y_pred)

@@ -127,8 +127,6 @@ def page(result: Any) -> str:
     ]
     head = ["mean of", "by", *(f"{n:,}" for n in result["lengths"])]
     parts.append(report.table(head, rows))
-    if result["missing"]:
-        parts.append(f"Not installed and left out: {', '.join(result['missing'])}.")
     return "\n\n".join(parts)
 
 

@@ -170,8 +170,6 @@ def page(result: Any) -> str:
         ]
         dtypes = next(iter(result["losses"].values()))
         parts += [f"## Of the {what}", report.table([what, "by", *dtypes], rows)]
-    if result["missing"]:
-        parts.append(f"Not installed and left out: {', '.join(result['missing'])}.")
     return "\n\n".join(parts)
 
 

@@ -120,6 +120,4 @@ def page(result: Any) -> str:
             for row in found
         ]
         parts += [f"## {family}", report.table(head, table)]
-    if result["missing"]:
-        parts.append(f"Not installed and left out: {', '.join(result['missing'])}.")
     return "\n\n".join(parts)

@@ -36,7 +36,10 @@ def write(name: str, experiment: Any, content: dict[str, Any]) -> None:
 
 def page(name: str, experiment: Any, content: dict[str, Any]) -> str:
     """The whole text of a page."""
-    parts = [f"# {experiment.TITLE}", experiment.page(content["result"]).strip()]
+    result = content["result"]
+    parts = [f"# {experiment.TITLE}", experiment.page(result).strip()]
+    if result.get("missing"):
+        parts.append(f"Not installed and left out: {', '.join(result['missing'])}.")
     if hasattr(experiment, "draw"):
         parts.insert(1, f"![{experiment.TITLE}]({name}.png)")
     machine = content["machine"]

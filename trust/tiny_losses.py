@@ -112,8 +112,6 @@ def page(result: Any) -> str:
             f"{len(curves['true'])} losses from {highest:.0e} to {lowest:.0e}; eps is {eps:.2g}.",
             report.table(head, rows),
         ]
-    if result["missing"]:
-        parts.append(f"Not installed and left out: {', '.join(result['missing'])}.")
     return "\n\n".join(parts)
 
 
