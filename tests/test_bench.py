@@ -1,10 +1,11 @@
 """The benchmarks compute what they should, and show all they found. Nothing here is timed."""
 
+import io
 import itertools
 import json
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -34,19 +35,27 @@ from fastloss.study import (  # noqa: E402
     scores,
     tables,
 )
-from fastloss.study.compare import check, compare  # noqa: E402
+from fastloss.study import compare as compare_module  # noqa: E402
+from fastloss.study.compare import check, compare, truth_of  # noqa: E402
 from fastloss.study.contender import FASTLOSS, NAIVE, Job, threads  # noqa: E402
 from fastloss.study.contenders import CONTENDERS, LIBRARIES  # noqa: E402
 from fastloss.study.reference import FORMULAS, Reference, errors, reference, tolerance  # noqa: E402
 from fastloss.study.workloads import (  # noqa: E402
     CALLS,
+    CONFIDENT,
     CROSS_ENTROPY,
     ELEMENTWISE,
+    EVALUATION,
+    EXTREME,
     GRADIENT,
     IN_PLACE,
     LOSS,
     NEW_ARRAY,
+    NUMBERS,
+    RANDOM,
     SOFT_LABELS,
+    SORTED,
+    TIED,
     WORKLOADS,
     Data,
     Workload,
@@ -93,6 +102,60 @@ def test_soft_labels_add_up_to_1():
     data = make_data(Workload("cross_entropy", (60, 10), labels=SOFT_LABELS))
     assert data.y_true.dtype == np.float32
     np.testing.assert_allclose(data.y_true.sum(axis=1), 1, rtol=1e-6)
+
+
+def other_data(loss, shape, numbers, dtype="float32"):
+    data = make_data(Workload(loss, shape, dtype, numbers=numbers))
+    random = make_data(Workload(loss, shape, dtype))
+    np.testing.assert_array_equal(data.y_true, random.y_true)
+    assert data.y_pred.dtype == random.y_pred.dtype
+    return data, random.y_pred
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape"), [("cross_entropy", (60, 10)), ("binary_cross_entropy_with_logits", (600,))]
+)
+def test_data_that_are_not_random(loss, shape):
+    data, random = other_data(loss, shape, SORTED)
+    np.testing.assert_array_equal(data.y_pred, np.sort(random, axis=-1))
+    data, random = other_data(loss, shape, TIED)
+    np.testing.assert_array_equal(data.y_pred, np.round(random))
+    assert len(np.unique(data.y_pred)) < 30
+    data, random = other_data(loss, shape, EXTREME)
+    np.testing.assert_array_equal(data.y_pred, 50 * random)
+    assert np.ptp(data.y_pred) > 2 * np.log(np.finfo(np.float32).max)
+    data, random = other_data(loss, shape, CONFIDENT)
+    if len(shape) == 1:
+        np.testing.assert_array_equal(data.y_pred > 0, data.y_true)
+        assert np.abs(data.y_pred).min() >= 8
+    else:
+        of_label = np.take_along_axis(data.y_pred, data.y_true[:, None], axis=1)[:, 0]
+        assert (of_label - np.sort(data.y_pred, axis=1)[:, -2] >= 7.99).all()
+    assert make_data(Workload(loss, shape, numbers=RANDOM)).y_pred.tobytes() == random.tobytes()
+
+
+@pytest.mark.parametrize("numbers", NUMBERS)
+@pytest.mark.parametrize(
+    "who",
+    [
+        numpy_losses.Naive(),
+        numpy_losses.Careful(),
+        pytest.param(contenders.Fastloss(), marks=pytest.mark.long),
+    ],
+)
+def test_only_rivals_are_inexact_or_overflow_where_data_are_not_random(who, numbers):
+    """None of it is called wrong."""
+    for loss, shape in (
+        ("cross_entropy", (600, 100)),
+        ("binary_cross_entropy_with_logits", (999,)),
+    ):
+        data, _ = other_data(loss, shape, numbers)
+        truth = reference(loss, data.y_true, data.y_pred)
+        for task in (LOSS, GRADIENT):
+            found = check(who, who.job(loss, task, data), data, truth, numbers)
+            may_overflow = who.name == NAIVE and numbers == EXTREME
+            assert may_overflow or "overflows" not in found["remark"]
+            assert who.name != FASTLOSS or not found["remark"]
 
 
 def here(contender):
@@ -490,6 +553,84 @@ def test_wrong_results_are_not_timed():
     truth = reference(workload.loss, data.y_true, data.y_pred)
     with pytest.raises(AssertionError, match="an error of"):
         compare(workload, [LOSS], [Wrong()], data, truth)
+
+
+class Evaluator(contenders.Contender):
+    """Of a user: it has some of the numbers, and no loss."""
+
+    name = "mine"
+    evaluates = True
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def job(self, loss, task, data):
+        if task != EVALUATION:
+            return None
+        hits = data.y_pred.argmax(axis=1) == data.y_true
+        return Job(lambda: {"accuracy": self.factor * hits.mean()})
+
+
+def test_contenders_may_be_evaluators(clock):
+    class NoEvaluator(numpy_losses.Naive):
+        def job(self, loss, task, data):
+            raise AssertionError("who evaluates nothing is not asked")
+
+    workload = tiny("cross_entropy")
+    data = make_data(workload)
+    truth = truth_of(workload, (EVALUATION,), data)
+    mine, failures = Evaluator(), []
+    mine.job = lambda *asked: clock.job(1e-3)._replace(call=Evaluator.job(mine, *asked).call)
+    clock_of_turns = itertools.count()
+    clock.perf_counter = lambda: next(clock_of_turns) * 2e-3
+    field = [NoEvaluator(), mine]
+    (result,) = compare(workload, (EVALUATION,), field, data, truth, 0.0, failures=failures)
+    (cell,) = result["cells"]
+    assert (cell["contender"], cell["does"]) == ("mine", EVALUATION)
+    assert cell["remark"] == "1 of 11 numbers"
+    assert not failures
+    wrong = Evaluator(0.9)
+    (result,) = compare(workload, (EVALUATION,), [wrong], data, truth, 0.0, failures=failures)
+    assert not result["cells"]
+    assert "mine: accuracy is" in failures[0]
+
+
+def one_result(*names, seconds=1e-3):
+    """Of a process."""
+    cells = [{**cell(name, 1.0), **measure.summary([[seconds, seconds]])} for name in names]
+    return {"loss": "mse", "roof": measure.summary([[seconds] * 3]), "cells": cells}
+
+
+def test_results_of_processes_are_joined(monkeypatch):
+    """Settings go to each process, and what all of them timed comes back in one result."""
+    asked, runs = [], iter([one_result("a", "b"), one_result("b", "c", seconds=3e-3)])
+
+    def measured(*arguments):
+        asked.append(arguments)
+        arguments[-1].append("one failed")
+        return [next(runs)]
+
+    def run_python(*arguments):
+        with redirect_stdout(io.StringIO()) as printed:
+            compare_module.main(arguments[-1])
+        return printed.getvalue()
+
+    monkeypatch.setattr(compare_module, "measure", measured)
+    monkeypatch.setattr(compare_module, "run_python", run_python)
+    failures = []
+    workload = Workload("cross_entropy", (60, 10), numbers=TIED)
+    field = [numpy_losses.Naive(), contenders.Fastloss()]
+    (result,) = compare_module.measure_in_processes(
+        2, workload, [LOSS, GRADIENT], field, [], 6.0, failures
+    )
+    for found, tasks, who, seconds, _ in asked:
+        assert (found, tasks, seconds) == (workload, [LOSS, GRADIENT], 3.0)
+        assert [each.name for each in who] == [NAIVE, FASTLOSS]
+    assert failures == ["one failed"]
+    assert result["roof"]["seconds"] == [[1e-3] * 3, [3e-3] * 3]
+    (only,) = result["cells"]
+    assert (only["contender"], only["seconds"]) == ("b", [[1e-3] * 2, [3e-3] * 2])
+    assert (only["median"], only["rounds"]) == (2e-3, 4)
 
 
 def test_times_from_elsewhere():

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import os
+import platform
 import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -28,10 +29,12 @@ from fastloss.study import (
     contenders,
     hosts,
     jobs,
+    machine,
     measure,
     memory,
     page,
     report,
+    run,
     suites,
 )
 from fastloss.study.contender import FASTLOSS, NAIVE
@@ -93,6 +96,19 @@ def test_selecting_a_part():
     assert not any(part.comparisons.values())
     part = select(QUICK, Selection(dtypes=["float64"]))
     assert [w.dtype for them in part.comparisons.values() for w in them] == ["float64"]
+
+
+def test_hosts_and_evaluations_have_no_loss_to_choose():
+    part = select(QUICK, Selection(sections=[suites.HOSTS]))
+    assert part.hosts == QUICK.hosts
+    assert not any(part.comparisons.values())
+    part = select(QUICK, Selection(losses=["cross_entropy"]))
+    assert not part.hosts
+    section = "evaluation"
+    chosen = Selection([section], ["cross_entropy"], [(7, 3)])
+    assert select(QUICK, chosen).comparisons[section] == (Workload("cross_entropy", (7, 3)),)
+    with pytest.raises(ValueError, match="--loss cross_entropy"):
+        select(QUICK, Selection([section], ["mse"], [(7,)]))
 
 
 def test_a_workload_that_no_suite_has():
@@ -231,6 +247,19 @@ def test_a_run_of_a_workload_with_a_contender_of_ones_own(documented, hurried, t
     assert "fastloss is worse in 0" in capsys.readouterr().out
 
 
+@pytest.mark.long
+def test_a_workload_in_processes_of_its_own(documented, tmp_path):
+    mine = ["--contender-file", documented, "--contender", "dot product"]
+    assert bench(*mine, "--processes", "2", "--output", str(tmp_path)) == 0
+    study = command.load(tmp_path / "study.json")
+    assert study["processes"] == 2
+    for result in study["results"]:
+        assert [cell["contender"] for cell in result["cells"]][1:] == [FASTLOSS, "dot product"]
+        for times in (result["roof"], *result["cells"]):
+            assert len(times["seconds"]) == 2
+            assert times["rounds"] == sum(map(len, times["seconds"]))
+
+
 def test_who_is_wrong_is_left_out_and_named(hurried, tmp_path, capsys):
     path = tmp_path / "wrong.py"
     path.write_text(WRONG, encoding="utf-8")
@@ -272,6 +301,45 @@ def test_a_step_that_fails_does_not_end_the_run(tmp_path, monkeypatch):
     assert study.document["problems"] == ["jobs, training: division by zero"]
     assert study.document["results"] == [{"section": "cold", "loss": "cross_entropy", "cells": [1]}]
     assert study.document["complete"]
+
+
+def test_hosts_that_are_missing_are_named(tmp_path, monkeypatch):
+    cases = (hosts.Case("no_such_host", hosts.STEP, (3, 2)), hosts.Case("sys", hosts.STEP, (3, 2)))
+    monkeypatch.setattr(hosts, "jobs", lambda case: {FASTLOSS: case.host, hosts.OWN: case.host})
+    monkeypatch.setattr(run, "timed", lambda jobs, *_: dict.fromkeys(jobs, timing(1e-3)))
+    suite = select(QUICK, Selection(sections=["hosts"]))._replace(hosts=cases)
+    study = command.Study(suite, [], [], tmp_path)
+    (_, nothing), (step, (result,)) = study.run()
+    assert nothing == []
+    assert study.document["not_available"] == ["no_such_host"]
+    assert step.title == "sys-step-3x2"
+    assert (result["section"], result["host"]) == ("hosts", "sys")
+    assert [cell["contender"] for cell in result["cells"]] == [FASTLOSS, hosts.OWN]
+    json.dumps(study.document)
+
+
+@pytest.mark.parametrize(
+    ("files", "smt", "boost", "huge_pages"),
+    [
+        ({}, None, None, None),
+        ({"_SMT": "1\n", "_BOOST": "0\n", "_HUGE_PAGES": "always [never]\n"}, 1, 0, "never"),
+        ({"_SMT": "0\n", "_NO_TURBO": "0\n", "_HUGE_PAGES": "[always] never\n"}, 0, 1, "always"),
+        ({"_SMT": "notimplemented\n", "_NO_TURBO": "1\n"}, None, 0, None),
+    ],
+)  # fmt: skip
+def test_what_a_machine_is_set_to(files, smt, boost, huge_pages, tmp_path, monkeypatch):
+    for name in ("_SMT", "_BOOST", "_NO_TURBO", "_HUGE_PAGES"):
+        path = tmp_path / name
+        monkeypatch.setattr(machine, name, path)
+        if name in files:
+            path.write_text(files[name], encoding="utf-8")
+    monkeypatch.setattr(machine, "cgroup_cpus", lambda: 1.5)
+    found = json.loads(json.dumps(machine.machine(["yaml", "pytest"])))
+    assert (found["smt"], found["boost"], found["huge_pages"]) == (smt, boost, huge_pages)
+    assert found["quota"] == 1.5
+    assert found["kernel"] == platform.release()
+    assert found["versions"]["pytest"] == pytest.__version__
+    assert found["versions"]["numpy"] == np.__version__
 
 
 def test_a_process_that_fails_costs_its_own_cell_alone(tmp_path, monkeypatch):
@@ -334,6 +402,8 @@ def test_options_stand_before_and_after_the_suite(monkeypatch):
     default, both = seen
     assert default == command.Request("quick", Selection())
     assert both == command.Request("full", Selection((), ["mse"], [(3, 4)], ()), gib=0.5)
+    cli.main(["bench", "--processes", "5"])
+    assert seen[-1] == command.Request("quick", Selection(), processes=5)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs cannot be chosen here")
