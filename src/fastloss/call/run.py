@@ -101,7 +101,7 @@ def _first_pass(work: Work, division: Division, private: bool) -> tuple[float, b
     at_once = nothing_is_out and ((one_block and not work.strided) or droppable)
     if at_once:
         # With a scale of nan the kernel divides by the weight that it finds.
-        work.run(BOTH, math.nan if by_weight else division.inverse())
+        work.run(BOTH, math.nan if by_weight and one_block else division.inverse())
     else:
         work.run(SURVEY, 0.0)
     total = work.total_weight()
