@@ -683,7 +683,7 @@ def test_threads_are_forced_and_compute_the_same(loss, classes, monkeypatch):
     n_threads = fl.get_num_threads()
     fl.set_num_threads(2)
     try:
-        workload = cutoff.workload_of(loss, classes, 1 << 17)
+        workload = cutoff.workload_of(loss, classes, 1 << 16)
         data = make_data(workload)
         for (task, is_parallel), job in cutoff.jobs(workload, data).items():
             with job.setting():
@@ -718,6 +718,11 @@ def test_threads_pay_from_where_they_are_never_slower_again():
     assert text.count("\n") == 3
     text = cutoff.text({**result, "pays_from": 2, "rows": rows})
     assert text.splitlines()[-1].endswith("0.90  threads pay from here")
+    rows = [cutoff.row(size, timing(2.0), timing(1.0)) for size in (1 << 18, 1 << 19, 1 << 20)]
+    text = cutoff.text({**result, "pays_from": 1 << 18, "rows": rows})
+    assert [line.endswith("and are used from here") for line in text.splitlines()] == [
+        *(False, False, False, False, True)
+    ]
 
 
 def test_sizes_of_the_cutoff_are_whole_rows():

@@ -635,7 +635,7 @@ def test_primitives_are_those_of_plain_python(dtype):
 
 
 def test_the_other_backend_is_plain_python_too(monkeypatch):
-    monkeypatch.setattr(_blocks, "SERIAL", 10)
+    monkeypatch.setattr(_blocks, "LEAST_TASK", 5)
     monkeypatch.setattr(_threads, "get_backend", lambda: "prange")
     ids, logits = SOFTMAX.data(shape=(70, 5))
     true = expect(SOFTMAX, ids, logits, lib=DOUBLE)

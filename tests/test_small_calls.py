@@ -9,9 +9,11 @@ from plain import compiled, partly_long, plain
 from registry import CASES, DTYPES, GAUSSIAN, assert_same, name_of
 
 import fastloss as fl
+from fastloss.call import blocks as _blocks
 from fastloss.call import run
+from fastloss.call import threads as _threads
 from fastloss.call.short import small_call
-from fastloss.kernels.args import COMPUTE, SURVEY, Args
+from fastloss.kernels.args import BOTH, COMPUTE, SURVEY, Args
 
 pytestmark = plain
 
@@ -127,11 +129,90 @@ def test_labels_that_change_once_they_are_checked():
     kernel.compiled[False] = run_and_spoil
     call.small = small_call(call)
     kernel.compiled[False] = code
-    result = fl.cross_entropy.grad(ids, logits)
+    result = np.empty_like(logits)
+    fl.cross_entropy.grad(ids, logits, out=result)
     assert phases == [SURVEY, COMPUTE]
     assert np.isnan(result[7]).all()
     others = np.arange(len(ids)) != 7
     np.testing.assert_array_equal(result[others], expected[others])
+
+
+@pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHED], ids=str)
+def test_what_nobody_else_sees_is_computed_while_labels_are_looked_at(loss, short, monkeypatch):
+    """Unless the gradient is divided by what samples weigh, which is known once all are seen."""
+    monkeypatch.setattr(type(loss._family), "block_size", 3)
+    phases = []
+
+    def known(verb):
+        loss._family.calls.clear()
+        expected = verb()
+        (call,) = loss._family.calls.values()
+        kernel, code = call.plan.kernel, call.plan.kernel.compiled[False]
+
+        def run(*arguments):
+            phases.append(Args(*arguments).phase)
+            code(*arguments)
+
+        kernel.compiled[False] = run
+        call.small = small_call(call)
+        kernel.compiled[False] = code
+        phases.clear()
+        with short():
+            assert_same(verb(), expected)
+        return phases
+
+    out = np.empty_like(LOGITS)
+    one_after_the_other = [SURVEY, COMPUTE]
+    assert known(lambda: loss(IDS, LOGITS)) == [BOTH]
+    assert known(lambda: loss.grad(IDS, LOGITS, out=out)) == one_after_the_other
+    divides = loss is WEIGHED
+    assert known(lambda: loss.grad(IDS, LOGITS)) == (one_after_the_other if divides else [BOTH])
+    with pytest.raises(ValueError, match=r"labels\[3\] is 3"):
+        loss([0, 2, 1, 3], LOGITS)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_blocks_that_weigh_next_to_nothing(reduction, monkeypatch):
+    loss = fl.SquaredError(reduction=reduction)
+    monkeypatch.setattr(type(loss._family), "block_size", 3)
+    weight = np.repeat([2.0**-200, 1.0, 2.0**-101], 3)
+    y_true, y_pred = np.zeros(9), np.arange(9.0)
+    expected = 50.0 / (3.0 if reduction == "mean" else 1.0)  # 3 ** 2 + 4 ** 2 + 5 ** 2
+    for _ in range(3):  # in memory that held other sums
+        assert loss(y_true, y_pred, sample_weight=weight) == expected
+        loss(y_true, y_pred + 1e3, sample_weight=np.ones(9))
+
+
+def test_short_calls_on_threads(short, monkeypatch):
+    """In tasks of some blocks each, also to look at labels, unless another backend runs them."""
+    asked = []
+
+    def run_tasks(task, n_tasks, parallel):
+        asked.append(n_tasks)
+        assert parallel
+        for index in reversed(range(n_tasks)):
+            task(index)
+
+    monkeypatch.setattr(type(WEIGHED._family), "block_size", 3)
+    ids, logits = np.tile(IDS, 4), np.tile(LOGITS, (4, 1))
+    expected = WEIGHED.value_and_grad(ids, logits)
+    monkeypatch.setattr(_threads, "run", run_tasks)
+    monkeypatch.setattr(_threads, "_num_threads", 4)
+    monkeypatch.setattr(_blocks, "LEAST_TASK", 2)
+    out = np.full_like(logits, 7)
+    with short():
+        value, _ = WEIGHED.value_and_grad(ids, logits, out=out)
+    assert asked == [2, 16]
+    assert_same(value, expected[0])
+    assert_same(out, expected[1])
+    ids[-1] = 3
+    out[...] = 7
+    with pytest.raises(ValueError, match=r"labels\[15\] is 3"):
+        WEIGHED.grad(ids, logits, out=out)
+    assert np.all(out == 7)
+    monkeypatch.setattr(_threads, "_backend", "prange")
+    with pytest.raises(AssertionError, match="the general way"), short():
+        WEIGHED.grad(ids, logits)
 
 
 def test_other_errors_are_found():
@@ -273,7 +354,8 @@ def test_both_ways_give_the_same_whatever_is_asked(name, reduction, blocks, shor
             results = [each for each in expected if isinstance(each, np.ndarray)]
             if verb == "value_and_grad":
                 results = results[-1:]
-            for way, layout in WAYS:
+            for place, (way, layout) in enumerate(WAYS):
+                monkeypatch.setattr(_blocks, "LEAST_TASK", 1 if place % 2 else 3 << 17)
                 labels, numbers = layout(y_true), layout(y_pred)
                 outs = [OUTS[way](numbers, each.shape, each.dtype) for each in results] or [None]
                 if way == "in place":

@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 from processes import run_python
 
+from fastloss.call import blocks as _blocks
 from fastloss.call import cpus as _cpus
 from fastloss.call import pool as _pool
 from fastloss.call import threads as _threads
+from fastloss.kernels.args import Args
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="no POSIX signals on this system")
@@ -287,6 +289,55 @@ def test_nothing_keeps_the_callers_arrays_alive(fails):
         wait_for(lambda: gone() is None)
     finally:
         gc.enable()
+
+
+# -------------------------------------------------------------------- the tasks of a call
+
+ENOUGH = _blocks.LEAST_TASK
+
+
+def tasks_of(n_blocks, work, n_threads):
+    """The blocks of each task, or None of a call that is for one thread."""
+    cut = _blocks.Cut(n_blocks << 15, work, 1, 1, 1 << 15, n_blocks, 1)
+    if _blocks.backend_for(False, False, work) == "serial":
+        return None
+    tasks = []
+
+    def kernel(*arguments):
+        args = Args(*arguments)
+        tasks.append((args.first, args.last))
+
+    _threads.set_num_threads(n_threads)
+    _blocks.run_on_pool(kernel, cut.args(()), cut, work)
+    return sorted(tasks)
+
+
+def test_a_call_is_shared_if_it_makes_two_tasks_and_the_caller_has_the_larger():
+    assert tasks_of(32, 2 * ENOUGH - 1, 2) is None
+    for n_threads in (2, 64):
+        assert tasks_of(2, 2 * ENOUGH, n_threads) == [(0, 1), (1, 2)]
+        assert tasks_of(4, 2 * ENOUGH, n_threads) == [(0, 3), (3, 4)]
+        assert tasks_of(8, 2 * ENOUGH, n_threads) == [(0, 5), (5, 8)]
+        assert tasks_of(16, 2 * ENOUGH, n_threads) == [(0, 9), (9, 16)]
+        assert tasks_of(4, 20 * ENOUGH, n_threads) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    four_each = [(0, 5), *((first, first + 4) for first in range(5, 29, 4)), (29, 32)]
+    assert tasks_of(32, 16 * ENOUGH, 2) == four_each
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5, 64])
+@pytest.mark.parametrize("n_blocks", [2, 3, 7, 32, 1000])
+def test_tasks_are_worth_waking_a_thread(n_blocks, n_threads):
+    for work in (2 * ENOUGH, 3 * ENOUGH + 1, 31 * ENOUGH, 1000 * ENOUGH, 10**12):
+        tasks = tasks_of(n_blocks, work, n_threads)
+        assert [first for first, _ in tasks] == [0, *(last for _, last in tasks[:-1])]
+        assert tasks[-1][1] == n_blocks
+        sizes = [last - first for first, last in tasks]
+        assert min(sizes) > 0
+        assert len(sizes) > 1
+        assert max(sizes[1:]) <= sizes[0] <= _blocks.TASK >> 15
+        assert len(sizes) <= -(-work // ENOUGH) or sizes[0] == _blocks.TASK >> 15
+        if n_blocks >= 4 * n_threads and work >= 4 * n_threads * ENOUGH:
+            assert len(tasks) >= 3 * n_threads
 
 
 # ------------------------------------------------------------------------------ exceptions

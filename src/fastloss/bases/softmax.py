@@ -174,7 +174,7 @@ class SoftmaxLoss(RowwiseLoss):
     temperature: float = field(default=1.0, kw_only=True)
 
     names = ("labels", "logits")
-    cost = 1
+    cost = 4
     # From the cross-entropy of a class id to the loss, with its first two derivatives, in float64:
     # `link(self, loss)`, where self has the options named next. Such a loss takes class ids alone.
     link: ClassVar[Callable[..., Any] | None] = None

@@ -6,6 +6,7 @@ not depend on which thread computed what. A task is a run of whole blocks.
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import ceil
 from operator import add
 from typing import Any, NamedTuple
 
@@ -17,17 +18,28 @@ from . import threads
 from .arrays import Array
 from .operands import Operand, Strided
 
-# Up to this many elements of squared error one thread is faster than handing out the work: to wake
-# two idle cores takes some 45 us. Losses that cost more per element need fewer.
-SERIAL = 1 << 20
+# The work of a task, at least, in elements of squared error: some 100 us. A call of two such tasks
+# is for two threads, and one of n for n. For a parked worker begins 20 to 35 us after its bell, and
+# a caller that has to wait for the last task goes on as much later; both are up to three times as
+# late where the core fell asleep meanwhile. Two threads with two such tasks took 0.70 to 0.93 of
+# the time of one where call followed call, and 0.75 to 1.05, in one case of seven 1.28, where 2 ms
+# lay between them; with tasks half as large 0.84 to 1.08, and 0.92 to 1.38. `make bench
+# TABLE=cutoff` measures it anew.
+LEAST_TASK = 3 << 17
+# The caller has done so much of one before a worker begins, so its first task is larger by that.
+_HEAD_START = 1 / 4
 # Elements of a task, at most: few enough that threads end together and Ctrl-C is answered soon, and
 # so many that they seldom wait for each other's Python between two (with a quarter of it, squared
 # errors take 5% longer). Strided arrays are copied task by task, so theirs fit into the cache.
 TASK = 1 << 20
 STRIDED_TASK = 1 << 15
-# Tasks for each thread, at least, if there are so many blocks: then threads that start late, or are
+# Tasks for each thread, at least, if there is so much to do: then threads that start late, or are
 # interrupted, take fewer.
 TASKS_EACH = 4
+
+# Where a kernel is told which blocks to compute: from the first to before the last.
+_FIRST = Args._fields.index("first")
+assert Args._fields[_FIRST + 1] == "last"
 
 
 class Cut(NamedTuple):
@@ -132,6 +144,11 @@ def streams(grad: Operand, y_pred: Array) -> bool:
     )
 
 
+def is_shared(work: int) -> bool:
+    """Whether there is so much to do that it makes tasks for two threads."""
+    return work >= 2 * LEAST_TASK
+
+
 def backend_for(strided: bool, on_pool: bool, work: int) -> str:
     """Who does this call: "serial", "pool" or "prange"; only the pool takes strided arrays.
 
@@ -139,7 +156,7 @@ def backend_for(strided: bool, on_pool: bool, work: int) -> str:
     """
     if strided:
         return "pool"
-    if work <= SERIAL:
+    if not is_shared(work):
         return "serial"
     return "pool" if on_pool else threads.get_backend()
 
@@ -157,20 +174,33 @@ def run(
             lambda first, last: _staged(kernel, args, cut, first, last), cut, STRIDED_TASK, work
         )
     else:
-        _run_tasks(
-            lambda first, last: kernel(*args._replace(first=first, last=last)), cut, TASK, work
-        )
+        run_on_pool(kernel, args, cut, work)
+
+
+def run_on_pool(kernel: Callable[..., None], args: tuple[Any, ...], cut: Cut, work: int) -> None:
+    """Call the kernel for all blocks, on the pool's threads if there is enough to do."""
+    before, behind = args[:_FIRST], args[_FIRST + 2 :]
+    _run_tasks(lambda first, last: kernel(*before, first, last, *behind), cut, TASK, work)
 
 
 def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, work: int) -> None:
-    """Run all blocks in tasks of so many elements, by the pool's threads if there is enough."""
-    at_most = cut.n_blocks // (TASKS_EACH * threads.get_num_threads())
-    step = max(1, min(cut.blocks_of(size), at_most))
+    """Run all blocks in tasks of at most so many elements, on threads if there is enough to do."""
+    n_blocks, most = cut.n_blocks, cut.blocks_of(size)
+    shared = is_shared(work)
+    head, step = 0, most
+    if shared:
+        least = LEAST_TASK / work  # as a share of all
+        head = int(n_blocks * least * _HEAD_START + 0.5)
+        each = n_blocks // (TASKS_EACH * threads.get_num_threads())
+        step = max(each, ceil((n_blocks - head) * least))
+        if head + step > most:
+            head, step = 0, most
 
     def task(index: int) -> None:
-        run_blocks(index * step, min((index + 1) * step, cut.n_blocks))
+        first = head + index * step if index else 0
+        run_blocks(first, min(head + (index + 1) * step, n_blocks))
 
-    threads.run(task, -(-cut.n_blocks // step), parallel=work > SERIAL)
+    threads.run(task, ceil((n_blocks - head) / step), parallel=shared)
 
 
 def _staged(kernel: Callable[..., None], args: Args, cut: Cut, first: int, last: int) -> None:

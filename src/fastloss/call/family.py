@@ -27,8 +27,8 @@ class Traits(NamedTuple):
     # Whether float64 (or wide integer) labels make the arithmetic float64 when predictions are
     # float32. Labels between 0 and 1 do not: their rounding is that of the result.
     y_true_widens: bool = True
-    # About how many times as long an element takes as one of squared error; from it follows whether
-    # a call has enough to do for several threads.
+    # About how many times as long an element takes as one of squared error: on one thread, the loss
+    # and the gradient of 131,072 in float32. From it follows how many threads share a call.
     cost: int = 2
 
 

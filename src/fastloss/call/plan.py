@@ -151,11 +151,12 @@ class Call:
             family.block_size,
             family.traits.cost,
         )
-        self.survey_work = sum(
+        n_surveyed = sum(
             self.cut.n_samples * n
             for n, reads in zip((batch.true_width, width, 1), plan.reads, strict=True)
             if reads
         )
+        self.survey_work = n_surveyed // 4  # to look at a number takes a quarter of a squared error
         self.args = self.cut.args(family.options(plan.form, width))  # but for arrays
         self.true_shape, self.shape = y_true.shape, y_pred.shape
         averages = self.averages = plan.form.labelled and family.traits.reduction == "mean"

@@ -76,6 +76,8 @@ class Pool:
 
     The last column is mostly two wake-ups of an idle virtual core, 20 us each. Polling for the end
     with os.sched_yield saves 5 us and keeps a core busy; with time.sleep(0) it costs 35 more.
+    Callers that polled for the end for 60 us, and workers for the next bell for 100 us, without the
+    GIL, gained nothing where calls of 200 to 900 us followed each other (1.00 to 1.07 of the time).
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Small calls, most of whose time would be Python's."""
+"""The short way to the kernel, for calls most of whose time would else be Python's."""
 
 import math
 import warnings
@@ -45,19 +45,20 @@ def _sum_legal(weights: Array) -> float:
 
 
 def small_call(call: Call) -> SmallCall | None:
-    """A function for calls like this on one thread, of arrays that a kernel takes as they are.
+    """A function for calls like this, of arrays that a kernel takes as they are.
 
     All that such calls have in common is prepared here, in local names: with attributes a call of
     32 rows takes an eighth longer. Whatever is in any way special is left to the general way: then
     the answer is None, and nothing has been written but memory of our own.
 
-    None if there can be no such function, as the call has threads.
+    None if there can be no such function, as derivatives go past the caches.
     """
     plan, cut, args, extras = call.plan, call.cut, call.args, call.batch.extras
     code, form = plan.kernel.compiled.get(False), plan.form
-    if code is None or cut.work > blocks.SERIAL:
-        return None
     shape, dtype, true_bits, bits = call.shape, plan.pred.dtype, plan.true.bits, plan.pred.bits
+    streams = form.with_grad and math.prod(shape) * dtype.itemsize >= blocks.STREAMED
+    if code is None or streams:
+        return None
     losses_shape, losses_dtype = call.losses_shape, plan.results.dtype
     # Whether losses may go where the predictions are.
     replaces = (losses_shape, losses_dtype) == (shape, dtype)
@@ -72,21 +73,30 @@ def small_call(call: Call) -> SmallCall | None:
     has_more = form.weighted or extras is not None or per_sample or with_hess
     n_blocks = cut.n_blocks
     one_block = n_blocks == 1
-    # What threads could share.
-    work = 0 if one_block else cut.work
-    # A kernel looks at all of a block before it writes, but not at all blocks.
-    twice = surveys and not one_block
-    phase = COMPUTE if not surveys else SURVEY if twice else BOTH
+    work, on_pool = cut.work, plan.kernel.on_pool
     # None: the kernel finds the sum of the weights.
     denominator = None if surveys and call.by_weight else call.denominator
+    # A kernel looks at all of a block before it writes, but not at all blocks. Yet results of which
+    # nobody knows may be dropped, if they do not need the sum of the weights.
+    at_once, at_once_unseen = not surveys or one_block, denominator is not None or not with_grad
     takes_normalizer = call.averages and call.exponent_of_sum == 0
     # What a kernel is told, the arrays that most calls lack, and the call that lacks the last five
     # arguments: see `Args.shared`.
-    told: Any = args.asking(phase, math.nan if denominator is None else 1.0 / denominator)[:_N_TOLD]
+    scale = 1.0 / denominator if denominator is not None else math.nan if one_block else 1.0
+    told: Any = args.asking(BOTH if surveys else COMPUTE, scale)[:_N_TOLD]
     nothing_more = args[_N_TOLD:-5]
     plain_run = partial(code, *told, *nothing_more)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
+
+    def run_phase(phase: int, scale: float, *arrays: Any) -> None:
+        """Let the kernel do this with all blocks, on threads if there is enough to do."""
+        asked = *args.asking(phase, scale)[:_N_TOLD], *arrays
+        to_do = call.survey_work if phase == SURVEY else work
+        if blocks.is_shared(to_do):
+            blocks.run_on_pool(code, asked, cut, to_do)
+        else:
+            code(*asked)
 
     def with_more(
         flags: int,
@@ -161,9 +171,15 @@ def small_call(call: Call) -> SmallCall | None:
         hess_out: Any,
     ) -> tuple[Any, Any, Any] | None:
         flags = y_true.flags.num & y_pred.flags.num
-        # Who measures from where on threads pay sets the bound anew.
-        if flags & PLAIN != PLAIN or work > blocks.SERIAL:
+        if flags & PLAIN != PLAIN:
             return None
+        shared = not one_block and blocks.is_shared(work)
+        if shared and blocks.backend_for(False, on_pool, work) == "prange":
+            return None
+        once = at_once or (
+            losses_out is grad_out is hess_out is None
+            and (at_once_unseen or normalizer is not None)
+        )
         divisor, more = denominator, nothing_more
         special = has_more or normalizer is not None
         if special:
@@ -204,7 +220,12 @@ def small_call(call: Call) -> SmallCall | None:
             weights, partials = results = spare.pop()
         except IndexError:
             weights, partials = results = empty(n_blocks), empty(n_blocks)
-        if special:
+        if not once:
+            run_phase(SURVEY, 0.0, *more, y_true, y_pred, grad, weights, partials)
+        elif shared:
+            asked = *(now if special else told), *more, y_true, y_pred, grad, weights, partials
+            blocks.run_on_pool(code, asked, cut, work)
+        elif special:
             code(*now, *more, y_true, y_pred, grad, weights, partials)
         else:
             plain_run(y_true, y_pred, grad, weights, partials)
@@ -217,9 +238,9 @@ def small_call(call: Call) -> SmallCall | None:
                 if total < LEAST_WEIGHT and total != 0.0:
                     return None
                 divisor = total
-        if twice:
-            now = args.asking(COMPUTE, 1.0 / divisor if divisor else 0.0)[:_N_TOLD]
-            code(*now, *more, y_true, y_pred, grad, weights, partials)
+        if not once:
+            scale = 1.0 / divisor if divisor else 0.0
+            run_phase(COMPUTE, scale, *more, y_true, y_pred, grad, weights, partials)
         value = losses_out
         if reduces:
             if divisor:

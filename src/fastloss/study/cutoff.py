@@ -27,19 +27,24 @@ Row = dict[str, Any]  # of a size: the times, and their ratio
 
 
 @contextmanager
-def threads_at_any_size(n_elements: int) -> Iterator[None]:
-    """Calls of so many elements are handed out, a part to each thread.
+def threads_at_any_size(work: int) -> Iterator[None]:
+    """Calls with so much to do are handed out, a part to each thread.
 
-    The one place that knows where the package keeps its own cutoff and the size of its tasks. What
-    is below a block is one task all the same: blocks are what makes results independent of threads.
+    The one place that knows where the package keeps its own cutoff. What is below a block is one
+    task all the same: blocks are what makes results independent of threads.
     """
-    before = blocks.SERIAL, blocks.TASK
-    blocks.SERIAL = 0
-    blocks.TASK = min(blocks.TASK, n_elements // fl.get_num_threads())
+    before = blocks.LEAST_TASK
+    blocks.LEAST_TASK = min(before, work // fl.get_num_threads())
     try:
         yield
     finally:
-        blocks.SERIAL, blocks.TASK = before
+        blocks.LEAST_TASK = before
+
+
+def work_of(loss: str, size: int) -> int:
+    """What there is to do, in elements of squared error, as the package reckons it."""
+    cost: int = getattr(fl, loss).cost
+    return size * cost
 
 
 def workload_of(loss: str, classes: int | None, size: int) -> Workload:
@@ -49,7 +54,7 @@ def workload_of(loss: str, classes: int | None, size: int) -> Workload:
 
 def jobs(workload: Workload, data: Data) -> dict[tuple[str, bool], Job]:
     """For each task, on all threads or not."""
-    all_threads = partial(threads_at_any_size, workload.size)
+    all_threads = partial(threads_at_any_size, work_of(workload.loss, workload.size))
     result = {}
     for task in TASKS:
         job = Fastloss().job(workload.loss, task, data)
@@ -78,10 +83,13 @@ def text(result: dict[str, Any]) -> str:
     rows: list[Sequence[str]] = [
         ("elements", "1 thread us", f"{result['threads']} threads us", "ratio", "")
     ]
+    sizes = (row["size"] for row in result["rows"])
+    used_from = next(filter(lambda n: blocks.is_shared(work_of(result["loss"], n)), sizes), None)
     for row in result["rows"]:
         cells = row["one_thread"], row["all_threads"]
         times = [three_digits(cell[BASIS], "us") for cell in cells]
         remarks = ["threads pay from here"] if row["size"] == result["pays_from"] else []
+        remarks += ["and are used from here"] if row["size"] == used_from else []
         remarks += dict.fromkeys(remark for cell in cells for remark in noise(cell))
         rows.append((f"{row['size']:,}", *times, f"{row['ratio']:.2f}", ", ".join(remarks)))
     classes = f", {result['classes']:,} classes" if result["classes"] else ""

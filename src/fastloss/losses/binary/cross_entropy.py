@@ -78,6 +78,7 @@ class BinaryLoss(ElementwiseLoss):
 
     y_true_range = (0.0, 1.0)
     y_true_widens = False
+    cost: ClassVar[int] = 5
 
 
 def _proba(self: Any, y_true: Any, y_pred: Any) -> tuple[Any, Any]:

@@ -170,7 +170,7 @@ class JensenShannon(Divergence):
     Source: J. Lin, Divergence Measures Based on the Shannon Entropy (1991).
     """
 
-    cost = 8
+    cost = 16
 
     def _describe(self) -> OfWholeRow:
         if self.from_logits:

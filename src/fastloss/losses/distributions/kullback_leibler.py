@@ -163,7 +163,7 @@ class KLDivergence(Divergence):
 
     log_target: bool = False
 
-    cost = 6
+    cost = 12
     hessians: ClassVar[Hessians] = {"majorizer": _majorizer}
 
     def __post_init__(self) -> None:

@@ -51,6 +51,7 @@ class CategoricalCrossEntropy(RowwiseLoss):
 
     _limit_at_0 = ("log_floor",)
     y_pred_range = (0.0, 1.0)
+    cost = 5
     hessians: ClassVar[Hessians] = {"majorizer": exact}
 
     def __post_init__(self) -> None:

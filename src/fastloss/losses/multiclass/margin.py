@@ -104,7 +104,7 @@ class MultiMargin(RowwiseLoss):
     p: int = 1
     margin: float = 1.0
 
-    cost = 3
+    cost = 2
     _limit_at_0 = ("margin",)
 
     @of_options

@@ -112,7 +112,7 @@ class CosineDistance(RowwiseLoss):
 
     y_true_range = _REAL
     y_true_widens = True
-    cost = 4
+    cost = 5
 
     def _describe(self) -> OfWholeRow:
         return OfWholeRow(self, _cosine_distance)

@@ -115,7 +115,7 @@ class GaussianNLL(RowwiseLoss):
 
     y_true_range = _REAL
     y_true_widens = True
-    cost = 6
+    cost = 18
     hessians: ClassVar[Hessians] = {"majorizer": _of_both_parameters}
 
     def __post_init__(self) -> None:

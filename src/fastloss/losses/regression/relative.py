@@ -48,6 +48,7 @@ class SquaredLogError(ElementwiseLoss):
 
     y_true_range = (-1.0, math.inf)
     y_pred_range = (-1.0, math.inf)
+    cost: ClassVar[int] = 5
     hessians: ClassVar[Hessians] = {"majorizer": to_the_truth, "xgboost": _at_least_2e_6}
 
     def _constant(self, y_true: Array, weight: Array) -> float:
@@ -99,6 +100,7 @@ class AbsolutePercentageError(ElementwiseLoss):
     epsilon: Numbers = 2.0**-52
     derived = ("steepest",)
     _limit_at_0 = _limit_at_inf = ("epsilon",)
+    cost: ClassVar[int] = 1
     hessians: ClassVar[Hessians] = {"majorizer": _percentage_majorizer, "lightgbm": one}
 
     def __post_init__(self) -> None:

@@ -234,6 +234,7 @@ class LogCosh(ElementwiseLoss):
     Source: R. Neuneier and H. G. Zimmermann, How to Train Neural Networks (1998).
     """
 
+    cost: ClassVar[int] = 5
     hessians: ClassVar[Hessians] = {"majorizer": _log_cosh_majorizer}
 
     def _constant(self, y_true: Array, weight: Array) -> float:
@@ -330,6 +331,7 @@ class Fair(ElementwiseLoss):
 
     c: Numbers = 1.0
 
+    cost: ClassVar[int] = 5
     hessians: ClassVar[Hessians] = {"majorizer": _fair_majorizer, "lightgbm": exact}
 
     def __post_init__(self) -> None:
