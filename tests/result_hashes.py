@@ -228,11 +228,18 @@ def _() -> Results:
     return fl.focal.value_and_grad(ids(5, 200), logits(5, 200, ml_dtypes.bfloat16))
 
 
-@form("few classes, strided, in place, ignoring a class id, weighed")
+@form("few classes, class by class, in place, ignoring a class id, weighed")
 def _() -> Results:
     x = np.asfortranarray(logits(70, 7))
     loss = fl.CrossEntropy(ignore_index=3)
     return loss.value_and_grad(ids(70, 7), x, out=x, sample_weight=weights((70,)))
+
+
+@form("few classes, class by class, soft labels, mask, Hessian, float64 as float32")
+def _() -> Results:
+    x = np.asfortranarray(logits(70, 7, "f8"))
+    out = np.empty_like(x, "f4"), np.empty_like(x, "f4")
+    return fl.cross_entropy.grad_hess(soft(70, 7, "f8"), x, class_mask=mask(70, 7), out=out)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -279,6 +286,12 @@ def _() -> Results:
 def _() -> Results:
     y_true, y_pred = (array[::2] for array in elements(fl.mse, (90, 13)))
     return fl.mse.value_and_grad(y_true, y_pred, sample_weight=weights((45,)))
+
+
+@form("elements, Hessian, float64 as float32")
+def _() -> Results:
+    out = np.empty(1031, "f4"), np.empty(1031, "f4")
+    return fl.huber.grad_hess(*elements(fl.huber, (1031,), "f8"), out=out)
 
 
 @form("elements, float16")

@@ -492,8 +492,9 @@ def test_a_softmax_compiled(form, of_rows):
     many = Softmax(form, 300)
     results, true = many.call(), many.true()
     assert_all_near(results, true)
-    for change in LAYOUTS.values():
-        assert_bits(many.call(change), results)
+    for name, change in LAYOUTS.items():
+        if (name, form["rows"]) != ("fortran", "few"):  # which has kernels of its own
+            assert_bits(many.call(change), results)
     few = Softmax(form, 70 if form["rows"] == "few" else 9)
     true = few.true()
     for logits in (few.logits, with_odd_logits(few.logits)):

@@ -514,12 +514,12 @@ def test_normalizers():
 def test_outputs():
     y_true, y_pred = np.zeros(4), np.arange(4.0)
     expected = fl.mse.grad(y_true, y_pred)
-    frozen, single = np.empty(4), np.empty(4, np.float32)
+    frozen, half = np.empty(4), np.empty(4, np.float16)
     frozen.flags.writeable = False
     around = np.zeros(6)
     for out, *texts in (
         (np.empty(3), "out has shape (3,), but the result has shape (4,)"),
-        (single, "out has dtype float32, but the result has dtype float64"),
+        (half, "out has dtype float16, but the result has dtype float64"),
         (frozen, "out is read-only: pass an array that can be written"),
         (np.broadcast_to(0.0, 4), "out"),
         (around[:4], "out overlaps the memory of y_pred: pass memory of its own, or y_pred itself"),
@@ -527,7 +527,7 @@ def test_outputs():
     ):
         given = around[2:] if isinstance(out, np.ndarray) and out.base is around else y_pred
         given[:] = np.arange(4.0)
-        error = TypeError if isinstance(out, list) or out is single else ValueError
+        error = TypeError if isinstance(out, list) or out is half else ValueError
         told(lambda g=given, o=out: fl.mse.grad(y_true, g, out=o), *texts, error=error)
         np.testing.assert_array_equal(fl.mse.grad(y_true, given, out=np.empty(4)), expected)
         np.testing.assert_array_equal(fl.mse.grad(y_true, given, out=given), expected)

@@ -13,8 +13,9 @@ def proba(self: Loss, logits: Any, /, *, class_mask: Any = None, out: Array | No
 
     `logits` have the shape (..., c), or any shape if each stands for the probability of one label.
     `class_mask`, booleans of their shape, is for logits of classes. Returns an array of the shape
-    and the floating dtype of `logits`, written into `out` if given, which may be `logits` itself.
-    Raises TypeError for dtypes and ValueError for shapes, of `out`, too.
+    and the floating dtype of `logits`, written into `out` if given, which may be `logits` itself,
+    or of float32 where they are float64. Raises TypeError for dtypes and ValueError for shapes, of
+    `out`, too.
 
     >>> import fastloss as fl
     >>> fl.cross_entropy.proba([[0.0, 1000.0]])

@@ -211,7 +211,9 @@ class Loss(ABC):
 
         The gradient is that of the reduced loss, or of the sum with `reduction="none"`. It has the
         shape and the floating dtype of `y_pred` and is written into `out` if given, which may be
-        `y_pred` itself. Raises what the loss raises, and for an `out` that does not fit.
+        `y_pred` itself. If `y_pred` is of float64 or of integers, `out` may be of float32, to which
+        each number is rounded once. The gradient of logits of few classes that are in Fortran's
+        order is so, too. Raises what the loss raises, and for an `out` that does not fit.
         """
         value, grad, _ = evaluate(
             self._family,
@@ -263,8 +265,8 @@ class Loss(ABC):
 
         The Hessian is the one that the option `hessian` names. Both have the shape and the floating
         dtype of `y_pred`. `out` is a pair of arrays for the two; the first may be `y_pred` itself.
-        Raises what `value_and_grad` raises, and TypeError for a loss of your own that gives no
-        Hessian.
+        They may be of float32 where that of `value_and_grad` may. Raises what `value_and_grad`
+        raises, and TypeError for a loss of your own that gives no Hessian.
         """
         if out is not None and not (isinstance(out, tuple) and len(out) == 2):
             raise TypeError(f"out must be a pair of arrays (grad, hess), got {type(out).__name__}")

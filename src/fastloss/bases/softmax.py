@@ -15,7 +15,7 @@ from ..call.shapes import check_sparse_labels
 from ..call.verbs import LOGSUMEXP
 from ..compiler.snapshot import snapshot
 from ..kernels.args import Extras, row_options
-from ..kernels.form import Form
+from ..kernels.form import CLASS_MAJOR, Form
 from ..kernels.softmax import long_rows, short_rows
 from ..kernels.softmax.traits import Traits, Variant
 from ..kernels.storage import least_above_0
@@ -66,9 +66,9 @@ class Softmax(RowFamily):
             )
         return super().limits(form)._replace(class_masked=loss.class_mask is not None)
 
-    def rows(self, width: int, arithmetic: str) -> str:
+    def rows(self, width: int, arithmetic: str, class_major: bool = False) -> str:
         if width <= short_rows.FEW[arithmetic]:
-            return "few"
+            return CLASS_MAJOR if class_major else "few"
         return "kept" if long_rows.keeps(width) else "long"
 
     def traits_of(self, form: Form) -> Traits:
@@ -77,7 +77,7 @@ class Softmax(RowFamily):
 
     def kernel(self, form: Form) -> Callable[..., Any]:
         traits = self.traits_of(form)
-        if form.rows == "few":
+        if form.rows in ("few", CLASS_MAJOR):
             return short_rows.few_classes(traits)
         return long_rows.many_classes(traits)
 

@@ -16,7 +16,7 @@ from ..kernels.args import COMPUTE, Args
 from ..kernels.row_groups import GROUP
 from . import threads
 from .arrays import Array
-from .operands import Operand, Strided
+from .operands import ClassMajor, Operand, Strided
 
 # The work of a task, at least, in elements of squared error: some 100 us. A call of two such tasks
 # is for two threads, and one of n for n. For a parked worker begins 20 to 35 us after its bell, and
@@ -227,6 +227,14 @@ def _staged(kernel: Callable[..., None], args: Args, cut: Cut, first: int, last:
         array = getattr(args, name)
         if isinstance(array, Strided):
             array.write(start * width, stop * width, getattr(here, name))
+
+
+def by_rows(args: Args) -> Args:
+    """With class-major arrays as such that are copied block by block, as others of the call are."""
+    arrays = {name: getattr(args, name) for name in ("y_pred", "grad_out", "hess_out")}
+    wanted = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    copied = {name: ClassMajor(a, args.width) for name, a in wanted.items() if a.size}
+    return args._replace(**copied)
 
 
 def empty(args: Args, cut: Cut) -> Args:

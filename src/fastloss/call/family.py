@@ -113,8 +113,11 @@ class Family(ABC):
         """What is looked at before anything is written."""
         return Limits(self.traits.y_true_range, self.traits.y_pred_range)
 
-    def rows(self, width: int, arithmetic: str) -> str:
-        """Which of several kernels serves rows of this width."""
+    def rows(self, width: int, arithmetic: str, class_major: bool = False) -> str:
+        """Which of several kernels serves rows of this width, and whether they lie class by class.
+
+        If there is none for those that do, it is one of rows that lie as rows.
+        """
         return ""
 
     @property

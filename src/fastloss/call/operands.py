@@ -46,6 +46,25 @@ class Strided:
             piece[...] = numbers[offset : offset + piece.size].reshape(piece.shape)
 
 
+class ClassMajor(Strided):
+    """A matrix that lies class by class, of whose rows a kernel takes parts that lie likewise."""
+
+    def __init__(self, by_class: Array, width: int) -> None:
+        super().__init__(by_class.reshape(width, -1), by_class.dtype, by_class.dtype)
+
+    def _part(self, start: int, stop: int) -> Array:
+        width = len(self.array)
+        part: Array = self.array[:, start // width : stop // width]
+        return part
+
+    def read(self, start: int, stop: int) -> Array:
+        return self._part(start, stop).flatten()
+
+    def write(self, start: int, stop: int, buffer: Array) -> None:
+        part = self._part(start, stop)
+        part[...] = buffer.reshape(part.shape)
+
+
 def multiply_by_power(exponent: int, *arrays: Array | None) -> None:
     """Multiply those that are not None by 2**exponent, in place."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -92,8 +111,10 @@ def _pieces(array: Array, start: int, stop: int, offset: int = 0) -> Iterator[tu
 PLAIN = 0x1 | 0x100
 
 
-def canonical(array: Array, form: Format) -> Array | Strided:
+def canonical(array: Array, form: Format, class_major: bool = False) -> Array | Strided:
     """`array` as a kernel takes it: one-dimensional, its numbers stored as `form` says."""
+    if class_major:
+        array = array.T
     if array.dtype == form.dtype and array.flags.num & PLAIN == PLAIN:
         # A matrix has two dimensions, whatever shape it is given.
         flat = array if array.ndim == 1 else np.asarray(array).reshape(-1)

@@ -23,7 +23,8 @@ def outputs(
     Raises for a given array that cannot be written, or overlaps what is read.
     """
     plan, names = call.plan, family.traits.names
-    form, pred = plan.form, plan.pred
+    form, written = plan.form, plan.derivatives
+    order: Any = "F" if form.class_major else "C"
     to_losses: Operand = ()
     to_grad: Operand = ()
     to_hess: Operand = ()
@@ -35,12 +36,12 @@ def outputs(
         to_losses = canonical(losses, plan.results)
     if form.with_grad:
         name = "out[0]" if form.with_hess else "out"
-        grad = _fit(grad, name, call.shape, pred, names, inputs)
-        to_grad = canonical(grad, pred)
+        grad = _fit(grad, name, call.shape, written, names, inputs, order=order)
+        to_grad = canonical(grad, written, form.class_major)
         if form.with_hess:
-            hess = _fit(hess, "out[1]", call.shape, pred, names, inputs, in_place=False)
+            hess = _fit(hess, "out[1]", call.shape, written, names, inputs, False, order)
             check_no_overlap(hess, "out[1]", grad, "out[0]")
-            to_hess = canonical(hess, pred)
+            to_hess = canonical(hess, written, form.class_major)
     return losses, grad, hess, (to_losses, to_grad, to_hess)
 
 
@@ -52,10 +53,11 @@ def _fit(
     names: tuple[str, str],
     inputs: Inputs,
     in_place: bool = True,
+    order: Any = "C",
 ) -> Array:
     """`out`, if it is fit to be written, or a new array; `in_place`, if it may be y_pred."""
     if out is None:
-        return np.empty(shape, form.dtype)
+        return np.empty(shape, form.dtype, order)
     check_out(out, name, shape, form.dtype)
     check_no_overlap(out, name, inputs.y_pred, names[1], in_place)
     if inputs.labelled:

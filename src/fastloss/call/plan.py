@@ -59,15 +59,50 @@ class Kernel:
         return known
 
 
+class Lay(NamedTuple):
+    """How predictions and derivatives lie in memory, where that is special.
+
+    Whether it matters depends on the loss and the verb.
+    """
+
+    class_major: bool = False  # all of them are matrices in Fortran's order
+    narrow: bool = False  # derivatives go into arrays of float32, and predictions are wider
+
+
+_AS_MOST = Lay()
+# C-contiguous, Fortran-contiguous and aligned, in the bits of NumPy's flags.
+_C, _FORTRAN, _ALIGNED = 0x1, 0x2, 0x100
+
+
+def _lay_of(y_pred: Array, grad_out: Any, hess_out: Any) -> Lay:
+    given = [out for out in (grad_out, hess_out) if isinstance(out, np.ndarray)]
+    if not given and y_pred.flags.num & _C:
+        return _AS_MOST
+    class_major = y_pred.ndim == 2 and all(
+        array.flags.num & (_C | _FORTRAN | _ALIGNED) == _FORTRAN | _ALIGNED and array.dtype.isnative
+        for array in (y_pred, *given)
+    )
+    narrow = [out.dtype.kind == "f" and out.dtype.itemsize == 4 for out in given]
+    return Lay(class_major, True in narrow and all(narrow) and y_pred.dtype != np.float32)
+
+
 class Plan:
     """What calls of a loss with the same dtypes and the same verb have in common."""
 
     def __init__(
-        self, family: Family, verb: Verb, batch: Batch, weight: Any, arithmetic: Format, rows: str
+        self,
+        family: Family,
+        verb: Verb,
+        batch: Batch,
+        weight: Any,
+        arithmetic: Format,
+        rows: str,
+        narrow: bool,
     ) -> None:
         threads.check_environment()
         pred = batch.pred if batch.pred.kind == "float" else FLOAT64
         self.true, self.pred, self.arithmetic = batch.true, pred, arithmetic
+        self.derivatives = FLOAT32 if narrow and pred.name == "float64" else pred
         self.weight = FLOAT32 if weight == FLOAT32.dtype else FLOAT64
         weighted = weight is not None
         unreduced = verb.writes_loss and family.traits.reduction == "none"
@@ -85,6 +120,7 @@ class Plan:
             output=verb.output,
             labelled=verb.reads_labels,
             n_scores=0 if verb.scores is None else len(verb.scores._fields),
+            derivatives="" if self.derivatives is pred else self.derivatives.name,
         )
         self.results = FLOAT64 if form.scored else self.arithmetic
         limits = family.limits(form) if form.labelled else _NO_LIMITS
@@ -112,7 +148,7 @@ class Plan:
     def no_results(self) -> tuple[Operand, ...]:
         """What stands for losses, gradients and Hessians where none are written."""
         asked = self.form.per_sample, self.form.with_grad, self.form.with_hess
-        dtypes = self.results.dtype, self.pred.bits, self.pred.bits
+        dtypes = self.results.dtype, self.derivatives.bits, self.derivatives.bits
         return tuple(np.empty(0, t) if asks else () for asks, t in zip(asked, dtypes, strict=True))
 
 
@@ -131,15 +167,17 @@ class Call:
         y_pred: Array,
         weight: Array | None,
         extras: Extras | None,
+        lay: Lay = _AS_MOST,
     ) -> None:
         batch = self.batch = family.batch(y_true, y_pred, weight, extras)
         width = batch.width
         dtype = None if weight is None else weight.dtype
         arithmetic = family.arithmetic(batch)
-        rows = family.rows(width, arithmetic.name)
-        key = verb, batch.true, batch.pred, batch.class_ids, dtype, batch.extras, rows
+        class_major = lay.class_major and batch.pred.kind == "float" and verb.scores is None
+        rows = family.rows(width, arithmetic.name, class_major)
+        key = verb, batch.true, batch.pred, batch.class_ids, dtype, batch.extras, rows, lay.narrow
         if key not in family.plans:
-            family.plans[key] = Plan(family, verb, batch, dtype, arithmetic, rows)
+            family.plans[key] = Plan(family, verb, batch, dtype, arithmetic, rows, lay.narrow)
         plan: Plan = family.plans[key]
         self.plan = plan
         self.cut = blocks.cut_of(
@@ -175,7 +213,8 @@ class Call:
         given = y_true, y_pred, weight, *(extras or ())
         taken = plan.true, plan.pred, plan.weight, *(batch.extras or ())
         self.may_be_small = (
-            self.exponent == 0
+            lay == _AS_MOST
+            and self.exponent == 0
             and self.cut.n_blocks > 0
             and self.cut.block * self.cut.width <= blocks.LONG
             and not batch.one_truth
@@ -207,6 +246,8 @@ def prepare(
     weight: Any,
     class_mask: Any = None,
     vector: Any = None,
+    grad_out: Any = None,
+    hess_out: Any = None,
 ) -> tuple[Call, Inputs]:
     """What is known of such a call, after all checks that need no look at the numbers."""
     extras = None
@@ -219,7 +260,8 @@ def prepare(
     y_true = as_array(y_true, names[0])
     if weight is not None:
         weight = as_array(weight, "sample_weight")
-    call = _call_like(family, verb, y_true, y_pred, weight, extras)
+    lay = _lay_of(y_pred, grad_out, hess_out)
+    call = _call_like(family, verb, y_true, y_pred, weight, extras, lay)
     if call.batch.one_truth:
         y_true = np.broadcast_to(y_true[..., None], call.shape)
     return call, Inputs(y_true, y_pred, weight, extras, verb.reads_labels)
@@ -247,16 +289,19 @@ def _call_like(
     y_pred: Array,
     weight: Array | None,
     extras: Extras | None,
+    lay: Lay,
 ) -> Call:
     """What is known of such calls, once their dtypes and shapes have been checked."""
     key: Any = verb, y_true.dtype, y_true.shape, y_pred.dtype, y_pred.shape
     if weight is not None or extras is not None:
         key = with_others(key, weight, *(extras or (None, None, None)))
+    if lay != _AS_MOST:
+        key = key, lay
     call: Call | None = family.calls.get(key)
     if call is None:
         if weight is not None:
             format_of(weight, "sample_weight")  # or raise
-        call = Call(family, verb, y_true, y_pred, weight, extras)
+        call = Call(family, verb, y_true, y_pred, weight, extras, lay)
         if len(family.calls) >= _MOST_CALLS:
             family.calls.clear()
         family.calls[key] = call

@@ -63,7 +63,9 @@ def evaluate(
             )
             if results is not None:
                 return results
-    call, inputs = prepare(family, verb, y_true, y_pred, weight, class_mask, vector)
+    call, inputs = prepare(
+        family, verb, y_true, y_pred, weight, class_mask, vector, grad_out, hess_out
+    )
     private = losses_out is None and grad_out is None and hess_out is None
     losses, grad, hess, operands = outputs(family, call, inputs, losses_out, grad_out, hess_out)
     work = Work(family, call, inputs, operands)

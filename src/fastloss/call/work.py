@@ -35,11 +35,14 @@ class Work:
         n_blocks = call.cut.n_blocks
         # Of each block the sum of its weights, and that of its losses.
         self.weights, self.losses = np.empty(n_blocks), np.empty(n_blocks)
+        class_major = call.plan.form.class_major
+        y_pred = canonical(inputs.y_pred, call.plan.pred, class_major)
+        unread = class_major and not inputs.labelled
         losses_out, grad_out, hess_out = call.plan.no_results() if results is None else results
         self.args = call.args.with_arrays(
             blocks.streams(grad_out, inputs.y_pred),
-            canonical(inputs.y_true, call.plan.true),
-            canonical(inputs.y_pred, call.plan.pred),
+            y_pred if unread else canonical(inputs.y_true, call.plan.true),
+            y_pred,
             _weight(call, inputs),
             *_extras(call, inputs),
             losses_out,
@@ -61,6 +64,8 @@ class Work:
             # What has limits or weighs is looked at, and nothing else need be copied.
             args, work = call.plan.surveyed(args), call.survey_work
             strided = Strided in set(map(type, args))
+        if strided and call.plan.form.class_major:
+            args = blocks.by_rows(args)
         try:
             call.plan.kernel(args, strided, call.cut, work)
         except CompilationError as error:

@@ -87,7 +87,7 @@ class _OfPairs(Softmax):
             )
         return super().limits(form)
 
-    def rows(self, width: int, arithmetic: str) -> str:
+    def rows(self, width: int, arithmetic: str, class_major: bool = False) -> str:
         return ""
 
     def kernel(self, form: Form) -> Callable[..., Any]:

@@ -197,15 +197,17 @@ class Objective:
             return
         # Of some thousand rows, as all of them may take as long as a tree.
         some = slice(None, None, -(-len(preds) // _ROWS_OF_START))
-        labels, preds = np.asarray(labels)[some], preds[some]
+        labels, shape = np.asarray(labels)[some], preds[some].shape
         weight = None if weight is None else np.asarray(weight)[some]
         try:
             best = np.asarray(self.constant(labels, weight, num_class=_width(preds)))
         except (TypeError, ValueError):  # none is known, or none is the best
             return
-        there = np.empty(preds.shape, np.float32)
+        there = np.empty(shape, np.float32)
+        there[...] = start
+        loss = self.value(labels, there, weight)
         there[...] = best
-        loss, least = (self.value(labels, x, weight) for x in (preds, there))
+        least = self.value(labels, there, weight)
         if loss - least > 0.05 * abs(least):
             warnings.warn(
                 f"{self.host} starts from {start:g} for objectives that are not its own, where "

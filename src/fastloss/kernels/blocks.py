@@ -9,10 +9,19 @@ Numba's threading layer hands out the blocks.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..compiler.bits import aligned_stack, part_of, prange, settle, wide_vectors
+from ..compiler.bits import aligned_stack, part_of, prange, settle, wide_vectors, window
 from .args import COMPUTE, SURVEY, Args
 from .form import Form, Function
 from .survey import LEAST_WEIGHT, MOST_WEIGHT
+
+
+class Columns(NamedTuple):
+    """Arrays that lie class by class, from the first number of a sample on."""
+
+    step: Any  # from a number of the sample to that of the next class
+    y_pred: Any
+    grad_out: Any
+    hess_out: Any
 
 
 class Block(NamedTuple):
@@ -22,8 +31,9 @@ class Block(NamedTuple):
     streamed: Any  # whether derivatives go past the caches
     true_width: Any  # elements of y_true in a sample
     width: Any  # elements of y_pred in a sample
+    columns: Any  # of class-major forms, or ()
     y_true: Any
-    y_pred: Any
+    y_pred: Any  # where there are columns, only as large as it should be; derivatives likewise
     weight: Any
     probabilities: Any
     mask: Any
@@ -31,6 +41,22 @@ class Block(NamedTuple):
     losses_out: Any
     grad_out: Any
     hess_out: Any
+
+
+def _columns_of(args: Any, b: Any) -> Any:
+    whole = Columns(args.y_pred.size // args.width, args.y_pred, args.grad_out, args.hess_out)
+    return columns_from(whole, b * args.block)
+
+
+def columns_from(columns: Any, start: Any) -> Any:
+    """Those that begin so many samples later."""
+    size = columns.y_pred.size - start
+    return Columns(
+        columns.step,
+        window(columns.y_pred, start, size),
+        window(columns.grad_out, start, size),
+        window(columns.hess_out, start, size),
+    )
 
 
 # Numba knows arguments by their places alone, and its parallel loops take no tuples of tuples. So
@@ -60,7 +86,7 @@ def over_blocks(
 
     `options_type` is the type of the options, whose names are lost on the way into compiled code.
     """
-    named, n_results = options_type is not tuple, form.n_results
+    named, n_results, class_major = options_type is not tuple, form.n_results, form.class_major
 
     def run_block(b: Any, *arguments: Any) -> None:
         args = Args(*arguments)
@@ -70,6 +96,7 @@ def over_blocks(
             streamed=args.streamed,
             true_width=args.true_width,
             width=args.width,
+            columns=_columns_of(args, b) if class_major else (),
             y_true=part_of(args.y_true, b, n_true),
             y_pred=part_of(args.y_pred, b, n_pred),
             weight=part_of(args.weight, b, args.block),

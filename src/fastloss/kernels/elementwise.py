@@ -193,7 +193,8 @@ def elementwise(
     weighted, per_sample, encode = form.weighted, form.per_sample, form.encode
     with_grad, with_hess = form.with_grad, form.with_hess
     number, double, stored, stored_true = form.number, np.float64, form.stored, form.stored_true
-    tile_number = stored if ready else number
+    encoded_number = form.stored_derivatives
+    tile_number = encoded_number if ready else number
     # Labels of this block were just read; those of the next one will be first.
     labels_ahead = BLOCK if surveyed else AHEAD
 
@@ -229,7 +230,7 @@ def elementwise(
         losses = scratch(number, TILE)
         grads = scratch(tile_number, TILE if with_grad else 0)
         hesses = scratch(tile_number, TILE if with_hess else 0)
-        encoded = scratch(stored, 0 if ready else TILE)
+        encoded = scratch(encoded_number, 0 if ready else TILE)
         spare_true, spare_pred = scratch(stored_true, TILE), scratch(stored, TILE)
         scale_of_all = number(scale)
         total = 0.0

@@ -9,6 +9,9 @@ from .storage import bits_type, decoder, encoder
 
 Function = Callable[..., Any]
 
+# How rows of few classes are computed whose arrays lie class by class: see `Form.class_major`.
+CLASS_MAJOR = "class-major"
+
 
 class RowScores(NamedTuple):
     """What is found out about a row of logits and its class id; see `softmax/row_scores.py`."""
@@ -62,6 +65,7 @@ class Form(NamedTuple):
     output: str = ""
     labelled: bool = True  # whether there are labels; else what stands for them is y_pred
     n_scores: int = 0  # how many numbers are written for a sample, if it is not one
+    derivatives: str = ""  # dtype name of what is written for each element, if not that of y_pred
 
     @property
     def scored(self) -> bool:
@@ -79,6 +83,11 @@ class Form(NamedTuple):
         return self.n_scores or 1
 
     @property
+    def class_major(self) -> bool:
+        """Whether y_pred and its derivatives lie class by class, as columns in Fortran's order."""
+        return self.rows == CLASS_MAJOR
+
+    @property
     def weighted(self) -> bool:
         return bool(self.weight)
 
@@ -89,8 +98,18 @@ class Form(NamedTuple):
 
     @property
     def stored(self) -> Any:
-        """The type of y_pred and its derivatives as a kernel sees them."""
+        """The type of y_pred as a kernel sees it."""
         return bits_type(self.pred).type
+
+    @property
+    def written(self) -> str:
+        """The dtype name of derivatives."""
+        return self.derivatives or self.pred
+
+    @property
+    def stored_derivatives(self) -> Any:
+        """The type of derivatives as a kernel sees them."""
+        return bits_type(self.written).type
 
     @property
     def stored_true(self) -> Any:
@@ -119,4 +138,4 @@ class Form(NamedTuple):
 
     @property
     def encode(self) -> Function:
-        return encoder(self.pred)
+        return encoder(self.written)

@@ -14,6 +14,7 @@ import numpy as np
 from ..compiler.bits import accumulate, disjoint, larger, scratch, select, smaller, window
 from ..compiler.flags import allocating
 from .args import own_options
+from .blocks import columns_from
 from .elementwise import TILE, tile_function
 from .form import Form, Function
 from .tiles import fill
@@ -38,7 +39,8 @@ class Rows(NamedTuple):
     n_classes: Any
     n_labels: Any  # numbers of y_true in a row
     y_true: Any  # n class ids, or n rows of labels, as stored
-    y_pred: Any  # n rows, as stored
+    columns: Any  # of class-major forms, or ()
+    y_pred: Any  # n rows, as stored; where there are columns, only as large
     n_behind: Any  # how many numbers of y_pred lie behind them, at least
     weights: Any  # float64, room for GROUP rows
     probabilities: Any  # n rows of as many as there are class ids, or ()
@@ -47,7 +49,7 @@ class Rows(NamedTuple):
     scale: Any
     losses: Any  # float64, room for GROUP rows
     scores: Any  # n times `RowScores`, or ()
-    grad_out: Any  # n rows, or ()
+    grad_out: Any  # as y_pred, or ()
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches
     # Scratch, with what earlier groups left there: numbers of the arithmetic; numbers as stored;
@@ -113,7 +115,8 @@ def rowwise(
     """
     weigh, weighted_sum = _weighing(form, ignoring, class_weighted)
     weighted, n_results = form.weighted, form.n_results
-    number, double, stored = form.number, np.float64, form.stored
+    number, double, stored = form.number, np.float64, form.stored_derivatives
+    class_major = form.class_major
     n_doubles = (N_DOUBLE_SUMS + (N_MOMENTS + n_results if form.scored else 0)) * GROUP
 
     @allocating
@@ -140,6 +143,7 @@ def rowwise(
                 n_classes,
                 n_labels,
                 y_true,
+                columns_from(block.columns, start) if class_major else (),
                 window(block.y_pred, first, n_numbers),
                 block.y_pred.size - first - n_numbers,
                 weights,
@@ -186,12 +190,16 @@ def pointwise(
     group_size = group_sizer(_TOGETHER)
 
     n_tiles = 0 if class_ids else 1 + with_grad + with_hess
+    # Spare predictions lie where derivatives are encoded, unless these are narrower: those of the
+    # arithmetic then, which alone have that.
+    narrower = form.stored_derivatives is not form.stored
 
     def padded(size: Any) -> Any:
         return -(-size // TILE) * TILE
 
     def room(n_classes: Any) -> Any:
-        return n_tiles * padded(group_size(n_classes) * n_classes), TILE
+        n_numbers = n_tiles * padded(group_size(n_classes) * n_classes)
+        return n_numbers + (TILE if narrower else 0), TILE
 
     def add_up(losses: Any) -> Any:
         total = 0.0
@@ -217,7 +225,8 @@ def pointwise(
         hesses = window(rows.numbers, 2 * n, n)
         self = parameters(*(own_options(rows.options) + constants))
         spare = scratch(stored_true, TILE)
-        compute(self, number(1), rows.y_true, y_pred, losses, grads, hesses, spare, rows.encoded)
+        spare_pred = window(rows.numbers, n_tiles * n, TILE) if narrower else rows.encoded
+        compute(self, number(1), rows.y_true, y_pred, losses, grads, hesses, spare, spare_pred)
         n = rows.n_classes if by_row else size
         for r in range(size // rows.n_classes):
             rows.losses[r] = 0.0

@@ -75,18 +75,20 @@ def bending(traits: Traits) -> bool:
 
 
 def keeping_masks(traits: Traits) -> bool:
-    """Whether masks of rows are needed after logits have been masked."""
+    """Whether masks of rows are needed besides logits that come masked."""
     soft = traits.form.labelled and not traits.one_hot
-    return traits.row_masked and (traits.variant.capped or soft)
+    return traits.row_masked and (traits.variant.capped or soft or traits.form.class_major)
 
 
 def memory(traits: Traits) -> Memory:
     side, one_id, scored = square_side(traits), traits.one_id, traits.form.scored
-    as_stored, with_grad = traits.form.pred == traits.form.arithmetic, traits.form.with_grad
+    # Whether derivatives are encoded besides.
+    encoding = traits.form.written != traits.form.arithmetic and not traits.form.class_major
+    n_encoding = int(encoding and traits.form.with_grad)
     # Which kinds of lanes there are besides the logits, and where: behind so many others.
     there = (
         traits.form.with_hess,
-        traits.variant.capped and with_grad,
+        traits.variant.capped and traits.form.with_grad,
         bending(traits),
         keeping_masks(traits),
         traits.multiplying,
@@ -107,7 +109,7 @@ def memory(traits: Traits) -> Memory:
         n_numbers = SUMS + 3 * GROUP + n_in_rows(n_classes) + n_labels + n_kinds * n_lanes
         if scored:
             n_numbers += N_MOMENTS * GROUP
-        return n_numbers, 0 if as_stored else with_grad * n_in_rows(n_classes)
+        return n_numbers, n_encoding * n_in_rows(n_classes)
 
     def scratch_in(rows: Any) -> Scratch:
         numbers, n_classes = rows.numbers, rows.n_classes
@@ -167,9 +169,9 @@ def _transposer(traits: Traits) -> Function:
 
 
 def lane_writer(traits: Traits) -> Function:
-    """The function that writes lanes of derivatives as rows."""
+    """The function that writes lanes of derivatives as rows, or as they are."""
     side, encode = square_side(traits), traits.form.encode
-    as_stored = traits.form.pred == traits.form.arithmetic
+    as_stored = traits.form.written == traits.form.arithmetic
 
     def from_lanes(lanes: Any, n_classes: Any, rows: Any) -> None:
         if n_classes == 2:
@@ -196,7 +198,12 @@ def lane_writer(traits: Traits) -> Function:
             encode_rows(decoded, rows.encoded, out.size)
             put(rows.encoded, out, rows.streamed)
 
-    return write
+    def write_columns(lanes: Any, rows: Any, decoded: Any, out: Any) -> None:
+        n = rows.y_pred.size // rows.n_classes
+        for j in range(rows.n_classes):
+            encode_rows(lane(lanes, j), window(out, j * rows.columns.step, n), n)
+
+    return write_columns if traits.form.class_major else write
 
 
 def loader(traits: Traits) -> Function:
@@ -215,7 +222,7 @@ def loader(traits: Traits) -> Function:
     to_lanes, scatter_probabilities = _transposer(traits), _scatterer(traits)
     apply_options = _option_applier(traits)
     # Whether numbers are stored as they are computed: then rows are transposed where they lie.
-    as_stored = traits.form.pred == traits.form.arithmetic
+    as_stored, class_major = traits.form.pred == traits.form.arithmetic, traits.form.class_major
     stored_labels = traits.form.true == traits.form.arithmetic
     number, minus_inf = traits.form.number, traits.form.number(-np.inf)
 
@@ -250,14 +257,20 @@ def loader(traits: Traits) -> Function:
         if multiplying:
             decode_rows(decode_vector, rows.vector, decoded)
             to_lanes(decoded, c, scratch.vectors)
-        source = decoded
-        if row_masked and not keeping:
-            decode_masked_rows(rows.y_pred, rows.mask, source)
-        elif as_stored and in_place:
-            source = rows.y_pred
+        if class_major:
+            n = rows.y_pred.size // c
+            for j in range(c):
+                column = window(rows.columns.y_pred, j * rows.columns.step, n)
+                decode_rows(decode, column, lane(scratch.logits, j))
         else:
-            decode_rows(decode, rows.y_pred, source)
-        to_lanes(source, c, scratch.logits)
+            source = decoded
+            if row_masked and not keeping:
+                decode_masked_rows(rows.y_pred, rows.mask, source)
+            elif as_stored and in_place:
+                source = rows.y_pred
+            else:
+                decode_rows(decode, rows.y_pred, source)
+            to_lanes(source, c, scratch.logits)
         if changing:
             apply_options(o, scratch, c)
 

@@ -3,6 +3,7 @@
 A row of 10 numbers does not fill a vector. So a group of rows is transposed: each class becomes a
 lane, a run of `GROUP` numbers, one for each row, and the loops go along the lanes. A group that is
 not full is computed as if it were: nobody reads what stands in the places of the rows it lacks.
+Arrays that lie class by class, as boosters have them, are lanes already.
 """
 
 from typing import Any
@@ -86,7 +87,7 @@ def _adder(traits: Traits) -> Function:
     moments_of, with_spread = moment_terms(traits.form.number), traits.form.with_spread
     labelled, with_grad, scoring = traits.form.labelled, traits.form.with_grad, traits.form.scored
     row_masked, soft = traits.row_masked, labelled and not (traits.one_id or traits.sparse)
-    number = traits.form.number
+    class_major, number = traits.form.class_major, traits.form.number
     zero, unit = number(0), number(lift_unit(number))
 
     def add_exps(o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any) -> None:
@@ -127,7 +128,10 @@ def _adder(traits: Traits) -> Function:
         fill(scratch.others, zero)
         for j in range(c):
             ahead = (c + j) * GROUP  # in the next group
-            prefetch(rows.y_pred, ahead, GROUP)
+            if class_major:
+                prefetch(rows.columns.y_pred, j * rows.columns.step + GROUP, GROUP)
+            else:
+                prefetch(rows.y_pred, ahead, GROUP)
             if row_masked:
                 prefetch(rows.mask, ahead, GROUP)
             if soft:

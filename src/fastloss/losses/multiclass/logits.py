@@ -111,8 +111,8 @@ class CrossEntropy(SoftmaxLoss):
         T (p_j v_j - p_j (sum of p_k v_k)); options enter by the chain rule, but for `hessian`: the
         product is that of the exact one. `vector` has the shape of the logits, (..., c). The result
         has that shape and the floating dtype of the logits, and is written into `out` if given,
-        which may be `logits` itself. Raises what the loss raises, and ValueError for a vector of
-        another shape.
+        which may be `logits` itself, or of float32 where they are float64. Raises what the loss
+        raises, and ValueError for a vector of another shape.
 
         >>> import fastloss as fl
         >>> fl.cross_entropy.hvp([0], [[0.0, 0.0]], [[1.0, 0.0]])
