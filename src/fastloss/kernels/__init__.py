@@ -25,6 +25,7 @@ For what is found out of a row, with the formulas at the head of `softmax.formul
     share     what smoothing gives to each class; in comparisons, what a class adds to a divergence
     moments   what a row adds up to besides, for its scores (`softmax.row_scores`)
     kept      of a logit, what outputs follow from: its exponential, or the logarithm of that
+    as it counts  of a logit, once it is capped and masked, and before the temperature
 
 And for memory:
 
