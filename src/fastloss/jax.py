@@ -227,7 +227,11 @@ def callback(loss: Loss) -> Callable[..., Any]:
     both.defvjp(both_ahead, both_back, symbolic_zeros=True)
 
     def function(logits: Any, labels: Any, weight: Any = None, normalizer: Any = None) -> Any:
-        return value(jnp.asarray(logits), labels, weight, normalizer)
+        logits = jnp.asarray(logits)
+        # Of a mean of many rows float16 cannot hold the gradient before it is scaled up.
+        if logits.dtype == jnp.float16:
+            logits = logits.astype(jnp.float32)
+        return value(logits, labels, weight, normalizer)
 
     return function
 

@@ -259,6 +259,17 @@ def test_labels_that_are_trees(model):
         jax.grad(lambda p: function(logits, (ids, p)))(pair[1])
 
 
+def test_gradients_of_float16_do_not_vanish_before_they_are_scaled(model):
+    params, x, labels = model
+    logits, rows, scale = forward(params, x).astype("float16"), 1e7, 2.0**16
+    function = fl.jax.callback(fl.cross_entropy)
+    found = jax.grad(lambda z: function(z, labels, None, rows) * scale)(logits)
+    wide = logits.astype("float32")
+    expected = jax.grad(lambda z: each(z, labels).sum() / rows * scale)(wide)
+    assert found.dtype == jnp.float16
+    close(found, expected.astype("float16"), rtol=1e-3, atol=1e-7)
+
+
 def test_what_callbacks_refuse(model):
     params, x, labels = model
     logits, function = forward(params, x), fl.jax.callback(fl.cross_entropy)

@@ -150,6 +150,18 @@ def test_logits_of_fewer_bits(dtype):
     near(grad, theirs.to(dtype), atol=1e-7, rtol=torch.finfo(dtype).eps)
 
 
+def test_gradients_of_float16_do_not_vanish_before_they_are_scaled():
+    """As those of a mean over many rows would; `GradScaler` multiplies the loss."""
+    logits, ids = logits_of(N, C, dtype=torch.float16), torch.arange(N) % C
+    wide = logits.detach().float().requires_grad_()
+    rows, scale = 1e7, 2.0**16
+    (expected,) = grad_of(functional.cross_entropy(wide, ids, reduction="sum") / rows * scale, wide)
+    for criterion in (CRITERION, Loss(fl.cross_entropy, overwrite_logits=True)):
+        loss = criterion(logits * 1, ids, None, rows) * scale
+        (grad,) = grad_of(loss, logits)
+        near(grad, expected.half(), atol=1e-7, rtol=torch.finfo(torch.float16).eps)
+
+
 def test_numbers_of_16_bits_are_read_where_they_lie():
     logits = torch.randn(N, C, dtype=torch.bfloat16)
     array = tensors.array_of(logits, "logits")
@@ -772,7 +784,9 @@ def test_what_is_refused(name, recorded):
         CRITERION(*inputs)
 
 
-@pytest.mark.parametrize("name", ["loss", "reduction", "ignore_index", "label_smoothing"])
+@pytest.mark.parametrize(
+    "name", ["loss", "reduction", "ignore_index", "label_smoothing", "overwrite_logits"]
+)
 def test_options_of_a_module_are_not_set(name):
     """Else it would say that it computes another loss than it does."""
     criterion = pickle.loads(pickle.dumps(Loss(fl.CrossEntropy(label_smoothing=0.1))))

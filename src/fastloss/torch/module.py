@@ -13,7 +13,12 @@ from . import operators
 from .tensors import Arrays, KeptMemory, Tensor, place_of
 
 _IGNORED = -100  # PyTorch's mark of labels to be skipped
-_OPTIONS = frozenset({"loss", "reduction", "ignore_index", "label_smoothing"})
+_OPTIONS = frozenset(
+    {
+        *("loss", "overwrite_logits", "keep_memory"),
+        *("reduction", "ignore_index", "label_smoothing"),
+    }
+)
 
 
 class Loss(torch.nn.Module):  # type: ignore[misc]
@@ -33,7 +38,8 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
 
     Returns a tensor of shape (), or of the losses of samples with `reduction="none"`: of float64
     for such logits and else of float32, also for those of 16 bits, as PyTorch's own losses under
-    autocast.
+    autocast. Logits of float16 are made float32 for a gradient, so that what a `GradScaler` is
+    there for does not vanish before it; those of bfloat16 are taken as they are.
 
     The gradient is computed together with the loss, and by `backward` no more than multiplied by
     the factor that it is given, if that is not 1. Where no gradient is recorded, nothing but the
@@ -113,6 +119,9 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         self, logits: Tensor, labels: Tensor, weight: Tensor = None, normalizer: Any = None
     ) -> Tensor:
         """The loss of tensors: see the class."""
+        # Of a mean of many rows float16 cannot hold the gradient before it is scaled up.
+        if getattr(logits, "dtype", None) is torch.float16 and torch.is_grad_enabled():
+            logits = logits.float()
         if torch.compiler.is_compiling():
             return operators.compiled(self._text, logits, labels, weight, normalizer)
         try:
