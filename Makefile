@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo example test test-long test-processors test-oldest test-newest test-pythons test-hosts \
-	lint package release bench study readme trust clean
+	lint package docs release bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-hosts  run those of the libraries that fastloss is used in, in .venv-hosts'
 	@echo 'make lint    check style, layout and types'
 	@echo 'make package build the wheel and the sdist, and try them in an environment of their own'
+	@echo 'make docs    make the site of docs/, in build/docs/'
 	@echo 'make release VERSION=x.y.z  all up to publishing: see RELEASING.md'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
@@ -30,7 +31,7 @@ help:
 	@echo 'make study   compare with other libraries at everything, 5 minutes, and write a report;'
 	@echo '             with ARGS: see fastloss bench --help'
 	@echo 'make trust   run the experiments of docs/trust/ and write its pages; NAME=NAME runs one'
-	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md'
+	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md and docs/'
 	@echo 'make clean   remove the virtual environment and all caches of tools'
 
 demo: $(VENV)/.demo
@@ -74,6 +75,12 @@ lint: $(VENV)/.lint
 
 package: $(VENV)/.package
 	$(BIN)/python -m tools.package
+
+# Without a network. Small data in plain Python, which compiles nothing, will do for pictures.
+docs: $(VENV)/.docs
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet \
+		-d build/doctrees docs build/docs
+	$(BIN)/python -m tools.links build/docs
 
 release: $(VENV)/.package
 	$(BIN)/python -m tools.release $(VERSION)

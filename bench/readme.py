@@ -1,5 +1,5 @@
-"""`make readme`: puts a stored result into README.md, as a table and a picture, and a table of all
-losses.
+"""`make readme`: puts a stored result into README.md, as a picture, and into docs/benchmarks.md, as
+a table; and tables of losses, common ones and all, into README.md and docs/losses.md.
 
 `make bench` leaves its result in bench/results/latest.json. `make readme STORE=1` keeps that as
 bench/results/readme.json and renders it; `make readme` renders what was kept once more.
@@ -25,11 +25,20 @@ from .storage import FOLDER, LATEST
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
+LOSSES = ROOT / "docs" / "losses.md"
 PICTURE = ROOT / "docs" / "benchmark.png"
 STORED = FOLDER / "readme.json"
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 LOSSES_BEGIN, LOSSES_END = "<!-- losses:begin -->", "<!-- losses:end -->"
+
+# The losses that README.md lists, by the names of instances.
+COMMON = (
+    *("mse", "mae", "huber", "quantile", "log_cosh", "poisson"),
+    *("binary_cross_entropy_with_logits", "binary_focal", "hinge"),
+    *("cross_entropy", "focal", "kl_divergence"),
+)
 
 Content = dict[str, Any]  # what is in latest.json; see `conftest.py`
 
@@ -48,12 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("no result is kept yet: make bench, then make readme STORE=1", file=sys.stderr)
         return 2
     content = load(STORED)
-    text = with_losses(updated(README.read_text(encoding="utf-8"), content))
-    README.write_text(text, encoding="utf-8")
-    PICTURE.parent.mkdir(exist_ok=True)
+    for path, text in rendered(content).items():
+        path.write_text(text, encoding="utf-8")
     draw(content, PICTURE)
-    print(f"rendered into {README} and {PICTURE}")
+    print(f"rendered into {README}, {BENCHMARKS}, {LOSSES} and {PICTURE}")
     return 0
+
+
+def rendered(content: Content) -> dict[Path, str]:
+    """What the pages are to hold."""
+    readme, benchmarks, losses = (
+        path.read_text(encoding="utf-8") for path in (README, BENCHMARKS, LOSSES)
+    )
+    entries = catalogue.entries()
+    common = [entry for name in COMMON for entry in entries if name in entry.instances]
+    return {
+        README: with_losses(updated(readme, summary(content)), common_block(common)),
+        BENCHMARKS: updated(benchmarks, block(content)),
+        LOSSES: with_losses(losses, losses_block(entries)),
+    }
 
 
 def load(path: Path) -> Content:
@@ -76,24 +98,37 @@ def _why_not_stored(path: Path) -> str | None:
 # The table
 
 
-def updated(text: str, content: Content) -> str:
-    """The text of README.md with the block between the markers made anew."""
-    return _between(text, BEGIN, END, block(content))
+def updated(text: str, block: str) -> str:
+    """The text of a page with the block between the markers made anew."""
+    return _between(text, BEGIN, END, block)
 
 
 def _between(text: str, begin: str, end: str, block: str) -> str:
     before, begins, rest = text.partition(begin)
     _, ends, after = rest.partition(end)
     if not (begins and ends):
-        raise ValueError(f"README.md must have the lines {begin} and {end}")
+        raise ValueError(f"the page must have the lines {begin} and {end}")
     return f"{before}{begin}\n{block}{end}{after}"
 
 
+def summary(content: Content) -> str:
+    """The picture, and what it shows."""
+    machine = content["machine"]
+    return (
+        f"![Time of each contender over that of the roof]({PICTURE.relative_to(ROOT).as_posix()})\n"
+        "\n"
+        "Time over the least that the machine allows, shorter is better, on "
+        f"{machine['cpu']}, {machine['threads']} threads:\n"
+        f"[{BENCHMARKS.relative_to(ROOT).as_posix()}]({BENCHMARKS.relative_to(ROOT).as_posix()}).\n"
+    )
+
+
 def block(content: Content) -> str:
+    """The picture and the table."""
     machine, results = content["machine"], _main(content)
     versions = machine["versions"]
     lines = [
-        f"![Time of each contender over that of the roof]({PICTURE.relative_to(ROOT).as_posix()})",
+        f"![Time of each contender over that of the roof]({PICTURE.name})",
         "",
         f"Milliseconds, the median of several rounds beside their minimum, {_dtypes(results)}, on "
         f"{machine['cpu']}, "
@@ -139,9 +174,18 @@ def _legend(results: list[Result]) -> str:
 # The losses
 
 
-def with_losses(text: str) -> str:
-    """The text of README.md with the table of all losses made anew."""
-    return _between(text, LOSSES_BEGIN, LOSSES_END, losses_block(catalogue.entries()))
+def with_losses(text: str, block: str) -> str:
+    """The text of a page with the table of losses made anew."""
+    return _between(text, LOSSES_BEGIN, LOSSES_END, block)
+
+
+def common_block(entries: list[catalogue.Entry]) -> str:
+    lines = ["| ready made | class | loss | labels | options |", "|---|---|---|---|---|"]
+    for entry in entries:
+        name, instances, loss, labels, _, options, _ = _loss_row(entry)
+        options = options if len(entry.options) < 4 else "many"
+        lines.append(f"| {instances} | {name} | {loss} | {labels} | {options} |")
+    return "\n".join(lines) + "\n"
 
 
 def losses_block(entries: list[catalogue.Entry]) -> str:

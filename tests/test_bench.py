@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import fastloss as fl  # noqa: E402
 from bench import conftest, readme, storage  # noqa: E402
+from fastloss.catalogue import entries  # noqa: E402
 from fastloss.study import (  # noqa: E402
     cold,
     contenders,
@@ -969,13 +970,14 @@ def test_readme_has_no_marks_to_explain_where_there_are_none(content):
 
 def test_readme_changes_between_the_markers_only(content):
     text = f"above\n{readme.BEGIN}\nold\n{readme.END}\nbelow\n"
-    once = readme.updated(text, content)
+    block = readme.block(content)
+    once = readme.updated(text, block)
     assert once.startswith(f"above\n{readme.BEGIN}\n")
     assert once.endswith(f"{readme.END}\nbelow\n")
     assert "old" not in once
-    assert readme.updated(once, content) == once
+    assert readme.updated(once, block) == once
     with pytest.raises(ValueError, match="bench:begin"):
-        readme.updated("no markers", content)
+        readme.updated("no markers", block)
 
 
 def test_picture_is_drawn(content, tmp_path):
@@ -995,18 +997,8 @@ def test_a_result_of_a_part_is_not_stored(content, tmp_path, monkeypatch, capsys
     assert not stored.exists()
 
 
-@pytest.mark.skipif(not readme.STORED.exists(), reason="no result is stored yet")
-def test_readme_shows_the_stored_result():
-    text = readme.README.read_text(encoding="utf-8")
-    assert readme.updated(text, readme.load(readme.STORED)) == text, "make readme"
-
-
-def test_readme_lists_all_losses():
-    text = readme.README.read_text(encoding="utf-8")
-    assert readme.with_losses(text) == text, "make readme"
-
-
-def test_spread_is_that_of_the_middle_half():
-    times = measure.rounds_of([1.0, 1.0, 9.0, 1.0, 1.2, 1.2, 1.0])
-    assert times["median"] == 1.0
-    assert times["spread"] == pytest.approx(0.2)
+def test_pages_show_the_stored_result_and_all_losses():
+    for path, text in readme.rendered(readme.load(readme.STORED)).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: make readme"
+    losses = readme.LOSSES.read_text(encoding="utf-8")
+    assert all(f"| `{entry.name}` |" in losses for entry in entries())

@@ -40,6 +40,8 @@ class Job(NamedTuple):
 
 
 class Contender(ABC):
+    """Who takes part: a class with a name, and with `job`, which makes a call to be timed."""
+
     name: str
     # What must be installed for it, as imported.
     package = "numpy"

@@ -1,0 +1,1 @@
+"""What Sphinx is told besides `conf.py`: how docstrings and formulas become pages."""

@@ -1,0 +1,47 @@
+"""Docstrings, whose text is plain, as reStructuredText."""
+
+import re
+from typing import Any
+
+from .formulas import is_formula, math
+
+
+def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """A handler of `autodoc-process-docstring`, which changes `lines` in place."""
+    lines[:] = rewritten(lines)
+
+
+def rewritten(lines: list[str]) -> list[str]:
+    """Formulas as mathematics, other blocks as they stand, and no markup in the text."""
+    result: list[str] = []
+    place = 0
+    while place < len(lines):
+        line = lines[place]
+        if line.startswith(">>>"):
+            while place < len(lines) and lines[place].strip():
+                result.append(lines[place])
+                place += 1
+        elif line.startswith("    ") and not (result and result[-1].strip()):
+            block = []
+            while place < len(lines) and (line := lines[place]).startswith("    "):
+                block.append(line[4:])
+                place += 1
+            if is_formula(block):
+                directive, block = ".. math::", math(block).splitlines()
+            else:
+                directive = "::"
+            result += [directive, "", *(f"    {each}" for each in block)]
+        else:
+            result.append(_plain(line))
+            place += 1
+    return result
+
+
+def _plain(line: str) -> str:
+    """Code between backticks as it is, and what else would be markup escaped."""
+    parts = re.split("(`[^`]*`)", line)
+    return "".join(part if part.startswith("`") else _escaped(part) for part in parts)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([|*\\]|(?<=\w)_(?!\w))", r"\\\1", text)
