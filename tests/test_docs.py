@@ -84,6 +84,10 @@ def test_links_of_pages_lead_somewhere(page):
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
 def test_dead_links_of_a_site_are_found(tmp_path):
     (tmp_path / "a.html").write_text(
         '<p id="x"><a href="b.html#y"><a href="#x"><a href="#z"><a href="https://example.org/">'
