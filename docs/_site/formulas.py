@@ -34,7 +34,7 @@ def is_formula(block: list[str]) -> bool:
 
 
 def math(block: list[str]) -> str:
-    """A block of lines `name = formula`, which may go on in the next line, as rows that are aligned."""
+    """A block of lines `name = formula`, which may go on in the next one, as aligned rows."""
     rows = []
     for line in block:
         for part in re.split(r"(?<=;) {2,}", line.strip()):
