@@ -49,7 +49,9 @@ class Objective(boosters.Objective):
     """A loss as an objective of LightGBM: see `objective`."""
 
     host = "LightGBM"
-    several = "add num_class to the parameters"
+    for_one = "leave num_class away"
+    for_classes = "add num_class to the parameters"
+    for_several = "add num_class={n} to the parameters"
     order = "F"
 
     # LightGBM counts the arguments, and gives weights to whoever takes three.
@@ -99,7 +101,8 @@ class Objective(boosters.Objective):
         """Make a constant init score part of a trained booster, which leaves it out of predictions.
 
         It is added to the leaves of its first trees, and the booster is returned. Of an estimator,
-        pass `booster_`. Raises ValueError for an init score that is not one constant.
+        pass `booster_`. Raises ValueError for an init score that is not one constant, and for trees
+        whose leaves are none.
         """
         scores = np.asarray(init_score)
         constant = np.atleast_1d(scores[0])

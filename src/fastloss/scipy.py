@@ -1,5 +1,6 @@
 """Losses of linear models for `scipy.optimize.minimize`, and of residuals for `least_squares`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,8 @@ import numpy as np
 from .bases.elementwise import ElementwiseLoss
 from .bases.loss import Loss
 from .bases.softmax import SoftmaxLoss
-from .call.arrays import Array, as_array
-from .hosts.common import n_outputs
+from .call.arrays import Array, as_array, format_of, place_of
+from .hosts.common import check_loss, n_outputs, takes_ids
 
 
 def objective(
@@ -29,11 +30,17 @@ def objective(
 
     `X`: numbers of shape (n, d), sparse or not. `y`, `sample_weight`: as the loss takes them. For
     class ids there are as many outputs k as the largest of them says, or `n_classes`; for soft
-    labels, and labels of several columns, as many as they have; else one. `w` is a vector of
+    labels, and labels of several columns, as many as they have; else as many as the loss takes for
+    one label: one, a mean and a variance, or so many quantiles. `w` is a vector of
     float64: k rows of d coefficients, and then k intercepts if there are any, which `split` takes
     apart. With `reduction="sum"` and l2 = 1 / C this is what `LogisticRegression` minimises.
 
-    `hessp` needs a loss that has a Hessian: any of elements, and `CrossEntropy`.
+    `hessp` needs a loss that has a Hessian: any of elements, and `CrossEntropy`. Bounds of w, and
+    constraints, are those of the methods of `minimize` that know them: L-BFGS-B, TNC, SLSQP, and
+    trust-constr, which takes `hessp` as well.
+
+    Raises ValueError where there is nothing to learn from: no rows, weights that are all 0, and
+    features or labels that are NaN or infinite.
 
     >>> import fastloss as fl
     >>> import fastloss.scipy
@@ -51,12 +58,17 @@ def objective(
     return Objective(loss, X, y, sample_weight, l2, intercept, n_classes)
 
 
-def rho(loss: ElementwiseLoss) -> Callable[[Array], Array]:
+def rho(loss: ElementwiseLoss, sample_weight: Any = None) -> Callable[[Array], Array]:
     """A loss of residuals as `loss=` of `least_squares`, whose cost is then the sum of the losses.
 
     `least_squares` minimises half the sum of rho(f^2), and so rho(z) = 2 loss(sqrt(z)), with the
     derivatives loss'(r) / r and (loss''(r) - loss'(r) / r) / (2 z) at r = sqrt(z). It returns an
     array of shape (3, m).
+
+    `sample_weight` has shape (m,), for m residuals, each of whose losses it multiplies. Weights on
+    the residuals themselves would move the place from where on they are taken for outliers. An
+    option of the loss may also be m numbers. `least_squares` knows losses for its methods "trf" and
+    "dogbox", with bounds or without.
 
     Raises ValueError for a loss that takes r and -r for different.
 
@@ -71,16 +83,29 @@ def rho(loss: ElementwiseLoss) -> Callable[[Array], Array]:
     """
     if not isinstance(loss, ElementwiseLoss):
         raise TypeError(f"rho takes a loss of residuals, as fl.huber, got {type(loss).__name__}")
-    some = np.array([0.25, 1.0, 4.0])
     each = replace(loss, reduction="none", hessian="exact")
-    if not np.array_equal(each(0 * some, some), each(0 * some, -some)):
+    some = np.array([0.25, 1.0, 4.0])
+    some = np.resize(some, n_outputs(loss, some, "residuals") or 3)
+    try:
+        is_even = np.array_equal(each(0 * some, some), each(0 * some, -some))
+    except ValueError:  # negative numbers are out of its range
+        is_even = False
+    if not is_even:
         raise ValueError(
             f"{loss} takes residuals r and -r for different, and least_squares knows r^2 alone: "
             "take fl.huber, fl.fair, fl.log_cosh and their like, or fl.scipy.objective"
         )
+    weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
+    if weight is not None and not ((weight >= 0) & (weight < np.inf)).all():
+        raise ValueError("sample_weight has numbers that are negative or not finite")
 
     def of_squares(z: Array) -> Array:
         r = np.sqrt(z)
+        if weight is not None and weight.shape != r.shape:
+            raise ValueError(
+                f"sample_weight has shape {weight.shape}, and there are {r.size} residuals: give "
+                "one weight for each of them"
+            )
         zeros = np.zeros_like(r)
         slope, bend = each.grad_hess(zeros, r)
         found = np.empty((3, r.size))
@@ -88,7 +113,7 @@ def rho(loss: ElementwiseLoss) -> Callable[[Array], Array]:
         away = r > 0
         found[1] = np.divide(slope, r, out=bend.copy(), where=away)
         found[2] = np.divide(bend - found[1], 2 * z, out=zeros, where=away)
-        return found
+        return found if weight is None else found * weight
 
     return of_squares
 
@@ -106,31 +131,63 @@ class Objective:
         intercept: bool = True,
         n_classes: int | None = None,
     ) -> None:
+        check_loss(loss)
         if loss.reduction == "none":
             raise ValueError(
                 'a function to be minimised is one number: build the loss with reduction="mean" '
                 'or "sum"'
             )
+        if not 0 <= l2 < math.inf:
+            raise ValueError(f"l2 must be 0 or a positive number, got {l2}")
         is_sparse = hasattr(X, "tocsr")
-        self.X = X.tocsr() if is_sparse else np.asarray(as_array(X, "X"), np.float64)
+        self.X: Any = X.tocsr() if is_sparse else as_array(X, "X")
         self.y = as_array(y, "y")
-        if self.X.ndim != 2 or len(self.y) != self.X.shape[0]:
+        if self.X.ndim != 2 or self.y.ndim == 0 or len(self.y) != self.X.shape[0]:
             raise ValueError(
                 f"X has shape {self.X.shape} and y has shape {self.y.shape}: X needs one row of "
                 "features for each of y"
             )
+        features: Any = self.X.data if is_sparse else self.X
+        format_of(features, "X")  # or raise
+        if not is_sparse:
+            self.X = self.X.astype(np.float64, copy=False)
         self.loss, self.sample_weight = loss, sample_weight
         self.l2, self.intercept = float(l2), bool(intercept)
+        self._check_numbers()
+        if n_classes is not None and not (self.y.ndim == 1 and takes_ids(loss)):
+            raise ValueError("n_classes goes with class ids alone: leave it away")
         n = n_classes or n_outputs(loss, self.y, loss.names[0])
         self.outputs: tuple[int, ...] = (n,) if n else ()
         # The parameters, and what was found out about them: they are asked for several times.
         self._known: tuple[Array, Array, Array | None] | None = None
 
+    def _check_numbers(self) -> None:
+        """Raise ValueError where there is nothing to learn from, which optimisers do not say."""
+        counts = np.full(len(self.y), True)
+        if self.sample_weight is not None:
+            weight = as_array(self.sample_weight, "sample_weight")
+            if weight.shape == counts.shape:  # else the loss says what is wrong
+                counts = weight != 0
+        if not counts.any():
+            raise ValueError("there is nothing to learn from: no rows, or all have the weight 0")
+        # Of sparse features, where they lie.
+        features = self.X if isinstance(self.X, np.ndarray) else self.X.data
+        for name, numbers in (("X", features), ("y", self.y)):
+            if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+                bad = ~np.isfinite(numbers)
+                if len(numbers) == len(counts):
+                    bad[~counts] = False
+                for place in np.argwhere(bad)[:1]:
+                    raise ValueError(
+                        f"{name}{place_of(place)} is {numbers[tuple(place)]}: leave such rows out, "
+                        "or fill in numbers"
+                    )
+
     @property
     def x0(self) -> Array:
         """Parameters to start from: all 0."""
-        n_outputs = self.outputs[0] if self.outputs else 1
-        return np.zeros(n_outputs * (self.X.shape[1] + self.intercept))
+        n = self.outputs[0] if self.outputs else 1
+        return np.zeros(n * (self.X.shape[1] + self.intercept))
 
     def split(self, w: Any) -> tuple[Array, Any]:
         """The coefficients, of shape (k, d) or (d,), and the intercepts, (k,) or a number."""

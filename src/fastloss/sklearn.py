@@ -1,6 +1,6 @@
 """Losses as metrics and scorers of scikit-learn, of labels of any kind, without clipping."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +9,7 @@ from .bases.loss import Loss
 from .bases.rows import RowwiseLoss
 from .call.arrays import Array
 from .call.class_ids import class_ids
-from .hosts.common import name_of
+from .hosts.common import check_loss, name_of
 from .losses.binary import BinaryCrossEntropy
 from .losses.multiclass.categorical import CategoricalCrossEntropy
 from .losses.multiclass.logits import cross_entropy
@@ -27,6 +27,9 @@ def scorer(loss: Loss) -> "Scorer":
     of its probabilities, or its decision function if it has none. A loss of probabilities takes
     these, and all others what is predicted. Labels may be of any kind: classes are those that the
     estimator has seen.
+
+    Weights of samples reach it as those of scikit-learn's own: searches and early stopping pass
+    theirs, and with metadata routing `set_score_request(sample_weight=True)` asks for them.
 
     >>> import fastloss as fl
     >>> import fastloss.sklearn
@@ -89,6 +92,7 @@ class Metric:
     loss: Loss
 
     def __post_init__(self) -> None:
+        check_loss(self.loss)
         if self.loss.reduction == "none":
             raise ValueError(
                 f"a score is one number, and {self.loss} has one for each sample: build it with "
@@ -123,6 +127,8 @@ class Metric:
         """What speaks for the second of two classes."""
         if score.ndim == 1:
             return score
+        if score.shape[1] == 1:
+            return score[:, 0]
         if score.shape[1] != 2:
             raise ValueError(
                 f"{type(self.loss).__name__} tells two classes apart, and y_score has "
@@ -134,11 +140,13 @@ class Metric:
         return score[:, 1] - score[:, 0]
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Scorer:
     """A loss as a scorer of scikit-learn: see `scorer`."""
 
     loss: Loss
+    # Whether weights of samples are asked for, as metadata, or by which name.
+    _request: bool | str | None = field(default=None, init=False, repr=False, hash=False)
     # As those of scikit-learn: what is larger is better.
     _sign: ClassVar[int] = -1
 
@@ -158,6 +166,11 @@ class Scorer:
                     f"y has shape {np.shape(y_true)}, but scorers are for one label of each row: "
                     "give labels and predictions to fastloss.sklearn.metric(loss)"
                 )
+            if not hasattr(estimator, "classes_"):
+                raise TypeError(
+                    f"{type(self.loss).__name__} is a loss of classes, and "
+                    f"{type(estimator).__name__} has no classes_: score a classifier with it"
+                )
             labels = estimator.classes_
             takes_proba = _takes_proba(self.loss)
             score = estimator.predict_proba(X) if takes_proba else _logits(estimator, X)
@@ -165,6 +178,27 @@ class Scorer:
             score = estimator.predict(X)
         metric = Metric(self.loss)
         return -metric(y_true, score, sample_weight=sample_weight, labels=labels)
+
+    def set_score_request(self, *, sample_weight: bool | str | None = None) -> "Scorer":
+        """Ask for weights of samples where metadata is routed: True, False, None or their name.
+
+        As in scikit-learn, the scorer itself is changed and returned, and None is an error for
+        those who pass weights.
+        """
+        self._request = sample_weight
+        return self
+
+    def get_metadata_routing(self) -> Any:
+        """What is asked for, as scikit-learn's routers want to know it."""
+        from sklearn.utils.metadata_routing import MetadataRequest
+
+        requests = MetadataRequest(owner=self)
+        requests.score.add_request(param="sample_weight", alias=self._request)
+        return requests
+
+    def _accept_sample_weight(self) -> bool:
+        """Searches that score several things ask this of each scorer."""
+        return True
 
 
 def _logits(estimator: Any, X: Any) -> Array:
@@ -180,6 +214,8 @@ def _logits(estimator: Any, X: Any) -> Array:
         some = slice(max(least_sure + 1 - _ROWS_COMPARED, 0), least_sure + 1)
         rows = X.tocsr() if hasattr(X, "tocsr") else X
         theirs = estimator.predict_proba(rows[some])
+        if theirs.shape == ours.shape:  # of all, which HistGradientBoosting has while it is fitted
+            theirs = theirs[some]
         if ours[some].shape == theirs.shape and np.allclose(ours[some], theirs, atol=1e-6):
             return logits
     with np.errstate(divide="ignore"):

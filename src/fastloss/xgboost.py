@@ -1,5 +1,7 @@
 """Losses as objectives of XGBoost, of `xgb.train` and of its estimators."""
 
+import ctypes
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +11,7 @@ from .bases.loss import Loss
 from .bases.softmax import SoftmaxLoss
 from .call.arrays import Array
 from .hosts import boosters
+from .hosts.common import takes_ids
 from .losses.multiclass.logits import CrossEntropy
 from .losses.regression.likelihoods import Poisson
 from .losses.regression.relative import SquaredLogError
@@ -61,7 +64,9 @@ class Objective(boosters.Objective):
 
     host = "XGBoost"
     halved = (SquaredError, SquaredLogError)
-    several = "add num_class, or objective.params(dtrain), to the parameters"
+    for_one = "leave num_class and num_target away"
+    for_classes = "add num_class, or objective.params(dtrain), to the parameters"
+    for_several = "add num_target={n}, or objective.params(dtrain), to the parameters"
 
     def __call__(self, first: Any, second: Any, sample_weight: Any = None) -> tuple[Array, Array]:
         """Gradient and Hessian of (predictions, DMatrix) or, in estimators, (labels, predictions).
@@ -112,9 +117,14 @@ class Objective(boosters.Objective):
         """
         y = data
         if hasattr(data, "get_label"):
-            y, sample_weight = data.get_label(), _weight_of(data)
-        y = np.asarray(y)
+            y, sample_weight = _labels_and_weight(data)
+        y = self.numbers_of(y)
         n_outputs = self.n_outputs(y, num_class)
+        if n_outputs == 1 and takes_ids(self.loss):
+            raise ValueError(
+                "all labels are of class 0, which does not say how many classes there are: give "
+                "num_class"
+            )
         chosen: dict[str, Any] = {
             "objective": "binary:logistic" if _is_binary(self.loss) else "reg:squarederror",
             "base_score": self.base_score(y, sample_weight, num_class=num_class),
@@ -149,13 +159,45 @@ class Metric(boosters.Metric):
 def _arguments(first: Any, second: Any, sample_weight: Any) -> tuple[Any, Array, Any]:
     """Labels, predictions and weights: `xgb.train` gives a DMatrix, estimators give arrays."""
     if hasattr(second, "get_label"):
-        return second.get_label(), first, _weight_of(second)
+        labels, weight = _labels_and_weight(second)
+        return labels, first, weight
     return first, second, sample_weight
 
 
-def _weight_of(data: Any) -> Any:
-    weight = data.get_weight()
-    return weight if weight.size else None
+def _labels_and_weight(data: Any) -> tuple[Array, Array | None]:
+    """Those of a DMatrix, of which a row may have several labels; None if all rows count alike."""
+    labels, weight = _kept_in(data, "label"), _kept_in(data, "weight")
+    if labels.ndim == 1 and labels.size > data.num_row() > 0:
+        labels = labels.reshape(data.num_row(), -1)
+    return labels, weight if weight.size else None
+
+
+def _kept_in(data: Any, field: str) -> Array:
+    """Numbers of a DMatrix where they lie, which change when it is told of others.
+
+    Its `get_label` and `get_weight` make copies of them, by way of JSON: with 200,000 rows and one
+    prediction of each that takes as long as all else that an objective does.
+    """
+    get_info, size, start = _get_info(), ctypes.c_uint64(), ctypes.c_void_p()
+    if get_info is None or get_info(
+        data.handle, field.encode(), ctypes.byref(size), ctypes.byref(start)
+    ):
+        copy: Array = data.get_float_info(field)
+        return copy
+    if not size.value:
+        return np.empty(0, np.float32)
+    memory: Any = (ctypes.c_float * size.value).from_address(start.value or 0)
+    numbers: Array = np.frombuffer(memory, np.float32)
+    numbers.flags.writeable = False
+    return numbers
+
+
+@cache
+def _get_info() -> Any:
+    """The function of XGBoost's C interface that says where numbers lie; None if there is none."""
+    import xgboost
+
+    return getattr(getattr(xgboost.core, "_LIB", None), "XGDMatrixGetFloatInfo", None)
 
 
 def _is_binary(loss: Loss) -> bool:

@@ -94,13 +94,14 @@ def test_the_arguments_are_those_that_lightgbm_counts():
     assert len(inspect.signature(objective.metric).parameters) == 3
 
 
-def test_copies_and_pickles_are_of_options_alone():
+def test_copies_are_the_same_and_pickles_are_of_options_alone():
     objective = fl.lightgbm.objective(fl.Fair(c=0.5), hessian="exact")
     expected = train({"objective": objective}, SCORE).predict(X)
-    for other in (copy.deepcopy(objective), pickle.loads(pickle.dumps(objective))):
-        assert repr(other) == repr(objective)
-        assert not vars(other._kept)
-        np.testing.assert_array_equal(train({"objective": other}, SCORE).predict(X), expected)
+    assert copy.deepcopy(objective) is objective
+    other = pickle.loads(pickle.dumps(objective))
+    assert repr(other) == repr(objective)
+    assert not vars(other._kept)
+    np.testing.assert_array_equal(train({"objective": other}, SCORE).predict(X), expected)
     assert len(pickle.dumps(objective)) < 1000
 
 
@@ -201,6 +202,22 @@ def test_init_scores_of_classes_and_of_other_rows():
         lgb.train(PARAMS | {"objective": objective}, lgb.Dataset(X, SCORE + 7), 1)
 
 
+def test_training_goes_on_from_a_model_with_its_init_score(tmp_path):
+    objective = fl.lightgbm.objective(fl.mse)
+    init_score = objective.init_score(SCORE + 7)
+    params = {"objective": objective}
+
+    def begun(rounds):
+        data = lgb.Dataset(X, SCORE + 7, init_score=init_score)
+        return objective.add_init_score(lgb.train(PARAMS | params, data, rounds), init_score)
+
+    begun(2).save_model(tmp_path / "model.txt")
+    found = lgb.train(
+        PARAMS | params, data_of(SCORE + 7), 2, init_model=str(tmp_path / "model.txt")
+    )
+    np.testing.assert_allclose(found.predict(X), begun(4).predict(X), atol=1e-12)
+
+
 def test_an_init_score_that_is_no_constant_is_refused():
     objective = fl.lightgbm.objective(fl.mse)
     booster = train({"objective": objective}, SCORE)
@@ -276,6 +293,17 @@ class TestBadInput:
         objective = fl.lightgbm.objective(fl.binary_cross_entropy_with_logits)
         with pytest.raises(ValueError, match=r"label\[0\] is 2\.0, but must lie between 0 and 1"):
             train({"objective": objective}, BINARY + 2)
+
+    @pytest.mark.parametrize(
+        ("loss", "params", "says"),
+        [
+            (fl.mse, THREE, "takes one prediction .* gives 3 for each row: leave num_class away"),
+            (fl.Quantile(q=[0.1, 0.9]), {}, "takes 2 predictions .* one for .* add num_class=2"),
+        ],
+    )
+    def test_other_predictions_than_the_loss_takes(self, loss, params, says):
+        with pytest.raises(ValueError, match=says):
+            train(params | {"objective": fl.lightgbm.objective(loss)}, SCORE, start=None)
 
     def test_no_num_class(self):
         with pytest.raises(ValueError, match="add num_class to the parameters"):

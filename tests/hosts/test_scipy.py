@@ -7,7 +7,7 @@ from plain import partly_long, plain
 pytest.importorskip("scipy", reason="needs SciPy: pip install 'fastloss[scipy]'")
 
 from scipy import sparse
-from scipy.optimize import approx_fprime, least_squares, minimize
+from scipy.optimize import Bounds, approx_fprime, least_squares, minimize
 from scipy.special import huber
 
 import fastloss as fl
@@ -106,6 +106,32 @@ def test_sparse_features():
         np.testing.assert_allclose(fun.hessp(w, v), dense.hessp(w, v), atol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["L-BFGS-B", "trust-constr"])
+def test_bounds(method):
+    """Coefficients that are not negative: where the slope is 0, or on the bound and outward."""
+    fun = fl.scipy.objective(fl.BinaryCrossEntropyWithLogits(reduction="sum"), X, BINARY, l2=1.0)
+    more = {"hessp": fun.hessp} if method == "trust-constr" else {}
+    bounds = Bounds([0, 0, 0, -np.inf], np.inf)
+    found = minimize(fun, fun.x0, jac=True, method=method, bounds=bounds, tol=1e-9, **more)
+    slope = fun(found.x)[1]
+    on_bound = found.x < 1e-4
+    on_bound[-1] = False
+    assert list(on_bound[:3]) == [False, False, True]
+    assert abs(slope[~on_bound]).max() < 1e-3
+    assert (slope[on_bound] > 0).all()
+
+
+def test_several_predictions_for_one_label():
+    for loss in (fl.Quantile(q=[0.1, 0.5, 0.9]), fl.GaussianNLL(log_variance=True)):
+        fun = fl.scipy.objective(loss, X, SCORE)
+        w = RNG.standard_normal(fun.x0.size)
+        coef, intercept = fun.split(w)
+        assert fun(w)[0] == pytest.approx(loss(SCORE, X @ coef.T + intercept), rel=1e-12)
+    fun = fl.scipy.objective(fl.GaussianNLL(log_variance=True), np.empty((N, 0)), SCORE)
+    found = minimize(fun, fun.x0, jac=True).x
+    np.testing.assert_allclose(found, [SCORE.mean(), np.log(SCORE.var())], atol=1e-4)
+
+
 def test_products_with_the_hessian_at_other_parameters_than_the_last():
     fun = fl.scipy.objective(fl.Fair(c=0.5), X, SCORE)
     w, v = RNG.standard_normal((2, 4))
@@ -161,9 +187,35 @@ class TestRho:
         )
         np.testing.assert_allclose(found, theirs, rtol=1e-6)
 
+    def test_weights_are_of_losses(self):
+        """A weight of 2 is as the residual twice; one of 0 as none."""
+        y = np.array([1.0, 1.1, 0.9, 50.0, 7.0])
+        rho = fl.scipy.rho(fl.Huber(delta=0.5), sample_weight=[2.0, 1.0, 1.0, 1.0, 0.0])
+        twice = np.array([1.0, 1.0, 1.1, 0.9, 50.0])
+        found = least_squares(lambda x: x - y, [3.0], loss=rho)
+        expected = least_squares(lambda x: x - twice, [3.0], loss=fl.scipy.rho(fl.Huber(delta=0.5)))
+        np.testing.assert_allclose(found.x, expected.x, rtol=1e-5)
+        assert found.cost == pytest.approx(expected.cost, rel=1e-9)
+        with pytest.raises(ValueError, match=r"has shape \(5,\), and there are 4 residuals"):
+            least_squares(lambda x: x - y[:4], [3.0], loss=rho)
+        with pytest.raises(ValueError, match="sample_weight has numbers that are negative"):
+            fl.scipy.rho(fl.huber, sample_weight=[1.0, -1.0])
+
+    def test_bounds_and_other_options(self):
+        y = np.array([1.0, 1.1, 0.9, 50.0])
+        inside = least_squares(
+            lambda x: x - y, [0.5], loss=fl.scipy.rho(fl.huber), bounds=(0.0, 1.0)
+        )
+        assert inside.x == pytest.approx(1.0, abs=1e-3)
+        # The Hessian of an option is for boosters, and one of the loss has a number for each.
+        for loss in (fl.Huber(hessian="ones"), fl.Huber(delta=[1.0] * 4)):
+            np.testing.assert_array_equal(fl.scipy.rho(loss)(y), fl.scipy.rho(fl.huber)(y))
+
     def test_losses_that_know_the_sign(self):
         with pytest.raises(ValueError, match="takes residuals r and -r for different"):
             fl.scipy.rho(fl.Quantile(q=0.9))
+        with pytest.raises(ValueError, match="takes residuals r and -r for different"):
+            fl.scipy.rho(fl.msle)
         with pytest.raises(TypeError, match="a loss of residuals, as fl.huber, got CrossEntropy"):
             fl.scipy.rho(fl.cross_entropy)
 
@@ -188,6 +240,36 @@ class TestBadInput:
         fun = fl.scipy.objective(fl.cross_entropy, X, CLASSES.astype(float))
         with pytest.raises(TypeError, match="class ids of shape .* are integers"):
             fun(fun.x0)
+
+    @pytest.mark.parametrize(
+        ("X", "y", "options", "error", "says"),
+        [
+            (np.where(X[3, 1] == X, np.nan, X), SCORE, {}, ValueError, r"X\[3, 1\] is nan"),
+            (X, np.where(np.arange(N) == 4, np.inf, SCORE), {}, ValueError, r"y\[4\] is inf"),
+            (X[:0], SCORE[:0], {}, ValueError, "nothing to learn from: no rows"),
+            (X, SCORE, {"sample_weight": np.zeros(N)}, ValueError, "or all have the weight 0"),
+            (X, SCORE, {"l2": -1.0}, ValueError, "l2 must be 0 or a positive number, got -1.0"),
+            (X, SCORE, {"n_classes": 3}, ValueError, "n_classes goes with class ids alone"),
+            (X.astype(str), SCORE, {}, TypeError, "X has dtype <U"),
+            (X + 0j, SCORE, {}, TypeError, "X has dtype complex128"),
+            (sparse.csr_array(X + 0j), SCORE, {}, TypeError, "X has dtype complex128"),
+        ],
+        ids=["nan", "infinity", "empty", "weights", "l2", "n_classes", "str", "complex", "sparse"],
+    )
+    def test_what_nothing_can_be_learned_from(self, X, y, options, error, says):
+        with pytest.raises(error, match=says):
+            fl.scipy.objective(fl.mse, X, y, **options)
+
+    def test_rows_that_do_not_count_may_be_nan(self):
+        kept = np.arange(N) > 5
+        y = np.where(kept, SCORE, np.nan)
+        fun = fl.scipy.objective(fl.mse, X, y, sample_weight=kept)
+        expected = fl.scipy.objective(fl.mse, X[kept], SCORE[kept])(fun.x0)[0]
+        assert fun(fun.x0)[0] == pytest.approx(expected, rel=1e-12)
+
+    def test_what_is_no_loss(self):
+        with pytest.raises(TypeError, match="loss must be a loss of fastloss, got str"):
+            fl.scipy.objective("mse", X, SCORE)
 
     def test_no_reduction(self):
         with pytest.raises(ValueError, match="is one number: build the loss with reduction"):

@@ -9,12 +9,23 @@ from plain import partly_long, plain
 
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'fastloss[sklearn]'")
 
+import sklearn
 from sklearn import metrics
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV, SGDClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import fastloss as fl
@@ -149,6 +160,127 @@ def test_searches():
     )
 
 
+@pytest.mark.parametrize("y", [THREE, BINARY["strings"]], ids=["three", "two"])
+def test_hist_gradient_boosting_stops_early_by_it(y):
+    ours, theirs = (
+        HistGradientBoostingClassifier(
+            scoring=scoring, early_stopping=True, max_iter=2, random_state=0
+        ).fit(X, y, sample_weight=WEIGHT)
+        for scoring in (fl.sklearn.scorer(fl.cross_entropy), "neg_log_loss")
+    )
+    np.testing.assert_allclose(ours.validation_score_, theirs.validation_score_, rtol=1e-9)
+    np.testing.assert_allclose(ours.train_score_, theirs.train_score_, rtol=1e-9)
+
+
+def test_decision_functions_are_scored_where_predictions_are_known_already():
+    """As within HistGradientBoosting: what is asked of some rows is answered for all."""
+    signs = np.where(np.arange(40) % 2 == 0, -1.0, 1.0)
+
+    class Known:
+        classes_ = np.array([-1, 1])
+
+        def decision_function(self, X):
+            return 800 * signs
+
+        def predict_proba(self, X):
+            return np.stack([signs < 0, signs > 0], axis=1).astype(float)
+
+    scorer = fl.sklearn.scorer(fl.cross_entropy)
+    assert scorer(Known(), np.zeros((40, 1)), signs) == 0.0
+    assert scorer(Known(), np.zeros((40, 1)), -signs) == -1600.0 / 2
+
+
+def test_meta_estimators():
+    """Each beside the same of scikit-learn's own scorer."""
+
+    def same(score, scorer, name):
+        ours, theirs = score(fl.sklearn.scorer(scorer)), score(name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+    def log_loss(model):
+        return lambda scoring: cross_val_score(model, X, THREE, scoring=scoring, cv=2)
+
+    for model in (
+        HistGradientBoostingClassifier(max_iter=2),
+        OneVsRestClassifier(LogisticRegression()),
+        CalibratedClassifierCV(LinearSVC(), cv=2),
+        VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft"),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+    ):
+        same(log_loss(model), fl.cross_entropy, "neg_log_loss")
+    same(
+        lambda scoring: RidgeCV([0.1, 10.0], scoring=scoring).fit(X, SCORE).best_score_,
+        fl.mse,
+        "neg_mean_squared_error",
+    )
+    model = LogisticRegression().fit(X, THREE)
+    same(
+        lambda scoring: (
+            permutation_importance(
+                model, X, THREE, scoring=scoring, n_repeats=1, random_state=0, sample_weight=WEIGHT
+            ).importances_mean
+        ),
+        fl.cross_entropy,
+        "neg_log_loss",
+    )
+
+
+def test_weights_of_searches():
+    """Those that are fitted are scored, too, by one scorer and by several."""
+    several = {"ours": fl.sklearn.scorer(fl.cross_entropy), "theirs": "neg_log_loss"}
+    grid = {"C": [0.1, 1.0]}
+    found = GridSearchCV(LogisticRegression(), grid, scoring=several, refit="ours", cv=3)
+    scores = found.fit(X, THREE, sample_weight=WEIGHT).cv_results_
+    np.testing.assert_allclose(scores["mean_test_ours"], scores["mean_test_theirs"], rtol=1e-9)
+
+
+class TestMetadata:
+    @pytest.fixture(autouse=True)
+    def routing(self):
+        with sklearn.config_context(enable_metadata_routing=True):
+            yield
+
+    @staticmethod
+    def scores(scoring, params):
+        model = LogisticRegression().set_fit_request(sample_weight=True)
+        return cross_val_score(model, X, THREE, scoring=scoring, cv=3, params=params)
+
+    @pytest.mark.parametrize("request_", [True, False])
+    def test_weights_are_asked_for(self, request_):
+        ours = fl.sklearn.scorer(fl.cross_entropy)
+        theirs = metrics.get_scorer("neg_log_loss")
+        for scorer in (ours, theirs):
+            assert scorer.set_score_request(sample_weight=request_) is scorer
+        params = {"sample_weight": WEIGHT}
+        np.testing.assert_allclose(
+            self.scores(ours, params), self.scores(theirs, params), rtol=1e-9
+        )
+
+    def test_by_another_name(self):
+        """Metadata of a name of its own reaches the scorer alone."""
+        scorer = fl.sklearn.scorer(fl.cross_entropy).set_score_request(sample_weight="cost")
+        model = LogisticRegression().set_fit_request(sample_weight=False)
+        found = cross_val_score(model, X, THREE, scoring=scorer, cv=3, params={"cost": WEIGHT})
+        theirs = metrics.get_scorer("neg_log_loss").set_score_request(sample_weight="cost")
+        expected = cross_val_score(model, X, THREE, scoring=theirs, cv=3, params={"cost": WEIGHT})
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+    def test_weights_that_nobody_asked_for(self):
+        """As with scikit-learn's own scorers, and not left out without a word."""
+        with pytest.raises(UnsetMetadataPassedError, match="not explicitly set as requested"):
+            self.scores(fl.sklearn.scorer(fl.cross_entropy), {"sample_weight": WEIGHT})
+
+    def test_searches(self):
+        scorer = fl.sklearn.scorer(fl.cross_entropy).set_score_request(sample_weight=True)
+        model = LogisticRegression().set_fit_request(sample_weight=True)
+        several = {"a": scorer, "b": scorer}
+        search = GridSearchCV(model, {"C": [1.0]}, scoring=several, refit="a", cv=3)
+        search.fit(X, THREE, sample_weight=WEIGHT)
+        expected = self.scores(scorer, {"sample_weight": WEIGHT})
+        assert search.best_score_ == pytest.approx(np.mean(expected), rel=1e-9)
+        assert pickle.loads(pickle.dumps(scorer)) == scorer
+
+
 def test_make_scorer():
     for metric, response in (
         (fl.sklearn.log_loss, "decision_function"),
@@ -232,6 +364,15 @@ class TestBadInput:
     def test_a_binary_loss_of_three_classes(self):
         with pytest.raises(ValueError, match="BinaryCrossEntropyWithLogits tells two classes apar"):
             fl.sklearn.metric(fl.binary_cross_entropy_with_logits)([0, 1, 2], np.zeros((3, 3)))
+
+    def test_an_estimator_without_classes(self):
+        with pytest.raises(TypeError, match="Ridge has no classes_: score a classifier"):
+            fl.sklearn.scorer(fl.cross_entropy)(Ridge().fit(X, SCORE), X, SCORE)
+
+    def test_what_is_no_loss(self):
+        for function in (fl.sklearn.scorer, fl.sklearn.metric):
+            with pytest.raises(TypeError, match="loss must be a loss of fastloss, got str"):
+                function("mse")
 
     def test_weights_of_0(self):
         with pytest.warns(RuntimeWarning, match="mean of no samples"):

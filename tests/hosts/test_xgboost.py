@@ -106,17 +106,34 @@ def test_labels_that_change_are_seen():
     np.testing.assert_array_equal(objective(preds, data)[0], np.roll(first, 1, axis=1))
 
 
-def test_copies_and_pickles_are_of_options_alone():
+@pytest.mark.parametrize("kind", [xgb.DMatrix, xgb.QuantileDMatrix])
+@pytest.mark.parametrize("y", [SCORE, np.stack([SCORE, -SCORE], axis=1)], ids=["one", "several"])
+def test_labels_and_weights_are_read_where_they_lie(kind, y, monkeypatch):
+    read = fastloss.xgboost._labels_and_weight
+    data = kind(X, label=y, weight=WEIGHT)
+    labels, weight = read(data)
+    np.testing.assert_array_equal(labels, y.astype(np.float32))
+    np.testing.assert_array_equal(weight, WEIGHT.astype(np.float32))
+    assert labels is not weight
+    assert not labels.flags.owndata
+    assert not labels.flags.writeable
+    # As a version of XGBoost without the function has it.
+    monkeypatch.setattr(fastloss.xgboost, "_get_info", lambda: None)
+    for found, expected in zip(read(data), (labels, weight), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    labels, weight = read(kind(X))
+    assert labels.size == 0
+    assert weight is None
+
+
+def test_copies_are_the_same_and_pickles_are_of_options_alone():
     objective = fl.xgboost.objective(fl.CrossEntropy(label_smoothing=0.1), hessian="exact")
     expected = train(SOFTPROB, CLASSES, obj=objective)
-    for other in (
-        copy.copy(objective),
-        copy.deepcopy(objective),
-        pickle.loads(pickle.dumps(objective)),
-    ):
-        assert repr(other) == repr(objective)
-        assert not vars(other._kept)
-        np.testing.assert_array_equal(train(SOFTPROB, CLASSES, obj=other), expected)
+    assert copy.copy(objective) is copy.deepcopy(objective) is objective
+    other = pickle.loads(pickle.dumps(objective))
+    assert repr(other) == repr(objective)
+    assert not vars(other._kept)
+    np.testing.assert_array_equal(train(SOFTPROB, CLASSES, obj=other), expected)
     assert len(pickle.dumps(objective)) < 1000
     metric = pickle.loads(pickle.dumps(objective.metric))
     assert metric(CLASSES, expected) == objective.metric(CLASSES, expected)
@@ -355,6 +372,30 @@ class TestEstimators:
         assert search.best_score_ > 0.3
 
 
+def test_training_goes_on_from_a_saved_model(tmp_path):
+    data = xgb.DMatrix(X, label=CLASSES)
+    whole = xgb.train(SOFTPROB, data, 4, obj=OBJECTIVE).predict(data)
+    begun = xgb.train(SOFTPROB, data, 2, obj=OBJECTIVE)
+    begun.save_model(tmp_path / "model.json")
+    for model in (begun, tmp_path / "model.json"):
+        found = xgb.train(SOFTPROB, data, 2, obj=OBJECTIVE, xgb_model=model)
+        np.testing.assert_array_equal(found.predict(data), whole)
+
+
+def test_estimators_are_cloned_searched_and_pickled_with_their_objectives():
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV
+
+    choices = [fl.xgboost.objective(loss) for loss in (fl.mse, fl.Huber(delta=0.1))]
+    model = xgb.XGBRegressor(objective=choices[0], n_estimators=2, n_jobs=1, base_score=0.0)
+    assert clone(model).objective is choices[0]
+    search = GridSearchCV(model, {"objective": choices}, cv=2).fit(X, SCORE)
+    assert search.best_params_ == {"objective": choices[0]}
+    again = pickle.loads(pickle.dumps(search.best_estimator_))
+    np.testing.assert_array_equal(again.predict(X), search.predict(X))
+    assert repr(again.objective) == repr(choices[0])
+
+
 class TestBadInput:
     @pytest.mark.parametrize("label", [3.0, -1.0, 1.5])
     def test_labels_that_are_no_class(self, label):
@@ -372,6 +413,58 @@ class TestBadInput:
     def test_no_num_class(self):
         with pytest.raises(ValueError, match="add num_class, or objective.params"):
             train({"base_score": 0.0}, CLASSES, obj=OBJECTIVE)
+
+    @pytest.mark.parametrize(
+        ("loss", "params", "says"),
+        [
+            (fl.mse, SOFTPROB, "takes one prediction of each row, but XGBoost gives 3 for each"),
+            (fl.mse, SOFTPROB, "leave num_class and num_target away"),
+            (fl.Quantile(q=[0.1, 0.9]), {}, "takes 2 predictions .* one for .* add num_target=2"),
+            (fl.GaussianNLL(), {}, "takes 2 predictions .* one for each row: add num_target=2"),
+            (fl.cross_entropy, {}, "of two classes take fl.binary_cross_entropy_with_logits"),
+        ],
+    )
+    def test_other_predictions_than_the_loss_takes(self, loss, params, says):
+        with pytest.raises(ValueError, match=says):
+            train({"base_score": 0.0} | params, SCORE > 0, obj=fl.xgboost.objective(loss))
+
+    @pytest.mark.parametrize(
+        ("y", "error", "says"),
+        [
+            (["a", "b"], TypeError, r"label has dtype <U1.* write fl.class_ids\(label\)\[0\]"),
+            ([0, -1], ValueError, r"label\[1\] is -1, but must be a whole number from 0"),
+            ([0, math.nan], ValueError, r"label\[1\] is nan, but must be a whole number"),
+            ([0, 0], ValueError, "all labels are of class 0, .* give num_class"),
+            ([], ValueError, "there are no labels"),
+            (xgb.DMatrix(X), ValueError, "there are no labels"),
+        ],
+        ids=["strings", "negative", "nan", "one class", "none", "a DMatrix without any"],
+    )
+    def test_labels_of_params(self, y, error, says):
+        with pytest.raises(error, match=says):
+            OBJECTIVE.params(y)
+
+    def test_labels_of_pandas(self):
+        pandas = pytest.importorskip("pandas")
+        expected = OBJECTIVE.params(CLASSES)
+        ids = pandas.Series(CLASSES.astype(int), index=range(N, 2 * N))
+        for y in (ids, ids.astype("category"), ids.to_frame()):
+            assert OBJECTIVE.params(y) == expected
+        named = ids.map({0: "a", 1: "b", 2: "c"})
+        with pytest.raises(TypeError, match="write fl.class_ids"):
+            OBJECTIVE.params(named.astype("category"))
+        assert OBJECTIVE.params(fl.class_ids(named)[0]) == expected
+
+    def test_a_set_without_labels_is_evaluated(self):
+        params = SOFTPROB | {"disable_default_eval_metric": True}
+        data, test = xgb.DMatrix(X, label=CLASSES), xgb.DMatrix(X)
+        options = {"obj": OBJECTIVE, "custom_metric": OBJECTIVE.metric, "evals": [(test, "test")]}
+        with pytest.raises(ValueError, match="100 rows and 0 labels"):
+            xgb.train(params, data, 1, **options)
+
+    def test_the_loss_in_place_of_the_objective(self):
+        with pytest.raises(TypeError, match=r"train with fastloss\.xgboost\.objective\(loss\)"):
+            train(SOFTPROB, CLASSES, obj=fl.cross_entropy)
 
     def test_class_weights_for_another_number_of_classes(self):
         objective = fl.xgboost.objective(fl.CrossEntropy(class_weight=[1.0, 2.0]))

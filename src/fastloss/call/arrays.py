@@ -159,11 +159,12 @@ def as_array(value: Any, name: str) -> Array:
             if hasattr(value, convert):
                 raise TypeError(f"{name} is a sparse array: write {name}.{convert}()")
         if hasattr(value, "get_label"):
+            host = type(value).__module__.partition(".")[0]
             raise TypeError(
                 f"{name} is a {type(value).__name__}, in which a booster keeps data and labels, "
                 "and not the predictions: labels come first, predictions second; write "
                 f"{name}.get_label() where labels go, and what the booster predicted in the other "
-                "place"
+                f"place, or train with fastloss.{host}.objective(loss)"
             )
     return array
 

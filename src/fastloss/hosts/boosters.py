@@ -12,32 +12,40 @@ from ..bases.loss import Loss
 from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import Array, as_array, place_of
 from ..losses.regression.residuals import SquaredError
-from .common import ignored_by, n_outputs, name_of, named, takes_ids, whole
+from .common import check_loss, ignored_by, n_outputs, name_of, named, takes_ids, whole
 
 
-class Objective:
+class Settled:
+    """Whose copies are itself, as nothing of it changes: estimators are cloned with the same."""
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+
+class Objective(Settled):
     """A loss as an objective of a booster.
 
     Each thread has arrays of its own, which are used again by the next call: whoever keeps what was
-    returned has to copy it. Copies and pickles are of the options alone.
+    returned has to copy it. Pickles are of the options alone.
     """
 
-    # What the host is called, what it calls labels and predictions, and how one asks for several
-    # predictions of a row.
+    # What the host is called and what it calls labels; and how one asks for one prediction of a
+    # row, for one of each class, and for so many.
     host: ClassVar[str]
     label: ClassVar[str] = "label"
-    several: ClassVar[str]
+    for_one: ClassVar[str]
+    for_classes: ClassVar[str]
+    for_several: ClassVar[str]
     # The losses of which its own objectives are half.
     halved: ClassVar[tuple[type[Loss], ...]] = (SquaredError,)
     # The order of gradients of several predictions.
     order: ClassVar[Any] = "C"
 
     def __init__(self, loss: Loss, hessian: str = "auto", soft_labels: Any = None) -> None:
-        if not isinstance(loss, Loss):
-            raise TypeError(
-                f"loss must be a loss of fastloss, got {type(loss).__name__}: write "
-                "fl.cross_entropy, or a loss of your own that derives from fl.ElementwiseLoss"
-            )
+        check_loss(loss)
         self.loss, self.hessian = loss, hessian
         self.soft_labels = None if soft_labels is None else as_array(soft_labels, "soft_labels")
         # A mean over a number that is given is a sum; a mean over rows would make trees no split.
@@ -120,6 +128,7 @@ class Objective:
         if len(given) != len(preds) or not len(given):
             what = "no rows" if not len(preds) else f"{len(preds)} rows and {len(given)} labels"
             raise ValueError(f"the data set has {what}: {self.host} needs a {self.label} of each")
+        self._check_predictions(given, preds)
         if not self._converts(given):
             return given
         known = self._kept.__dict__.setdefault("labels", [])
@@ -133,6 +142,23 @@ class Objective:
         known.append((given.copy(), width, found))
         return found
 
+    def _check_predictions(self, labels: Array, preds: Array) -> None:
+        """Raise ValueError unless there are as many predictions of a row as the loss takes."""
+        found = _width(preds) or 1
+        by_class = self.soft_labels is None and takes_ids(self.loss) and labels.ndim == 1
+        wanted = found if by_class else self.n_outputs(labels)
+        if found == wanted and not (by_class and preds.ndim == 1):
+            return
+        takes = "one prediction of each row" if wanted == 1 else f"{wanted} predictions of each row"
+        remedy = self.for_one if wanted == 1 else self.for_several.format(n=wanted)
+        if by_class:
+            takes = "a prediction for each class"
+            remedy = f"{self.for_classes}; of two classes take fl.binary_cross_entropy_with_logits"
+        raise ValueError(
+            f"{type(self.loss).__name__} takes {takes}, but {self.host} gives "
+            f"{'one' if found == 1 else found} for each row: {remedy}"
+        )
+
     def _converts(self, labels: Array) -> bool:
         return self.soft_labels is not None or (takes_ids(self.loss) and labels.ndim == 1)
 
@@ -143,12 +169,7 @@ class Objective:
             return taken
         if not self._converts(labels):
             return labels
-        if preds.ndim == 1:
-            raise ValueError(
-                f"{type(self.loss).__name__} takes a prediction for each class, but {self.host} "
-                f"gives one for each row: {self.several}"
-            )
-        n_classes = preds.shape[1]
+        n_classes = _width(preds) or 1
         remedy = f"as {self.host} was told of {n_classes} classes"
         return whole(labels, n_classes, self.label, remedy, ignored_by(self.loss))
 
@@ -174,7 +195,7 @@ class Objective:
 
     def constant(self, y: Any, sample_weight: Any = None, *, num_class: int | None = None) -> Any:
         """The best constant prediction: a number, or an array of one for each class or column."""
-        y = np.asarray(y)
+        y = self.numbers_of(y)
         n_outputs = self.n_outputs(y, num_class)
         several = n_outputs > 1 or takes_ids(self.loss)
         stand_in = np.empty((len(y), *([n_outputs] if several else [])), np.float32)
@@ -182,6 +203,18 @@ class Objective:
         # That of several columns is an array, which other losses make of the labels.
         options = {"n_classes": n_outputs} if isinstance(self.loss, SoftmaxLoss) else {}
         return self._mean.constant(y_true, sample_weight=sample_weight, **options)
+
+    def numbers_of(self, y: Any) -> Array:
+        """Labels that a user gave, as the host will keep them, but for their dtype."""
+        labels = as_array(y, self.label)
+        if labels.dtype.kind not in "biuf":
+            raise TypeError(
+                f"{self.label} has dtype {labels.dtype}, but {self.host} has numbers for labels: "
+                f"write fl.class_ids({self.label})[0], here and in the data set"
+            )
+        if not len(labels):
+            raise ValueError(f"there are no labels: {self.host} needs a {self.label} of each row")
+        return labels[:, 0] if labels.shape[1:] == (1,) else labels
 
     def n_outputs(self, y: Array, num_class: int | None = None) -> int:
         """How many predictions there are of a row."""
@@ -218,7 +251,7 @@ class Objective:
             )
 
 
-class Metric:
+class Metric(Settled):
     """The mean loss of raw predictions, to be shown and for early stopping; less is better."""
 
     def __init__(self, objective: Objective) -> None:

@@ -22,6 +22,14 @@ def name_of(loss: Loss) -> str:
     return name
 
 
+def check_loss(loss: Any) -> None:
+    if not isinstance(loss, Loss):
+        raise TypeError(
+            f"loss must be a loss of fastloss, got {type(loss).__name__}: write "
+            "fl.cross_entropy, or a loss of your own that derives from fl.ElementwiseLoss"
+        )
+
+
 def takes_ids(loss: Loss) -> bool:
     """Whether labels of one axis are class ids."""
     family = loss._family
