@@ -28,7 +28,7 @@ help:
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
 	@echo '             cutoff, threads, scorecard, hosts, memory or cold'
-	@echo 'make study   compare with other libraries at everything, 5 minutes, and write a report;'
+	@echo 'make study   compare with other libraries at everything, 7 minutes, and write a report;'
 	@echo '             with ARGS: see fastloss bench --help'
 	@echo 'make trust   run the experiments of docs/trust/ and write its pages; NAME=NAME runs one'
 	@echo 'make readme  put a result of make bench, kept with STORE=1, into README.md and docs/'

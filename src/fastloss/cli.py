@@ -97,13 +97,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_bench(commands: Any) -> None:
-    text = "compare the losses with other libraries, and write a report (5 minutes)"
+    text = "compare the losses with other libraries, and write a report (7 minutes)"
     bench = commands.add_parser("bench", help=text, description=text)
     bench.set_defaults(run=partial(_study, _bench), suite="quick")
     _add_selection(bench)
     actions = bench.add_subparsers(title="what to do (default: quick)", metavar="ACTION")
     for suite, text in (
-        ("quick", "measure the suite of about 5 minutes on 2 cores"),
+        ("quick", "measure the suite of about 7 minutes on 2 cores"),
         ("full", "measure every loss, from 32 to 64M elements: hours, and 16 GiB of memory"),
     ):
         action = actions.add_parser(suite, help=text, description=text)

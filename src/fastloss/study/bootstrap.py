@@ -36,9 +36,6 @@ class Estimate(NamedTuple):
     low: float = math.nan
     high: float = math.nan
 
-    def excludes(self, number: float) -> bool:
-        return self.low > number or self.high < number
-
 
 def median(rounds: Rounds) -> Estimate:
     return _estimate(np.median(np.concatenate(rounds)), _medians(rounds))

@@ -73,8 +73,8 @@ def bars_of_workload(results: Sequence[Result]) -> Figure:
     tasks = list(dict.fromkeys(result["task"] for result in results))
     ours = {cell["contender"] for result in results for cell in result["cells"]}
     variants = sorted(name for name in ours if name.startswith(FASTLOSS))
-    noise = [f"of {r['task']}, {text}" for r in results for text in report.noise(r["roof"])]
-    foot = f"the roof itself: {'; '.join(noise)}" if noise else ""
+    noisy = dict.fromkeys(r["task"] for r in results if any(report.noise(r["roof"])))
+    foot = f"the roof itself is noisy: {', '.join(noisy)}" if noisy else ""
     return bars(results, [*rivals(results), *variants], tasks, foot)
 
 

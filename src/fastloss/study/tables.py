@@ -162,7 +162,9 @@ def losing(results: Iterable[Result]) -> Table:
         for cell in result["cells"]:
             if ours is not None and report.beats_fastloss(result, cell):
                 ratio = report.ratio(cell, ours)
-                remarks = [cell["remark"], "" if ratio.excludes(1) else "within the noise"]
+                remarks = [cell["remark"], "" if ratio.high < 1 else "within the noise"]
+                if ratio.low > 1:
+                    remarks[1] = "in single rounds alone"
                 remark = ", ".join(filter(None, remarks))
                 verdict = Cell(factors(ratio), lost=True, remark=remark)
                 who = _size(result), cell["contender"]
