@@ -2,10 +2,13 @@
 
 import math
 import os
+import pickle
 import shutil
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numba
 import numba.extending
@@ -16,7 +19,7 @@ from plain import plain
 from processes import run_python
 
 import fastloss as fl
-from fastloss.compiler import fingerprint, jit, snapshot, store
+from fastloss.compiler import fingerprint, jit, numba_api, snapshot, store
 
 # Prints how many kernels were compiled and how many loaded, and the results as exact text. The loss
 # is one that is soon compiled.
@@ -593,3 +596,21 @@ class TestStore:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
         monkeypatch.setattr(sys, "platform", "linux")
         assert store.folder() == tmp_path / "xdg" / "fastloss"
+
+
+def test_code_is_kept_without_a_look_for_the_source_of_kernels():
+    """Kernels have none, and where Python 3.13.0 finds another file for it, it stumbles."""
+
+    class Annotation:
+        def __str__(self):
+            raise AssertionError("the source was asked for")
+
+    class Result(NamedTuple):
+        library: Any
+        type_annotation: Any
+
+        def _reduce(self):
+            return (str(self.type_annotation),)
+
+    result = Result(SimpleNamespace(has_dynamic_globals=False), Annotation())
+    assert pickle.loads(numba_api.dumped(result)) == ("",)

@@ -132,7 +132,12 @@ def machine_of(codegen: Any) -> Any:
 
 def dumped(result: Any) -> bytes | None:
     """Compiled code as bytes, or None if it holds addresses of this process."""
-    return None if result.library.has_dynamic_globals else dumps(result._reduce())
+    if result.library.has_dynamic_globals:
+        return None
+    # Source with types beside it, which nobody reads. To write it, Numba asks for the source of a
+    # kernel, which has none: Python 3.13.0 then takes another file for it, and stumbles over that.
+    data: bytes = dumps(result._replace(type_annotation="")._reduce())
+    return data
 
 
 def loaded(data: bytes, context: Any) -> Any:
