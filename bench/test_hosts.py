@@ -9,7 +9,7 @@ from fastloss.study.measure import MIN_ROUNDS, Clock
 
 
 @pytest.mark.filterwarnings("ignore:.*starts from")
-@pytest.mark.parametrize("case", hosts.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*hosts.CASES, *hosts.LANGUAGE], ids=lambda case: case.name)
 def test_hosts(
     case: hosts.Case,
     clock: Clock,

@@ -822,13 +822,21 @@ def test_jobs_have_settings_and_names():
 @pytest.mark.filterwarnings("ignore:.*starts from")
 @pytest.mark.parametrize(
     "case",
-    [*hosts.boosting((200, 3), (200,)), *hosts.steps((200, 3))],
+    [
+        *hosts.boosting((200, 3), (200,)),
+        *hosts.steps((200, 3)),
+        hosts.Case("torch", hosts.HEAD, (20, 30)),
+    ],
     ids=lambda case: case.name,
 )
 def test_losses_within_hosts_beside_their_own(case):
     """`jobs` compares their numbers."""
     pytest.importorskip(case.host)
-    names = {hosts.OBJECTIVE: [FASTLOSS, hosts.NUMPY], hosts.STEP: [FASTLOSS, hosts.OWN]}
+    names = {
+        hosts.OBJECTIVE: [FASTLOSS, hosts.NUMPY],
+        hosts.STEP: [FASTLOSS, hosts.KEPT, hosts.OWN],
+        hosts.HEAD: [FASTLOSS, hosts.OWN, hosts.PRODUCTS],
+    }
     found = hosts.jobs(case)
     assert list(found) == names.get(case.what, [FASTLOSS, hosts.OWN, hosts.NUMPY])
     result = hosts.result(case, dict.fromkeys(found, timing(1e-3)))

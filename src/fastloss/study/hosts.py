@@ -1,9 +1,10 @@
 """Losses within the libraries that train with them, beside what those libraries have themselves.
 
 Of boosters the objective alone and whole trainings, on the same data, all from the same start; of
-PyTorch a loss with its backward pass.
+PyTorch a loss with its backward pass, and the head of a language model beside its products alone.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -19,11 +20,13 @@ from .report import Result, aligned, noise, ratio, shape_text, times
 from .workloads import Array
 
 NUMPY, OWN = "NumPy", "the host's own"
-# A step is a loss and its backward pass.
-OBJECTIVE, TRAINING, STEP = "objective", "training", "step"
+KEPT, PRODUCTS = "fastloss, kept memory", "the products alone"
+# A step is a loss and its backward pass; one of a head has logits that are a product.
+OBJECTIVE, TRAINING, STEP, HEAD = "objective", "training", "step", "step of a head"
 
 N_FEATURES = 20
 ROUNDS = 10  # trees of a training
+WIDTH = 512  # of what the head of a language model is given of each token
 
 Objective = Callable[..., tuple[Array, Array]]
 
@@ -181,14 +184,56 @@ def _steps(case: Case) -> dict[str, Job]:
         grad, logits.grad = logits.grad, None
         return value.item(), grad
 
-    ours = import_module("fastloss.torch").Loss(fl.cross_entropy)
-    ways = {FASTLOSS: ours, OWN: torch.nn.functional.cross_entropy}
-    results = [step(loss) for loss in ways.values()]
-    for found, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
-    n_threads = fl.get_num_threads() if logits.numel() > SMALL else 1
+    of_torch = import_module("fastloss.torch").Loss
+    ways = {
+        FASTLOSS: of_torch(fl.cross_entropy),
+        KEPT: of_torch(fl.cross_entropy, keep_memory=True),
+        OWN: torch.nn.functional.cross_entropy,
+    }
+    return _alike(case, {name: partial(step, loss) for name, loss in ways.items()})
+
+
+def _head(case: Case) -> dict[str, Job]:
+    """From hidden states to the gradients of these and of the weights of all classes."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, case.n_classes, case.shape[0]))
+    states, weights = (
+        torch.from_numpy(rng.standard_normal((n, WIDTH), dtype=np.float32) / WIDTH**0.25)
+        for n in case.shape
+    )
+    states.requires_grad_()
+    weights.requires_grad_()
+
+    def step(loss: Callable[[Any, Any], Any]) -> Any:
+        value = loss(states @ weights.T, labels)
+        grads = torch.autograd.grad(value, (states, weights))
+        return value.item(), *grads
+
+    def products() -> Any:
+        """What no loss can do without, in memory of its own, as the step has it."""
+        with torch.no_grad():
+            logits = states @ weights.T
+            return logits @ weights, logits.T @ states
+
+    overwriting = import_module("fastloss.torch").Loss(fl.cross_entropy, overwrite_logits=True)
+    ways = {FASTLOSS: overwriting, OWN: torch.nn.functional.cross_entropy}
+    jobs = _alike(case, {name: partial(step, loss) for name, loss in ways.items()})
+    return jobs | {PRODUCTS: Job(products, jobs[FASTLOSS].setting)}
+
+
+def _alike(case: Case, ways: dict[str, Callable[[], Any]]) -> dict[str, Job]:
+    """Jobs that give the same numbers, on the same threads."""
+    import torch
+
+    expected, *others = (call() for call in ways.values())
+    for found in others:
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+    n_threads = fl.get_num_threads() if math.prod(case.shape) > SMALL else 1
     setting = partial(threads_of, torch, n_threads)
-    return {name: Job(partial(step, loss), setting) for name, loss in ways.items()}
+    return {name: Job(call, setting) for name, call in ways.items()}
 
 
 # -------------------------------------------------------------------------------------------------
@@ -199,11 +244,13 @@ CASES = (
     *boosting((200_000, 10), (200_000,)),
     *steps((32, 10), (1_024, 1_000), (65_536, 1_000)),
 )
+# What takes gigabytes and half a minute each.
+LANGUAGE = (*steps((8_192, 32_768)), Case("torch", HEAD, (4_096, 32_000)))
 
 
 def jobs(case: Case) -> dict[str, Job]:
     """By who does it; checked against each other, and each has been called once."""
-    found = _steps(case) if case.what == STEP else _boosting(case)
+    found = {STEP: _steps, HEAD: _head}.get(case.what, _boosting)(case)
     for job in found.values():
         with job.setting():
             job.call()
