@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -166,7 +167,8 @@ def callback(loss: Loss) -> Callable[..., Any]:
     from jax.custom_derivatives import SymbolicZero
 
     # All parts of it are functions in here, as they need JAX, which is imported only now.
-    known = named(_checked(loss), "labels", "logits")
+    # Second derivatives are the exact ones, whatever boosters would be given.
+    known = named(replace(_checked(loss), hessian="exact"), "labels", "logits")
     unreduced, by_rows = loss.reduction == "none", isinstance(loss, RowwiseLoss)
 
     def loss_like(logits: Any) -> Any:

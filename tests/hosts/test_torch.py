@@ -262,7 +262,9 @@ DIFFERENTIABLE = {
     "each": lambda x, y, w: EACH(x, y, w),
     "axes": lambda x, y, w: EACH(x.view(2, 2, 2).mT, y.view(2, 2), w.view(2, 2)),
     "mse": lambda x, y, w: Loss(fl.mse)(x, torch.ones_like(x), w),
-    "log_cosh": lambda x, y, w: Loss(fl.LogCosh(reduction="none"))(x, torch.zeros_like(x)),
+    "log_cosh": lambda x, y, w: Loss(fl.LogCosh(reduction="none", hessian="majorizer"))(
+        x, torch.zeros_like(x)
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ class OfTensors:
         self.loss = loss
         self.by_rows = isinstance(loss, RowwiseLoss)
         self.unreduced = loss.reduction == "none"
-        self._named = named(loss, "labels", "logits")
+        # Second derivatives are the exact ones, whatever boosters would be given.
+        self._named = named(replace(loss, hessian="exact"), "labels", "logits")
 
     # ---------------------------------------------------------------------------------------------
     # What follows from shapes and dtypes
