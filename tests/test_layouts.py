@@ -129,7 +129,7 @@ def test_errors_come_before_anything_is_written():
 
 
 def test_other_backends_and_many_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "SERIAL", 10)
+    monkeypatch.setattr(blocks, "LEAST_TASK", 10)
     loss = fl.CrossEntropy(label_smoothing=0.2)
     monkeypatch.setattr(loss._family, "block_size", 64 * C)
     expected = loss.grad_hess(IDS, LOGITS)
