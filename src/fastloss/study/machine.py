@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -43,7 +43,7 @@ _PACKAGES = (
 )
 
 
-def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
+def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
     """With the versions of these packages, too, by the names that they are imported by."""
     quota = cgroup_cpus()
     return {
@@ -122,8 +122,8 @@ def _read(path: Path) -> str | None:
     return None
 
 
-def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
-    known = packages_distributions()
+def _versions(packages: Sequence[str]) -> Iterable[tuple[str, str]]:
+    known = packages_distributions() if packages else {}
     more = [name for package in packages for name in known.get(package, ())]
     for package in dict.fromkeys([*_PACKAGES, *more]):
         try:

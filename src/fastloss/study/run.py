@@ -49,7 +49,7 @@ class Study:
             "format": FORMAT,
             "suite": suite.name,
             "processes": suite.processes,
-            "machine": machine(who.package for who in self.contenders),
+            "machine": machine([who.package for who in self.contenders]),
             "complete": False,
             "not_available": self._not_available(contenders),
             "left_out": dict(suite.left_out),
