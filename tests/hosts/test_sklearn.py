@@ -190,39 +190,40 @@ def test_decision_functions_are_scored_where_predictions_are_known_already():
     assert scorer(Known(), np.zeros((40, 1)), -signs) == -1600.0 / 2
 
 
-def test_meta_estimators():
-    """Each beside the same of scikit-learn's own scorer."""
-
-    def same(score, scorer, name):
-        ours, theirs = score(fl.sklearn.scorer(scorer)), score(name)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
-
-    def log_loss(model):
-        return lambda scoring: cross_val_score(model, X, THREE, scoring=scoring, cv=2)
-
-    for model in (
-        HistGradientBoostingClassifier(max_iter=2),
+@partly_long(
+    1,
+    "model",
+    [
         OneVsRestClassifier(LogisticRegression()),
+        HistGradientBoostingClassifier(max_iter=2),
         CalibratedClassifierCV(LinearSVC(), cv=2),
         VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft"),
         make_pipeline(StandardScaler(), LogisticRegression()),
-    ):
-        same(log_loss(model), fl.cross_entropy, "neg_log_loss")
-    same(
-        lambda scoring: RidgeCV([0.1, 10.0], scoring=scoring).fit(X, SCORE).best_score_,
-        fl.mse,
-        "neg_mean_squared_error",
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_meta_estimators(model):
+    ours, theirs = (
+        cross_val_score(model, X, THREE, scoring=scoring, cv=2)
+        for scoring in (fl.sklearn.scorer(fl.cross_entropy), "neg_log_loss")
     )
-    model = LogisticRegression().fit(X, THREE)
-    same(
-        lambda scoring: (
-            permutation_importance(
-                model, X, THREE, scoring=scoring, n_repeats=1, random_state=0, sample_weight=WEIGHT
-            ).importances_mean
-        ),
-        fl.cross_entropy,
-        "neg_log_loss",
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_others_that_score():
+    ours, theirs = (
+        RidgeCV([0.1, 10.0], scoring=scoring).fit(X, SCORE).best_score_
+        for scoring in (fl.sklearn.scorer(fl.mse), "neg_mean_squared_error")
     )
+    assert ours == pytest.approx(theirs, rel=1e-9)
+    model, options = LogisticRegression().fit(X, THREE), {"n_repeats": 1, "random_state": 0}
+    ours, theirs = (
+        permutation_importance(
+            model, X, THREE, scoring=scoring, sample_weight=WEIGHT, **options
+        ).importances_mean
+        for scoring in (fl.sklearn.scorer(fl.cross_entropy), "neg_log_loss")
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
 def test_weights_of_searches():
