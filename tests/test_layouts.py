@@ -216,15 +216,24 @@ def test_what_float32_does_not_hold():
     np.testing.assert_array_equal(out, [np.inf, 0, np.nan])
 
 
-def test_weights_and_normalizers_that_are_out_of_reach():
-    for more in (
-        {"sample_weight": np.full(N, 1e-300)},
-        {"sample_weight": np.full(N, 1e300)},
-        {"normalizer": 1e-30},
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_weights_and_normalizers_that_are_out_of_reach(order):
+    tiny = fl.CrossEntropy(class_weight=(1e-30,) * C)
+    x = np.asarray(LOGITS * 30, order=order)  # with probabilities that float32 does not hold
+    for loss, more in (
+        (fl.cross_entropy, {"sample_weight": np.full(N, 1e-300)}),
+        (fl.cross_entropy, {"sample_weight": np.full(N, 1e300)}),
+        (fl.cross_entropy, {"normalizer": 1e-30}),
+        (tiny, {"normalizer": 1e-300}),
+        (tiny, {"normalizer": 5e-324, "sample_weight": WEIGHT * 1e-290}),
     ):
-        out = np.empty((N, C), "f4")
-        found = fl.cross_entropy.grad(IDS, LOGITS, out=out, **more)
-        assert_same(found, single(fl.cross_entropy.grad(IDS, LOGITS, **more)))
+        out = np.empty((N, C), "f4", order), np.empty((N, C), "f4", order)
+        loss.grad_hess(IDS, x, out=out, **more)
+        for found, exact in zip(out, loss.grad_hess(IDS, x, **more), strict=True):
+            assert_same(found, single(exact))
+        value, grad = loss.value_and_grad(IDS, x, out=np.empty_like(out[0]), **more)
+        assert value == loss(IDS, x, **more)
+        assert_same(grad, out[0])
 
 
 @pytest.mark.parametrize("case", [SOFTMAX, SQUARED], ids=str)

@@ -78,6 +78,25 @@ def evaluate(
     late = 0
     if not computed:
         scale, late = division.scale(total, call.plan.arithmetic.name)
+        if late and call.plan.form.derivatives and division.denominator:
+            # Float32 might not hold them before the rest of the power is there: they are rounded
+            # after it.
+            value, *wide = evaluate(
+                family,
+                verb,
+                y_true,
+                y_pred,
+                weight,
+                normalizer,
+                class_mask,
+                vector=vector,
+                losses_out=losses_out,
+            )
+            with np.errstate(over="ignore", under="ignore"):
+                for out, derivatives in zip((grad, hess), wide, strict=True):
+                    if out is not None:
+                        out[...] = derivatives
+            return value, grad, hess
         work.run(COMPUTE, scale)
     if late:
         multiply_by_power(late, grad, hess)
