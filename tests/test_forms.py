@@ -18,6 +18,7 @@ import math
 from functools import partial
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from covering import bring_nothing_new, covering
@@ -412,6 +413,8 @@ class Softmax:
             if least is None:
                 floored = self.loss.hessian.startswith(("xgboost", "majorizer"))
                 least = 1e-16 if floored else -np.inf
+            if least > 0:  # and when it is stored
+                least = max(least, float(ml_dtypes.finfo(self.logits.dtype).smallest_subnormal))
             hess, error = results[1]
             low = self._counts()[:, None] & (hess < least)
             results[1] = np.where(low, least, hess), error + np.where(low, least * 2.0**-8, 0)
