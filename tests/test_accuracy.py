@@ -64,7 +64,7 @@ def relative_error(actual, truth):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("as_soft", [False, True])
+@partly_long(1, "as_soft", [False, True])
 def test_tiny_losses_keep_their_digits(row, gap, as_soft):
     """Loss and gradient; classes that are further than `gap` away do not matter in float32."""
     row = np.array(row, np.float32)

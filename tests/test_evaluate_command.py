@@ -883,6 +883,7 @@ def test_infinite_and_undefined_numbers_are_told_apart(run):
 # Signals, streams, and files that are none
 
 
+@pytest.mark.long
 def test_a_terminated_calibration_says_so(ended_at, capsys):
     ended_at(40, signal.SIGTERM)
     before = signal.getsignal(signal.SIGTERM)

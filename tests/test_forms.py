@@ -488,7 +488,7 @@ def with_odd_logits(logits: Any) -> Any:
 
 
 @compiled
-@pytest.mark.parametrize("form", compiled_parameters(of_softmax(), "rows", "dtype"))
+@pytest.mark.parametrize("form", compiled_parameters(of_softmax(), "rows"))
 def test_a_softmax_compiled(form, of_rows):
     """True, in any layout, and as plain Python has it, odd logits included."""
     of_rows(form["rows"])

@@ -526,6 +526,7 @@ def test_losses_of_a_sweep_are_forgotten():
     assert sum(made() is not None for made in families) == 64
 
 
+@pytest.mark.long
 def test_threads_may_build_equal_losses():
     forget()
     x = np.linspace(-3, 3, 40).reshape(8, 5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import both, compiled, plain
+from plain import both, compiled, partly_long, plain
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
 import fastloss as fl
@@ -451,7 +451,7 @@ def threads():
 
 
 @compiled
-@pytest.mark.parametrize("c", [10, 1000])
+@partly_long(1, "c", [10, 1000])
 def test_threads_and_backends_give_the_same_bits(threads, c):
     labels, logits = data(4_000_000 // c, c)
     results = []

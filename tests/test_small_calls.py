@@ -338,7 +338,7 @@ def short(monkeypatch):
 
 
 @partly_long(
-    2,
+    1,
     "reduction, blocks",
     [("mean", "several"), ("none", "one"), ("mean", "one"), ("sum", "several")],
 )

@@ -274,6 +274,7 @@ def test_who_is_wrong_is_left_out_and_named(hurried, tmp_path, capsys):
         assert "an error of" in (tmp_path / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_an_interrupted_run_keeps_what_it_had(hurried, tmp_path, monkeypatch, capsys):
     real = command.Study._compare
 
@@ -437,6 +438,7 @@ def test_all_evaluate_the_same_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_all_train_the_same_network():
     job = jobs.Job(jobs.TRAINING, 2)
     outcomes = [jobs._work(job, name)() for name in job.contenders]

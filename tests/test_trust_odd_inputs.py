@@ -34,6 +34,7 @@ def test_all_promises_in_plain_python():
     assert broken(result) == []
 
 
+@pytest.mark.long
 def test_promises_of_compiled_code():
     """Of losses without reduction, whose kernels most other tests use too."""
     families = ["Cross-entropy, class ids", "Regression", "Any arrays"]
