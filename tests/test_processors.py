@@ -62,7 +62,8 @@ def test_each_kind_runs_in_a_process_of_its_own_or_is_named(monkeypatch, capsys)
     ]
     assert on_each_processor.main([]) == 0
     assert calls[1][0][3:] == [*on_each_processor.TESTS, "-m", "each_processor"]
-    assert on_each_processor.tests_of(strange)[-1] == "not plain or compiled"
+    assert on_each_processor.tests_of(strange)[-1] == "(not plain or compiled) and not long"
+    assert on_each_processor.tests_of(kinds.KINDS["128"])[-1] == "not plain or compiled"
 
 
 def test_other_instructions_and_versions_are_other_processors(monkeypatch):
