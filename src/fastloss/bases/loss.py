@@ -16,7 +16,7 @@ from ..call.run import evaluate
 from ..call.verbs import GRAD, GRAD_HESS, VALUE, VALUE_AND_GRAD
 from .check import check_derivatives
 from .options import check_integer, each, plain, whole_options
-from .shared import family_of
+from .shared import family_of, follows, known_to, sayings
 
 _Functions = TypeVar("_Functions")
 # Where a word begins in the name of a class, but for the first.
@@ -337,11 +337,9 @@ class Loss(ABC):
     @cached_property
     def _family(self) -> Family:
         own = type(self)
-        follows = _follows(own)
-        known = [item for item in vars(self).items() if item[0] not in follows]
-        known += [(name, getattr(self, name, None)) for name in _slots(own)]
+        known = known_to(self)
         # What a class says of its losses may be replaced, as in a notebook.
-        said = tuple([value for values in _sayings(own) for value in values()])
+        said = tuple([value for values in sayings(own) for value in values()])
         return family_of((own, self._traits), known, self._describe, said)
 
     @property
@@ -369,9 +367,9 @@ class Loss(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Options, and what else a class gave its losses, but not what follows from them."""
-        follows = _follows(type(self))
         options = {name: getattr(self, name) for name, _ in _options(type(self))}
-        return options | {n: value for n, value in vars(self).items() if n not in follows}
+        found_out = follows(type(self))
+        return options | {n: value for n, value in vars(self).items() if n not in found_out}
 
 
 def _is_plain(value: Any) -> bool:
@@ -384,27 +382,3 @@ def _options(loss: type[Loss]) -> tuple[tuple[str, bool], ...]:
     """The names of the options, and whether they are to be integers."""
     whole = whole_options(loss)
     return tuple((option.name, option.name in whole) for option in fields(loss))
-
-
-@lru_cache(maxsize=256)
-def _follows(loss: type[Loss]) -> frozenset[str]:
-    """The names of what losses find out when they are asked, and remember."""
-    parts = [vars(base) for base in loss.__mro__]
-    return frozenset(n for part in parts for n, v in part.items() if isinstance(v, cached_property))
-
-
-@lru_cache(maxsize=256)
-def _sayings(loss: type[Loss]) -> tuple[Callable[[], Collection[Any]], ...]:
-    """What a class and its parents say of losses, but for those that all derive from, as it is."""
-    return tuple(
-        vars(base).values
-        for base in loss.__mro__
-        if base not in (ABC, object) and not base.__module__.startswith(f"{__package__}.")
-    )
-
-
-@lru_cache(maxsize=256)
-def _slots(loss: type[Loss]) -> tuple[str, ...]:
-    """The names of what losses have in slots: most have none."""
-    slots = (vars(base).get("__slots__", ()) for base in loss.__mro__)
-    return tuple(name for names in slots for name in ((names,) if type(names) is str else names))

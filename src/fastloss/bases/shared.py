@@ -1,7 +1,8 @@
 """Equal losses, which share what is known of their calls: a loss may be built for each call."""
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from abc import ABC
+from collections.abc import Callable, Collection, Iterable
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ..call.family import Family
@@ -69,3 +70,39 @@ def _told_by(value: Any) -> Any:
     if (kind is tuple or kind is PerColumn) and len(value) <= _MOST_NUMBERS:
         return kind, *map(_told_by, value)
     raise _Special
+
+
+# -------------------------------------------------------------------------------------------------
+# What a loss knows, and what its class says
+
+
+def known_to(loss: Any) -> list[tuple[str, Any]]:
+    """What a loss has by name, but for what follows from the rest."""
+    own: Any = type(loss)
+    found_out = follows(own)
+    known = [item for item in vars(loss).items() if item[0] not in found_out]
+    return known + [(name, getattr(loss, name, None)) for name in _slots(own)]
+
+
+@lru_cache(maxsize=256)
+def follows(loss: type[object]) -> frozenset[str]:
+    """The names of what losses find out when they are asked, and remember."""
+    parts = [vars(base) for base in loss.__mro__]
+    return frozenset(n for part in parts for n, v in part.items() if isinstance(v, cached_property))
+
+
+@lru_cache(maxsize=256)
+def sayings(loss: type[object]) -> tuple[Callable[[], Collection[Any]], ...]:
+    """What a class and its parents say of losses, but for those that all derive from, as it is."""
+    return tuple(
+        vars(base).values
+        for base in loss.__mro__
+        if base not in (ABC, object) and not base.__module__.startswith(f"{__package__}.")
+    )
+
+
+@lru_cache(maxsize=256)
+def _slots(loss: type[object]) -> tuple[str, ...]:
+    """The names of what losses have in slots: most have none."""
+    slots = (vars(base).get("__slots__", ()) for base in loss.__mro__)
+    return tuple(name for names in slots for name in ((names,) if type(names) is str else names))

@@ -79,24 +79,8 @@ def evaluate(
     if not computed:
         scale, late = division.scale(total, call.plan.arithmetic.name)
         if late and call.plan.form.derivatives and division.denominator:
-            # Float32 might not hold them before the rest of the power is there: they are rounded
-            # after it.
-            value, *wide = evaluate(
-                family,
-                verb,
-                y_true,
-                y_pred,
-                weight,
-                normalizer,
-                class_mask,
-                vector=vector,
-                losses_out=losses_out,
-            )
-            with np.errstate(over="ignore", under="ignore"):
-                for out, derivatives in zip((grad, hess), wide, strict=True):
-                    if out is not None:
-                        out[...] = derivatives
-            return value, grad, hess
+            given = family, verb, y_true, y_pred, weight, normalizer, class_mask
+            return _rounded_last(given, vector, losses_out, grad, hess)
         work.run(COMPUTE, scale)
     if late:
         multiply_by_power(late, grad, hess)
@@ -105,6 +89,25 @@ def evaluate(
     if call.may_be_small and call.small is None:
         call.small = small_call(call)
     return _value(work, division) if call.reduces else losses, grad, hess
+
+
+def _rounded_last(
+    given: tuple[Any, ...],
+    vector: Any,
+    losses_out: Array | None,
+    grad: Array | None,
+    hess: Array | None,
+) -> tuple[Any, Any, Any]:
+    """What `evaluate` does where derivatives are rounded to float32 after a late power of two.
+
+    Float32 might not hold them before it.
+    """
+    value, *wide = evaluate(*given, vector=vector, losses_out=losses_out)
+    with np.errstate(over="ignore", under="ignore"):
+        for out, derivatives in zip((grad, hess), wide, strict=True):
+            if out is not None:
+                out[...] = derivatives
+    return value, grad, hess
 
 
 def _first_pass(work: Work, division: Division, private: bool) -> tuple[float, bool]:

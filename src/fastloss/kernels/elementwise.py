@@ -172,6 +172,27 @@ def _compute_and_options(
     return compute, of_tile
 
 
+def _adder(form: Form) -> Function:
+    """The function that adds up the losses of a tile, and writes them if each is asked for."""
+    number, double = form.number, np.float64
+    weighted, per_sample = form.weighted, form.per_sample
+
+    def add_up(losses: Any, weight: Any, losses_out: Any, size: Any) -> Any:
+        total = 0.0
+        for i in range(size):
+            loss = double(losses[i])
+            if weighted:
+                # An element of weight 0 is left out, whatever it holds: NaN included.
+                w = double(weight[i])
+                loss = select(w != 0.0, w * loss, 0.0)
+            if per_sample:
+                losses_out[i] = number(loss)
+            total = accumulate(total, loss)
+        return total
+
+    return add_up
+
+
 def elementwise(
     scalar: Function,
     parameters: type,
@@ -190,26 +211,12 @@ def elementwise(
     # The product with a weight is one of float64, which would halve the width of that loop.
     ready = not form.weighted
     compute, of_tile = _compute_and_options(scalar, parameters, constants, form, ready, per_column)
-    weighted, per_sample, encode = form.weighted, form.per_sample, form.encode
-    with_grad, with_hess = form.with_grad, form.with_hess
+    add_up, encode, with_grad, with_hess = _adder(form), form.encode, form.with_grad, form.with_hess
     number, double, stored, stored_true = form.number, np.float64, form.stored, form.stored_true
     encoded_number = form.stored_derivatives
     tile_number = encoded_number if ready else number
     # Labels of this block were just read; those of the next one will be first.
     labels_ahead = BLOCK if surveyed else AHEAD
-
-    def add_up(losses: Any, weight: Any, losses_out: Any, size: Any) -> Any:
-        total = 0.0
-        for i in range(size):
-            loss = double(losses[i])
-            if weighted:
-                # An element of weight 0 is left out, whatever it holds: NaN included.
-                w = double(weight[i])
-                loss = select(w != 0.0, w * loss, 0.0)
-            if per_sample:
-                losses_out[i] = number(loss)
-            total = accumulate(total, loss)
-        return total
 
     def weigh(derivatives: Any, weight: Any, scale: Any, encoded: Any, size: Any) -> None:
         disjoint()
