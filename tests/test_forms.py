@@ -207,9 +207,10 @@ def test_a_formula_in_plain_python(form):
 
 
 def compiled_formulas() -> list[Any]:
-    """Each formula with its Hessian in one precision and its losses in the other.
+    """Each formula once, with its Hessian or its losses, in one precision or the other.
 
-    The other choices meet each other in pairs, on one formula or another.
+    The other choices meet each other in pairs, on one formula or another. Each formula with its
+    gradient is a form of `result_hashes.py`, too, which all kinds of processors compile.
     """
     rest = {
         "labels": ["same", "narrow", "wide"],
@@ -222,13 +223,10 @@ def compiled_formulas() -> list[Any]:
         for dtypes in (single, [FLOAT64])
     }
     rows = []
-    for i, case in enumerate(FORMULAS):
-        chosen = [("grad_hess", FLOAT32), ("losses_and_grad", FLOAT64)]
-        if i % 2:
-            chosen = [("grad_hess", FLOAT64), ("losses_and_grad", FLOAT32)]
-        if case not in IN_FLOAT64:
-            chosen = [("grad_hess", FLOAT32)]
-        rows += [{"case": case, "verb": verb, **next(turns[verb, d])} for verb, d in chosen]
+    choices = itertools.product(("grad_hess", "losses_and_grad"), (FLOAT32, FLOAT64))
+    for case, choice in zip(FORMULAS, itertools.cycle(choices), strict=False):
+        verb, dtype = choice if case in IN_FLOAT64 else ("grad_hess", FLOAT32)
+        rows.append({"case": case, "verb": verb, **next(turns[verb, dtype])})
     cases = itertools.cycle(case for case in FORMULAS if case in IN_FLOAT64)
     for verb, dtype in itertools.product(VERBS[2:], (FLOAT32, FLOAT64)):
         for _ in range(3):
