@@ -251,6 +251,7 @@ def test_what_cannot_be_compared_is_refused(run):
         assert message in run("compare", "logits.npy", *other, status=2)
 
 
+@pytest.mark.long
 def test_compare_is_resumed(run, other, ended_at):
     arguments = ["compare", "logits.npy", "other.npz", "--labels", "labels.npy", "--json"]
     whole = run(*arguments)
@@ -475,7 +476,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(run):
     assert page.count("<svg") == 3
 
 
-@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_report_of_hardly_anything(run, n):
     """No rows; and one whose loss is NaN."""
     np.save("few.npy", LABELS[:n])

@@ -301,7 +301,7 @@ def _rounding(dtype):
 # Finite differences
 
 
-@pytest.mark.parametrize("case", IN_FLOAT64, ids=str)
+@partly_long(24, "case", IN_FLOAT64, ids=str)
 def test_finite_differences(case):
     """Of the value for the gradient, and of the gradient for the diagonal of the Hessian."""
     y_true, y_pred = case.data(np.float64, (3, 5))
@@ -572,7 +572,8 @@ def test_out(case):
 @both(
     "case, shape",
     [(case, (7, 5)) for case in MECHANICS],
-    compiled=[(case, (20_011, 5)) for case in LOOPS],
+    compiled=[(case, (20_011, 5)) for case in LOOPS[:1]],
+    long=[(case, (20_011, 5)) for case in LOOPS[1:]],
 )
 def test_in_place(case, shape):
     y_true, y_pred = case.data(shape=shape)

@@ -116,6 +116,7 @@ def test_float64_against_mpmath(name):
     assert errors.max() <= 2.0, f"{name} errs by {errors.max()} ulp at {x[errors.argmax()]!r}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_less_log1p_against_mpmath(dtype):
     """x - log(1 + x), which may err a little more, and in no place loses its digits."""
@@ -132,6 +133,7 @@ def test_less_log1p_against_mpmath(dtype):
     np.testing.assert_array_equal(apply(scalar.less_log1p, special), special)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dtype", "allowed"), [(np.float32, 4.0), (np.float64, 6.5)])
 def test_expm1_less_x_against_mpmath(dtype, allowed):
     """exp(x) - 1 - x, of either sign."""

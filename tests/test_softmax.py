@@ -11,7 +11,7 @@ import pytest
 import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import both, compiled, forget, plain
+from plain import both, compiled, forget, partly_long, plain
 from registry import (
     BFLOAT16,
     DOUBLE,
@@ -467,8 +467,8 @@ def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options, c):
 
 
 @compiled
-@pytest.mark.parametrize("c", [5, 100, 130])
-@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan, -3e38])
+@partly_long(2, "c", [5, 130, 100])
+@partly_long(2, "value", [-np.inf, np.inf, np.nan, -3e38])
 def test_an_infinite_gap_leaves_other_rows_their_bits(c, value):
     """Rows whose gaps are all finite take a shorter formula than the others."""
     rng = np.random.default_rng(c)

@@ -129,7 +129,7 @@ def labels_for(loss: Any) -> list[Any]:
     return [IDS, SOFT, PAIR] if isinstance(loss, fl.CrossEntropy) else [IDS]
 
 
-@every_loss
+@partly_long(len(FEWER), "loss", [*FEWER, *(x for x in LOSSES if x not in FEWER)], ids=repr)
 def test_losses_and_derivatives(loss):
     for labels in labels_for(loss):
         for mask in (None, MASK) if loss in FEWER else (MASK,):
