@@ -299,6 +299,7 @@ ENOUGH = _blocks.LEAST_TASK
 def tasks_of(n_blocks, work, n_threads):
     """The blocks of each task, or None of a call that is for one thread."""
     cut = _blocks.Cut(n_blocks << 15, work, 1, 1, 1 << 15, n_blocks, 1)
+    _threads.set_num_threads(n_threads)
     if _blocks.backend_for(False, False, work) == "serial":
         return None
     tasks = []
@@ -307,7 +308,6 @@ def tasks_of(n_blocks, work, n_threads):
         args = Args(*arguments)
         tasks.append((args.first, args.last))
 
-    _threads.set_num_threads(n_threads)
     _blocks.run_on_pool(kernel, cut.args(()), cut, work)
     return sorted(tasks)
 
@@ -324,7 +324,14 @@ def test_a_call_is_shared_if_it_makes_two_tasks_and_the_caller_has_the_larger():
     assert tasks_of(32, 16 * ENOUGH, 2) == four_each
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 5, 64])
+def test_one_thread_makes_tasks_only_for_interrupts():
+    most = _blocks.TASK >> 15
+    assert tasks_of(32, 4 * _blocks.TASK, 1) is None
+    assert tasks_of(most, 10**12, 1) == [(0, most)]
+    assert tasks_of(most + 7, 10**12, 1) == [(0, most), (most, most + 7)]
+
+
+@pytest.mark.parametrize("n_threads", [2, 5, 64])
 @pytest.mark.parametrize("n_blocks", [2, 3, 7, 32, 1000])
 def test_tasks_are_worth_waking_a_thread(n_blocks, n_threads):
     for work in (2 * ENOUGH, 3 * ENOUGH + 1, 31 * ENOUGH, 1000 * ENOUGH, 10**12):

@@ -145,8 +145,10 @@ def streams(grad: Operand, y_pred: Array) -> bool:
 
 
 def is_shared(work: int) -> bool:
-    """Whether there is so much to do that it makes tasks for two threads."""
-    return work >= 2 * LEAST_TASK
+    """Whether a call is cut into tasks: for threads, or where one thread could not be stopped for
+    more than some milliseconds.
+    """
+    return work >= 2 * LEAST_TASK and (work > 4 * TASK or threads.get_num_threads() > 1)
 
 
 def backend_for(strided: bool, on_pool: bool, work: int) -> str:
@@ -185,13 +187,13 @@ def run_on_pool(kernel: Callable[..., None], args: tuple[Any, ...], cut: Cut, wo
 
 def _run_tasks(run_blocks: Callable[[int, int], object], cut: Cut, size: int, work: int) -> None:
     """Run all blocks in tasks of at most so many elements, on threads if there is enough to do."""
-    n_blocks, most = cut.n_blocks, cut.blocks_of(size)
-    shared = is_shared(work)
+    n_blocks, most, n_threads = cut.n_blocks, cut.blocks_of(size), threads.get_num_threads()
+    shared = n_threads > 1 and is_shared(work)
     head, step = 0, most
     if shared:
         least = LEAST_TASK / work  # as a share of all
         head = int(n_blocks * least * _HEAD_START + 0.5)
-        each = n_blocks // (TASKS_EACH * threads.get_num_threads())
+        each = n_blocks // (TASKS_EACH * n_threads)
         step = max(each, ceil((n_blocks - head) * least))
         if head + step > most:
             head, step = 0, most

@@ -84,15 +84,14 @@ def small_call(call: Call) -> SmallCall | None:
     # arguments: see `Args.shared`.
     scale = 1.0 / denominator if denominator is not None else math.nan if one_block else 1.0
     told: Any = args.asking(BOTH if surveys else COMPUTE, scale)[:_N_TOLD]
+    to_survey, told_behind_scale = args.asking(SURVEY, 0.0)[:_N_TOLD], args[_SCALE + 1 : _N_TOLD]
     nothing_more = args[_N_TOLD:-5]
     plain_run = partial(code, *told, *nothing_more)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
 
-    def run_phase(phase: int, scale: float, *arrays: Any) -> None:
+    def run_blocks(to_do: int, *asked: Any) -> None:
         """Let the kernel do this with all blocks, on threads if there is enough to do."""
-        asked = *args.asking(phase, scale)[:_N_TOLD], *arrays
-        to_do = call.survey_work if phase == SURVEY else work
         if blocks.is_shared(to_do):
             blocks.run_on_pool(code, asked, cut, to_do)
         else:
@@ -221,10 +220,11 @@ def small_call(call: Call) -> SmallCall | None:
         except IndexError:
             weights, partials = results = empty(n_blocks), empty(n_blocks)
         if not once:
-            run_phase(SURVEY, 0.0, *more, y_true, y_pred, grad, weights, partials)
+            survey_work = call.survey_work
+            run_blocks(survey_work, *to_survey, *more, y_true, y_pred, grad, weights, partials)
         elif shared:
             asked = *(now if special else told), *more, y_true, y_pred, grad, weights, partials
-            blocks.run_on_pool(code, asked, cut, work)
+            run_blocks(work, *asked)
         elif special:
             code(*now, *more, y_true, y_pred, grad, weights, partials)
         else:
@@ -240,7 +240,8 @@ def small_call(call: Call) -> SmallCall | None:
                 divisor = total
         if not once:
             scale = 1.0 / divisor if divisor else 0.0
-            run_phase(COMPUTE, scale, *more, y_true, y_pred, grad, weights, partials)
+            asked = COMPUTE, args.options, scale, *told_behind_scale, *more
+            run_blocks(work, *asked, y_true, y_pred, grad, weights, partials)
         value = losses_out
         if reduces:
             if divisor:
