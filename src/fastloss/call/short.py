@@ -63,14 +63,15 @@ def small_call(call: Call) -> SmallCall | None:
     # Whether losses may go where the predictions are.
     replaces = (losses_shape, losses_dtype) == (shape, dtype)
     ravel_true, ravel = len(call.true_shape) != 1, len(shape) != 1
+    ravel_weight = len(call.batch.sample_shape) != 1
     # Whether a kernel takes the numbers for something else, as those of 16 bits.
     as_bits = (true_bits, bits) != (plan.true.dtype, dtype)
     vector = None if extras is None else extras.vector
     vector_bits = None if vector is None or vector.bits is vector.dtype else vector.bits
     labelled, with_grad, with_hess = form.labelled, form.with_grad, form.with_hess
     per_sample, surveys, reduces, empty = form.per_sample, plan.surveys, call.reduces, np.empty
-    # Whether more is read than labels and predictions, or more written than a gradient.
-    has_more = form.weighted or extras is not None or per_sample or with_hess
+    # Whether more is read than labels, predictions and weights, or written than a gradient.
+    has_more, weighted = extras is not None or per_sample or with_hess, form.weighted
     n_blocks = cut.n_blocks
     one_block = n_blocks == 1
     work, on_pool = cut.work, plan.kernel.on_pool
@@ -86,6 +87,7 @@ def small_call(call: Call) -> SmallCall | None:
     told: Any = args.asking(BOTH if surveys else COMPUTE, scale)[:_N_TOLD]
     to_survey, told_behind_scale = args.asking(SURVEY, 0.0)[:_N_TOLD], args[_SCALE + 1 : _N_TOLD]
     nothing_more = args[_N_TOLD:-5]
+    nothing_behind_weight = nothing_more[1:]
     plain_run = partial(code, *told, *nothing_more)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
@@ -126,7 +128,7 @@ def small_call(call: Call) -> SmallCall | None:
         if weight is not None:
             flags &= weight.flags.num
             read = *read, weight
-            to_weight = weight.ravel()
+            to_weight = weight.ravel() if ravel_weight else weight
         if class_mask is not None:
             flags &= class_mask.flags.num
             read = *read, class_mask
@@ -179,9 +181,16 @@ def small_call(call: Call) -> SmallCall | None:
             losses_out is grad_out is hess_out is None
             and (at_once_unseen or normalizer is not None)
         )
-        divisor, more = denominator, nothing_more
-        special = has_more or normalizer is not None
-        if special:
+        divisor = denominator
+        more: Any = nothing_more
+        special = has_more or weighted or normalizer is not None
+        if weighted and not has_more and normalizer is None:  # as mini-batches are, for less
+            flags &= weight.flags.num
+            if flags & PLAIN != PLAIN:
+                return None
+            read, now = (y_true, weight) if labelled else (weight,), told
+            more = weight.ravel() if ravel_weight else weight, *nothing_behind_weight
+        elif special:
             found = with_more(
                 flags,
                 y_true,
@@ -294,7 +303,9 @@ def _is_apart(out: Array, others: tuple[Array, ...]) -> bool:
     whole = out if out.base is None else out.base
     known = type(whole) is _ndarray and whole.flags.num & _OWN
     for other in others:
-        its = other if other.base is None else other.base
+        its = other.base
+        if its is None:
+            its = other
         apart = known and its is not whole and type(its) is _ndarray and its.flags.num & _OWN
         if not apart and _may_share_memory(out, other):
             return False
