@@ -188,7 +188,7 @@ def small_call(call: Call) -> SmallCall | None:
             flags &= weight.flags.num
             if flags & PLAIN != PLAIN:
                 return None
-            read, now = (y_true, weight) if labelled else (weight,), told
+            read, now = (y_true, weight), told  # without labels there are no weights
             more = weight.ravel() if ravel_weight else weight, *nothing_behind_weight
         elif special:
             found = with_more(
