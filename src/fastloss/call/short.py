@@ -174,6 +174,7 @@ def small_call(call: Call) -> SmallCall | None:
         flags = y_true.flags.num & y_pred.flags.num
         if flags & PLAIN != PLAIN:
             return None
+        read: tuple[Array, ...]
         shared = not one_block and blocks.is_shared(work)
         if shared and blocks.backend_for(False, on_pool, work) == "prange":
             return None
@@ -181,14 +182,14 @@ def small_call(call: Call) -> SmallCall | None:
             losses_out is grad_out is hess_out is None
             and (at_once_unseen or normalizer is not None)
         )
-        divisor = denominator
-        more: Any = nothing_more
+        divisor, more = denominator, nothing_more
         special = has_more or weighted or normalizer is not None
         if weighted and not has_more and normalizer is None:  # as mini-batches are, for less
             flags &= weight.flags.num
             if flags & PLAIN != PLAIN:
                 return None
-            read, now = (y_true, weight), told  # without labels there are no weights
+            # Where there are no labels, there are no weights.
+            now, read = told, (y_true, weight)
             more = weight.ravel() if ravel_weight else weight, *nothing_behind_weight
         elif special:
             found = with_more(
