@@ -773,7 +773,7 @@ def test_updates_must_be_alike():
         without.update(A, B, LABELS)
     with pytest.raises(ValueError, match="now, but not before"):
         without.merge(comparison)
-    with pytest.raises(ValueError, match="the options differ"):
+    with pytest.raises(ValueError, match="temperature is 1.0 there and 2.0 here"):
         fl.Comparison(temperature=2.0).merge(comparison)
     with pytest.raises(TypeError, match="must be a Comparison, got dict"):
         comparison.merge({})

@@ -1,13 +1,14 @@
-"""Large-batch evaluation: everything about labels and logits, in one pass over them."""
+"""Large-batch evaluation: everything about labels and predictions, in one pass over them."""
 
 import sys
 
 from .calibration import Calibration, calibrate
 from .comparison import Comparison, compare
 from .differences import Differences
-from .scorecard import Scorecard, evaluate
+from .scorecard import Scorecard
 from .scores import Scores
 from .sums import table
+from .tasks import evaluate
 
 __all__ = [
     "Calibration",

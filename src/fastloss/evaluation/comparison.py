@@ -138,6 +138,11 @@ class Comparison(Accumulator[PairSums]):
         )
         super().__init__(PairSums())
 
+    @property
+    def n_classes(self) -> int:
+        """The size of the last axis of the logits; 0 before the first ones."""
+        return self._sums.n_classes
+
     def update(
         self, logits_a: Any, logits_b: Any, /, labels: Any = None, *, sample_weight: Any = None
     ) -> "Comparison":
@@ -158,8 +163,13 @@ class Comparison(Accumulator[PairSums]):
         if self.n_rows == 0:
             for array, name in ((a, "logits_a"), (b, "logits_b")):
                 warn_of_probabilities(array, name)
+        if given is None and self._loss.ignore_index is not None:
+            raise ValueError(
+                f"ignore_index is {self._loss.ignore_index}, but there are no labels to find it "
+                "in: give labels, or leave rows out by the sample_weight 0"
+            )
         new = PairSums(n_classes=a.shape[-1], labelled=given is not None)
-        self._check(new, self._sums)
+        self._sums.check(new)
         for part in slabs(a.shape):
             scores = self._loss.score(
                 None if given is None else given[part],
@@ -171,42 +181,13 @@ class Comparison(Accumulator[PairSums]):
         self._add(new)
         return self
 
-    def merge(self, other: "Comparison") -> "Comparison":
-        """Add all that another comparison of the same options has seen."""
-        if not isinstance(other, Comparison):
-            raise TypeError(f"other must be a Comparison, got {type(other).__name__}")
-        if other._loss != self._loss:
-            raise ValueError(
-                f"the options differ, {other} and {self}: only comparisons of equal options can be "
-                "merged"
-            )
-        self._add(other._sums)
-        return self
-
-    def _check(self, new: PairSums, before: PairSums) -> None:
-        if new.labelled is None:  # nothing came
-            return
-        if not new.labelled and self._loss.ignore_index is not None:
-            raise ValueError(
-                f"ignore_index is {self._loss.ignore_index}, but there are no labels to find it "
-                "in: give labels, or leave rows out by the sample_weight 0"
-            )
-        before.check(new.n_classes, new.labelled)
-
-    def _add(self, new: PairSums) -> None:
-        def change(before: PairSums) -> PairSums:
-            self._check(new, before)
-            return before.plus(new)
-
-        self._replace(change)
-
     def result(self) -> Differences:
         """What was found so far.
 
         Warns with RuntimeWarning if there are no rows that count: means are NaN then.
         """
         s = self._sums.added_up()
-        sums = s.tables["means"]
+        sums = s.parts["means"]
         rounded = sums.sums[0] if sums.n_keys else np.zeros(PAIR_WIDTH)
         n, n_undefined, weight, _ = rounded[:N_COUNTS].tolist()
         scale = float(rounded[-1])
@@ -232,7 +213,7 @@ class Comparison(Accumulator[PairSums]):
             n_undefined=int(n_undefined),
             n_classes=s.n_classes,
             weight=weight,
-            kl=_distribution(of.kl, KL_BINS, s.tables["kls"], scale),
+            kl=_distribution(of.kl, KL_BINS, s.parts["kls"], scale),
             reverse_kl=of.reverse_kl,
             jensen_shannon=of.jensen_shannon,
             total_variation=of.total_variation,
@@ -246,7 +227,7 @@ class Comparison(Accumulator[PairSums]):
             loss_b=of.loss_b,
             loss_difference=of.loss_difference,
             probability_change=_distribution(
-                of.probability_change, CHANGE_BINS, s.tables["changes"], scale
+                of.probability_change, CHANGE_BINS, s.parts["changes"], scale
             ),
             root_mean_square_change=root_mean_square,
         )

@@ -148,10 +148,10 @@ def _check_classes(labels: Array, logits: Array, ignore_index: int | None) -> No
         raise TypeError(f"labels have the shape of the logits, {logits.shape}, {_ONE_LABEL}")
 
 
-def warn_of_probabilities(logits: Array, name: str = "logits") -> None:
+def warn_of_probabilities(logits: Array, name: str = "logits", above: int = 0) -> None:
     """Warn the caller of who calls this, if all that is looked at seems to be probabilities.
 
-    A row of zeros and a one may well be logits.
+    With `above`, so many callers further up. A row of zeros and a one may well be logits.
     """
     if logits.ndim == 0 or logits.dtype.kind not in "fV":
         return
@@ -169,5 +169,5 @@ def warn_of_probabilities(logits: Array, name: str = "logits") -> None:
                 f"{name} seem to be probabilities: in each row that was looked at they lie in "
                 f"[0, 1] and add up to 1, and their softmax is another; write np.log({name})",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=3 + above,
             )

@@ -1,4 +1,4 @@
-"""Everything about labels and logits in one pass: `evaluate`; and `Scorecard`, for parts."""
+"""Everything about labels and logits in one pass: `Scorecard`, for parts."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -94,6 +94,11 @@ class Scorecard(Accumulator[RowSums]):
         self._n_bins, self._by_class = int(n_bins), by_class
         super().__init__(self._nothing)
 
+    @property
+    def n_classes(self) -> int:
+        """The size of the last axis of the logits; 0 before the first ones."""
+        return self._sums.n_classes
+
     def update(
         self,
         labels: Any,
@@ -138,9 +143,9 @@ class Scorecard(Accumulator[RowSums]):
         """`update` without a warning."""
         weight, mask = given.sample_weight, given.class_mask
         rows = Rows(labels, logits, weight, mask, self._loss, self._weighing, self._verb)
-        self._sums.check(rows.n_classes, given.kind)
-        groups, sequences = given.groups_of(rows.shape), given.sequences_of(rows.shape)
         sums = self._nothing._replace(n_classes=rows.n_classes, sequences=given.kind)
+        self._sums.check(sums)
+        groups, sequences = given.groups_of(rows.shape), given.sequences_of(rows.shape)
         if given.offsets is not None:
             new = given.new_sequences()
             n = len(new.ids)
@@ -158,23 +163,6 @@ class Scorecard(Accumulator[RowSums]):
             )
             sums = sums.with_rows(scored, len(scores))
         self._add(sums)
-        return self
-
-    def merge(self, other: "Scorecard") -> "Scorecard":
-        """Add all that another scorecard of the same options has seen; returns the scorecard.
-
-        Equal ids are the same group or sequence, but sequences of `offsets` are numbered on.
-        """
-        if not isinstance(other, Scorecard):
-            raise TypeError(f"other must be a Scorecard, got {type(other).__name__}")
-        mine, its = self._options, other._options
-        for name, value in its.items():
-            if mine.get(name) != value:
-                raise ValueError(
-                    f"other has other options: merge scorecards that were built alike; {name} is "
-                    f"{value} there and {mine.get(name)} here"
-                )
-        self._add(other._sums, other=True)
         return self
 
     def result(self) -> Scores:
@@ -207,21 +195,20 @@ class Scorecard(Accumulator[RowSums]):
         with_slopes = self._verb is SCORES_AND_SPREAD
         return RowSums.of_nothing(self._n_bins, self._by_class, with_slopes)
 
-    def _add(self, sums: RowSums, *, other: bool = False, numbered_on: bool = True) -> None:
+    def _add(self, new: RowSums, *, other: bool = False, numbered_on: bool = True) -> None:
         """Add what was seen elsewhere, and number its sequences on."""
 
         def change(before: RowSums) -> RowSums:
-            before.check(sums.n_classes, sums.sequences, other)
-            first = before.next_sequence if numbered_on and sums.sequences == NUMBERED else 0
-            return before.plus(sums.numbered_from(first) if first else sums)
+            before.check(new, other)
+            first = before.next_sequence if numbered_on and new.sequences == NUMBERED else 0
+            return before.plus(new.numbered_from(first) if first else new)
 
         self._replace(change)
 
 
-def evaluate(
+def evaluate_logits(
     labels: Any,
     logits: Any,
-    /,
     *,
     sample_weight: Any = None,
     class_mask: Any = None,
@@ -233,42 +220,13 @@ def evaluate(
     top: int = 5,
     **options: Any,
 ) -> Scores:
-    """Everything about labels and logits, in one pass and without an array as large as the logits.
-
-    Loss with standard error, perplexity, accuracy, top-k accuracy for every k, mean reciprocal
-    rank, Brier score, calibration, entropy and confidence; by class, group and sequence if wanted.
-
-    `labels`, class ids of shape (...), and `logits` of shape (..., c). Options are those of
-    `Scorecard`, and all else is as its `update` takes it, but that `class_mask` may have one axis,
-    for all rows, and `rows` may be names: their arrays are then made, with `top` classes in the
-    last two, and found in `scores.rows`.
-
-    >>> import fastloss as fl
-    >>> scores = fl.evaluate([0, 1, 1], [[2.0, 0.0], [0.5, 0.0], [0.0, 3.0]], rows=["rank"])
-    >>> scores
-    rows                  3
-    classes               2
-    loss                  0.383197 ± 0.3
-    perplexity            1.46697
-    accuracy              66.6667% ± 33.33%
-    mean reciprocal rank  0.833333
-    Brier score           0.269276
-    calibration error     0.263
-    entropy               0.406349
-    confidence            0.81861
-    >>> scores.rows["rank"], round(scores.top_k(1), 6)
-    (array([0, 1, 0]), 0.666667)
-
-    Sources: for the Brier score, G. W. Brier, Verification of forecasts expressed in terms of
-    probability (1950); for the calibration error, C. Guo et al., On Calibration of Modern Neural
-    Networks (2017).
-    """
+    """`fastloss.evaluate` of class ids and logits, which it is called by."""
     if class_mask is not None and np.ndim(class_mask) == 1 != np.ndim(logits):
         options["class_mask"], class_mask = class_mask, None
     card = Scorecard(**options)
     logits = as_array(logits, "logits")
     arrays = rows if isinstance(rows, Mapping) else new_arrays(rows, labels, logits, top)
-    warn_of_probabilities(logits)
+    warn_of_probabilities(logits, above=1)
     given = Given(sample_weight, class_mask, groups, sequences, offsets, n_bytes)
     card._update(labels, logits, given, arrays)
     return replace(card.result(), rows=dict(arrays))

@@ -272,7 +272,7 @@ _NUMBERS = tuple(name for name, kind in Scores.__annotations__.items() if kind i
 
 def scores_of(sums: RowSums, exponent: int) -> Scores:
     """What is known of rows that were added up. Weights are those of sums times 2**exponent."""
-    tables = sums.tables
+    tables = sums.parts
     total = tables["bins"].total()
     means = Means(total, 1, exponent)
     found = Terms(*(total.sums[0] if total.n_keys else np.zeros(len(Terms._fields))))
@@ -324,7 +324,7 @@ def _groups(table: Table, exponent: int) -> Groups | None:
 
 
 def _sequences(sums: RowSums, exponent: int) -> Sequences | None:
-    table = sums.tables["sequences"]
+    table = sums.parts["sequences"]
     if not table.n_keys:
         return None
     terms = Terms(*table.sums.T)

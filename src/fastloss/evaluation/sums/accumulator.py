@@ -3,14 +3,14 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from ...call.arrays import Array
 from .state import check_options, options_state
-from .table import Table
 
+P = TypeVar("P", bound="Part")
 S = TypeVar("S", bound="Sums")
 A = TypeVar("A", bound="Accumulator[Any]")
 
@@ -21,16 +21,29 @@ PENDING_ROWS = 1 << 10
 PARALLEL_ROWS = 1 << 10
 
 
+class Part(Protocol):
+    """Something that adds up by keys, such as a `Table`. It is never changed."""
+
+    @property
+    def n_keys(self) -> int:
+        """How many numbers there are to be copied when rows are added."""
+
+    def merged(self: P, other: P) -> P:
+        """Both together."""
+
+    def state(self, name: str) -> dict[str, Array]:
+        """As arrays of a state, whose names begin with that of the part."""
+
+
 class Sums(ABC):
     """What the named tuples of all that was seen have in common.
 
     They are never changed: whoever adds to one makes another. Rows that were scored are pending
-    until they are added to the tables.
+    until they are added to the parts.
     """
 
     n_rows: int
-    n_classes: int  # 0 until the first rows say so
-    tables: Mapping[str, Table]
+    parts: Mapping[str, Any]  # of `Part`, each by the name that it has in a state
     pending: tuple[Any, ...]
     n_pending: int
     __slots__ = ()
@@ -42,8 +55,7 @@ class Sums(ABC):
             mine, its = mine.added_up(), its.added_up()
         return mine._with(
             n_rows=mine.n_rows + its.n_rows,
-            n_classes=mine.n_classes or its.n_classes,
-            tables={name: table.merged(its.tables[name]) for name, table in mine.tables.items()},
+            parts={name: part.merged(its.parts[name]) for name, part in mine.parts.items()},
             pending=mine.pending + its.pending,
             n_pending=mine.n_pending + its.n_pending,
             **mine._joined(its),
@@ -70,28 +82,31 @@ class Sums(ABC):
 
     @property
     def n_keys(self) -> int:
-        """The number of keys in all tables together."""
-        return sum(table.n_keys for table in self.tables.values())
+        """The number of keys in all parts together."""
+        return sum(part.n_keys for part in self.parts.values())
 
     def _with(self: S, **fields: Any) -> S:
         """The same but for these."""
         return self._replace(**fields)  # type: ignore[attr-defined, no-any-return]
 
+    def check(self: S, new: S, other: bool = False) -> None:  # noqa: B027
+        """Raise ValueError unless what is new, of another accumulator or not, goes with this."""
+
     @abstractmethod
     def numbers(self) -> dict[str, Array]:
-        """What there is besides tables, as arrays of a state."""
+        """What there is besides parts, as arrays of a state."""
 
     @abstractmethod
     def from_state(self: S, state: Mapping[str, Array]) -> S:
-        """The sums of a state, with these tables; ValueError if it is damaged."""
+        """The sums of a state, with parts such as these; ValueError if it is damaged."""
 
-    @abstractmethod
     def _joined(self: S, other: S) -> dict[str, Any]:
-        """Whatever there is besides tables, by name, added to that of another."""
+        """Whatever there is besides parts, by name, added to that of another."""
+        return {}
 
     @abstractmethod
     def _with_pending(self) -> dict[str, Any]:
-        """The tables, and whatever else changes, when the pending rows are added to them."""
+        """The parts, and whatever else changes, when the pending rows are added to them."""
 
 
 class Accumulator(ABC, Generic[S]):
@@ -110,10 +125,32 @@ class Accumulator(ABC, Generic[S]):
         """How many rows were added, those that do not count included."""
         return self._sums.n_rows
 
-    @property
-    def n_classes(self) -> int:
-        """The size of the last axis of the logits; 0 before the first ones."""
-        return self._sums.n_classes
+    def merge(self: A, other: A) -> A:
+        """Add all that another one of the same options has seen; returns this one.
+
+        Equal ids are the same group or sequence, but sequences of `offsets` are numbered on.
+        """
+        name = type(self).__name__
+        if not isinstance(other, type(self)):
+            raise TypeError(f"other must be a {name}, got {type(other).__name__}")
+        mine, its = self._options, other._options
+        for option, value in its.items():
+            if mine.get(option) != value:
+                raise ValueError(
+                    f"other has other options: merge what was built alike; {option} is {value} "
+                    f"there and {mine.get(option)} here"
+                )
+        self._add(other._sums, other=True)
+        return self
+
+    def _add(self, new: S, *, other: bool = False) -> None:
+        """Add what was seen elsewhere, by another accumulator or by this one."""
+
+        def change(before: S) -> S:
+            before.check(new, other)
+            return before.plus(new)
+
+        self._replace(change)
 
     def _replace(self, change: Callable[[S], S]) -> None:
         """Put what `change` makes of the sums in their place. It is called again if another thread
@@ -133,8 +170,8 @@ class Accumulator(ABC, Generic[S]):
         """All that it has seen, as arrays that `np.savez` writes and reads without pickles."""
         sums = self._sums.added_up()
         state = options_state(self._options) | sums.numbers()
-        for name, table in sums.tables.items():
-            state |= table.state(name)
+        for name, part in sums.parts.items():
+            state |= part.state(name)
         return state
 
     @classmethod

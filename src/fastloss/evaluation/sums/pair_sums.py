@@ -44,7 +44,7 @@ class _Fields(NamedTuple):
     n_rows: int = 0
     n_classes: int = 0
     labelled: bool | None = None  # until the first rows say so
-    tables: Mapping[str, Table] = _EMPTY
+    parts: Mapping[str, Table] = _EMPTY
     lowest: Array = np.full(N_MEANS, math.inf)
     highest: Array = np.full(N_MEANS, -math.inf)
     pending: tuple[Array, ...] = ()  # scores of rows that are not yet added up
@@ -54,9 +54,9 @@ class _Fields(NamedTuple):
 class PairSums(_Fields, Sums):
     __slots__ = ()
 
-    def check(self, n_classes: int, labelled: bool) -> None:
-        """Raise ValueError unless such rows go with those here."""
-        if self.labelled is None:
+    def check(self, new: "PairSums", other: bool = False) -> None:
+        n_classes, labelled = new.n_classes, new.labelled
+        if self.labelled is None or labelled is None:  # of one nothing came
             return
         if n_classes != self.n_classes:
             raise ValueError(
@@ -72,6 +72,7 @@ class PairSums(_Fields, Sums):
 
     def _joined(self, other: "PairSums") -> dict[str, Any]:
         return {
+            "n_classes": self.n_classes or other.n_classes,
             "labelled": self.labelled if other.labelled is None else other.labelled,
             "lowest": np.minimum(self.lowest, other.lowest),
             "highest": np.maximum(self.highest, other.highest),
@@ -80,9 +81,7 @@ class PairSums(_Fields, Sums):
     def _with_pending(self) -> dict[str, Any]:
         scores = joined(list(self.pending))
         lowest, highest = self.lowest.copy(), self.highest.copy()
-        rooms = {
-            name: table.room(_N_KEYS[name], len(scores)) for name, table in self.tables.items()
-        }
+        rooms = {name: table.room(_N_KEYS[name], len(scores)) for name, table in self.parts.items()}
         means, *histograms = rooms.values()
         tally, numbers = _tally_pairs(), scores.reshape(-1)
 
@@ -91,8 +90,8 @@ class PairSums(_Fields, Sums):
             tally(numbers, POWERS, lowest, highest, *rooms)
 
         threads.run(run, 2, parallel=len(scores) >= PARALLEL_ROWS)
-        tables = {name: table.filled(rooms[name]) for name, table in self.tables.items()}
-        return {"tables": tables, "lowest": lowest, "highest": highest}
+        tables = {name: table.filled(rooms[name]) for name, table in self.parts.items()}
+        return {"parts": tables, "lowest": lowest, "highest": highest}
 
     def numbers(self) -> dict[str, Array]:
         labelled = -1 if self.labelled is None else int(self.labelled)
@@ -110,9 +109,9 @@ class PairSums(_Fields, Sums):
             n_rows=n_rows,
             n_classes=n_classes,
             labelled=None if labelled < 0 else bool(labelled),
-            tables={
+            parts={
                 name: Table.from_state(table.layout, name, state, _N_KEYS[name])
-                for name, table in self.tables.items()
+                for name, table in self.parts.items()
             },
             lowest=entry(state, "lowest", np.float64, (N_MEANS,)),
             highest=entry(state, "highest", np.float64, (N_MEANS,)),

@@ -57,7 +57,7 @@ class ScoredRows(NamedTuple):
 
 class _Fields(NamedTuple):
     n_bins: int
-    tables: Mapping[str, Table]
+    parts: Mapping[str, Table]
     n_rows: int = 0
     n_classes: int = 0
     sequences: str = ""  # whether they are named or numbered, if there are any
@@ -76,8 +76,8 @@ class RowSums(_Fields, Sums):
         tables = _ALWAYS | (_CLASSES if by_class else {}) | (_SLOPES if with_slopes else {})
         return cls(n_bins, tables)
 
-    def check(self, n_classes: int, sequences: str, other: bool = False) -> None:
-        """Raise ValueError unless such rows, of another scorecard or not, go with those here."""
+    def check(self, new: "RowSums", other: bool = False) -> None:
+        n_classes, sequences = new.n_classes, new.sequences
         if n_classes and self.n_classes not in (0, n_classes):
             raise ValueError(
                 f"other has seen {n_classes} classes and this scorecard {self.n_classes}"
@@ -98,9 +98,9 @@ class RowSums(_Fields, Sums):
 
     def numbered_from(self, first: int) -> "RowSums":
         """The same with numbers of sequences that are larger by this."""
-        table = self.tables["sequences"]
+        table = self.parts["sequences"]
         return self._replace(
-            tables={**self.tables, "sequences": table._replace(ids=table.ids + first)},
+            parts={**self.parts, "sequences": table._replace(ids=table.ids + first)},
             next_sequence=self.next_sequence + first,
             bytes_ids=self.bytes_ids + first,
             pending=tuple(
@@ -114,6 +114,7 @@ class RowSums(_Fields, Sums):
 
     def _joined(self, other: "RowSums") -> dict[str, Any]:
         return {
+            "n_classes": self.n_classes or other.n_classes,
             "sequences": self.sequences or other.sequences,
             "next_sequence": max(self.next_sequence, other.next_sequence),
             **self._with_bytes(other.bytes_ids, other.n_bytes),
@@ -133,7 +134,7 @@ class RowSums(_Fields, Sums):
         n_bytes = joined([rows.n_bytes for rows in self.pending])
         known = ~np.isnan(n_bytes)
         return {
-            "tables": _Tally(self).tables_with(ids),
+            "parts": _Tally(self).tables_with(ids),
             **self._with_bytes(ids[known], n_bytes[known]),
         }
 
@@ -153,7 +154,7 @@ class RowSums(_Fields, Sums):
         most = {"bins": self.n_bins + 1, "ranks": n_classes, "classes": n_classes, "slopes": 1}
         tables = {
             name: Table.from_state(table.layout, name, state, most.get(name))
-            for name, table in self.tables.items()
+            for name, table in self.parts.items()
         }
         ids, bytes_ids = tables["sequences"].ids, entry(state, "bytes_ids", np.int64, (None,))
         n_bytes = entry(state, "bytes", np.float64, (len(bytes_ids),))
@@ -166,7 +167,7 @@ class RowSums(_Fields, Sums):
         ):
             raise ValueError("the sequences of the state are not what they were: it is damaged")
         return self._replace(
-            tables=tables,
+            parts=tables,
             n_rows=n_rows,
             n_classes=n_classes,
             sequences=_KINDS[kind],
@@ -192,7 +193,7 @@ class _Tally:
     def __init__(self, sums: RowSums) -> None:
         self.pending, self.n_bins, self.n_classes = sums.pending, sums.n_bins, sums.n_classes
         self.scores = joined([rows.scores for rows in sums.pending])
-        self.tables = dict(sums.tables)
+        self.tables = dict(sums.parts)
         self.ids: dict[str, Array] = {}  # of the tables whose keys are places in these
         self.tasks: list[_Task] = []
 

@@ -1,0 +1,116 @@
+"""Every task that can be evaluated, by name; and `evaluate`, which takes any of them."""
+
+import inspect
+from typing import Any, Literal, NamedTuple, overload
+
+from .scorecard import Scorecard, evaluate_logits
+from .scores import Scores
+from .sums.accumulator import Accumulator
+
+
+class Task(NamedTuple):
+    """What is evaluated, by which scorecard, and what that is fed, in words for messages."""
+
+    scorecard: type[Accumulator[Any]]
+    labels: str
+    predictions: str
+
+
+TASKS = {
+    "multiclass": Task(Scorecard, "class ids of shape (...)", "logits of shape (..., c)"),
+}
+
+
+def task_named(name: str) -> Task:
+    """Raise ValueError unless there is one of this name."""
+    if name not in TASKS:
+        raise ValueError(f"there is no task {name!r}: there are {', '.join(map(repr, TASKS))}")
+    return TASKS[name]
+
+
+def options_of_call(task: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was given by name: what a scorecard is built with, and what its `update` is told."""
+    scorecard = task_named(task).scorecard
+    built, told = (
+        {
+            name
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        for function in (scorecard, scorecard.update)  # type: ignore[attr-defined]
+    )
+    for name in given:
+        if name not in built | told:
+            raise TypeError(
+                f"task={task!r} knows no {name}: it takes {', '.join(sorted(built | told))}"
+            )
+    return (
+        {name: value for name, value in given.items() if name in built},
+        {name: value for name, value in given.items() if name in told and name not in built},
+    )
+
+
+@overload
+def evaluate(
+    labels: Any, logits: Any, /, *, task: Literal["multiclass"] = "multiclass", **options: Any
+) -> Scores: ...
+
+
+@overload
+def evaluate(labels: Any, predictions: Any, /, *, task: str, **options: Any) -> Any: ...
+
+
+def evaluate(
+    labels: Any,
+    predictions: Any,
+    /,
+    *,
+    task: str = "multiclass",
+    sample_weight: Any = None,
+    groups: Any = None,
+    **options: Any,
+) -> Any:
+    """Everything about labels and predictions, in one pass over them.
+
+    | task | labels | predictions | scorecard, which has the options |
+    |---|---|---|---|
+    | `"multiclass"` | class ids of shape (...) | logits of shape (..., c) | `Scorecard` |
+
+    `sample_weight` and `groups`, a weight and an id for each row, and everything else are as the
+    scorecard of the task takes them: options as it is built with, data as its `update` does. What
+    is returned is its `result()`. Raises ValueError for a task that there is not, and TypeError for
+    an option that the task does not have.
+
+    With logits over classes there is more: loss with standard error, perplexity, accuracy, top-k
+    accuracy for every k, mean reciprocal rank, Brier score, calibration, entropy and confidence; by
+    class, group and sequence if wanted. `class_mask` may have one axis, for all rows; and `rows`
+    may be names of what `Scorecard.update` finds of each row: their arrays are then made, with
+    `top` classes (5) in the last two, and found in `scores.rows`.
+
+    >>> import fastloss as fl
+    >>> scores = fl.evaluate([0, 1, 1], [[2.0, 0.0], [0.5, 0.0], [0.0, 3.0]], rows=["rank"])
+    >>> scores
+    rows                  3
+    classes               2
+    loss                  0.383197 ± 0.3
+    perplexity            1.46697
+    accuracy              66.6667% ± 33.33%
+    mean reciprocal rank  0.833333
+    Brier score           0.269276
+    calibration error     0.263
+    entropy               0.406349
+    confidence            0.81861
+    >>> scores.rows["rank"], round(scores.top_k(1), 6)
+    (array([0, 1, 0]), 0.666667)
+
+    Sources: for the Brier score, G. W. Brier, Verification of forecasts expressed in terms of
+    probability (1950); for the calibration error, C. Guo et al., On Calibration of Modern Neural
+    Networks (2017).
+    """
+    more = {"sample_weight": sample_weight, "groups": groups}
+    given = options | {name: value for name, value in more.items() if value is not None}
+    if task_named(task).scorecard is Scorecard:
+        return evaluate_logits(labels, predictions, **given)
+    built, told = options_of_call(task, given)
+    card: Any = task_named(task).scorecard(**built)
+    return card.update(labels, predictions, **told).result()
