@@ -455,6 +455,7 @@ def _link(lib: Arithmetic, loss: Any, nll: Any) -> tuple[Any, Any, Any]:
         power = lib.exp(-loss.q * nll)
         short = 1 - power if lib is EXACT else -np.expm1(-loss.q * nll)
         return short / loss.q, power, -loss.q * power
+    assert isinstance(loss, fl.PolyCrossEntropy)
     return nll + loss.epsilon * q, 1 + loss.epsilon * p, -loss.epsilon * p
 
 
