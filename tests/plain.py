@@ -60,7 +60,7 @@ def plain_python() -> Iterator[None]:
         for name in ("_family", "_made_functions"):
             patch.setattr(Loss, name, _Apart(vars(Loss)[name]))
         patch.setattr(shared, "_shared", lru_cache(64)(shared._shared.__wrapped__))
-        for module, name in _REMEMBERING:
+        for module, name in _remembering():
             patch.setattr(module, name, getattr(module, name).__wrapped__)
         yield
 
@@ -70,14 +70,15 @@ def forget() -> None:
     shared._shared.cache_clear()
 
 
-# Functions that compile something once.
-_REMEMBERING = [
-    (module, name)
-    for path, module in list(sys.modules.items())
-    if path.startswith("fastloss.evaluation")
-    for name, value in vars(module).items()
-    if hasattr(value, "cache_clear")
-]
+def _remembering() -> list[tuple[Any, str]]:
+    """Functions that compile something once, in modules that are imported by now."""
+    return [
+        (module, name)
+        for path, module in list(sys.modules.items())
+        if path.startswith("fastloss.evaluation")
+        for name, value in vars(module).items()
+        if hasattr(value, "cache_clear")
+    ]
 
 
 def is_plain(item: pytest.Item) -> bool:

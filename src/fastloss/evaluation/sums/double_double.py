@@ -40,3 +40,16 @@ def divide(a: Pair, b: Pair) -> Pair:
     product = quotient * b[0]
     rest = ((a[0] - product) - lost(quotient, b[0], product)) + (a[1] - quotient * b[1])
     return exact_sum(quotient, rest / b[0])
+
+
+def total(numbers: Any) -> Pair:
+    """The sum of an array of one axis."""
+    high, low = numbers, np.zeros_like(numbers)
+    while len(high) > 1:
+        half = len(high) // 2
+        both = add((high[:half], low[:half]), (high[half : 2 * half], low[half : 2 * half]))
+        high, low = (
+            np.concatenate([sums, more[2 * half :]])
+            for sums, more in zip(both, (high, low), strict=True)
+        )
+    return high.sum(), low.sum()

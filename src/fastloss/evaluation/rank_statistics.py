@@ -1,0 +1,190 @@
+"""What follows from the order of scores: areas, best thresholds, and bins of equal weight.
+
+All of these are functions of a `ScoreTable`, which read its distinct scores once, from the highest
+down. Equal scores are one threshold, and a row is predicted positive if its score is at least the
+threshold. Where a class is absent, or nothing has a score, what needs it is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..call.arrays import Array
+from .sums.score_table import ScoreTable
+from .sums.sorted_scores import Steps
+
+Interval = tuple[float, float]
+
+
+class Summary(NamedTuple):
+    """What one reading of a table finds. Without `bins` both ends of an interval are the number."""
+
+    auc: float
+    auc_standard_error: float  # NaN with weights or bins
+    average_precision: float
+    ks: float
+    ks_threshold: float
+    auc_interval: Interval
+    average_precision_interval: Interval
+    ks_interval: Interval
+
+
+_UNKNOWN = math.nan, math.nan
+_NOTHING = Summary(math.nan, math.nan, math.nan, math.nan, math.nan, _UNKNOWN, _UNKNOWN, _UNKNOWN)
+
+
+def summary(table: ScoreTable) -> Summary:
+    """The areas under both curves, and the largest gap between the two distributions of scores.
+
+    With N_k and P_k the weights of negatives and positives of score k, N and P those of all:
+
+        auc               = sum of P_k (N_<k + N_k / 2) / (P N)
+        average_precision = sum of P_k / P * P_>=k / (P_>=k + N_>=k)
+        ks                = max over k of |P_>=k / P - N_>=k / N|
+
+    The standard error of the AUC is that of DeLong, for rows without weights: the variance of
+    (N_<k + N_k / 2) / N over positives, divided by their number, and that of (P_>k + P_k / 2) / P
+    over negatives. With `bins`, the true number lies in the interval whatever the order of rows
+    within a bin is; the number itself takes them for ties.
+
+    Source: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more
+    correlated receiver operating characteristic curves (1988).
+
+    >>> from fastloss.evaluation.sums.score_table import ScoreTable
+    >>> table = ScoreTable.of(np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.4, 0.8]))
+    >>> summary(table).auc
+    0.875
+    """
+    table = table.settled()
+    negative, positive = table.weights
+    if not (negative > 0 and positive > 0):
+        return _NOTHING
+    sums = _Sums(table, negative, positive)
+    for steps in table.steps():
+        sums.add(steps)
+    return sums.summary()
+
+
+class _Sums:
+    """What `summary` adds up over steps."""
+
+    def __init__(self, table: ScoreTable, negative: float, positive: float) -> None:
+        self.table, self.negative, self.positive = table, negative, positive
+        # Twice the pairs that are won, with ties as one; and the ties.
+        self.wins: list[Any] = []
+        self.ties: list[Any] = []
+        self.precisions: list[float] = []
+        self.bounds: list[tuple[float, float]] = []
+        self.of_negatives, self.of_positives = _Spread(), _Spread()
+        self.ks, self.most_ks, self.key = -1.0, -1.0, np.zeros(1)
+
+    def add(self, steps: Steps) -> None:
+        n, p, n_above, p_above = steps[1:]
+        twice_above = 2.0 * p_above + p
+        self.wins.append(self._dot(n, twice_above))
+        n_all, p_all = n_above + n, p_above + p
+        self.precisions.append(float((p * (p_all / (p_all + n_all))).sum()))
+        true, false = p_all / self.positive, n_all / self.negative
+        gap = np.abs(true - false)
+        place = int(gap.argmax())
+        if gap[place] > self.ks:
+            self.ks, self.key = float(gap[place]), steps.keys[place : place + 1]
+        if self.table.bins is not None:
+            self._add_bounds(steps, true, false)
+        elif not self.table.is_weighted:
+            self.of_negatives.add(n, twice_above)
+            self.of_positives.add(p, 2.0 * n_above + n)
+
+    def _add_bounds(self, steps: Steps, true: Array, false: Array) -> None:
+        """How far each number may be off, as rows of a bin may have any order."""
+        n, p, n_above, p_above = steps[1:]
+        self.ties.append(self._dot(n, p))
+        n_all, p_all = n_above + n, p_above + p
+        # If all positives of a bin come first; and if they come last, one after the other. Of a
+        # concave function the mean is not below the mean of the ends.
+        first = p_above + (0.0 if self.table.is_weighted else 1.0)
+        with np.errstate(invalid="ignore"):
+            best = p_all / (p_all + n_above)
+            least = np.where(n_all > 0, first / (first + n_all), 1.0)
+        worst = (least + p_all / (p_all + n_all)) / 2
+        here = p > 0
+        self.bounds.append((float((p * worst)[here].sum()), float((p * best)[here].sum())))
+        before = p_above / self.positive, n_above / self.negative
+        most = np.maximum(true - before[1], false - before[0])
+        self.most_ks = max(self.most_ks, float(most.max()))
+
+    def _dot(self, a: Array, b: Array) -> Any:
+        """The sum of products; of counts it is exact, however large it is."""
+        if self.table.is_weighted:
+            return float((a * b).sum())
+        counts, others = a.astype(np.int64), b.astype(np.int64)
+        # A sum of 2**32 rows times 31 bits does not overflow.
+        upper, lower = others >> 31, others & (2**31 - 1)
+        return (int(counts @ upper) << 31) + int(counts @ lower)
+
+    def summary(self) -> Summary:
+        auc = self._share(sum(self.wins) if not self.table.is_weighted else math.fsum(self.wins))
+        average_precision = math.fsum(self.precisions) / self.positive
+        threshold = float(self.table.scores(self.key)[0])
+        if self.table.bins is None:
+            exact = [(number, number) for number in (auc, average_precision, self.ks)]
+            return Summary(auc, self._error(), average_precision, self.ks, threshold, *exact)
+        wins, ties = (
+            math.fsum(each) if self.table.is_weighted else sum(each)
+            for each in (self.wins, self.ties)
+        )
+        low, high = (math.fsum(each) / self.positive for each in zip(*self.bounds, strict=True))
+        return Summary(
+            auc,
+            math.nan,
+            average_precision,
+            self.ks,
+            threshold,
+            (self._share(wins - ties), self._share(wins + ties)),
+            (low, high),
+            (self.ks, self.most_ks),
+        )
+
+    def _share(self, wins: Any) -> float:
+        """Half of this of all pairs."""
+        if self.table.is_weighted:
+            return float(wins / self.negative / self.positive / 2)
+        # Integers are divided exactly and rounded once.
+        return float(wins / (2 * self.table.n_negatives * self.table.n_positives))
+
+    def _error(self) -> float:
+        if self.table.is_weighted:
+            return math.nan
+        n, p = self.negative, self.positive
+        of_positives = self.of_positives.variance / (2 * n) ** 2
+        of_negatives = self.of_negatives.variance / (2 * p) ** 2
+        return math.sqrt(of_positives / p + of_negatives / n)
+
+
+class _Spread:
+    """The variance of numbers that come in parts, each with how often it occurs.
+
+    Source: T. F. Chan, G. H. Golub, R. J. LeVeque, Updating formulae (1979).
+    """
+
+    def __init__(self) -> None:
+        self.n = self.mean = self.squares = 0.0
+
+    def add(self, counts: Array, numbers: Array) -> None:
+        n = float(counts.sum())
+        if not n:
+            return
+        mean = float((counts * numbers).sum()) / n
+        gaps = numbers - mean
+        squares = float((counts * gaps * gaps).sum())
+        gap, both = mean - self.mean, self.n + n
+        self.squares += squares + gap * gap * (self.n * n / both)
+        self.mean += gap * (n / both)
+        self.n = both
+
+    @property
+    def variance(self) -> float:
+        return self.squares / (self.n - 1) if self.n > 1 else math.nan

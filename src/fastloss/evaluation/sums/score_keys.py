@@ -1,0 +1,124 @@
+"""Scores and the whole numbers that stand for them in order; see `kernels/score_runs.py`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...call.arrays import Array, as_array, format_of
+
+
+class ScoreForm(NamedTuple):
+    """How scores of a dtype become keys."""
+
+    name: str
+    bits: int
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """That of the keys."""
+        return np.dtype(f"u{self.bits // 8}")
+
+    @property
+    def sign(self) -> np.uint64:
+        """The bit of the sign, and the key of 0."""
+        return np.uint64(1 << (self.bits - 1))
+
+    @property
+    def infinity(self) -> np.uint64:
+        return np.uint64(_INFINITIES[self.name])
+
+    @property
+    def nan(self) -> int:
+        """The key of NaN, larger than all others."""
+        return (1 << self.bits) - 1
+
+    def holds(self, keys: Array) -> bool:
+        """Whether sorted keys are those of numbers."""
+        sign, infinity = int(self.sign), int(self.infinity)
+        least, most = sign - infinity, sign + infinity
+        return not keys.size or (least <= int(keys[0]) and int(keys[-1]) <= most)
+
+    def scores(self, keys: Array) -> Array:
+        """The scores of keys, of a dtype that NumPy has."""
+        sign = self.dtype.type(self.sign)
+        bits: Array = np.where(keys < sign, sign + (sign - keys), keys - sign)
+        if self.name == "bfloat16":
+            return _upper_half(bits)
+        return bits.view(self.name)
+
+    def keys(self, scores: Array) -> Array:
+        """The keys of scores of any dtype that this form holds, none of them NaN."""
+        bits = scores.astype(self.name).view(self.dtype)
+        sign, one = self.dtype.type(self.sign), self.dtype.type(1)
+        size = bits & (sign - one)
+        keys: Array = np.where(bits < sign, sign + size, sign - size)
+        return keys
+
+
+_INFINITIES = {
+    "float16": 0x7C00,
+    "bfloat16": 0x7F80,
+    "float32": 0x7F800000,
+    "float64": 0x7FF0000000000000,
+}
+FORMS = tuple(
+    ScoreForm(name, bits)
+    for name, bits in (("float16", 16), ("bfloat16", 16), ("float32", 32), ("float64", 64))
+)
+FLOAT16, _, FLOAT32, FLOAT64 = FORMS
+
+
+def wider(a: ScoreForm, b: ScoreForm) -> ScoreForm:
+    """The form that holds the scores of both."""
+    if a == b:
+        return a
+    return FLOAT64 if FLOAT64 in (a, b) else FLOAT32
+
+
+def scores_of(values: object, name: str = "scores") -> tuple[Array, ScoreForm]:
+    """Scores as an array of one axis, and the form of its keys.
+
+    Raises TypeError for what are no numbers, ValueError for another shape and for integers that
+    float64 does not hold.
+    """
+    scores = as_array(values, name)
+    known = format_of(scores, name)
+    if scores.ndim != 1:
+        raise ValueError(f"{name} has shape {scores.shape}, but has one axis, that of rows")
+    for form in FORMS:
+        if form.name == known.name:
+            return scores, form
+    if scores.dtype.itemsize < 4:
+        return scores.astype(np.float32), FLOAT32
+    wide = scores.astype(np.float64)
+    _check_held(scores, wide, name)
+    return wide, FLOAT64
+
+
+def _check_held(scores: Array, wide: Array, name: str) -> None:
+    """Raise ValueError unless float64 holds these integers."""
+    for place in np.flatnonzero(np.abs(wide) >= 2.0**53).tolist():
+        if int(wide[place]) != int(scores[place]):
+            raise ValueError(
+                f"{name}[{place}] is {scores[place]}, which float64 does not hold: subtract a "
+                "constant that makes them smaller, or give ranks"
+            )
+
+
+def native_bits(scores: Array, form: ScoreForm) -> Array:
+    """The bits of scores of the dtype of a form, as a kernel takes them."""
+    if not scores.dtype.isnative:
+        scores = scores.astype(scores.dtype.newbyteorder("="))
+    return np.ascontiguousarray(scores).view(form.dtype)
+
+
+def as_single(scores: Array) -> Array:
+    """Scores rounded to float32: none gets past another."""
+    with np.errstate(over="ignore"):
+        return scores.astype(np.float32)
+
+
+def _upper_half(bits: Array) -> Array:
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

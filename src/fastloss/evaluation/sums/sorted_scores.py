@@ -1,0 +1,197 @@
+"""Scores of rows as sorted keys, in runs that are merged, and read from the highest down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...call import threads
+from ...call.arrays import Array
+from ...compiler.interrupts import compiler
+from ...kernels import score_runs as kernel
+from .score_keys import ScoreForm, native_bits
+
+# Rows that are split at a time, and steps that are read at a time: both stay in the cache.
+BLOCK = 1 << 16
+STEPS = 1 << 14
+NO_WEIGHTS = np.empty(0)
+
+
+class Steps(NamedTuple):
+    """Distinct scores, from the highest down, and the weights of the rows that have them."""
+
+    keys: Array
+    negative: Array
+    positive: Array
+    # Of all rows with a higher score.
+    negative_above: Array
+    positive_above: Array
+
+
+class Run(NamedTuple):
+    """Keys of rows of one label, sorted, and equal ones by weight; without weights each has 1."""
+
+    keys: Array
+    weights: Array = NO_WEIGHTS
+
+    @property
+    def size(self) -> int:
+        return len(self.keys)
+
+    def first(self, n: int) -> Run:
+        return Run(self.keys[:n], self.weights[:n])
+
+    def weighted(self, factor: float) -> Run:
+        """With weights, those that there are times this."""
+        weights = self.weights if self.weights.size else np.ones(self.size)
+        return Run(self.keys, weights * factor)
+
+    def merged(self, other: Run) -> Run:
+        keys = np.empty(self.size + other.size, self.keys.dtype)
+        weights = np.empty(self.weights.size + other.weights.size)
+        _merge_runs(keys.dtype)(self.keys, other.keys, self.weights, other.weights, keys, weights)
+        return Run(keys, weights)
+
+
+Runs = tuple[Run, ...]
+
+
+def merged_runs(runs: Runs, in_one: bool = False) -> Runs:
+    """The same rows in runs each of which is at least twice as long as the one before, or in one.
+
+    So a row is merged as often as their number was doubled.
+    """
+    merged: list[Run] = []
+    for run in sorted(runs, key=lambda run: run.size):
+        if merged and (in_one or 2 * merged[-1].size > run.size):
+            merged[-1] = merged[-1].merged(run)
+        elif run.size:
+            merged.append(run)
+    return tuple(merged)
+
+
+def positive_rows(labels: Array | None, part: slice) -> Array:
+    """Which rows of a part are positive, as bytes; without labels all are."""
+    if labels is None:
+        return np.ones(part.stop - part.start, np.uint8)
+    return np.ascontiguousarray(labels[part] != 0).view(np.uint8)
+
+
+def blocks_of(n: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+
+
+def sorted_rows(
+    labels: Array | None, scores: Array, form: ScoreForm, weights: Array
+) -> tuple[Run, Run]:
+    """The rows of label 0 and those of label 1, without those whose score is NaN."""
+    n, blocks = len(scores), blocks_of(len(scores))
+    counts = [np.count_nonzero(positive_rows(labels, part)) for part in blocks]
+    ends = np.cumsum(counts, dtype=np.int64)
+    middle = n - int(ends[-1]) if n else 0
+    keys = np.empty(n, form.dtype)
+    split = _split_keys(form.dtype)
+
+    def run(index: int) -> None:
+        part, positives = blocks[index], int(ends[index]) - counts[index]
+        split(
+            native_bits(scores[part], form),
+            positive_rows(labels, part),
+            form.sign,
+            form.infinity,
+            keys,
+            part.start - positives,
+            middle + positives,
+        )
+
+    threads.run(run, len(blocks))
+    sides = keys[:middle], keys[middle:]
+    if weights.size:
+        is_positive = positive_rows(labels, slice(0, n)).view(bool)
+        negative = _sorted_by_weight(sides[0], weights[~is_positive])
+        positive = _sorted_by_weight(sides[1], weights[is_positive])
+    else:
+        _sort(keys, middle)
+        negative, positive = Run(sides[0]), Run(sides[1])
+    # NaN come last.
+    nan = form.dtype.type(form.nan)
+    return (
+        negative.first(int(np.searchsorted(negative.keys, nan))),
+        positive.first(int(np.searchsorted(positive.keys, nan))),
+    )
+
+
+def _sort(keys: Array, middle: int) -> None:
+    """Sort the keys before the middle and those behind it, on all threads.
+
+    NumPy's sort is vectorised: it takes 8 ns a key, of any number of keys. What a thread is to sort
+    is put in its place first, in a quarter of that time, and then nothing has to be merged.
+    """
+    n = len(keys)
+    n_tasks = threads.get_num_threads() if n >= 4 * BLOCK else 1
+    bounds = [n * i // n_tasks for i in range(n_tasks + 1)]
+    for first, last in (0, middle), (middle, n):
+        cuts = [bound - first for bound in bounds[1:-1] if first < bound < last]
+        if cuts:
+            keys[first:last].partition(cuts)
+
+    def run(index: int) -> None:
+        first, last = bounds[index], bounds[index + 1]
+        cut = min(max(first, middle), last)
+        keys[first:cut].sort()
+        keys[cut:last].sort()
+
+    threads.run(run, n_tasks)
+
+
+def _sorted_by_weight(keys: Array, weights: Array) -> Run:
+    """A run of keys in any order."""
+    order = np.argsort(keys)
+    keys, weights = keys[order], weights[order]
+    same = keys[1:] == keys[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+    if tied.size:
+        weights[tied] = weights[tied][np.lexsort((weights[tied], keys[tied]))]
+    return Run(keys, weights)
+
+
+def steps_of(negative: Run, positive: Run) -> Iterator[Steps]:
+    """The steps of all rows, in blocks."""
+    dtype = negative.keys.dtype
+    left = np.array([negative.size, positive.size, 0])
+    high, low = np.zeros((2, 3))
+    read = _read_steps(dtype)
+    while left[:2].any():
+        room = min(STEPS, int(left[:2].sum()))
+        keys, steps = np.empty(room, dtype), np.empty(4 * room)
+        read(
+            *(negative.keys, positive.keys, negative.weights, positive.weights),
+            *(left, high, low, keys, steps),
+        )
+        n = int(left[2])
+        yield Steps(keys[:n], *steps[: 4 * n].reshape(n, 4).T)
+
+
+# The compiled loops. None writes into anything but the last of its arrays.
+@cache
+def _split_keys(dtype: np.dtype[Any]) -> Any:
+    keys, sign = np.empty(0, dtype), np.uint64(1)
+    examples = keys, np.empty(0, np.uint8), sign, sign, keys, 1, 1
+    return compiler().load_or_compile(kernel.split_keys, examples)
+
+
+@cache
+def _merge_runs(dtype: np.dtype[Any]) -> Any:
+    keys = np.empty(0, dtype)
+    examples = keys, keys, NO_WEIGHTS, NO_WEIGHTS, keys, NO_WEIGHTS
+    return compiler().load_or_compile(kernel.merge_runs, examples)
+
+
+@cache
+def _read_steps(dtype: np.dtype[Any]) -> Any:
+    keys, left = np.empty(0, dtype), np.empty(0, np.int64)
+    examples = keys, keys, *[NO_WEIGHTS] * 2, left, *[NO_WEIGHTS] * 2, keys, NO_WEIGHTS
+    return compiler().load_or_compile(kernel.read_steps, examples)

@@ -1,0 +1,150 @@
+"""Scores as whole numbers of the same order, sorted by label, and read from the highest down.
+
+The key of a score is made of its bits: with s the bit of the sign and m the other bits, a whole
+number that grows with the size, it is s + m above 0 and s - m below. So -0 and 0 have one key, and
+infinities have keys like other numbers. All NaN have the key that is all ones.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..compiler.bits import select
+from .tally import add
+
+
+def key_of(bits: Any, sign: Any, infinity: Any) -> Any:
+    """The key of a score, all of them uint64; `sign` and `infinity` are those bits of its dtype."""
+    size = bits & (sign - np.uint64(1))
+    key = select(bits < sign, sign + size, sign - size)
+    return select(size > infinity, (sign - np.uint64(1)) + sign, key)
+
+
+def split_keys(
+    bits: Any, labels: Any, sign: Any, infinity: Any, keys: Any, negative: Any, positive: Any
+) -> None:
+    """Write the keys of rows of label 0 from `negative` on, those of label 1 from `positive` on.
+
+    The one store of a row needs no branch, which nobody could foresee.
+    """
+    for i in range(bits.size):
+        label = np.int64(labels[i])
+        keys[select(label == 1, positive, negative)] = key_of(np.uint64(bits[i]), sign, infinity)
+        positive += label
+        negative += 1 - label
+
+
+def count_keys(
+    bits: Any, labels: Any, weights: Any, sign: Any, infinity: Any, shift: Any, counts: Any
+) -> None:
+    """Add rows, or their weights, to pairs of counts, of label 0 and 1, by the upper bits of keys.
+
+    The last pair is for NaN. Without weights, which then are an array of none, each row counts 1.
+    """
+    nan, weighted = (sign - np.uint64(1)) + sign, weights.size > 0
+    for i in range(bits.size):
+        key = key_of(np.uint64(bits[i]), sign, infinity)
+        bin_of = np.int64(key >> shift)
+        place = 2 * select(key == nan, np.int64(counts.size // 2 - 1), bin_of)
+        counts[place + np.int64(labels[i])] += weights[i] if weighted else 1.0
+
+
+def merge_runs(
+    a: Any, b: Any, a_weights: Any, b_weights: Any, merged: Any, merged_weights: Any
+) -> None:
+    """Merge sorted keys; of equal ones those of smaller weights come first, if there are weights.
+
+    So the order of weights, and with it each sum of them, is the same however rows were split.
+    """
+    weighted = merged_weights.size > 0
+    i, j = np.int64(0), np.int64(0)
+    while i < a.size and j < b.size:
+        first = a[i] <= b[j]
+        if weighted:
+            first = a[i] < b[j] or (a[i] == b[j] and a_weights[i] <= b_weights[j])
+            merged_weights[i + j] = select(first, a_weights[i], b_weights[j])
+        merged[i + j] = select(first, a[i], b[j])
+        step = select(first, np.int64(1), np.int64(0))
+        i += step
+        j += 1 - step
+    for k in range(i, a.size):
+        merged[k + j] = a[k]
+        if weighted:
+            merged_weights[k + j] = a_weights[k]
+    for k in range(j, b.size):
+        merged[k + i] = b[k]
+        if weighted:
+            merged_weights[k + i] = b_weights[k]
+
+
+# The numbers that `read_steps` carries from a call to the next, each with what rounding took from
+# it: the weight of negatives and of positives so far, and that of the key that it is at.
+NEGATIVE, POSITIVE, OF_KEY = range(3)
+
+
+def read_steps(
+    negatives: Any,
+    positives: Any,
+    negative_weights: Any,
+    positive_weights: Any,
+    left: Any,
+    high: Any,
+    low: Any,
+    keys: Any,
+    steps: Any,
+) -> None:
+    """Write the next distinct keys, from the highest down, as many as there is room for.
+
+    For each of them `steps` gets four numbers: the weight of the negatives and of the positives
+    that have it, and those of all that have a higher one. `left` has the numbers of keys of either
+    kind that were not read yet, and then how many steps were written.
+    """
+    i, j, n = left[0], left[1], np.int64(0)
+    while n < keys.size and i + j > 0:
+        key = positives[j - 1] if i == 0 else negatives[i - 1]
+        if i > 0 and j > 0 and positives[j - 1] > key:
+            key = positives[j - 1]
+        keys[n] = key
+        steps[4 * n + 2] = high[NEGATIVE] + low[NEGATIVE]
+        steps[4 * n + 3] = high[POSITIVE] + low[POSITIVE]
+        i = read_key(negatives, negative_weights, i, key, NEGATIVE, high, low)
+        steps[4 * n] = high[OF_KEY] + low[OF_KEY]
+        j = read_key(positives, positive_weights, j, key, POSITIVE, high, low)
+        steps[4 * n + 1] = high[OF_KEY] + low[OF_KEY]
+        n += 1
+    left[0], left[1], left[2] = i, j, n
+
+
+def read_key(run: Any, weights: Any, n: Any, key: Any, kind: Any, high: Any, low: Any) -> Any:
+    """Add up those of the first n that have this key, which come last; how many come before."""
+    before = n
+    high[OF_KEY] = low[OF_KEY] = 0.0
+    while n > 0 and run[n - 1] == key:
+        n -= 1
+        if weights.size > 0:
+            add(weights[n], 0.0, OF_KEY, high, low)
+    if weights.size == 0:
+        high[OF_KEY] = np.float64(before - n)
+    add(high[OF_KEY], low[OF_KEY], kind, high, low)
+    return n
+
+
+def pool(steps: Any, size: Any, negatives: Any, positives: Any) -> None:
+    """Add steps, from the highest score down, to pools in which the share of positives falls.
+
+    A step whose share is not below that of the pool before it is pooled with it. `size`, an array
+    of one number, says how many pools there are; the arrays have room for a pool for each step.
+
+    Source: M. Ayer et al., An empirical distribution function for sampling with incomplete
+    information (1955): pool adjacent violators.
+    """
+    n = size[0]
+    for k in range(steps.size // 4):
+        negative, positive = steps[4 * k], steps[4 * k + 1]
+        while n > 0 and positive * negatives[n - 1] >= positives[n - 1] * negative:
+            n -= 1
+            negative += negatives[n]
+            positive += positives[n]
+        negatives[n], positives[n] = negative, positive
+        n += 1
+    size[0] = n

@@ -1,0 +1,301 @@
+"""Score tables and what follows from ranks, against formulas over all pairs of rows."""
+
+import math
+from itertools import pairwise
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain import compiled, plain
+
+from fastloss.call import threads
+from fastloss.evaluation import rank_statistics as ranks
+from fastloss.evaluation.sums import sorted_scores
+from fastloss.evaluation.sums.score_table import ScoreTable
+
+pytestmark = plain
+
+DTYPES = np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int8, np.uint16, np.int64
+
+
+def rows(n, dtype=np.float32, seed=0, weighted=False):
+    """Labels, scores with ties and every odd number that the dtype has, and weights or None."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < 0.4).astype(np.int64)
+    scores = (2 * rng.standard_normal(n) + labels).round(1)
+    if np.dtype(dtype).kind in "iu":
+        scores = np.abs(scores).round()
+    else:
+        odd = [np.inf, -np.inf, 0.0, -0.0, np.nan, 1e-7, -1e-7]
+        scores[rng.integers(0, n, 2 * len(odd))] = odd * 2
+    weights = rng.random(n) * (rng.random(n) < 0.9) if weighted else None
+    return labels, scores.astype(dtype), weights
+
+
+class Pairs:
+    """The numbers of `summary` from their definitions, in float64."""
+
+    def __init__(self, labels, scores, weights=None):
+        x = np.asarray(scores).astype(np.float64)
+        w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+        known = ~np.isnan(x) & (w != 0)
+        y, x, w = np.asarray(labels)[known] != 0, x[known], w[known]
+        self.n_nan = int((~known & (w_of(weights, len(known)) != 0)).sum())
+        self.n, self.p, self.n_w, self.p_w = x[~y], x[y], w[~y], w[y]
+        # Of each pair: 1 if it is won, 1/2 if tied.
+        self.won = (self.p[:, None] > self.n) + (self.p[:, None] == self.n) / 2
+        self.auc = math.fsum((self.won * np.outer(self.p_w, self.n_w)).ravel()) / (
+            math.fsum(self.p_w) * math.fsum(self.n_w)
+        )
+        self.thresholds = np.unique(x)[::-1]
+        self.true = np.array([math.fsum(self.p_w[self.p >= t]) for t in self.thresholds])
+        self.false = np.array([math.fsum(self.n_w[self.n >= t]) for t in self.thresholds])
+        gains = np.diff(self.true, prepend=0.0)
+        self.average_precision = (
+            math.fsum(gains * self.true / (self.true + self.false)) / self.true[-1]
+        )
+        gaps = np.abs(self.true / self.true[-1] - self.false / self.false[-1])
+        self.ks, self.ks_threshold = gaps.max(), self.thresholds[gaps.argmax()]
+
+    @property
+    def standard_error(self):
+        of_p, of_n = self.won.mean(axis=1), self.won.mean(axis=0)
+        return math.sqrt(of_p.var(ddof=1) / len(self.p) + of_n.var(ddof=1) / len(self.n))
+
+
+def w_of(weights, n):
+    return np.ones(n) if weights is None else np.asarray(weights)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_summary_is_that_of_all_pairs(dtype, weighted):
+    labels, scores, weights = rows(200, dtype, weighted=weighted)
+    reference = Pairs(labels, scores, weights)
+    table = ScoreTable.of(labels, scores, weights)
+    assert table.n_nan == reference.n_nan
+    assert (table.n_negatives, table.n_positives) == (len(reference.n), len(reference.p))
+    found = ranks.summary(table)
+    assert found.auc == pytest.approx(reference.auc, rel=1e-15)
+    assert found.average_precision == pytest.approx(reference.average_precision, rel=1e-15)
+    assert found.ks == pytest.approx(reference.ks, rel=1e-14)
+    assert found.ks_threshold == reference.ks_threshold
+    assert found.auc_interval == (found.auc, found.auc)
+    if weighted:
+        assert math.isnan(found.auc_standard_error)
+    else:
+        assert found.auc_standard_error == pytest.approx(reference.standard_error, rel=1e-13)
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_compiled_loops_find_what_plain_ones_find(dtype):
+    """Of many rows, so that there are several blocks of them and of steps, and threads."""
+    labels, scores, _ = rows(300_000, dtype)
+    scores = (scores + np.random.default_rng(1).random(len(scores))).astype(dtype)
+    # Of 32 bits in another way: by the middle rank of each score.
+    known = ~np.isnan(scores)
+    y, x = labels[known] == 1, scores[known]
+    _, places, counts = np.unique(x, return_inverse=True, return_counts=True)
+    middles = 2 * np.cumsum(counts) - counts + 1
+    n_p, n_n = int(y.sum()), int((~y).sum())
+    auc = (int(middles[places[y]].sum()) - n_p * (n_p + 1)) / (2 * n_p * n_n)
+    found = []
+    for n_threads in 1, 2:
+        threads.set_num_threads(n_threads)
+        table = ScoreTable.of(labels, scores)
+        half = len(labels) // 2
+        parts = [ScoreTable.of(labels[part], scores[part]) for part in np.s_[:half, half:]]
+        found += [ranks.summary(table), ranks.summary(parts[1].merged(parts[0]))]
+    threads.set_num_threads(None)
+    assert found[0].auc == auc
+    assert len(set(found)) == 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 1e-45, 1.0, 2.0, np.inf, np.nan]),
+            st.sampled_from([0.0, 0.3, 1.0, 2.0**600, 7.0]),
+            st.integers(0, 3),
+        ),
+        min_size=1,
+        max_size=24,
+    ),
+    st.booleans(),
+    st.permutations(range(4)),
+)
+@settings(max_examples=30)
+def test_any_split_and_order_of_merges_gives_the_same_bits(given_rows, weighted, order):
+    labels, scores, weights, parts = (np.array(each) for each in zip(*given_rows, strict=True))
+    scores = scores.astype(np.float32)
+
+    def table(chosen):
+        return ScoreTable.of(labels[chosen], scores[chosen], weights[chosen] if weighted else None)
+
+    whole = table(np.full(len(labels), True))
+    merged = ScoreTable.empty()
+    for part in order:
+        merged = merged.merged(table(parts == part))
+    assert merged.n_nan == whole.n_nan
+    assert repr(ranks.summary(merged)) == repr(ranks.summary(whole))
+
+
+def test_runs_are_never_more_than_the_logarithm_of_the_rows():
+    table = ScoreTable.empty()
+    for i in range(200):
+        table = table.merged(ScoreTable.of(np.array([0, 1]), np.array([i, i + 0.5])))
+    sizes = [run.size for run in table.positives]
+    assert sum(sizes) == 200
+    assert all(2 * a <= b for a, b in pairwise(sizes))
+    assert ranks.summary(table).auc == (201 / 2) / 200
+
+
+def test_tables_of_different_dtypes_merge_into_the_wider_one():
+    for weighted in False, True:
+        parts = [rows(60, dtype, seed, weighted) for seed, dtype in enumerate(DTYPES)]
+        if weighted:
+            parts[0] = (*parts[0][:2], None)
+        merged = ScoreTable.empty()
+        for part in parts:
+            merged = merged.merged(ScoreTable.of(*part))
+        labels, scores, weights = (
+            np.concatenate(each)
+            for each in zip(
+                *[(y, x.astype(np.float64), w_of(w, len(y))) for y, x, w in parts], strict=True
+            )
+        )
+        assert ranks.summary(merged).auc == pytest.approx(
+            Pairs(labels, scores, weights).auc, rel=1e-15
+        )
+
+
+def test_only_ratios_of_weights_count():
+    labels, scores, weights = rows(100, weighted=True)
+    plain_weights = ranks.summary(ScoreTable.of(labels, scores, weights))
+    for scale in 2.0**1000, 2.0**-1000:
+        parts = [
+            ScoreTable.of(labels[part], scores[part], weights[part] * scale)
+            for part in (np.s_[::2], np.s_[1::2])
+        ]
+        assert ranks.summary(parts[0].merged(parts[1]))[:4] == pytest.approx(
+            plain_weights[:4], rel=1e-15, nan_ok=True
+        )
+    # The small ones of the two tables vanish beside the large ones.
+    large, small = (
+        ScoreTable.of(labels, scores, np.full(len(labels), each)) for each in (1e300, 1e-300)
+    )
+    both = ranks.summary(small.merged(large)), ranks.summary(large.merged(small))
+    assert both[0][:4] == pytest.approx(ranks.summary(large)[:4], rel=1e-15, nan_ok=True)
+    assert repr(both[0]) == repr(both[1])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("bins", [2, 512])
+def test_bins_guarantee_an_interval(dtype, weighted, bins):
+    for seed in range(4):
+        labels, scores, weights = rows(80, dtype, seed, weighted)
+        exact = Pairs(labels, scores, weights)
+        halves = [
+            ScoreTable.of(
+                labels[part], scores[part], None if weights is None else weights[part], bins
+            )
+            for part in (np.s_[::2], np.s_[1::2])
+        ]
+        table = halves[0].merged(halves[1])
+        assert (table.n_negatives, table.n_positives) == (len(exact.n), len(exact.p))
+        assert table.n_nan == exact.n_nan
+        found = ranks.summary(table)
+        for name in "auc", "average_precision", "ks":
+            low, high = getattr(found, f"{name}_interval")
+            assert low - 1e-15 <= getattr(exact, name) <= high + 1e-15
+            assert low <= getattr(found, name) <= high
+    # Bins of one score each make no difference.
+    whole = ScoreTable.of([0, 1, 1], np.array([1.0, 1.0, 2.0], np.float32), bins=1 << 20)
+    assert ranks.summary(whole).auc_interval == (0.5, 1.0)
+
+
+def test_what_is_unknown_is_nan():
+    for labels in [], [0, 0], [1, 1]:
+        for bins in None, 4:
+            table = ScoreTable.of(np.array(labels), np.arange(len(labels), dtype=float), bins=bins)
+            assert all(map(math.isnan, np.hstack(ranks.summary(table))))
+    one = ranks.summary(ScoreTable.of(np.array([0, 1]), np.array([1.0, 2.0])))
+    assert one.auc == 1.0
+    assert math.isnan(one.auc_standard_error)
+    unseen = ScoreTable.of(np.array([0, 1]), np.array([np.nan, 2.0]))
+    assert (unseen.n_nan, unseen.n_rows) == (1, 1)
+    weightless = ScoreTable.of(np.array([0, 1]), np.array([np.nan, 2.0]), np.zeros(2))
+    assert (weightless.n_nan, weightless.n_rows) == (0, 0)
+
+
+def test_wins_beyond_2_to_the_53_are_exact():
+    n = 2**31
+    table = ScoreTable.of(np.array([0, 1, 0, 1]), np.array([1, 1, 2, 2], np.float16))
+    counts = table.counts * 0.0
+    places = np.flatnonzero(table.counts.any(axis=1))
+    counts[places] = [[n, 2 * n + 1], [n - 2, n]]
+    table = table._replace(counts=counts, n_negatives=2 * n - 2, n_positives=3 * n + 1)
+    twice = n * n * 2 + (n - 2) * n + (2 * n + 1) * n
+    assert ranks.summary(table).auc == twice / (2 * (2 * n - 2) * (3 * n + 1))
+
+
+def test_what_cannot_be_ranked_is_refused():
+    with pytest.raises(ValueError, match=r"scores\[1\] is 9007199254740993, which float64 does"):
+        ScoreTable.of(np.array([0, 1]), np.array([2**53, 2**53 + 1]))
+    big = np.array([2**64 - 1, 2**63], np.uint64)
+    with pytest.raises(ValueError, match=r"scores\[0\] is 18446744073709551615"):
+        ScoreTable.of(np.array([0, 1]), big)
+    with pytest.raises(ValueError, match="one axis"):
+        ScoreTable.of(np.array([0]), np.zeros((1, 1)))
+    with pytest.raises(ValueError, match=r"labels has shape \(2,\), but scores has \(1,\)"):
+        ScoreTable.of([0, 1], [0.5])
+    with pytest.raises(ValueError, match=r"weights has shape \(2,\), but scores has \(1,\)"):
+        ScoreTable.of([0], [0.5], [1, 2])
+    with pytest.raises(TypeError, match="scores has dtype <U1"):
+        ScoreTable.of(np.array([0]), np.array(["a"]))
+    for bins in 3, 1, 2**21:
+        with pytest.raises(ValueError, match="power of two"):
+            ScoreTable.empty(bins)
+    with pytest.raises(ValueError, match="same bins"):
+        ScoreTable.empty(4).merged(ScoreTable.empty())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("dtype", "bins"), [(np.float16, None), (np.float32, None), (float, 64)])
+def test_a_state_holds_all_and_damage_is_refused(dtype, bins, weighted):
+    labels, scores, weights = rows(50, dtype, weighted=weighted)
+    table = ScoreTable.of(labels, scores, weights, bins)
+    state = table.state("s")
+    again = ScoreTable.from_state("s", state, bins)
+    assert repr(ranks.summary(again)) == repr(ranks.summary(table))
+    assert again.n_nan == table.n_nan
+    for name, array in state.items():
+        damaged = array.copy()
+        if name.endswith(("_keys", "_places")):
+            damaged[[0, -1]] = damaged[[-1, 0]]
+        elif array.size:
+            damaged.flat[0] = -1
+        else:
+            continue
+        with pytest.raises(ValueError, match="damaged"):
+            ScoreTable.from_state("s", {**state, name: damaged}, bins)
+        if array.size > 1:
+            with pytest.raises(ValueError, match="s_"):
+                ScoreTable.from_state("s", {**state, name: array[1:]}, bins)
+    with pytest.raises(ValueError, match="has no 's_rows'"):
+        ScoreTable.from_state("s", {}, bins)
+    empty = ScoreTable.from_state("s", ScoreTable.empty(bins).state("s"), bins)
+    assert empty == ScoreTable.empty(bins)
+
+
+def test_layouts_of_scores_make_no_difference():
+    labels, scores, _ = rows(64)
+    found = ranks.summary(ScoreTable.of(labels, scores))
+    for other in scores.astype(">f4"), np.repeat(scores, 2)[::2], scores[::-1].copy()[::-1]:
+        assert ranks.summary(ScoreTable.of(labels == 1, other)) == found
+    assert sorted_scores.BLOCK > 64
