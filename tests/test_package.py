@@ -51,6 +51,7 @@ AT_ONCE = {
     "torch/tensors.py",
 }
 OPTIONAL = {
+    "evaluation/frames.py": {"pandas"},
     "evaluation/files/formats.py": {"ml_dtypes"},
     "evaluation/files/progress.py": {"rich"},
     "dask.py": {"dask"},

@@ -22,8 +22,10 @@ from .call.run import evaluate as run
 from .call.run import total_weight
 from .call.verbs import VALUE, VALUE_AND_GRAD, Verb
 from .evaluation.given import Given, sizes_of
+from .evaluation.groups import Named, groups_of
 from .evaluation.scorecard import Scorecard
 from .evaluation.scores import Scores
+from .evaluation.sums.group_names import GroupNames
 
 try:
     import dask.array as da
@@ -172,6 +174,10 @@ def evaluate(
     check_rows(logits, lead, "logits")
     if class_mask is not None and np.ndim(class_mask) == 1:
         options["class_mask"], class_mask = class_mask, None
+    names = None
+    if groups is not None and not isinstance(groups, da.Array):
+        ids, names = groups_of(groups, logits.shape[:lead])
+        groups = ids.reshape(logits.shape[:lead])
     by_row = arrays_by_row(
         logits,
         labels=labels,
@@ -188,11 +194,12 @@ def evaluate(
         empty["offsets"] = np.zeros(sizes.size + 1, np.int64)
         by_row["numbers"] = np.repeat(np.arange(sizes.size), sizes).reshape(logits.shape[:lead])
     start = Scorecard(**options)
+    empty |= _named(names, empty)
     start._update(empty.pop("labels"), without_rows(logits), Given(n_bytes=n_bytes, **empty))
 
     chunks = Chunks("logits", logits, lead, by_row)
     scores = da.reduction(
-        chunks.map(partial(_card, options), chunks.lead, _OBJECT),
+        chunks.map(partial(_card, options, names), chunks.lead, _OBJECT),
         _same,
         partial(_result, start),
         combine=partial(_merged, Scorecard(**options)),
@@ -271,8 +278,20 @@ def _mean_of_quotients(total: float, weight: Any) -> float:
     return total if number else _mean(total, number)
 
 
-def _card(options: dict[str, Any], labels: Array, logits: Array, **by_row: Any) -> Scorecard:
-    return Scorecard(**options)._update(labels, logits, Given(**by_row))
+def _named(names: GroupNames | None, by_row: dict[str, Any]) -> dict[str, Any]:
+    """Groups with what their ids stand for, which is known if they are no Dask array."""
+    return {} if names is None else {"groups": Named(by_row["groups"], names)}
+
+
+def _card(
+    options: dict[str, Any],
+    names: GroupNames | None,
+    labels: Array,
+    logits: Array,
+    **by_row: Any,
+) -> Scorecard:
+    given = Given(**by_row | _named(names, by_row))
+    return Scorecard(**options)._update(labels, logits, given)
 
 
 def _same(card: Scorecard, **axes: Any) -> Scorecard:

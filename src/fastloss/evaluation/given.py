@@ -7,6 +7,8 @@ import numpy as np
 
 from ..call.arrays import Array, as_array
 from ..kernels.tally import N_SCORES
+from .groups import check_shape, groups_of, integers
+from .sums.group_names import GroupNames
 from .sums.row_sums import NAMED, NO_KEYS, NUMBERED, ScoredRows
 
 
@@ -33,9 +35,9 @@ class Given(NamedTuple):
             return NUMBERED
         return "" if self.sequences is None else NAMED
 
-    def groups_of(self, shape: tuple[int, ...]) -> Array | None:
-        """The group of each row."""
-        return None if self.groups is None else _ids(self.groups, "groups", shape)
+    def groups_of(self, shape: tuple[int, ...]) -> tuple[Array | None, GroupNames]:
+        """The id of the group of each row, and what ids stand for."""
+        return (None, GroupNames()) if self.groups is None else groups_of(self.groups, shape)
 
     def sequences_of(self, shape: tuple[int, ...]) -> Array | None:
         """The sequence of each row."""
@@ -59,13 +61,8 @@ def _ids(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     given = as_array(value, name)
     if given.dtype.kind not in "iu" and given.size:
         raise TypeError(f"{name} has dtype {given.dtype}, but holds ids: write {name}.astype(int)")
-    if given.shape != shape:
-        raise ValueError(
-            f"{name} has shape {given.shape}, but there is one id for each row: expected {shape}"
-        )
-    if given.dtype == np.uint64 and (given >= 2**63).any():
-        raise ValueError(f"{name} has ids of 2^63 and more, which do not fit into int64")
-    return given.reshape(-1).astype(np.int64)
+    check_shape(given.shape, shape, name)
+    return integers(given, name)
 
 
 def sizes_of(offsets: Array, n_rows: int) -> Array:

@@ -11,7 +11,8 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return np.array_equal(a, b, equal_nan=True)
+        numeric = all(np.asarray(each).dtype.kind in "fc" for each in (a, b))
+        return np.array_equal(a, b, equal_nan=numeric)
     return bool(a == b or (a != a and b != b))
 
 

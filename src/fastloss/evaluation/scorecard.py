@@ -117,7 +117,9 @@ class Scorecard(Accumulator[RowSums]):
 
         - `sample_weight` of the shape of the labels; `class_mask`, booleans of the shape of the
           logits, as `CrossEntropy` takes them;
-        - `groups`: any integer for each row, whose results are then given apart;
+        - `groups`: an integer, a text or a category for each row, or several columns of these as a
+          dictionary or data frame, each combination of which is a group: whose results are then
+          given apart;
         - `sequences`: any integer for each row, the same for all rows of a sequence, which may go
           on in another call; or `offsets`: where each sequence of this call begins, and the end of
           the last, n + 1 row numbers, for sequences that are numbered as they come;
@@ -143,9 +145,11 @@ class Scorecard(Accumulator[RowSums]):
         """`update` without a warning."""
         weight, mask = given.sample_weight, given.class_mask
         rows = Rows(labels, logits, weight, mask, self._loss, self._weighing, self._verb)
-        sums = self._nothing._replace(n_classes=rows.n_classes, sequences=given.kind)
+        groups, names = given.groups_of(rows.shape)
+        sequences = given.sequences_of(rows.shape)
+        sums = self._nothing.with_part("group_names", names)
+        sums = sums._replace(n_classes=rows.n_classes, sequences=given.kind)
         self._sums.check(sums)
-        groups, sequences = given.groups_of(rows.shape), given.sequences_of(rows.shape)
         if given.offsets is not None:
             new = given.new_sequences()
             n = len(new.ids)

@@ -10,8 +10,10 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.tally import Terms
+from .frames import frame
 from .result import Result, row_lines
 from .sums.double_double import divide
+from .sums.group_names import GroupNames
 from .sums.row_sums import RowSums
 from .sums.standard_error import standard_error
 from .sums.table import Table, spread
@@ -125,13 +127,22 @@ _MEANS = tuple(name for name, value in vars(Means).items() if isinstance(value, 
 
 @dataclass(frozen=True, eq=False)
 class Groups(Result):
-    """Means by group; `ids` in ascending order."""
+    """Means by group; `ids`, as they were given, in ascending order.
+
+    Of several `columns` an id is a tuple.
+    """
 
     ids: Array
     means: Means
+    columns: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"ids": self.ids.tolist(), **self.means.to_dict()}
+        columns = {"columns": list(self.columns)} if self.columns else {}
+        return {"ids": self.ids.tolist(), **columns, **self.means.to_dict()}
+
+    def to_pandas(self) -> Any:
+        """A data frame of the means, with a row for each group, which names its index."""
+        return frame(self.means._numbers(), self.ids, self.columns or ("group",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,7 +310,7 @@ def scores_of(sums: RowSums, exponent: int) -> Scores:
         by_class=(
             Means(tables["classes"], sums.n_classes, exponent) if "classes" in tables else None
         ),
-        groups=_groups(tables["groups"], exponent),
+        groups=_groups(tables["groups"], tables["group_names"], exponent),
         sequences=_sequences(sums, exponent),
         _rank_sums=(relative, found.weight),
     )
@@ -315,12 +326,12 @@ def _calibration_errors(bins: Table) -> tuple[float, float]:
     return float((gaps * weights).sum() / weights.sum()), float(gaps.max())
 
 
-def _groups(table: Table, exponent: int) -> Groups | None:
+def _groups(table: Table, names: GroupNames, exponent: int) -> Groups | None:
     if not table.n_keys:
         return None
-    return Groups(
-        table.ids, Means(table._replace(ids=np.arange(table.n_keys)), table.n_keys, exponent)
-    )
+    order, ids = names.sorted(table.ids)
+    table = table.select(order)._replace(ids=np.arange(table.n_keys))
+    return Groups(ids, Means(table, table.n_keys, exponent), names.columns)
 
 
 def _sequences(sums: RowSums, exponent: int) -> Sequences | None:

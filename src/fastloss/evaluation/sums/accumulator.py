@@ -89,8 +89,14 @@ class Sums(ABC):
         """The same but for these."""
         return self._replace(**fields)  # type: ignore[attr-defined, no-any-return]
 
-    def check(self: S, new: S, other: bool = False) -> None:  # noqa: B027
+    def with_part(self: S, name: str, part: Any) -> S:
+        """The same with another part of this name."""
+        return self._with(parts={**self.parts, name: part})
+
+    def check(self: S, new: S, other: bool = False) -> None:
         """Raise ValueError unless what is new, of another accumulator or not, goes with this."""
+        if "group_names" in self.parts:
+            self.parts["group_names"].merged(new.parts["group_names"])
 
     @abstractmethod
     def numbers(self) -> dict[str, Array]:

@@ -20,6 +20,7 @@ from ...kernels.tally import (
     Terms,
 )
 from .accumulator import PARALLEL_ROWS, Sums, joined
+from .group_names import GroupNames
 from .state import entry
 from .table import HISTOGRAM, NO_ROOM, Layout, Table
 
@@ -57,7 +58,7 @@ class ScoredRows(NamedTuple):
 
 class _Fields(NamedTuple):
     n_bins: int
-    parts: Mapping[str, Table]
+    parts: Mapping[str, Any]
     n_rows: int = 0
     n_classes: int = 0
     sequences: str = ""  # whether they are named or numbered, if there are any
@@ -74,9 +75,10 @@ class RowSums(_Fields, Sums):
     @classmethod
     def of_nothing(cls, n_bins: int, by_class: bool, with_slopes: bool) -> "RowSums":
         tables = _ALWAYS | (_CLASSES if by_class else {}) | (_SLOPES if with_slopes else {})
-        return cls(n_bins, tables)
+        return cls(n_bins, {**tables, "group_names": GroupNames()})
 
     def check(self, new: "RowSums", other: bool = False) -> None:
+        super().check(new, other)
         n_classes, sequences = new.n_classes, new.sequences
         if n_classes and self.n_classes not in (0, n_classes):
             raise ValueError(
@@ -155,7 +157,9 @@ class RowSums(_Fields, Sums):
         tables = {
             name: Table.from_state(table.layout, name, state, most.get(name))
             for name, table in self.parts.items()
+            if isinstance(table, Table)
         }
+        names = GroupNames.from_state("group_names", state, tables["groups"].ids)
         ids, bytes_ids = tables["sequences"].ids, entry(state, "bytes_ids", np.int64, (None,))
         n_bytes = entry(state, "bytes", np.float64, (len(bytes_ids),))
         numbered = _KINDS[kind] == NUMBERED
@@ -167,7 +171,7 @@ class RowSums(_Fields, Sums):
         ):
             raise ValueError("the sequences of the state are not what they were: it is damaged")
         return self._replace(
-            parts=tables,
+            parts={**tables, "group_names": names},
             n_rows=n_rows,
             n_classes=n_classes,
             sequences=_KINDS[kind],
@@ -226,7 +230,8 @@ class _Tally:
         return self.tables
 
     def _room(self, name: str, n_keys: int) -> Room:
-        return self.tables[name].room(n_keys, len(self.scores))
+        table: Table = self.tables[name]
+        return table.room(n_keys, len(self.scores))
 
     def _plan(
         self, name: str, what: int, n_keys: int, keys: Array = NO_KEYS, ranks: Room = NO_ROOM
