@@ -935,7 +935,7 @@ def test_table_keeps_and_marks_losing_and_noisy_cells(content):
     assert rows["PyTorch"] == ["30.0", "27.0", "16.7%", "0.3", "noisy: spread 50%"]
     assert rows["fastloss"] == ["10.0", "9.00", "50.0%", "0.8"]
     summary = report.summary(content["results"], ["JAX"])
-    assert "faster than fastloss in 1; 1 are noisy" in summary
+    assert "faster than fastloss in 1; 1 of 7 times, roofs among them, are noisy" in summary
     assert "left out: JAX" in summary
 
 

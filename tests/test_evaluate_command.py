@@ -6,12 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import warnings
 from contextlib import contextmanager, suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from plain import plain
 
 import fastloss as fl
 from fastloss import cli
@@ -431,6 +434,29 @@ def test_progress_is_a_line_now_and_then(monkeypatch, capsys):
     with progress.progress("logits.npy", 100, 10, done=20) as show:
         show(60)
     assert re.fullmatch(r"logits.npy: 60%, [\d.]+ GB/s, 0:00:00 left\n", capsys.readouterr().err)
+
+
+@plain
+def test_warnings_are_lines(here, capsys):
+    np.save("logits.npy", fl.cross_entropy.proba(LOGITS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["evaluate", "labels.npy", "logits.npy"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("fastloss: logits seem to be probabilities")
+    assert said.count("\n") == 1
+
+
+def test_why_the_first_rows_take_long_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    said = threading.Event()
+    monkeypatch.setattr(progress.terminal, "say", lambda text: (print(text), said.set()))
+    with progress.progress("logits.npy", 100, 10) as show:
+        assert said.wait(60)
+        show(100)
+    assert capsys.readouterr().out == (
+        "logits.npy: no rows yet; a first run compiles, once for this machine\n"
+    )
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch, capsys):

@@ -614,10 +614,18 @@ def test_what_is_declared_but_no_option_is_said():
         def scalar(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
             return (y_pred - y_true) * self.scale, self.scale
 
-    loss = Undecorated()
-    form = Call(loss._family, VALUE, np.zeros(1), np.zeros(1), None, None).plan.form
-    message = str(loss._family.compilation_error(form, Exception("no scale")))
-    assert "no options (what the class declares is no option without @dataclass" in message
+    @dataclass(frozen=True)
+    class Unannotated(fl.ElementwiseLoss):
+        scale = 2.0
+        scalar = Undecorated.scalar
+
+    for loss, reason in (
+        (Undecorated(), "what the class declares is no option without @dataclass"),
+        (Unannotated(), "they are fields with an annotation"),
+    ):
+        form = Call(loss._family, VALUE, np.zeros(1), np.zeros(1), None, None).plan.form
+        message = str(loss._family.compilation_error(form, Exception("no scale")))
+        assert f"no options ({reason}" in message
 
 
 # ---------------------------------------------------------------------------------------------

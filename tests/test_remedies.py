@@ -104,6 +104,15 @@ def test_strings_become_class_ids():
         assert entropy(ids, logits)[0] == pytest.approx(math.log(2))
 
 
+def test_dictionaries_of_classes():
+    logits = [[2.0, 0.0], [1.0, 0.0]]
+
+    def call(class_weight: Any) -> Any:
+        return fl.CrossEntropy(class_weight=class_weight)([0, 1], logits)
+
+    assert follow(call, class_weight={1: 1.0, 0: 3.0}) == [call([3.0, 1.0])]
+
+
 def test_fields():
     records = np.array([[(0.5, 7.0), (0.25, 8.0)]], [("a", float), ("b", float)])
     with pytest.raises(TypeError) as caught:

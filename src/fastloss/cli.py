@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -52,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="fastloss", description="Losses and their gradients over NumPy arrays."
     )
     parser.add_argument("--version", action="version", version=f"fastloss {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run=partial(_help, parser))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     text = "train on real data, race naive NumPy on a large batch, save a picture (a minute)"
     demo = commands.add_parser("demo", help=text, description=text)
@@ -88,12 +90,19 @@ def _parser() -> argparse.ArgumentParser:
 
     text = "show or clear the cache of compiled code"
     cached = commands.add_parser("cache", help=text, description=text)
-    actions = cached.add_subparsers(title="actions", metavar="ACTION", required=True)
+    cached.set_defaults(run=partial(_help, cached))
+    actions = cached.add_subparsers(title="actions", metavar="ACTION")
     text = "show where the cache is, whether it can be used, and how much it holds"
     actions.add_parser("info", help=text, description=text).set_defaults(run=_cache_info)
     text = "delete all compiled code"
     actions.add_parser("clear", help=text, description=text).set_defaults(run=_cache_clear)
     return parser
+
+
+def _help(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """What there is, if nothing of it was asked for."""
+    parser.print_help(sys.stderr)
+    return 2
 
 
 def _add_bench(commands: Any) -> None:
@@ -179,7 +188,7 @@ def _count(text: str) -> int:
 
 
 def _evaluation(run: Command, options: argparse.Namespace) -> int:
-    with signals.raised():
+    with signals.raised(), terminal.saying_warnings():
         return _said(lambda: run(options))
 
 

@@ -250,6 +250,8 @@ class ScalarFormula(Formula):
         own = type(self.loss)
         if own.__annotations__ and "__dataclass_fields__" not in vars(own):
             known += " (what the class declares is no option without @dataclass(frozen=True))"
+        elif not self.parameters:
+            known += " (they are fields with an annotation that hold a number or a switch)"
         return TypeError(
             f"{self.name}.scalar does not compile for {form.arithmetic} numbers. It may "
             "use arithmetic, comparisons, functions of fastloss.scalar, math and numpy, functions "

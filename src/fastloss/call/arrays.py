@@ -96,6 +96,8 @@ def _remedy_of_objects(array: Array, name: str) -> str:
         except Exception:
             if isinstance(value, str):
                 return _remedy_of_strings(name)
+            if isinstance(value, dict) and not index:
+                return f"it is a dictionary: write [{name}[key] for key in sorted({name})]"
             shown = repr(value)
             if len(shown) > 40:
                 shown = f"of type {type(value).__name__}"

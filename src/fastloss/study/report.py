@@ -165,9 +165,11 @@ def summary(results: list[Result], missing: list[str]) -> str:
     losing = [cell for result, cell in cells if beats_fastloss(result, cell)]
     noisy = [cell for _, cell in cells if is_noisy(cell)]
     noisy += [result["roof"] for result in results if is_noisy(result["roof"])]
+    n_times = len(cells) + len(results)
     lines = [
         f"{len(results)} workloads, {len(cells)} cells; a rival is faster than fastloss in "
-        f"{len(losing)}; {len(noisy)} are noisy (spread over {NOISY:.0%})",
+        f"{len(losing)}; {len(noisy)} of {n_times} times, roofs among them, are noisy (spread over "
+        f"{NOISY:.0%})",
     ]
     lines.append("ratios are medians over the rounds in which all took turns")
     if missing:

@@ -140,7 +140,9 @@ def _open(path: Path, member: str | None, n_axes: int) -> Part:
     try:
         _check_is_file(path)
         if path.suffix not in readers:
-            raise FileError(f"{path} is of no known format: they are {', '.join(_SUFFIXES)}")
+            known = ", ".join(_SUFFIXES)
+            save = f"np.save({path.with_suffix('.npy').name!r}, array)"
+            raise FileError(f"{path} is of no known format: they are {known}; {save} writes one")
         with open(path, "rb") as file:
             arrays = readers[path.suffix](file, path)
     except OSError as error:

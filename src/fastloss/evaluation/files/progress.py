@@ -1,6 +1,7 @@
 """How far a long pass is: a bar on a terminal that rich can draw on, else a line now and then."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from ..report import terminal
 
 _SECONDS = 5.0  # between two lines
+_PATIENCE = 3.0  # until it is said why the first rows take so long
 
 Show = Callable[[int], None]
 
@@ -16,11 +18,21 @@ Show = Callable[[int], None]
 @contextmanager
 def progress(title: str, n_rows: int, row_bytes: int, done: int = 0) -> Iterator[Show]:
     """A function to be told the number of rows that are done, of which `done` were before."""
-    if sys.stderr.isatty() and find_spec("rich") is not None:
-        with _bar(title, n_rows, row_bytes, done) as show:
+    text = f"{title}: no rows yet; a first run compiles, once for this machine"
+    first = threading.Timer(_PATIENCE, terminal.say, [text])
+    first.daemon = True
+
+    def show(rows: int) -> None:
+        first.cancel()
+        shown(rows)
+
+    shows = _bar if sys.stderr.isatty() and find_spec("rich") is not None else _lines
+    with shows(title, n_rows, row_bytes, done) as shown:
+        first.start()
+        try:
             yield show
-    else:
-        yield _lines(title, n_rows, row_bytes, done)
+        finally:
+            first.cancel()
 
 
 @contextmanager
@@ -40,17 +52,18 @@ def _bar(title: str, n_rows: int, row_bytes: int, done: int) -> Iterator[Show]:
         yield lambda rows: bar.update(task, completed=rows * row_bytes)
 
 
-def _lines(title: str, n_rows: int, row_bytes: int, done: int) -> Show:
+@contextmanager
+def _lines(title: str, n_rows: int, row_bytes: int, done: int) -> Iterator[Show]:
     began = shown = time.monotonic()
 
     def show(rows: int) -> None:
         nonlocal shown
         now = time.monotonic()
-        if now - shown >= _SECONDS:
+        if now - shown >= _SECONDS and rows < n_rows:
             shown = now
             terminal.say(line(title, rows, n_rows, row_bytes, rows - done, now - began))
 
-    return show
+    yield show
 
 
 def line(title: str, rows: int, n_rows: int, row_bytes: int, read: int, seconds: float) -> str:

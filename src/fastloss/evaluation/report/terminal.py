@@ -4,7 +4,9 @@ import codecs
 import io
 import os
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 _SPELLED = {"±": "+-"}
@@ -47,6 +49,14 @@ def say(text: str) -> None:
     """A line of what is no result. That nobody is there to read it ends no work."""
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def saying_warnings() -> Iterator[None]:
+    """Warnings are lines, without the place in the code, of which a command knows nothing."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where: say(f"fastloss: {message}")
+        yield
 
 
 def show(text: str = "", end: str = "\n") -> str | None:
