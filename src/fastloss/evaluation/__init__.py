@@ -5,6 +5,8 @@ import sys
 from .calibration import Calibration, calibrate
 from .comparison import Comparison, compare
 from .differences import Differences
+from .ranking_scorecard import RankingScorecard
+from .ranking_scores import RankingScores
 from .scorecard import Scorecard
 from .scores import Scores
 from .sums import table
@@ -14,6 +16,8 @@ __all__ = [
     "Calibration",
     "Comparison",
     "Differences",
+    "RankingScorecard",
+    "RankingScores",
     "Scorecard",
     "Scores",
     "calibrate",

@@ -45,7 +45,7 @@ class Given(NamedTuple):
             sizes = sizes_of(as_array(self.offsets, "offsets"), math.prod(shape))
             return np.repeat(np.arange(sizes.size), sizes)
         ids = self.sequences if self.numbers is None else self.numbers
-        return None if ids is None else _ids(ids, "sequences", shape)
+        return None if ids is None else ids_of(ids, "sequences", shape)
 
     def new_sequences(self) -> ScoredRows:
         """The sequences of `offsets`, before their rows come."""
@@ -56,7 +56,7 @@ class Given(NamedTuple):
         return ScoredRows(np.empty((0, N_SCORES)), NO_KEYS, None, None, np.arange(n), known)
 
 
-def _ids(value: Any, name: str, shape: tuple[int, ...]) -> Array:
+def ids_of(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     """One integer for each row, in a line."""
     given = as_array(value, name)
     if given.dtype.kind not in "iu" and given.size:

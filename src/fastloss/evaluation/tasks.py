@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, Literal, NamedTuple, overload
 
+from .ranking_scorecard import RankingScorecard
 from .scorecard import Scorecard, evaluate_logits
 from .scores import Scores
 from .sums.accumulator import Accumulator
@@ -18,6 +19,7 @@ class Task(NamedTuple):
 
 TASKS = {
     "multiclass": Task(Scorecard, "class ids of shape (...)", "logits of shape (..., c)"),
+    "ranking": Task(RankingScorecard, "relevances of shape (n,) or (q, d)", "scores of that shape"),
 }
 
 
@@ -75,6 +77,7 @@ def evaluate(
     | task | labels | predictions | scorecard, which has the options |
     |---|---|---|---|
     | `"multiclass"` | class ids of shape (...) | logits of shape (..., c) | `Scorecard` |
+    | `"ranking"` | relevances of shape (n,) or (q, d) | scores of that shape | `RankingScorecard` |
 
     `sample_weight` and `groups`, a weight and an id for each row, and everything else are as the
     scorecard of the task takes them: options as it is built with, data as its `update` does. What

@@ -1,8 +1,7 @@
 """How well scores rank the documents of queries, one query after the other.
 
 Documents of equal scores are ordered at random: each number is its mean over all their orders,
-which has a closed form. With m of them, t of which are relevant, at the places a + 1 to a + m, and c
-relevant ones before,
+which has a closed form. With m of them, t of which are relevant, at the places a + 1 to a + m,
 
     the mean gain at each place is that of the m
     a place has a relevant document with the chance t / m, and among the j - 1 places before it
@@ -61,9 +60,7 @@ def sort_down(first: Any, second: Any, index: Any, spare: Any) -> None:
             end = smaller(start + 2 * size, n)
             i, j = start, middle
             for place in range(start, end):
-                if i < middle and (
-                    j >= end or not goes_before(index[j], index[i], first, second)
-                ):
+                if i < middle and (j >= end or not goes_before(index[j], index[i], first, second)):
                     spare[place] = index[i]
                     i += 1
                 else:
@@ -135,7 +132,7 @@ def score_query(
     counts_out[0], counts_out[1] = n_relevant, largest
     for i in range(out.size):
         out[i] = np.nan
-    if not known or largest == 0.0 and n_relevant == 0.0:
+    if not known or (largest == 0.0 and n_relevant == 0.0):
         return
     find_ideal(gains, ks, discounts, index, spare, window(out, 0, n_ks))
     sort_down(scores, gains, index, spare)

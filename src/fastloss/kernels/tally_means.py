@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.bits import disjoint, window
+from ..compiler.flags import unfused
 from .tally import Room, add, fit, moments, place_of, weighed
 
 # The columns of a table: rows, undefined rows, weights w, w^2; of each number x: w x, a number c
@@ -62,6 +63,14 @@ def tally_means(numbers: Any, keys: Any, powers: Any, table: Any) -> None:
         )
 
 
+@unfused
+def lost_of_gap(x: Any, center: Any) -> Any:
+    """What rounding took from x - c (Knuth). Of standard errors it is the last digits."""
+    gap = x - center
+    part = gap - x
+    return (x - (gap - part)) - (center + part)
+
+
 def add_numbers(
     weight: Any,
     x: Any,
@@ -79,6 +88,7 @@ def add_numbers(
     for i in range(x.size):
         term, tail = weighed(weight, x[i])
         first, first_tail, second, second_tail = moments(square, x[i], centers[i])
+        rest = lost_of_gap(x[i], centers[i])
         add(term, tail, i, high, low)
-        add(first, first_tail, i, first_high, first_low)
-        add(second, second_tail, i, second_high, second_low)
+        add(first, first_tail + square * rest, i, first_high, first_low)
+        add(second, second_tail + 2.0 * (first * rest), i, second_high, second_low)

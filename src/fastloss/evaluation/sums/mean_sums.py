@@ -16,8 +16,9 @@ from .table import NO_ROOM, Layout, Table, spread
 @cache
 def layout_of(n_means: int) -> Layout:
     """The columns of a table that has means of so many numbers."""
-    parts = (N_COUNTS + i * n_means for i in range(1, 4))
-    return Layout(powers_of(n_means), *(slice(i, i + n_means) for i in parts), squared_weight=3)
+    parts = N_COUNTS + n_means * np.arange(1, 4)
+    centers, firsts, seconds = (slice(i, i + n_means) for i in parts.tolist())
+    return Layout(powers_of(n_means), centers, firsts, seconds, squared_weight=3)
 
 
 def with_rows(table: Table, ids: Array, numbers: Array) -> Table:
