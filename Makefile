@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 	lint package docs release bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
+# Where bytecode is not kept, each of hundreds of processes compiles all sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo 'make demo    train on real data, race naive NumPy, and draw what came of it'
@@ -47,10 +49,10 @@ test: $(VENV)/.test
 	$(BIN)/python $(ON_ALL_CPUS) -m 'not long and not each_processor' tests
 
 # What takes long: every float32, the store after each kind of edit and damage, ordeals of processes,
-# README.md, the demo. Benchmarks do not run beside others.
+# README.md, the demo. What is kept of benchmarks is shown by one, which cannot run beside others.
 test-long: $(VENV)/.test
-	$(BIN)/python $(ON_ALL_CPUS) --ignore tests/test_bench.py -m long
-	$(BIN)/python -m pytest tests/test_bench.py -m long
+	$(BIN)/python $(ON_ALL_CPUS) -m long
+	$(BIN)/python -m pytest tests/test_bench.py -k test_pytest_benchmark_keeps
 
 # Exactness with vectors of all lengths, with and without fused products, and the bits of results.
 test-processors: $(VENV)/.test
@@ -108,12 +110,17 @@ clean:
 	rm -rf $(VENV) .venv-oldest .venv-newest .venv-pythons .venv-hosts .venv-package build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests bench tools trust -name __pycache__ -type d -exec rm -rf {} +
 
-# $(VENV)/.NAME stands for "the group NAME is installed, as pyproject.toml now describes it". Groups
-# are known to pip from 25.1 on, which is newer than the one that some Pythons bring.
-$(VENV)/.%: $(VENV)/.made pyproject.toml
+# $(VENV)/.NAME stands for "the group NAME is installed, as pyproject.toml now describes it".
+$(VENV)/.%: $(VENV)/.editable
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
+
+# The package itself, once for all groups, as it takes longer than most of them. Groups are known to
+# pip from 25.1 on, which is newer than the one that some Pythons bring.
+$(VENV)/.editable: $(VENV)/.made pyproject.toml
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable . --group $*
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 # Some systems split ensurepip from Python, and venv fails without it: then pip brings itself.

@@ -12,6 +12,22 @@ from plain import compiled, plain
 
 from fastloss.call import threads
 from fastloss.evaluation import rank_statistics as ranks
+from fastloss.evaluation.operating_points import (
+    BestF,
+    Confusion,
+    FalsePositivesAt,
+    Gains,
+    Quantiles,
+    SensitivityAt,
+    confusion,
+)
+from fastloss.evaluation.rank_curves import (
+    EqualMassBins,
+    Isotonic,
+    PrecisionRecallCurve,
+    RocCurve,
+    decomposition,
+)
 from fastloss.evaluation.sums import sorted_scores
 from fastloss.evaluation.sums.score_table import ScoreTable
 
@@ -299,3 +315,208 @@ def test_layouts_of_scores_make_no_difference():
     for other in scores.astype(">f4"), np.repeat(scores, 2)[::2], scores[::-1].copy()[::-1]:
         assert ranks.summary(ScoreTable.of(labels == 1, other)) == found
     assert sorted_scores.BLOCK > 64
+
+
+def test_confusion_is_that_of_scores_not_below_the_threshold():
+    for dtype, bins in [(dtype, None) for dtype in DTYPES] + [(np.float32, 1 << 16)]:
+        for weighted in False, True:
+            labels, scores, weights = rows(80, dtype, weighted=weighted)
+            table = ScoreTable.of(labels, scores, weights, bins)
+            pairs = Pairs(labels, scores, weights)
+            near = 0.1, 65505.0, -1e300, 1e300, np.inf, -np.inf
+            thresholds = np.array([*near, *pairs.thresholds]) if bins is None else [0.0, 0.5]
+            found = confusion(table, thresholds)
+            for i, threshold in enumerate(thresholds):
+                of_one = confusion(table, threshold)
+                assert of_one == pytest.approx([each[i] for each in found], rel=1e-15)
+                expected = [
+                    math.fsum(part)
+                    for part in (
+                        pairs.p_w[pairs.p >= threshold],
+                        pairs.n_w[pairs.n >= threshold],
+                        pairs.p_w[pairs.p < threshold],
+                        pairs.n_w[pairs.n < threshold],
+                    )
+                ]
+                assert of_one == pytest.approx(expected, rel=1e-14, abs=1e-14)
+    hand = Confusion(3.0, 1.0, 2.0, 4.0)
+    ratios = hand.precision, hand.recall, hand.specificity, hand.accuracy, hand.f(), hand.f(2.0)
+    assert ratios == (0.75, 0.6, 0.8, 0.7, 6 / 9, 15 / 24)
+    assert math.isnan(Confusion(0.0, 0.0, 2.0, 4.0).precision)
+    with pytest.raises(ValueError, match="threshold is NaN"):
+        confusion(ScoreTable.empty(), np.nan)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_operating_points_are_the_best_of_all_thresholds(weighted):
+    for seed in range(5):
+        labels, scores, weights = rows(60, np.float32, seed, weighted)
+        pairs = Pairs(labels, scores, weights)
+        true, false = pairs.true, pairs.false
+        n, p = false[-1], true[-1]
+        found = ranks.read(
+            ScoreTable.of(labels, scores, weights),
+            BestF(),
+            BestF(0.5),
+            SensitivityAt(0.8),
+            FalsePositivesAt(),
+            SensitivityAt(1.0),
+        )
+        f = [(1 + b) * true / ((1 + b) * true + b * (p - true) + false) for b in (1.0, 0.25)]
+        sensitivities = [np.where((n - false) / n >= least, true / p, -1) for least in (0.8, 1.0)]
+        misses = np.where(true / p >= 0.95, false / n, 2.0)
+        expected = [
+            (pairs.thresholds[f[0].argmax()], f[0].max()),
+            (pairs.thresholds[f[1].argmax()], f[1].max()),
+            (pairs.thresholds[sensitivities[0].argmax()], sensitivities[0].max()),
+            (pairs.thresholds[misses.argmin()], misses.min()),
+        ]
+        assert found[:4] == [pytest.approx(each, rel=1e-14) for each in expected]
+        if sensitivities[1].max() < 0:
+            assert found[4] == (np.inf, 0.0)
+        else:
+            assert found[4].value == sensitivities[1].max()
+
+
+def test_gains_and_quantiles_are_those_of_sorted_rows():
+    labels, scores, _ = rows(91, np.float32)
+    scores = np.clip(scores, -50, 50)
+    known = ~np.isnan(scores)
+    y, x = labels[known], scores[known].astype(float)
+    order = np.argsort(-x)
+    shares = np.array([0.0, 0.1, 0.5, 1.0])
+    table = ScoreTable.of(labels, scores)
+    gain, quantiles = ranks.read(table, Gains(shares), Quantiles([0.0, 0.25, 0.5, 1.0]))
+    # A row counts as much as the mean of those it is tied with.
+    means = np.array([y[x == score].mean() for score in x[order]])
+    gained = np.interp(shares * len(x), range(len(x) + 1), np.append(0, np.cumsum(means)))
+    np.testing.assert_allclose(gain.gain, gained / y.sum(), rtol=1e-13)
+    np.testing.assert_allclose(gain.lift[1:], gain.gain[1:] / shares[1:])
+    expected = np.quantile(x, [0.0, 0.25, 0.5, 1.0], method="averaged_inverted_cdf")
+    np.testing.assert_array_equal(quantiles, expected)
+    for n in 1, 2, 5, 6:
+        values = np.random.default_rng(n).standard_normal(n)
+        of_values = ScoreTable.of(None, values)
+        assert ranks.read(of_values, Quantiles(0.5))[0] == [np.median(values)]
+    with pytest.raises(ValueError, match="shares must lie between 0 and 1"):
+        Gains([2.0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_isotonic_pools_give_the_best_monotone_probabilities(weighted):
+    for seed in range(5):
+        labels, scores, weights = rows(60, np.float32, seed, weighted)
+        pairs = Pairs(labels, scores, weights)
+        p = np.diff(pairs.true, prepend=0.0)[::-1]
+        w = p + np.diff(pairs.false, prepend=0.0)[::-1]
+        # At each score the largest over what begins before it, of the least over what ends after.
+        sums_p, sums_w = (np.append(0.0, np.cumsum(each)) for each in (p, w))
+        means = [
+            [
+                (sums_p[b + 1] - sums_p[a]) / (sums_w[b + 1] - sums_w[a]) if b >= a else np.inf
+                for b in range(len(p))
+            ]
+            for a in range(len(p))
+        ]
+        fit = np.array([max(min(means[a][k:]) for a in range(k + 1)) for k in range(len(p))])
+        brier = float((p * (1 - fit) ** 2 + (w - p) * fit**2).sum() / w.sum())
+        table = ScoreTable.of(labels, scores, weights)
+        found = ranks.read(table, Isotonic())[0]
+        assert found == pytest.approx(brier, rel=1e-12)
+        parts = decomposition(table, 0.3, found)
+        share = p.sum() / w.sum()
+        assert parts.uncertainty == pytest.approx(share * (1 - share), rel=1e-12)
+        total = parts.miscalibration - parts.discrimination + parts.uncertainty
+        assert total == pytest.approx(0.3, rel=1e-15)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [5, 40, 10_000])
+def test_thinned_curves_keep_their_area(n, weighted):
+    labels, scores, weights = rows(3000, np.float32, 0, weighted)
+    scores += np.random.default_rng(2).random(len(scores)).astype(np.float32)
+    table = ScoreTable.of(labels, scores, weights)
+    areas, roc, steps = ranks.read(table, ranks.Areas(), RocCurve(n), PrecisionRecallCurve(n))
+    assert len(roc.x) <= n
+    assert len(steps.x) <= n
+    assert np.trapezoid(roc.y, roc.x) == pytest.approx(areas.auc, rel=1e-12)
+    widths = np.diff(steps.x, prepend=0.0)
+    assert (widths * steps.y).sum() == pytest.approx(areas.average_precision, rel=1e-12)
+    for curve in roc, steps:
+        assert (np.diff(curve.x) >= 0).all()
+    assert (np.diff(roc.y) >= 0).all()
+    assert (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1], steps.x[-1]) == (0, 0, 1, 1, 1)
+    # Points of the curve are where their thresholds say.
+    real = ~np.isnan(roc.threshold)
+    real[0] = False  # where nothing is predicted positive
+    at = confusion(table, roc.threshold[real])
+    np.testing.assert_allclose(roc.y[real], at.recall, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(roc.x[real], 1 - at.specificity, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(steps.x, confusion(table, steps.threshold).recall, rtol=1e-12)
+    if n == 10_000:
+        assert real[1:].all()
+        np.testing.assert_allclose(steps.y, confusion(table, steps.threshold).precision)
+
+
+def test_bins_of_equal_weight_never_split_a_score():
+    labels, scores, weights = rows(500, np.float32, 0, True)
+    chosen = np.isfinite(scores) & (weights > 0)
+    y, x, w = labels[chosen], scores[chosen], weights[chosen]
+    found = ranks.read(ScoreTable.of(y, x, w), EqualMassBins(7, np.tanh))[0]
+    inside = [(x >= a) & (x <= b) for a, b in zip(found.lowest, found.highest, strict=True)]
+    assert np.sum(inside, axis=0).tolist() == [1] * len(x)
+    for i, here in enumerate(inside):
+        assert found.negative[i] == pytest.approx(w[here & (y == 0)].sum())
+        assert found.positive[i] == pytest.approx(w[here & (y == 1)].sum())
+        mean = (w * np.tanh(x.astype(float)))[here].sum() / w[here].sum()
+        assert found.probability[i] == pytest.approx(mean)
+    heaviest = max(w[x == score].sum() for score in x)
+    assert (np.abs(found.negative + found.positive - w.sum() / 7) <= heaviest).all()
+    # Without ties they are as equal as can be, in any number of blocks of steps.
+    many = np.random.default_rng(0).permutation(100).astype(np.float32)
+    equal = ranks.read(ScoreTable.of(many > 50, many), EqualMassBins(10))[0]
+    np.testing.assert_array_equal(equal.lowest, np.arange(0, 100, 10))
+    np.testing.assert_array_equal(equal.highest, np.arange(9, 100, 10))
+
+
+def test_statistics_of_nothing_are_nan():
+    every = BestF(), SensitivityAt(0.5), FalsePositivesAt(), Gains(0.5), Quantiles(0.5), Isotonic()
+    for labels in [], [0, 0], [1, 1]:
+        table = ScoreTable.of(labels, np.arange(len(labels), dtype=float))
+        best, sensitivity, misses, gain, quantile, isotonic = ranks.read(table, *every)
+        assert math.isnan(best.value) == (1 not in labels)
+        assert math.isnan(sensitivity.value)
+        assert math.isnan(misses.value)
+        assert np.isnan(gain.gain).all() == (1 not in labels)
+        assert math.isnan(quantile[0]) == (not labels)
+        assert math.isnan(isotonic) == (not labels)
+        roc, steps, bins = ranks.read(table, RocCurve(5), PrecisionRecallCurve(5), EqualMassBins(3))
+        assert not len(roc.x)
+        assert (len(steps.x) > 0) == (1 in labels)
+        assert len(bins.lowest) == len(labels)
+
+
+def test_statistics_of_many_blocks_are_those_of_one(monkeypatch):
+    labels, scores, weights = rows(300, np.float32, 0, True)
+    table = ScoreTable.of(labels, scores, weights)
+
+    def every():
+        return ranks.read(
+            table,
+            ranks.Areas(),
+            BestF(),
+            FalsePositivesAt(),
+            Gains([0.1, 0.7]),
+            Quantiles([0.2, 0.5]),
+            RocCurve(9),
+            PrecisionRecallCurve(9),
+            EqualMassBins(6, np.tanh),
+            Isotonic(),
+        )
+
+    once = every()
+    monkeypatch.setattr(sorted_scores, "STEPS", 7)
+    again = every()
+    for a, b in zip(once[:-1], again[:-1], strict=True):
+        np.testing.assert_allclose(np.hstack(a), np.hstack(b), rtol=1e-13)
+    assert once[-1] == again[-1]

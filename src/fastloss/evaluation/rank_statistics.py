@@ -1,13 +1,17 @@
-"""What follows from the order of scores: areas, best thresholds, and bins of equal weight.
+"""What follows from the order of scores, in one reading of them, and the areas under curves.
 
-All of these are functions of a `ScoreTable`, which read its distinct scores once, from the highest
-down. Equal scores are one threshold, and a row is predicted positive if its score is at least the
-threshold. Where a class is absent, or nothing has a score, what needs it is NaN.
+    areas, best = read(table, Areas(), BestF())
+
+A statistic is told of the distinct scores of a `ScoreTable`, from the highest down, block by block.
+Equal scores are one threshold, and a row is predicted positive if its score is at least the
+threshold. Where a class is absent, or nothing has a score, what needs it is NaN. Others are in
+`operating_points.py` and `rank_curves.py`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +19,42 @@ import numpy as np
 from ..call.arrays import Array
 from .sums.score_table import ScoreTable
 from .sums.sorted_scores import Steps
+
+
+class Statistic(ABC):
+    """What is found out from the distinct scores of a table."""
+
+    table: ScoreTable
+    # The weights of all negatives and positives.
+    negative: float
+    positive: float
+
+    def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
+        self.table, self.negative, self.positive = table, negative, positive
+
+    @abstractmethod
+    def add(self, steps: Steps) -> None:
+        """The next distinct scores, at least one."""
+
+    @abstractmethod
+    def result(self) -> Any: ...
+
+    @property
+    def has_both(self) -> bool:
+        return self.negative > 0 and self.positive > 0
+
+
+def read(table: ScoreTable, *statistics: Statistic) -> list[Any]:
+    """The result of each statistic. A table is read once, however many there are."""
+    table = table.settled()
+    weights = table.weights
+    for statistic in statistics:
+        statistic.begin(table, *weights)
+    for steps in table.steps():
+        for statistic in statistics:
+            statistic.add(steps)
+    return [statistic.result() for statistic in statistics]
+
 
 Interval = tuple[float, float]
 
@@ -32,11 +72,13 @@ class Summary(NamedTuple):
     ks_interval: Interval
 
 
-_UNKNOWN = math.nan, math.nan
-_NOTHING = Summary(math.nan, math.nan, math.nan, math.nan, math.nan, _UNKNOWN, _UNKNOWN, _UNKNOWN)
-
-
 def summary(table: ScoreTable) -> Summary:
+    """What `Areas` finds."""
+    found: Summary = read(table, Areas())[0]
+    return found
+
+
+class Areas(Statistic):
     """The areas under both curves, and the largest gap between the two distributions of scores.
 
     With N_k and P_k the weights of negatives and positives of score k, N and P those of all:
@@ -53,26 +95,12 @@ def summary(table: ScoreTable) -> Summary:
     Source: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more
     correlated receiver operating characteristic curves (1988).
 
-    >>> from fastloss.evaluation.sums.score_table import ScoreTable
     >>> table = ScoreTable.of(np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.4, 0.8]))
     >>> summary(table).auc
     0.875
     """
-    table = table.settled()
-    negative, positive = table.weights
-    if not (negative > 0 and positive > 0):
-        return _NOTHING
-    sums = _Sums(table, negative, positive)
-    for steps in table.steps():
-        sums.add(steps)
-    return sums.summary()
 
-
-class _Sums:
-    """What `summary` adds up over steps."""
-
-    def __init__(self, table: ScoreTable, negative: float, positive: float) -> None:
-        self.table, self.negative, self.positive = table, negative, positive
+    def __init__(self) -> None:
         # Twice the pairs that are won, with ties as one; and the ties.
         self.wins: list[Any] = []
         self.ties: list[Any] = []
@@ -82,10 +110,11 @@ class _Sums:
         self.ks, self.most_ks, self.key = -1.0, -1.0, np.zeros(1)
 
     def add(self, steps: Steps) -> None:
-        n, p, n_above, p_above = steps[1:]
+        if not self.has_both:
+            return
+        n, p, n_above, p_above, n_all, p_all = steps[1:]
         twice_above = 2.0 * p_above + p
         self.wins.append(self._dot(n, twice_above))
-        n_all, p_all = n_above + n, p_above + p
         self.precisions.append(float((p * (p_all / (p_all + n_all))).sum()))
         true, false = p_all / self.positive, n_all / self.negative
         gap = np.abs(true - false)
@@ -100,9 +129,8 @@ class _Sums:
 
     def _add_bounds(self, steps: Steps, true: Array, false: Array) -> None:
         """How far each number may be off, as rows of a bin may have any order."""
-        n, p, n_above, p_above = steps[1:]
+        n, p, n_above, p_above, n_all, p_all = steps[1:]
         self.ties.append(self._dot(n, p))
-        n_all, p_all = n_above + n, p_above + p
         # If all positives of a bin come first; and if they come last, one after the other. Of a
         # concave function the mean is not below the mean of the ends.
         first = p_above + (0.0 if self.table.is_weighted else 1.0)
@@ -125,7 +153,10 @@ class _Sums:
         upper, lower = others >> 31, others & (2**31 - 1)
         return (int(counts @ upper) << 31) + int(counts @ lower)
 
-    def summary(self) -> Summary:
+    def result(self) -> Summary:
+        if not self.has_both:
+            nan = math.nan
+            return Summary(nan, nan, nan, nan, nan, (nan, nan), (nan, nan), (nan, nan))
         auc = self._share(sum(self.wins) if not self.table.is_weighted else math.fsum(self.wins))
         average_precision = math.fsum(self.precisions) / self.positive
         threshold = float(self.table.scores(self.key)[0])

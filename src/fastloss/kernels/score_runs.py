@@ -96,8 +96,9 @@ def read_steps(
     """Write the next distinct keys, from the highest down, as many as there is room for.
 
     For each of them `steps` gets four numbers: the weight of the negatives and of the positives
-    that have it, and those of all that have a higher one. `left` has the numbers of keys of either
-    kind that were not read yet, and then how many steps were written.
+    that have it, and those of all that have a higher one; behind the last of them, where there is
+    room for one more, the latter two once more, with the last key. `left` has the numbers of keys
+    of either kind that were not read yet, and then how many steps were written.
     """
     i, j, n = left[0], left[1], np.int64(0)
     while n < keys.size and i + j > 0:
@@ -112,6 +113,8 @@ def read_steps(
         j = read_key(positives, positive_weights, j, key, POSITIVE, high, low)
         steps[4 * n + 1] = high[OF_KEY] + low[OF_KEY]
         n += 1
+    steps[4 * n + 2] = high[NEGATIVE] + low[NEGATIVE]
+    steps[4 * n + 3] = high[POSITIVE] + low[POSITIVE]
     left[0], left[1], left[2] = i, j, n
 
 
@@ -129,7 +132,7 @@ def read_key(run: Any, weights: Any, n: Any, key: Any, kind: Any, high: Any, low
     return n
 
 
-def pool(steps: Any, size: Any, negatives: Any, positives: Any) -> None:
+def pool(negative: Any, positive: Any, size: Any, negatives: Any, positives: Any) -> None:
     """Add steps, from the highest score down, to pools in which the share of positives falls.
 
     A step whose share is not below that of the pool before it is pooled with it. `size`, an array
@@ -139,12 +142,12 @@ def pool(steps: Any, size: Any, negatives: Any, positives: Any) -> None:
     information (1955): pool adjacent violators.
     """
     n = size[0]
-    for k in range(steps.size // 4):
-        negative, positive = steps[4 * k], steps[4 * k + 1]
-        while n > 0 and positive * negatives[n - 1] >= positives[n - 1] * negative:
+    for k in range(negative.size):
+        n_k, p_k = negative[k], positive[k]
+        while n > 0 and p_k * negatives[n - 1] >= positives[n - 1] * n_k:
             n -= 1
-            negative += negatives[n]
-            positive += positives[n]
-        negatives[n], positives[n] = negative, positive
+            n_k += negatives[n]
+            p_k += positives[n]
+        negatives[n], positives[n] = n_k, p_k
         n += 1
     size[0] = n

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...call.arrays import Array
-from ..means import Means
-from ..scores import Scores
+from ..scores import Means, Scores
 from . import charts, frame
 
 _WORST = 20  # classes

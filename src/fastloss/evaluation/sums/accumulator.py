@@ -200,12 +200,6 @@ class Accumulator(ABC, Generic[S]):
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        new: Callable[[], Accumulator[S]] = type(self)
-        if not vars(new()).keys() - {"_lock"} <= state.keys():
-            raise ValueError(
-                f"this {type(self).__name__} was pickled by an earlier version of fastloss, which "
-                "did not add up all that this one does: update a new one with its rows"
-            )
         vars(self).update(state, _lock=threading.Lock())
 
 

@@ -59,7 +59,7 @@ def steps_of_counts(counts: Array, dtype: np.dtype[Any]) -> Iterator[Steps]:
         part = keys[start : start + STEPS]
         up_to = above + np.cumsum(counts[part], axis=0)
         before = np.concatenate([above[np.newaxis], up_to[:-1]])
-        yield Steps(part.astype(dtype), *counts[part].T, *before.T)
+        yield Steps(part.astype(dtype), *counts[part].T, *before.T, *up_to.T)
         above = up_to[-1]
 
 

@@ -48,9 +48,20 @@ class ScoreForm(NamedTuple):
             return _upper_half(bits)
         return bits.view(self.name)
 
+    def least_keys(self, thresholds: Array) -> Array:
+        """The least keys of scores that are not below these float64."""
+        if self.name == "bfloat16":
+            keys = (FLOAT32.least_keys(thresholds) >> np.uint32(16)).astype(self.dtype)
+        else:
+            keys = self.keys(thresholds)
+        below = self.scores(keys).astype(np.float64) < thresholds
+        return keys + below.astype(self.dtype)
+
     def keys(self, scores: Array) -> Array:
-        """The keys of scores of any dtype that this form holds, none of them NaN."""
-        bits = scores.astype(self.name).view(self.dtype)
+        """The keys of scores, rounded to this dtype of NumPy, none of them NaN."""
+        with np.errstate(over="ignore"):
+            rounded = scores.astype(self.name)
+        bits = rounded.view(self.dtype)
         sign, one = self.dtype.type(self.sign), self.dtype.type(1)
         size = bits & (sign - one)
         keys: Array = np.where(bits < sign, sign + size, sign - size)

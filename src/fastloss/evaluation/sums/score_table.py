@@ -24,7 +24,16 @@ from ...kernels.tally import scale_of
 from .counted_scores import counted_rows, steps_of_counts
 from .double_double import total
 from .score_keys import FLOAT16, FLOAT32, FORMS, ScoreForm, as_single, scores_of, wider
-from .sorted_scores import NO_WEIGHTS, Run, Runs, Steps, merged_runs, sorted_rows, steps_of
+from .sorted_scores import (
+    NO_WEIGHTS,
+    Run,
+    Runs,
+    Steps,
+    merged_runs,
+    sorted_rows,
+    steps_of,
+    sums_from,
+)
 from .state import entry
 
 MOST_BINS = 1 << 20
@@ -175,11 +184,25 @@ class ScoreTable(NamedTuple):
             return steps_of_counts(self.counts, self.form.dtype)
         return steps_of(*self._both())
 
+    def at_least(self, keys: Array) -> tuple[Array, Array]:
+        """The weights of negatives and of positives whose scores have at least these keys."""
+        if self.counts is None:
+            negative, positive = (run.at_least(keys) for run in self._both())
+            return negative, positive
+        places = -(-keys.astype(np.int64) >> self._shift)
+        negative, positive = (sums_from(places, of_label) for of_label in self.counts.T)
+        return negative, positive
+
     def scores(self, keys: Array) -> Array:
         """The scores of keys; of a bin the least that it may have."""
         if self.bins is not None:
-            keys = keys << np.uint32(self.form.bits + 1 - self.bins.bit_length())
+            keys = keys << np.uint32(self._shift)
         return self.form.scores(keys)
+
+    @property
+    def _shift(self) -> int:
+        """How many bits of a key do not matter to its bin."""
+        return 0 if self.bins is None else self.form.bits + 1 - self.bins.bit_length()
 
     def _both(self) -> tuple[Run, Run]:
         """All negatives and all positives as one run."""

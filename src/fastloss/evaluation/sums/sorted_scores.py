@@ -12,6 +12,7 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import score_runs as kernel
+from .double_double import add, total
 from .score_keys import ScoreForm, native_bits
 
 # Rows that are split at a time, and steps that are read at a time: both stay in the cache.
@@ -26,9 +27,11 @@ class Steps(NamedTuple):
     keys: Array
     negative: Array
     positive: Array
-    # Of all rows with a higher score.
+    # Of all rows with a higher score, and of those and these together.
     negative_above: Array
     positive_above: Array
+    negative_so_far: Array
+    positive_so_far: Array
 
 
 class Run(NamedTuple):
@@ -44,6 +47,13 @@ class Run(NamedTuple):
     def first(self, n: int) -> Run:
         return Run(self.keys[:n], self.weights[:n])
 
+    def at_least(self, keys: Array) -> Array:
+        """The weights of rows that have at least these keys."""
+        places = np.searchsorted(self.keys, keys)
+        if not self.weights.size:
+            return (self.size - places).astype(np.float64)
+        return sums_from(places, self.weights)
+
     def weighted(self, factor: float) -> Run:
         """With weights, those that there are times this."""
         weights = self.weights if self.weights.size else np.ones(self.size)
@@ -57,6 +67,15 @@ class Run(NamedTuple):
 
 
 Runs = tuple[Run, ...]
+
+
+def sums_from(places: Array, numbers: Array) -> Array:
+    """The sum of numbers from each place on."""
+    sums, found, end = (0.0, 0.0), np.empty(len(places)), len(numbers)
+    for i in np.argsort(-places):
+        sums = add(sums, total(numbers[places[i] : end]))
+        found[i], end = sums[0], min(end, places[i])
+    return found
 
 
 def merged_runs(runs: Runs, in_one: bool = False) -> Runs:
@@ -166,13 +185,14 @@ def steps_of(negative: Run, positive: Run) -> Iterator[Steps]:
     read = _read_steps(dtype)
     while left[:2].any():
         room = min(STEPS, int(left[:2].sum()))
-        keys, steps = np.empty(room, dtype), np.empty(4 * room)
+        keys, steps = np.empty(room, dtype), np.empty(4 * (room + 1))
         read(
             *(negative.keys, positive.keys, negative.weights, positive.weights),
             *(left, high, low, keys, steps),
         )
         n = int(left[2])
-        yield Steps(keys[:n], *steps[: 4 * n].reshape(n, 4).T)
+        columns = steps[: 4 * (n + 1)].reshape(n + 1, 4).T
+        yield Steps(keys[:n], *columns[:, :-1], *columns[2:, 1:])
 
 
 # The compiled loops. None writes into anything but the last of its arrays.

@@ -1,0 +1,235 @@
+"""What is predicted at a threshold, which one is best, and the rows with the highest scores."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..call.arrays import Array
+from .rank_statistics import Statistic
+from .sums.score_table import ScoreTable
+from .sums.sorted_scores import Steps
+
+
+class Confusion(NamedTuple):
+    """Rows, or weights, by what they are and what they are predicted to be: numbers or arrays.
+
+    Weights beyond 2**215 are in units of a power of two. A ratio whose denominator is 0 is NaN.
+    """
+
+    true_positive: Any
+    false_positive: Any
+    false_negative: Any
+    true_negative: Any
+
+    @property
+    def precision(self) -> Any:
+        return _ratio(self.true_positive, self.true_positive + self.false_positive)
+
+    @property
+    def recall(self) -> Any:
+        return _ratio(self.true_positive, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> Any:
+        return _ratio(self.true_negative, self.true_negative + self.false_positive)
+
+    @property
+    def accuracy(self) -> Any:
+        right = self.true_positive + self.true_negative
+        return _ratio(right, right + self.false_positive + self.false_negative)
+
+    def f(self, beta: float = 1.0) -> Any:
+        """(1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP)"""
+        square = beta * beta
+        right = (1.0 + square) * self.true_positive
+        return _ratio(right, right + square * self.false_negative + self.false_positive)
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        ratio = np.divide(part, whole)
+    return float(ratio) if np.ndim(ratio) == 0 else ratio
+
+
+def confusion(table: ScoreTable, threshold: Any) -> Confusion:
+    """The rows of which the score is at least a threshold, or each of an array of them.
+
+    Scores and thresholds are compared as real numbers. With `bins`, a threshold within a bin is
+    the lower end of the next one. Raises ValueError for NaN.
+    """
+    thresholds = np.atleast_1d(np.asarray(threshold, np.float64))
+    if np.isnan(thresholds).any():
+        raise ValueError("threshold is NaN, which no score is above or below: give a number")
+    keys = table.form.least_keys(thresholds)
+    negative, positive = table.weights
+    false, true = table.at_least(keys)
+    found = Confusion(true, false, positive - true, negative - false)
+    return found if np.ndim(threshold) else Confusion(*(float(each[0]) for each in found))
+
+
+class Point(NamedTuple):
+    """A threshold, and what it is chosen for."""
+
+    threshold: float
+    value: float
+
+
+class _Best(Statistic):
+    """The highest threshold at which something is largest."""
+
+    def __init__(self) -> None:
+        self.value, self.key = -math.inf, np.zeros(0)
+
+    @abstractmethod
+    def values(self, true: Array, false: Array) -> Array:
+        """For the weights of true and false positives; -inf where a threshold is no choice."""
+
+    def add(self, steps: Steps) -> None:
+        values = self.values(steps.positive_so_far, steps.negative_so_far)
+        place = int(values.argmax())
+        if values[place] > self.value:
+            self.value, self.key = float(values[place]), steps.keys[place : place + 1]
+
+    def point(self, at_infinity: float = math.nan) -> Point:
+        """The best one, or what there is where nothing is predicted positive."""
+        if not self.key.size:
+            return Point(math.nan if math.isnan(at_infinity) else math.inf, at_infinity)
+        return Point(float(self.table.scores(self.key)[0]), self.value)
+
+
+class BestF(_Best):
+    """The largest F-beta; see `Confusion.f`. NaN without positives.
+
+    >>> from fastloss.evaluation.rank_statistics import read
+    >>> table = ScoreTable.of([0, 1, 0, 1], [0.1, 0.25, 0.5, 0.75])
+    >>> read(table, BestF())
+    [Point(threshold=0.25, value=0.8)]
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def values(self, true: Array, false: Array) -> Array:
+        values: Array = Confusion(true, false, self.positive - true, 0.0).f(self.beta)
+        return values
+
+    def result(self) -> Point:
+        return self.point() if self.positive > 0 else Point(math.nan, math.nan)
+
+
+class SensitivityAt(_Best):
+    """The largest share of positives that is found at a specificity of at least so much."""
+
+    def __init__(self, specificity: float) -> None:
+        super().__init__()
+        self.specificity = specificity
+
+    def values(self, true: Array, false: Array) -> Array:
+        if not self.has_both:
+            return np.full(len(true), -math.inf)
+        fits = (self.negative - false) / self.negative >= self.specificity
+        return np.where(fits, true / self.positive, -math.inf)
+
+    def result(self) -> Point:
+        return self.point(0.0 if self.has_both else math.nan)
+
+
+class FalsePositivesAt(_Best):
+    """The smallest share of negatives that is predicted positive at a sensitivity of at least so
+    much.
+    """
+
+    def __init__(self, sensitivity: float = 0.95) -> None:
+        super().__init__()
+        self.sensitivity = sensitivity
+
+    def values(self, true: Array, false: Array) -> Array:
+        if not self.has_both:
+            return np.full(len(true), -math.inf)
+        fits = true / self.positive >= self.sensitivity
+        return np.where(fits, -false / self.negative, -math.inf)
+
+    def result(self) -> Point:
+        if not self.has_both:
+            return Point(math.nan, math.nan)
+        threshold, value = self.point()
+        return Point(threshold, 0.0 - value)
+
+
+class Gain(NamedTuple):
+    """Arrays: a share of all rows, that of positives among them, and the ratio of both."""
+
+    share: Array
+    gain: Array
+    lift: Array
+
+
+class _Along(Statistic):
+    """What is looked up at shares of all rows, counted from the highest score down."""
+
+    def __init__(self, shares: Any) -> None:
+        self.shares = np.atleast_1d(np.asarray(shares, np.float64))
+        if not ((self.shares >= 0) & (self.shares <= 1)).all():
+            raise ValueError(f"shares must lie between 0 and 1, got {shares}")
+
+    @property
+    def weight(self) -> float:
+        return self.negative + self.positive
+
+
+class Gains(_Along):
+    """The share of positives among the rows with the highest scores: cumulative gain, and lift.
+
+    Of rows with equal scores at the edge, positives and negatives count in proportion.
+    """
+
+    def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
+        super().begin(table, negative, positive)
+        self.found = np.zeros(len(self.shares))
+
+    def add(self, steps: Steps) -> None:
+        so_far = steps.negative_so_far + steps.positive_so_far
+        weights = np.insert(so_far, 0, steps.negative_above[0] + steps.positive_above[0])
+        found = np.insert(steps.positive_so_far, 0, steps.positive_above[0])
+        wanted = self.shares * self.weight
+        here = wanted > weights[0]
+        self.found[here] = np.interp(wanted[here], weights, found)
+
+    def result(self) -> Gain:
+        gain = self.found / self.positive if self.positive > 0 else np.full(len(self.found), np.nan)
+        with np.errstate(invalid="ignore"):
+            return Gain(self.shares, gain, gain / self.shares)
+
+
+class Quantiles(_Along):
+    """Quantiles of the scores of all rows: of 0.5 the median, the mean of two in the middle.
+
+    Each is the mean of the least score that at least such a share does not exceed, and the largest
+    one that at least the rest does not fall below.
+    """
+
+    def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
+        super().begin(table, negative, positive)
+        self.found = np.full((2, len(self.shares)), np.nan)
+        self.last = math.nan
+
+    def add(self, steps: Steps) -> None:
+        so_far = steps.negative_so_far + steps.positive_so_far
+        scores = self.table.scores(steps.keys).astype(np.float64)
+        wanted = self.weight - self.shares * self.weight
+        for found, side in zip(self.found, ("left", "right"), strict=True):
+            places = np.searchsorted(so_far, wanted, side)  # type: ignore[call-overload]
+            here = np.isnan(found) & (places < len(so_far))
+            found[here] = scores[places[here]]
+        self.last = float(scores[-1])
+
+    def result(self) -> Array:
+        upper, lower = np.where(np.isnan(self.found), self.last, self.found)
+        with np.errstate(invalid="ignore"):
+            middle: Array = np.where(upper == lower, upper, upper / 2 + lower / 2)
+        return middle
