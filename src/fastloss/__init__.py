@@ -6,6 +6,8 @@ from .bases.rows import RowwiseLoss
 from .call.class_ids import class_ids
 from .call.threads import get_backend, get_num_threads, set_backend, set_num_threads
 from .evaluation import (
+    BinaryScorecard,
+    BinaryScores,
     Calibration,
     Comparison,
     Differences,
@@ -88,6 +90,8 @@ __all__ = [
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
     "BinaryFocal",
+    "BinaryScorecard",
+    "BinaryScores",
     "Calibration",
     "CategoricalCrossEntropy",
     "Comparison",

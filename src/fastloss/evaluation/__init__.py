@@ -2,6 +2,8 @@
 
 import sys
 
+from .binary_scorecard import BinaryScorecard
+from .binary_scores import BinaryScores
 from .calibration import Calibration, calibrate
 from .comparison import Comparison, compare
 from .differences import Differences
@@ -13,6 +15,8 @@ from .sums import table
 from .tasks import evaluate
 
 __all__ = [
+    "BinaryScorecard",
+    "BinaryScores",
     "Calibration",
     "Comparison",
     "Differences",

@@ -1,6 +1,6 @@
 """What results have in common: when two are equal, and what is said of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,30 @@ def row_lines(
     yield "rows", f"{n_rows:,}" + (f" ({n_left_out:,} left out)" if n_left_out else "")
     if n_undefined:
         yield what, f"{n_undefined:,}"
+
+
+def table_of(lines: Iterable[tuple[str, ...]]) -> str:
+    """Names and values in two columns."""
+    pairs = list(lines)
+    width = max(len(name) for name, *_ in pairs)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in pairs)
+
+
+class Columns:
+    """Arrays of one number for each key; `_columns` has them by name."""
+
+    def _columns(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists by name."""
+        return {name: np.asarray(values).tolist() for name, values in self._columns().items()}
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row for each key; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(self._columns())
 
 
 class Result:

@@ -128,24 +128,51 @@ _ONE_LABEL = (
 )
 
 
+_LABELS = {
+    "binary": "labels of 0 and 1",
+    "multilabel": "several labels of 0 and 1 for each row",
+    "regression": "numbers",
+}
+
+
+def _task(name: str) -> str:
+    """For messages: which task is another one."""
+    return (
+        f'fastloss.evaluate(..., task="{name}"), or fastloss.{name.capitalize()}Scorecard, for '
+        f"{_LABELS[name]}"
+    )
+
+
+def _is_binary(labels: Array) -> bool:
+    return labels.dtype.kind in "biufV" and bool(((labels == 0) | (labels == 1)).all())
+
+
 def _check_classes(labels: Array, logits: Array, ignore_index: int | None) -> None:
     """Raise for labels that are not one of several classes."""
     if logits.ndim and logits.shape[-1] == 1:
         ids = labels.reshape(-1) if labels.size * logits.shape[-1] == logits.size else labels
         if labels.shape == logits.shape or ((ids == 1) & (ids != ignore_index)).any():
+            other = "binary" if _is_binary(labels) else "regression"
             raise ValueError(
-                f"logits have shape {logits.shape}, so there is one class; if they are binary, of "
-                "two classes, write np.concatenate([np.zeros_like(logits), logits], axis=-1)"
-                + (", and labels[..., 0]" if labels.shape == logits.shape else "")
+                f"logits have shape {logits.shape}, so there is one class: use {_task(other)}"
+                + ("" if labels.shape == logits.shape else ", and write logits[..., 0]")
             )
     elif labels.shape == logits.shape and labels.ndim == 1:
+        other = "binary" if _is_binary(labels) else "regression"
         raise TypeError(
             f"labels and logits both have shape {logits.shape}, but logits have an axis of classes "
-            "besides; if they are binary, of two classes, write "
-            "np.stack([np.zeros_like(logits), logits], axis=-1)"
+            f"besides: use {_task(other)}"
         )
     elif labels.shape == logits.shape and labels.ndim:
-        raise TypeError(f"labels have the shape of the logits, {logits.shape}, {_ONE_LABEL}")
+        several = _is_binary(labels) and bool((labels.sum(axis=-1) != 1).any())
+        raise TypeError(
+            f"labels have the shape of the logits, {logits.shape}, "
+            + (
+                f"and rows have none or several: use {_task('multilabel')}"
+                if several
+                else _ONE_LABEL
+            )
+        )
 
 
 def warn_of_probabilities(logits: Array, name: str = "logits", above: int = 0) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ..call.arrays import Array
 from ..kernels.tally import Terms
 from .frames import frame
-from .result import Result, row_lines
+from .result import Result, row_lines, table_of
 from .sums.double_double import divide
 from .sums.group_names import GroupNames
 from .sums.row_sums import RowSums
@@ -272,10 +272,8 @@ class Scores(Result):
                 yield name, f"{len(table.ids):,}"
 
     def __repr__(self) -> str:
-        lines = list(self.lines())
-        width = max(len(name) for name, _ in lines)
         partial = "" if self.complete else "partial: the evaluation was interrupted\n"
-        return partial + "\n".join(f"{name:{width}}  {value}" for name, value in lines)
+        return partial + table_of(self.lines())
 
 
 _NUMBERS = tuple(name for name, kind in Scores.__annotations__.items() if kind in (int, float))

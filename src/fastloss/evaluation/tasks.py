@@ -3,6 +3,8 @@
 import inspect
 from typing import Any, Literal, NamedTuple, overload
 
+from .binary_scorecard import BinaryScorecard
+from .binary_scores import BinaryScores
 from .ranking_scorecard import RankingScorecard
 from .scorecard import Scorecard, evaluate_logits
 from .scores import Scores
@@ -19,6 +21,11 @@ class Task(NamedTuple):
 
 TASKS = {
     "multiclass": Task(Scorecard, "class ids of shape (...)", "logits of shape (..., c)"),
+    "binary": Task(
+        BinaryScorecard,
+        "0 or 1, of shape (...)",
+        "logits or probabilities of label 1, of shape (...)",
+    ),
     "ranking": Task(RankingScorecard, "relevances of shape (n,) or (q, d)", "scores of that shape"),
 }
 
@@ -59,6 +66,12 @@ def evaluate(
 
 
 @overload
+def evaluate(
+    labels: Any, predictions: Any, /, *, task: Literal["binary"], **options: Any
+) -> BinaryScores: ...
+
+
+@overload
 def evaluate(labels: Any, predictions: Any, /, *, task: str, **options: Any) -> Any: ...
 
 
@@ -77,6 +90,7 @@ def evaluate(
     | task | labels | predictions | scorecard, which has the options |
     |---|---|---|---|
     | `"multiclass"` | class ids of shape (...) | logits of shape (..., c) | `Scorecard` |
+    | `"binary"` | 0 or 1, of shape (...) | logits of shape (...) | `BinaryScorecard` |
     | `"ranking"` | relevances of shape (n,) or (q, d) | scores of that shape | `RankingScorecard` |
 
     `sample_weight` and `groups`, a weight and an id for each row, and everything else are as the

@@ -1,0 +1,176 @@
+"""What a binary scorecard has seen: sums over rows, by group, and the scores by rank."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...call import threads
+from ...call.arrays import Array
+from ...compiler.interrupts import compiler
+from ...kernels import binary_rows as kernel
+from .accumulator import PARALLEL_ROWS, Part, Sums, joined
+from .row_sums import NO_KEYS
+from .score_table import ScoreTable
+from .state import entry
+from .table import Layout, Table
+
+_NO_NUMBERS = np.empty(0)
+# Rows that a thread adds up at a time, so that bits do not depend on the number of threads.
+BLOCK = 1 << 16
+
+
+def layout_of(n_thresholds: int, n_bins: int) -> Layout:
+    return Layout(
+        kernel.powers_of(n_thresholds, n_bins),
+        centers=slice(kernel.CENTERS, kernel.CENTERS + 2),
+        firsts=slice(kernel.FIRSTS, kernel.FIRSTS + 2),
+        seconds=slice(kernel.SECONDS, kernel.SECONDS + 2),
+        squared_weight=kernel.BinaryTerms._fields.index("squared_weight"),
+    )
+
+
+class Manner(NamedTuple):
+    """The options of a scorecard that say how rows are scored."""
+
+    from_probabilities: bool
+    thresholds: tuple[float, ...]
+    n_bins: int
+    ranks: bool
+    bins: int | None  # of ranks, which are exact without
+
+    def nothing(self) -> dict[str, Any]:
+        """Parts without rows. Groups have no bins, as there may be many."""
+        n = len(self.thresholds)
+        parts = {
+            "totals": Table.empty(layout_of(n, self.n_bins)),
+            "groups": Table.empty(layout_of(n, 0)),
+        }
+        return parts | ({"scores": ScoreTable.empty(self.bins)} if self.ranks else {})
+
+
+class BinaryRows(NamedTuple):
+    """Labels of 0 and 1, scores of any dtype, weights and groups, if there are any, in a line."""
+
+    labels: Array  # uint8
+    scores: Array
+    weights: Array | None = None
+    groups: Array | None = None
+
+    @property
+    def kind(self) -> Any:
+        """Rows of one kind can be joined."""
+        return self.scores.dtype, self.weights is None, self.groups is None
+
+    def each(self, change: Any) -> "BinaryRows":
+        columns: Any = (None if array is None else change(array) for array in self)
+        return BinaryRows(*columns)
+
+    def parts(self, manner: Manner) -> dict[str, Any]:
+        """The sums over these rows."""
+        n = len(self.labels)
+        starts = np.append(np.arange(0, n, BLOCK), n)
+        edges = np.arange(manner.n_bins + 1) / manner.n_bins
+        parts: dict[str, Any] = {"totals": self._sums(starts, manner, edges).total()}
+        if manner.ranks:
+            parts["scores"] = ScoreTable.of(self.labels, self.scores, self.weights, manner.bins)
+        if self.groups is not None:
+            ids, places, counts = np.unique(self.groups, return_inverse=True, return_counts=True)
+            order = np.argsort(places, kind="stable")
+            ordered = self.each(lambda array: array[order])
+            starts = np.append(0, np.cumsum(counts))
+            parts["groups"] = ordered._sums(starts, manner)._replace(ids=ids)
+        return parts
+
+    def _sums(self, starts: Array, manner: Manner, edges: Array = _NO_NUMBERS) -> Table:
+        """The sums of each segment of rows between two `starts`, by its number."""
+        thresholds, n_bins = np.array(manner.thresholds), max(0, len(edges) - 1)
+        layout = layout_of(len(thresholds), n_bins)
+        n = len(starts) - 1
+        high, low = np.zeros((2, n, layout.width))
+        what = kernel.PROBABILITIES if manner.from_probabilities else kernel.LOGITS
+        tally, n_scratch = _tally_binary(), kernel.n_scratch(len(thresholds), n_bins)
+        # A thread takes whole segments.
+        cuts = np.unique(np.searchsorted(starts, np.arange(0, starts[-1], BLOCK)))
+        cuts = np.append(cuts[cuts < n], n)
+
+        def run(i: int) -> None:
+            first, last = cuts[i], cuts[i + 1]
+            here = slice(starts[first], starts[last])
+            weights = self.weights
+            tally(
+                np.ascontiguousarray(self.labels[here]),
+                np.ascontiguousarray(self.scores[here], np.float64),
+                _NO_NUMBERS if weights is None else np.ascontiguousarray(weights[here], np.float64),
+                starts[first : last + 1] - starts[first],
+                what,
+                thresholds,
+                edges,
+                np.empty(n_scratch),
+                high[first:last].reshape(-1),
+                low[first:last].reshape(-1),
+            )
+
+        threads.run(run, len(cuts) - 1, parallel=bool(starts[-1] >= PARALLEL_ROWS))
+        return Table(layout, np.arange(n), high, low)
+
+
+class _Fields(NamedTuple):
+    manner: Manner
+    parts: Mapping[str, Any]
+    n_rows: int = 0
+    pending: tuple[BinaryRows, ...] = ()
+    n_pending: int = 0
+
+
+class BinarySums(_Fields, Sums):
+    __slots__ = ()
+
+    def _with_pending(self) -> dict[str, Any]:
+        found = [dict(self.parts)]
+        for _, alike in groupby(self.pending, lambda rows: rows.kind):
+            columns = zip(*alike, strict=True)
+            whole: Any = (None if a[0] is None else joined(list(a)) for a in columns)
+            rows = BinaryRows(*whole)
+            found.append(rows.parts(self.manner))
+        return {
+            "parts": {
+                name: merged(each[name] for each in found if name in each) for name in self.parts
+            }
+        }
+
+    def numbers(self) -> dict[str, Array]:
+        return {"rows": np.array([self.n_rows], np.int64)}
+
+    def from_state(self, state: Mapping[str, Array]) -> "BinarySums":
+        (n_rows,) = entry(state, "rows", np.int64, (1,)).tolist()
+        if n_rows < 0:
+            raise ValueError("'rows' of the state are not what they were: it is damaged")
+        parts = {}
+        for name, part in self.parts.items():
+            if name == "scores":
+                parts[name] = ScoreTable.from_state(name, state, self.manner.bins)
+            else:
+                n_keys = 1 if name == "totals" else None
+                parts[name] = Table.from_state(part.layout, name, state, n_keys)
+        return self._replace(parts=parts, n_rows=n_rows)
+
+
+def merged(parts: Iterable[Part]) -> Part:
+    """All in one, merged two by two."""
+    found = list(parts)
+    while len(found) > 1:
+        pairs = zip(found[::2], found[1::2], strict=False)
+        rest = found[-1:] if len(found) % 2 else []
+        found = [*(a.merged(b) for a, b in pairs), *rest]
+    return found[0]
+
+
+@cache
+def _tally_binary() -> Any:
+    numbers = _NO_NUMBERS
+    labels = np.empty(0, np.uint8)
+    examples = labels, numbers, numbers, NO_KEYS, 1, numbers, numbers, numbers, numbers, numbers
+    return compiler().load_or_compile(kernel.tally_binary, examples)
