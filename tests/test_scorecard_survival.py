@@ -46,6 +46,11 @@ def comparison(labels, logits, card=None):
     return (fl.Comparison() if card is None else card).update(logits, logits + 1, labels)
 
 
+def binary(labels, logits, card=None):
+    card = fl.BinaryScorecard() if card is None else card
+    return card.update(labels > 3, logits[:, 0], groups=labels)
+
+
 # -------------------------------------------------------------------------------------------------
 # Interrupts, errors, threads
 
@@ -57,7 +62,7 @@ class Stop(BaseException):
 # Python swallows what is raised inside a callback of its garbage collector, as Dask has one.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @compiled
-@pytest.mark.parametrize("kind", [scorecard, comparison])
+@pytest.mark.parametrize("kind", [scorecard, comparison, binary])
 def test_an_update_that_is_interrupted_is_whole_or_has_not_been(kind):
     """At moments over the whole length of an update, the last of which come after it."""
     labels, logits = data(3000)
@@ -90,7 +95,7 @@ def test_an_update_that_is_interrupted_is_whole_or_has_not_been(kind):
     assert ends == {3000, 6000}
 
 
-@pytest.mark.parametrize("kind", [scorecard, comparison])
+@pytest.mark.parametrize("kind", [scorecard, comparison, binary])
 @pytest.mark.long
 def test_an_error_anywhere_changes_nothing(kind, monkeypatch):
     """At each call of NumPy or of a kernel that an update makes, memory is said to be out."""
@@ -152,7 +157,7 @@ def test_pickles_with_former_names_are_read(monkeypatch):
 
 
 @compiled
-@pytest.mark.parametrize("kind", [scorecard, comparison])
+@pytest.mark.parametrize("kind", [scorecard, comparison, binary])
 def test_threads_lose_nothing(kind):
     """The numbers of rows are whole, so that their sums do not depend on the order."""
     labels, logits = data(400)
@@ -287,7 +292,7 @@ def test_merge_refuses_what_update_refuses():
 # States
 
 
-@pytest.mark.parametrize("kind", [scorecard, comparison])
+@pytest.mark.parametrize("kind", [scorecard, comparison, binary])
 def test_states_that_do_not_belong(kind):
     labels, logits = data(20)
     card = kind(labels, logits)
@@ -295,6 +300,9 @@ def test_states_that_do_not_belong(kind):
     same_state(make.from_state(state), card)
     others = [{"temperature": 2}, {"softcap": 3.0}, {"ignore_index": 0}]
     others += [{"class_mask": [True] * CLASSES}]
+    if kind is binary:
+        others = [{"from_probabilities": True}, {"thresholds": [1.0]}, {"n_bins": 10}]
+        others += [{"ranks": False}, {"bins": 2**10}]
     if kind is scorecard:
         others += [{"n_bins": 10}, {"by_class": False}, {"class_weight": [1.0] * CLASSES}]
     for options in others:
@@ -308,18 +316,21 @@ def test_states_that_do_not_belong(kind):
             if array.size:
                 with pytest.raises(ValueError, match=r"of the state|in the state"):
                     make.from_state(state | {name: wrong})
-    table = "bins" if kind is scorecard else "kls"
+    table = {scorecard: "bins", comparison: "kls", binary: "totals"}[kind]
     for name, wrong in (
         ("rows", -state["rows"]),
         (f"{table}_ids", state[f"{table}_ids"] + 10**6),
-        (f"{table}_ids", state[f"{table}_ids"] * 0),
+        (f"{table}_ids", state[f"{table}_ids"] * 0 - (kind is binary)),
         (f"{table}_high", state[f"{table}_high"] * np.nan),
         ("options", state["options"][::-1]),
     ):
         with pytest.raises(ValueError, match="damaged"):
             make.from_state(state | {name: wrong})
     # Equal options of other types are equal.
-    same_state(make.from_state(make(temperature=2).state(), temperature=2.0), make(temperature=2.0))
+    if kind is not binary:
+        same_state(
+            make.from_state(make(temperature=2).state(), temperature=2.0), make(temperature=2.0)
+        )
 
 
 def test_states_of_sequences_that_were_changed():
@@ -627,9 +638,11 @@ def test_probabilities_are_no_logits():
 @pytest.mark.parametrize(
     ("labels", "logits", "text"),
     [
-        ([0, 1, 1], [0.5, 2.0, -1.0], r"write np.stack\(\[np.zeros_like\(logits\), logits\]"),
-        ([0, 1, 1], [[0.5], [2.0], [-1.0]], r"write np.concatenate\(\[np.zeros_like\(logits\)"),
-        ([[0], [1], [1]], [[0.5], [2.0], [-1.0]], r"axis=-1\), and labels\[..., 0\]"),
+        ([0, 1, 1], [0.5, 2.0, -1.0], 'besides: use .*, task="binary"'),
+        ([0, 1, 7], [0.5, 2.0, -1.0], 'besides: use .*, task="regression"'),
+        ([0, 1, 1], [[0.5], [2.0], [-1.0]], r'task="binary".*, and write logits\[..., 0\]'),
+        ([[0], [1], [1]], [[0.5], [2.0], [-1.0]], 'one class: use .*, task="binary"'),
+        ([[0, 1, 1]], [[0.5, 2.0, -1.0]], 'none or several: use .*, task="multilabel"'),
         ([[0.5, 0.5]], [[0.0, 1.0]], "there is the loss alone, fl.cross_entropy"),
         (([[0, 1]], [[0.5, 0.5]]), [[0.0, 1.0]], "there is the loss alone, fl.cross_entropy"),
     ],
@@ -640,7 +653,7 @@ def test_labels_that_are_no_class_ids(labels, logits, text):
 
 
 def test_binary_logits_as_two_classes():
-    """What the message says is right."""
+    """What the message says is right, and the same as two classes."""
     x, y = np.array([0.5, 2.0, -1.0]), np.array([0, 1, 1])
     expected = fl.binary_cross_entropy_with_logits(y, x)
     for two in (
@@ -648,6 +661,7 @@ def test_binary_logits_as_two_classes():
         np.concatenate([np.zeros_like(x[:, None]), x[:, None]], axis=-1),
     ):
         assert fl.evaluate(y, two).loss == pytest.approx(expected, rel=1e-15)
+    assert fl.evaluate(y, x, task="binary").loss == pytest.approx(expected, rel=1e-15)
     assert fl.evaluate([0, 0], [[1.0], [2.0]]).loss == 0
 
 

@@ -82,8 +82,9 @@ class BinaryScorecard(Accumulator[BinarySums]):
         """Add rows: `labels`, 0 or 1, and `predictions`, logits or probabilities of label 1.
 
         Both have the same shape, and every one of their elements is a row. `sample_weight` and
-        `groups` have that shape, too: a weight, and any integer, whose results are then given
-        apart. Rows of weight 0 count nowhere.
+        `groups` have that shape, too: a weight, and an integer, a text or a category, or several
+        columns of these as `Scorecard` takes them, whose results are then given apart. Rows of
+        weight 0 count nowhere.
 
         Returns the scorecard itself. Raises TypeError or ValueError before anything is changed: for
         labels that are neither 0 nor 1, probabilities outside [0, 1], weights that are negative or
@@ -93,7 +94,9 @@ class BinaryScorecard(Accumulator[BinarySums]):
         labels, scores = as_array(labels, "labels"), as_array(predictions, "predictions")
         format_of(scores, "predictions")
         _check_shapes(labels, scores)
-        given = Given(groups=groups).groups_of(labels.shape)
+        ids, names = Given(groups=groups).groups_of(labels.shape)
+        new = self._nothing.with_part("group_names", names)
+        self._sums.check(new)
         weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         if weight is not None:
             format_of(weight, "sample_weight")
@@ -112,9 +115,9 @@ class BinaryScorecard(Accumulator[BinarySums]):
             )
         elif self._sums.n_rows == 0:
             _warn_of_probabilities(scores)
-        rows = BinaryRows(binary, scores, weight, given).each(lambda array: array.reshape(-1))
+        rows = BinaryRows(binary, scores, weight, ids).each(lambda array: array.reshape(-1))
         n = len(rows.labels)
-        new = self._nothing._replace(n_rows=n)
+        new = new._replace(n_rows=n)
         if n >= _FEW_ROWS:
             new = new._replace(parts={**new.parts, **rows.parts(self._manner)})
         elif n:

@@ -6,7 +6,7 @@ from typing import Any
 from ..call.arrays import Array
 
 
-def frame(columns: Mapping[str, Array], ids: Array, names: tuple[str, ...]) -> Any:
+def frame(columns: Mapping[str, Array], ids: Array, names: tuple[str | None, ...]) -> Any:
     """A data frame of columns; ids are its index, and tuples if there are several names of it."""
     try:
         import pandas as pd

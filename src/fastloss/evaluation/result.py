@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .frames import frame
+
 
 def same(a: Any, b: Any) -> bool:
     """Whether two results are equal, number for number; NaN is equal to NaN."""
@@ -45,9 +47,8 @@ class Columns:
 
     def to_pandas(self) -> Any:
         """A data frame with a row for each key; needs pandas."""
-        import pandas
-
-        return pandas.DataFrame(self._columns())
+        columns = self._columns()
+        return frame(columns, np.arange(len(next(iter(columns.values())))), (None,))
 
 
 class Result:

@@ -1,7 +1,7 @@
 """What an evaluation found: numbers, and tables by bin, class, group and sequence."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -133,7 +133,7 @@ class Groups(Result):
     """
 
     ids: Array
-    means: Means
+    means: Any  # `Means`, or what another task has of each group
     columns: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -308,7 +308,13 @@ def scores_of(sums: RowSums, exponent: int) -> Scores:
         by_class=(
             Means(tables["classes"], sums.n_classes, exponent) if "classes" in tables else None
         ),
-        groups=_groups(tables["groups"], tables["group_names"], exponent),
+        groups=groups_of(
+            tables["groups"],
+            tables["group_names"],
+            lambda table: Means(
+                table._replace(ids=np.arange(table.n_keys)), table.n_keys, exponent
+            ),
+        ),
         sequences=_sequences(sums, exponent),
         _rank_sums=(relative, found.weight),
     )
@@ -324,12 +330,12 @@ def _calibration_errors(bins: Table) -> tuple[float, float]:
     return float((gaps * weights).sum() / weights.sum()), float(gaps.max())
 
 
-def _groups(table: Table, names: GroupNames, exponent: int) -> Groups | None:
+def groups_of(table: Table, names: GroupNames, means_of: Callable[[Table], Any]) -> Groups | None:
+    """The groups of a table, if there are any, in the order of their names."""
     if not table.n_keys:
         return None
     order, ids = names.sorted(table.ids)
-    table = table.select(order)._replace(ids=np.arange(table.n_keys))
-    return Groups(ids, Means(table, table.n_keys, exponent), names.columns)
+    return Groups(ids, means_of(table.select(order)), names.columns)
 
 
 def _sequences(sums: RowSums, exponent: int) -> Sequences | None:

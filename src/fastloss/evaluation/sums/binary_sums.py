@@ -12,6 +12,7 @@ from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
 from .accumulator import PARALLEL_ROWS, Part, Sums, joined
+from .group_names import GroupNames
 from .row_sums import NO_KEYS
 from .score_table import ScoreTable
 from .state import entry
@@ -44,9 +45,10 @@ class Manner(NamedTuple):
     def nothing(self) -> dict[str, Any]:
         """Parts without rows. Groups have no bins, as there may be many."""
         n = len(self.thresholds)
-        parts = {
+        parts: dict[str, Any] = {
             "totals": Table.empty(layout_of(n, self.n_bins)),
             "groups": Table.empty(layout_of(n, 0)),
+            "group_names": GroupNames(),
         }
         return parts | ({"scores": ScoreTable.empty(self.bins)} if self.ranks else {})
 
@@ -148,9 +150,11 @@ class BinarySums(_Fields, Sums):
         (n_rows,) = entry(state, "rows", np.int64, (1,)).tolist()
         if n_rows < 0:
             raise ValueError("'rows' of the state are not what they were: it is damaged")
-        parts = {}
+        parts: dict[str, Any] = {}
         for name, part in self.parts.items():
-            if name == "scores":
+            if name == "group_names":
+                parts[name] = GroupNames.from_state(name, state, parts["groups"].ids)
+            elif name == "scores":
                 parts[name] = ScoreTable.from_state(name, state, self.manner.bins)
             else:
                 n_keys = 1 if name == "totals" else None

@@ -1,0 +1,333 @@
+"""`fl.BinaryScorecard`, held against scikit-learn and the formulas in float64."""
+
+import json
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+from plain import compiled, plain
+from sklearn import metrics
+
+import fastloss as fl
+from fastloss.evaluation import binary_scorecard
+from fastloss.evaluation.sums import accumulator, binary_sums
+
+pytestmark = plain
+approx = pytest.approx
+
+
+def data(n=70, seed=0, dtype=np.float64):
+    """Scores with ties, on both sides of 0."""
+    rng = np.random.default_rng(seed)
+    x = (np.round(4 * rng.standard_normal(n)) / 2).astype(dtype)
+    return (rng.random(n) < 1 / (1 + np.exp(-x.astype(np.float64)))).astype(np.int64), x
+
+
+def sigmoid(x):
+    return np.exp(-np.logaddexp(0, -np.asarray(x, np.float64)))
+
+
+def error(x, w):
+    mean = (w * x).sum() / w.sum()
+    n = (w > 0).sum()
+    return math.sqrt(n / (n - 1) * (w**2 * (x - mean) ** 2).sum()) / w.sum()
+
+
+def check(scores, y, x, w=None, threshold=0.0, n_bins=15):
+    """Against scikit-learn, from the labels, the logits and the weights of rows that count."""
+    w = np.ones(len(y)) if w is None else w
+    p = sigmoid(x)
+    decided = (x >= threshold).astype(int)
+    losses = np.logaddexp(0, np.where(y == 1, -x, x).astype(np.float64))
+    given = {"sample_weight": w}
+    rate = (w * y).sum() / w.sum()
+    loss = metrics.log_loss(y, p, **given, labels=[0, 1])
+    expected = {
+        "base_rate": rate,
+        "probability": (w * p).sum() / w.sum(),
+        "loss": loss,
+        "loss_standard_error": error(losses, w),
+        "brier": metrics.brier_score_loss(y, p, **given),
+        "brier_standard_error": error((p - y) ** 2, w),
+        "normalised_entropy": loss / -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)),
+        "accuracy": metrics.accuracy_score(y, decided, **given),
+        "accuracy_standard_error": error((decided == y) * 1.0, w),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, decided, **given),
+        "precision": metrics.precision_score(y, decided, **given),
+        "recall": metrics.recall_score(y, decided, **given),
+        "specificity": metrics.recall_score(1 - y, 1 - decided, **given),
+        "f1": metrics.f1_score(y, decided, **given),
+        "mcc": metrics.matthews_corrcoef(y, decided, **given),
+        "kappa": metrics.cohen_kappa_score(y, decided, **given),
+        "auc": metrics.roc_auc_score(y, x, **given),
+        "average_precision": metrics.average_precision_score(y, x, **given),
+    }
+    for name, number in expected.items():
+        assert getattr(scores, name) == approx(number, rel=1e-12), name
+    tn, fp, fn, tp = metrics.confusion_matrix(y, decided, **given).ravel()
+    for found, number in zip(scores.confusion, (tp, fp, fn, tn), strict=True):
+        assert found[0] == approx(number, rel=1e-13)
+    place = np.minimum((p * n_bins).astype(int), n_bins - 1)
+    gaps = np.array([abs((w * (y - p))[place == k].sum()) for k in range(n_bins)])
+    weights = np.bincount(place, w, n_bins)
+    np.testing.assert_allclose(scores.bins.weight, weights, rtol=1e-13)
+    assert scores.calibration_error == approx(gaps.sum() / w.sum(), rel=1e-12)
+    largest = (gaps[weights > 0] / weights[weights > 0]).max()
+    assert scores.maximum_calibration_error == approx(largest, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16, np.int64]
+)
+def test_numbers_are_those_of_scikit_learn(dtype):
+    y, x = data(dtype=dtype)
+    scores = fl.evaluate(y, x, task="binary")
+    assert (scores.n_rows, scores.n_counted, scores.n_undefined, scores.weight) == (70, 70, 0, 70.0)
+    check(scores, y, x.astype(np.float64))
+
+
+def test_weights():
+    y, x = data()
+    w = np.random.default_rng(1).uniform(0.2, 3, 70)
+    w[::7] = 0
+    scores = fl.evaluate(y, x, task="binary", sample_weight=w, thresholds=[0.5, -1.0])
+    assert (scores.n_rows, scores.n_counted) == (70, 60)
+    assert scores.weight == approx(w.sum(), rel=1e-15)
+    here = w > 0
+    check(scores, y[here], x[here], w[here], threshold=0.5)
+    tp = (w * (x >= -1) * y).sum()
+    assert scores.confusion.true_positive[1] == approx(tp, rel=1e-14)
+
+
+@pytest.mark.parametrize("factor", [1e-310, 1e-170, 1e-38, 1e160, 1e305])
+def test_only_ratios_of_weights_count(factor):
+    y, x = data(20)
+    w = np.random.default_rng(1).uniform(0.2, 3, 20)
+    expected = fl.evaluate(y, x, task="binary", sample_weight=w).to_dict()
+    found = fl.evaluate(y, x, task="binary", sample_weight=w * factor).to_dict()
+    for name in ("loss", "loss_standard_error", "brier", "accuracy", "auc", "calibration_error"):
+        assert found[name] == approx(expected[name], rel=1e-9 if factor < 1e-300 else 1e-13), name
+
+
+def test_probabilities_are_taken_as_they_are():
+    y, x = data()
+    p = sigmoid(x)
+    scores = fl.evaluate(y, p, task="binary", from_probabilities=True)
+    check(scores, y, x)
+    assert scores.thresholds.tolist() == [0.5]
+    # Nothing is clipped: the logarithm of 1e-300 is that, and that of 0 is infinite.
+    tiny = fl.evaluate([1, 0], [1e-300, 1.0], task="binary", from_probabilities=True)
+    assert tiny.loss == math.inf
+    tiny = fl.evaluate([1, 0], [1e-300, 1e-300], task="binary", from_probabilities=True)
+    assert tiny.loss == approx(150 * math.log(10), rel=1e-15)
+    sure = fl.evaluate([1, 0], [1.0, 0.0], task="binary", from_probabilities=True)
+    assert (sure.loss, sure.brier, sure.normalised_entropy) == (0.0, 0.0, 0.0)
+
+
+def test_confident_rows_keep_their_digits():
+    scores = fl.evaluate([1, 0], [40.0, -30.0], task="binary")
+    assert scores.loss == approx((math.exp(-40) + math.log1p(math.exp(-30))) / 2, rel=1e-15)
+    assert scores.brier == approx((math.exp(-80) + math.exp(-60)) / 2, rel=1e-12)
+    loss = fl.binary_cross_entropy_with_logits([1, 0], [40.0, -30.0])
+    assert scores.loss == approx(loss, rel=1e-15)
+
+
+def test_infinite_logits():
+    y, x = np.array([1, 0, 1, 0]), np.array([np.inf, -np.inf, 2.0, -1.0])
+    scores = fl.evaluate(y, x, task="binary")
+    assert scores.loss == approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 4)
+    assert (scores.auc, scores.accuracy) == (1.0, 1.0)
+    wrong = fl.evaluate(1 - y, x, task="binary")
+    assert (wrong.loss, wrong.auc, wrong.accuracy) == (math.inf, 0.0, 0.0)
+    assert math.isfinite(wrong.brier)
+
+
+def test_rows_of_nan_are_counted_apart():
+    y, x = data(30)
+    w = np.random.default_rng(2).uniform(0.5, 2, 31)
+    for weights in (None, w):
+        scores = fl.evaluate(
+            np.append(1, y), np.append(np.nan, x), task="binary", sample_weight=weights
+        )
+        assert (scores.n_rows, scores.n_counted, scores.n_undefined) == (31, 31, 1)
+        assert math.isnan(scores.loss)
+        assert math.isnan(scores.brier)
+        more = {} if weights is None else {"sample_weight": w[1:]}
+        expected = fl.evaluate(y, x, task="binary", **more)
+        for name in (
+            "accuracy",
+            "base_rate",
+            "auc",
+            "calibration_error",
+            "accuracy_standard_error",
+        ):
+            assert getattr(scores, name) == approx(getattr(expected, name), rel=1e-14), name
+        assert "rows with NaN" in repr(scores)
+
+
+def test_one_class_alone():
+    scores = fl.evaluate([1, 1], [1.0, -2.0], task="binary")
+    for name in ("auc", "average_precision", "ks", "specificity", "normalised_entropy"):
+        assert math.isnan(getattr(scores, name)), name
+    assert (scores.recall, scores.precision, scores.accuracy) == (0.5, 1.0, 0.5)
+    assert math.isnan(fl.evaluate([0], [-1.0], task="binary").precision)
+
+
+@pytest.mark.parametrize(("labels", "weights"), [([], None), ([0, 1], [0.0, 0.0])])
+def test_no_row_counts(labels, weights):
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        scores = fl.evaluate(labels, np.zeros(len(labels)), task="binary", sample_weight=weights)
+    assert (scores.n_rows, scores.n_counted, scores.weight) == (len(labels), 0, 0.0)
+    assert math.isnan(scores.loss)
+    assert math.isnan(scores.auc)
+    json.dumps(scores.to_dict())
+
+
+def test_groups():
+    y, x = data()
+    groups = np.random.default_rng(3).choice(["a", "b", "c"], 70)
+    w = np.random.default_rng(4).uniform(0.5, 2, 70)
+    for weights in (None, w):
+        scores = fl.evaluate(y, x, task="binary", groups=groups, sample_weight=weights)
+        assert scores.groups.ids.tolist() == ["a", "b", "c"]
+        for k, name in enumerate("abc"):
+            here = groups == name
+            more = {} if weights is None else {"sample_weight": w[here]}
+            alone = fl.evaluate(y[here], x[here], task="binary", **more)
+            for each in ("n", "loss", "loss_standard_error", "brier", "accuracy", "mcc", "weight"):
+                expected = getattr(alone, "n_counted" if each == "n" else each)
+                assert getattr(scores.groups.means, each)[k] == approx(expected, rel=1e-13), each
+    assert json.loads(json.dumps(scores.to_dict()))["groups"]["ids"] == ["a", "b", "c"]
+
+
+def numbers(scores):
+    found = scores.to_dict()
+    groups = found.pop("groups") or {}
+    found |= (
+        found.pop("bins") | found.pop("confusion") | {f"group {k}": v for k, v in groups.items()}
+    )
+    return {name: value for name, value in found.items() if value is not None}
+
+
+@pytest.mark.parametrize("pending", [1, 9, 1000])
+@pytest.mark.parametrize("few", [0, 1 << 16])
+def test_any_split_and_order_of_merges_give_the_same(pending, few, monkeypatch):
+    monkeypatch.setattr(accumulator, "PENDING_ROWS", pending)
+    monkeypatch.setattr(binary_scorecard, "_FEW_ROWS", few)
+    monkeypatch.setattr(binary_sums, "BLOCK", 16)
+    y, x = data(80)
+    x = x * 1.1
+    rng = np.random.default_rng(pending)
+    w, groups = rng.uniform(0.5, 2, 80), rng.integers(-2, 3, 80)
+    for more in ({}, {"sample_weight": w}, {"groups": groups, "sample_weight": w}):
+        whole = numbers(fl.evaluate(y, x, task="binary", **more))
+        cards = []
+        for part in np.split(np.arange(80), np.sort(rng.integers(0, 80, 6))):
+            here = {name: values[part] for name, values in more.items()}
+            cards.append(fl.BinaryScorecard().update(y[part], x[part], **here))
+            if rng.random() < 0.5:
+                cards[-1] = fl.BinaryScorecard.from_state(cards[-1].state())
+        while len(cards) > 1:
+            i = rng.integers(len(cards) - 1)
+            cards[i : i + 2] = [cards[i].merge(cards[i + 1])]
+        found = numbers(cards[0].result())
+        assert found.keys() == whole.keys()
+        for name, value in whole.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-14, atol=1e-15, err_msg=name)
+
+
+@compiled
+@pytest.mark.parametrize("weighted", [False, True])
+def test_compiled_code_and_blocks_of_threads(weighted):
+    y, x = data(200_000, dtype=np.float32)
+    w = np.random.default_rng(0).uniform(0.5, 2, len(y)) if weighted else None
+    check(fl.evaluate(y, x, task="binary", sample_weight=w), y, x.astype(np.float64), w)
+
+
+def test_losses_that_differ_little():
+    """Of 1e8 and more, by millionths: nothing is left of a variance that is a difference."""
+    x = 1e8 + 1e-6 * np.random.default_rng(0).integers(0, 1000, 200)
+    x[0] = 1e8
+    scores = fl.evaluate(np.zeros(200), x, task="binary")
+    assert scores.loss_standard_error == approx(error(x - 1e8, np.ones(200)), rel=1e-12)
+    parts = fl.BinaryScorecard()
+    for part in np.split(np.arange(200), 10):
+        parts.merge(fl.BinaryScorecard().update(np.zeros(20), x[part]))
+    assert parts.result().loss_standard_error == approx(scores.loss_standard_error, rel=1e-12)
+
+
+def test_ranks_may_be_binned_or_left_out():
+    y, x = data()
+    exact = fl.evaluate(y, x, task="binary")
+    binned = fl.evaluate(y, x, task="binary", bins=2**20)
+    assert binned.auc_interval[0] <= exact.auc <= binned.auc_interval[1]
+    without = fl.evaluate(y, x, task="binary", ranks=False)
+    assert math.isnan(without.auc)
+    assert "ROC AUC" not in repr(without)
+    assert without.loss == exact.loss
+    assert not any(name.startswith("scores") for name in fl.BinaryScorecard(ranks=False).state())
+
+
+def test_layouts():
+    y, x = data(24)
+    expected = fl.evaluate(y, x, task="binary").to_dict()
+    for labels, scores in (
+        (y.reshape(4, 6), x.reshape(4, 6)),
+        (y.astype(bool), x),
+        (y.astype(np.float32), x.astype(">f8")),
+        (list(y), list(x)),
+        (np.repeat(y, 2)[::2], np.repeat(x, 2)[::2]),
+        (y[::-1], x[::-1]),
+    ):
+        found = fl.evaluate(labels, scores, task="binary").to_dict()
+        assert found["loss"] == approx(expected["loss"], rel=1e-15)
+        assert found["auc"] == expected["auc"]
+    assert fl.evaluate(1, 2.0, task="binary").n_rows == 1
+
+
+def test_what_is_given_may_change_afterwards():
+    y, x = data(10)
+    card = fl.BinaryScorecard().update(y, x)
+    before = card.result()
+    x[:], y[:] = 100.0, 1
+    assert card.result() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "labels", "predictions", "options"),
+    [
+        (ValueError, r"write predictions\[..., 0\]", [0, 1], [[0.5], [2.0]], {}),
+        (ValueError, r"write labels\[..., 0\]", [[0], [1]], [0.5, 2.0], {}),
+        (ValueError, r'2 classes: .* task="multiclass"', [0, 1, 1], np.zeros((3, 2)), {}),
+        (ValueError, "there is one score for each label", [0, 1, 1], [0.5, 2.0], {}),
+        (ValueError, r"labels\[2\] is 2, .*task=\"multiclass\"", [0, 1, 2], [0.5, 2.0, 1], {}),
+        (ValueError, r"labels\[1\] is 0.3, .*\"regression\"", [0, 0.3], [0.5, 2.0], {}),
+        (ValueError, r"labels\[0\] is -1, .*> 0 if they are -1", [-1, 1], [0.5, 2.0], {}),
+        (ValueError, r"labels\[1\] is nan, .*leave such rows", [0, np.nan], [0.5, 2.0], {}),
+        (TypeError, "labels has dtype <U1", ["0", "1"], [0.5, 2.0], {}),
+        (TypeError, "predictions has dtype complex", [0, 1], [0.5j, 2.0], {}),
+        (ValueError, r"predictions\[1\] is 2.0, but must lie between 0 and 1", [0, 1], [0.5, 2.0],
+         {"from_probabilities": True}),
+        (ValueError, r"sample_weight\[1\] is -1.0", [0, 1], [5.0, 2.0],
+         {"sample_weight": [1.0, -1.0]}),
+        (ValueError, r"one weight for each row: expected \(2,\)", [0, 1], [5.0, 2.0],
+         {"sample_weight": [1.0]}),
+        (ValueError, "thresholds is .* must be a list", [0, 1], [5.0, 2.0], {"thresholds": 0.5}),
+        (ValueError, "n_bins is 0", [0, 1], [5.0, 2.0], {"n_bins": 0}),
+        (ValueError, "bins must be None or a power of two", [0, 1], [5.0, 2.0], {"bins": 1000}),
+        (TypeError, "task='binary' knows no temperature: it takes bins, from_prob", [0, 1],
+         [5.0, 2.0], {"temperature": 2.0}),
+    ],
+)  # fmt: skip
+def test_errors(error, text, labels, predictions, options):
+    with pytest.raises(error, match=text):
+        fl.evaluate(labels, predictions, task="binary", **options)
+
+
+def test_logits_that_seem_to_be_probabilities():
+    with pytest.warns(UserWarning, match="from_probabilities=True") as warned:
+        fl.BinaryScorecard().update([0, 1], [0.2, 0.9])
+    assert warned[0].filename == __file__
+    fl.BinaryScorecard().update([0, 1], [0.0, 1.0])
+    fl.BinaryScorecard().update([0, 1], [0.2, 1.9])
