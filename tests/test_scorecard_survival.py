@@ -145,7 +145,10 @@ def test_pickles_with_former_names_are_read(monkeypatch):
     for kind in (scorecard, comparison):
         for n in (10, 20):  # that are pending, and that were added up
             card = kind(labels[:n], logits[:n])
+            parts = {k: v for k, v in card._sums.parts.items() if k != "group_names"}
+            card._sums = card._sums._replace(parts=parts)
             pickled = pickle.dumps(card, 0)
+            card = pickle.loads(pickled)
             for name, former in FORMER_NAMES.items():
                 if name in pickled:
                     seen.add(name)
@@ -312,7 +315,7 @@ def test_states_that_do_not_belong(kind):
     for name, array in state.items():
         with pytest.raises(ValueError, match=f"the state has no '{name}'"):
             make.from_state({key: value for key, value in state.items() if key != name})
-        for wrong in (array[:-1], array.astype(np.float16), array[None]):
+        for wrong in (array[:-1], array.astype(bool), array[None]):
             if array.size:
                 with pytest.raises(ValueError, match=r"of the state|in the state"):
                     make.from_state(state | {name: wrong})

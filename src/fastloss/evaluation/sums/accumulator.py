@@ -89,6 +89,10 @@ class Sums(ABC):
         """The same but for these."""
         return self._replace(**fields)  # type: ignore[attr-defined, no-any-return]
 
+    def brought_up(self: S) -> S:
+        """The same with whatever sums did not have yet when they were pickled."""
+        return self
+
     def with_part(self: S, name: str, part: Any) -> S:
         """The same with another part of this name."""
         return self._with(parts={**self.parts, name: part})
@@ -201,6 +205,7 @@ class Accumulator(ABC, Generic[S]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
+        self._sums = self._sums.brought_up()
 
 
 def joined(arrays: list[Array]) -> Array:

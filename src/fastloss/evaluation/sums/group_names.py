@@ -72,12 +72,17 @@ class GroupNames(NamedTuple):
         return self.kind if isinstance(self.kind, tuple) else ()
 
     def state(self, name: str) -> dict[str, Array]:
+        """Nothing of ids that are groups as they are, as states had it when all were."""
+        if self.kind in ("", INTEGERS):
+            return {}
         text = json.dumps([self.kind, list(self.names.values())])
         return {name: np.frombuffer(text.encode(), np.uint8).copy()}
 
     @classmethod
     def from_state(cls, name: str, state: Mapping[str, Array], ids: Array) -> "GroupNames":
         """Raise ValueError unless they are the names of these ids, which digests say."""
+        if name not in state:
+            return cls(INTEGERS if ids.size else "")
         text = entry(state, name, np.uint8, (None,)).tobytes()
         try:
             kind, names = json.loads(text)

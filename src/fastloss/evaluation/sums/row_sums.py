@@ -20,7 +20,7 @@ from ...kernels.tally import (
     Terms,
 )
 from .accumulator import PARALLEL_ROWS, Sums, joined
-from .group_names import GroupNames
+from .group_names import INTEGERS, GroupNames
 from .state import entry
 from .table import HISTOGRAM, NO_ROOM, Layout, Table
 
@@ -97,6 +97,13 @@ class RowSums(_Fields, Sums):
                 )
                 + ": keep to one of the two"
             )
+
+    def brought_up(self) -> "RowSums":
+        if "group_names" in self.parts:
+            return self
+        # Groups were integers when they had no names.
+        known = self.parts["groups"].n_keys or any(row.groups is not None for row in self.pending)
+        return self.with_part("group_names", GroupNames(INTEGERS if known else ""))
 
     def numbered_from(self, first: int) -> "RowSums":
         """The same with numbers of sequences that are larger by this."""
