@@ -257,6 +257,40 @@ def test_losses_that_differ_little():
     assert parts.result().loss_standard_error == approx(scores.loss_standard_error, rel=1e-12)
 
 
+def test_what_is_asked_of_ranks_later():
+    y, x = data()
+    w = np.random.default_rng(1).uniform(0.2, 3, 70)
+    scores = fl.evaluate(y, x, task="binary", sample_weight=w)
+    fpr, tpr, _ = metrics.roc_curve(y, x, sample_weight=w, drop_intermediate=False)
+    curve = scores.roc_curve()
+    np.testing.assert_allclose(curve.x, fpr, rtol=1e-13)
+    np.testing.assert_allclose(curve.y, tpr, rtol=1e-13)
+    steps = scores.precision_recall_curve()
+    area = (np.diff(steps.x, prepend=0) * steps.y).sum()
+    assert area == approx(scores.average_precision, rel=1e-13)
+    assert scores.fpr_at_95_tpr == approx(fpr[tpr >= 0.95].min(), rel=1e-13)
+    f1 = [metrics.f1_score(y, x >= t, sample_weight=w) for t in np.unique(x)]
+    assert scores.best_f1 == approx(max(f1), rel=1e-13)
+    assert scores.best_f1_threshold == np.unique(x)[np.argmax(f1)]
+    assert scores.confusion_at([0.0]).mcc == approx(scores.mcc, rel=1e-12)
+    parts = scores.decomposition()
+    whole = parts.miscalibration - parts.discrimination + parts.uncertainty
+    assert whole == approx(scores.brier, rel=1e-13)
+    assert scores.sensitivity_at(0.5).value == approx(tpr[fpr <= 0.5].max(), rel=1e-13)
+    assert scores.gain([1.0]).gain == approx([1.0])
+    bins = scores.equal_mass_bins(5)
+    assert (bins.negative + bins.positive).sum() == approx(w.sum(), rel=1e-13)
+    assert 0 < scores.equal_mass_calibration_error(5) < 1
+    p = sigmoid(x)
+    one = abs((w * (p - y)).sum()) / w.sum()
+    assert scores.equal_mass_calibration_error(1) == approx(one, rel=1e-12)
+    of_p = fl.evaluate(y, p, task="binary", sample_weight=w, from_probabilities=True)
+    assert of_p.equal_mass_calibration_error(1) == approx(one, rel=1e-12)
+    without = fl.evaluate(y, x, task="binary", ranks=False)
+    with pytest.raises(ValueError, match="with ranks=False the order"):
+        without.roc_curve()
+
+
 def test_ranks_may_be_binned_or_left_out():
     y, x = data()
     exact = fl.evaluate(y, x, task="binary")

@@ -9,10 +9,21 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.binary_rows import BIN_POWERS, N_TERMS, N_THRESHOLD
-from . import rank_statistics
 from .binary_means import MEANS, BinaryMeans
 from .confusion import Confusion, ratio
-from .rank_statistics import NOTHING, Interval
+from .operating_points import BestF, FalsePositivesAt, Gain, Gains, Point, SensitivityAt
+from .operating_points import confusion as confusion_at
+from .rank_curves import (
+    Curve,
+    Decomposition,
+    EqualMassBins,
+    Isotonic,
+    MassBins,
+    PrecisionRecallCurve,
+    RocCurve,
+    decomposition,
+)
+from .rank_statistics import Areas, Interval, Statistic, read
 from .result import Columns, Result, row_lines, table_of
 from .scores import Groups, groups_of
 from .sums.binary_sums import BinarySums
@@ -52,6 +63,8 @@ class BinaryScores(Result):
     - `auc`, the area under the ROC curve, with DeLong's standard error if rows have no weights,
       `average_precision`, and `ks`, the largest gap between the scores of both labels, at
       `ks_threshold`; ties are one threshold. With `bins` they are within `auc_interval` and so on;
+    - `best_f1` at `best_f1_threshold`, the highest there is, and `fpr_at_95_tpr`, the share of
+      label 0 that is decided to be 1 where 95% of label 1 is;
     - `bins` of probability, and `groups`, if they were given;
     - `complete`: False if the evaluation was interrupted.
 
@@ -96,12 +109,67 @@ class BinaryScores(Result):
     auc_interval: Interval
     average_precision_interval: Interval
     ks_interval: Interval
+    best_f1: float
+    best_f1_threshold: float
+    fpr_at_95_tpr: float
     thresholds: Array
     confusion: Confusion
     bins: BinaryBins
     groups: Groups | None = None
     complete: bool = True
     _scores: ScoreTable | None = None
+    _from_probabilities: bool = False
+
+    def confusion_at(self, threshold: Any) -> Confusion:
+        """The confusion at any threshold, or at each of an array of them."""
+        return confusion_at(self._ranked, threshold)
+
+    def best_f(self, beta: float = 1.0) -> Point:
+        """The largest F-beta of any threshold, and the highest threshold that has it."""
+        return self._read(BestF(beta))  # type: ignore[no-any-return]
+
+    def sensitivity_at(self, specificity: float) -> Point:
+        """The largest recall at a specificity of at least so much, and the threshold."""
+        return self._read(SensitivityAt(specificity))  # type: ignore[no-any-return]
+
+    def gain(self, shares: Any) -> Gain:
+        """The share of label 1 among such shares of all rows, of the highest scores; and lift."""
+        return self._read(Gains(shares))  # type: ignore[no-any-return]
+
+    def roc_curve(self, n: int = 1000) -> Curve:
+        """False positive rate, true positive rate and thresholds: at most n points, which keep the
+        area.
+        """
+        return self._read(RocCurve(n))  # type: ignore[no-any-return]
+
+    def precision_recall_curve(self, n: int = 1000) -> Curve:
+        """Recall, precision and thresholds: at most n steps, which keep the area."""
+        return self._read(PrecisionRecallCurve(n))  # type: ignore[no-any-return]
+
+    def equal_mass_bins(self, n: int = 15) -> MassBins:
+        """At most n bins of about equal weight, by score, with the mean probability of each."""
+        of_logits = None if self._from_probabilities else _sigmoid
+        return self._read(EqualMassBins(n, of_logits or np.asarray))  # type: ignore[no-any-return]
+
+    def equal_mass_calibration_error(self, n: int = 15) -> float:
+        """The mean over `equal_mass_bins` of |base rate - probability|."""
+        bins = self.equal_mass_bins(n)
+        weights = bins.negative + bins.positive
+        gaps = np.abs(bins.positive - weights * bins.probability)
+        return float(ratio(gaps.sum(), weights.sum()))
+
+    def decomposition(self) -> Decomposition:
+        """What the Brier score is made of: miscalibration - discrimination + uncertainty."""
+        return decomposition(self._ranked, self.brier, self._read(Isotonic()))
+
+    @property
+    def _ranked(self) -> ScoreTable:
+        if self._scores is None:
+            raise ValueError("with ranks=False the order of scores is not known: leave it out")
+        return self._scores
+
+    def _read(self, statistic: Statistic) -> Any:
+        return read(self._ranked, statistic)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them."""
@@ -126,6 +194,8 @@ class BinaryScores(Result):
         if self._scores is not None:
             yield "ROC AUC", _with_error(self.auc, self.auc_standard_error)
             yield "average precision", f"{self.average_precision:.6g}"
+            yield "best F1", f"{self.best_f1:.6g} at {self.best_f1_threshold:.6g}"
+            yield "FPR at 95% TPR", f"{self.fpr_at_95_tpr:.4%}"
             yield "KS", f"{self.ks:.6g} at {self.ks_threshold:.6g}"
         yield "threshold", f"{self.thresholds[0]:g}"
         yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}"
@@ -142,6 +212,11 @@ class BinaryScores(Result):
     def __repr__(self) -> str:
         partial = "" if self.complete else "partial: the evaluation was interrupted\n"
         return partial + table_of(self.lines())
+
+
+def _sigmoid(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-x)))
 
 
 def _with_error(number: float, error: float) -> str:
@@ -167,7 +242,9 @@ def scores_of(sums: BinarySums) -> BinaryScores:
     groups, scores = sums.parts["groups"], sums.parts.get("scores")
     if scores is not None:
         scores = scores.settled()
-    summary = NOTHING if scores is None else rank_statistics.summary(scores)
+    summary, best, at_95 = read(
+        ScoreTable.empty() if scores is None else scores, Areas(), BestF(), FalsePositivesAt(0.95)
+    )
     with np.errstate(over="ignore"):
         bins = BinaryBins(
             np.arange(sums.manner.n_bins + 1) / sums.manner.n_bins,
@@ -185,6 +262,9 @@ def scores_of(sums: BinarySums) -> BinaryScores:
         if weight.any()
         else np.nan,
         **summary._asdict(),
+        best_f1=best.value,
+        best_f1_threshold=best.threshold,
+        fpr_at_95_tpr=at_95.value,
         thresholds=np.array(sums.manner.thresholds),
         confusion=Confusion(*(each[0] for each in means.confusion)),
         bins=bins,
@@ -192,4 +272,5 @@ def scores_of(sums: BinarySums) -> BinaryScores:
             groups, sums.parts["group_names"], lambda table: BinaryMeans(table, n_thresholds)
         ),
         _scores=scores,
+        _from_probabilities=sums.manner.from_probabilities,
     )

@@ -15,7 +15,7 @@ def ratio(a: Any, b: Any) -> Any:
 
 
 class Confusion(NamedTuple):
-    """The weights of rows by label and prediction; numbers, or arrays, one for each threshold.
+    """Rows, or weights, by what they are and what they are predicted to be: numbers or arrays.
 
     What is a ratio is NaN where its denominator is 0.
 
@@ -60,9 +60,9 @@ class Confusion(NamedTuple):
     @property
     def f1(self) -> Any:
         """The harmonic mean of precision and recall."""
-        return self.f_beta(1.0)
+        return self.f(1.0)
 
-    def f_beta(self, beta: float = 1.0) -> Any:
+    def f(self, beta: float = 1.0) -> Any:
         """(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP)."""
         square = beta * beta
         right = (1 + square) * self.true_positive

@@ -9,50 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..call.arrays import Array
+from .confusion import Confusion
 from .rank_statistics import Statistic
 from .sums.score_table import ScoreTable
 from .sums.sorted_scores import Steps
-
-
-class Confusion(NamedTuple):
-    """Rows, or weights, by what they are and what they are predicted to be: numbers or arrays.
-
-    Weights beyond 2**215 are in units of a power of two. A ratio whose denominator is 0 is NaN.
-    """
-
-    true_positive: Any
-    false_positive: Any
-    false_negative: Any
-    true_negative: Any
-
-    @property
-    def precision(self) -> Any:
-        return _ratio(self.true_positive, self.true_positive + self.false_positive)
-
-    @property
-    def recall(self) -> Any:
-        return _ratio(self.true_positive, self.true_positive + self.false_negative)
-
-    @property
-    def specificity(self) -> Any:
-        return _ratio(self.true_negative, self.true_negative + self.false_positive)
-
-    @property
-    def accuracy(self) -> Any:
-        right = self.true_positive + self.true_negative
-        return _ratio(right, right + self.false_positive + self.false_negative)
-
-    def f(self, beta: float = 1.0) -> Any:
-        """(1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP)"""
-        square = beta * beta
-        right = (1.0 + square) * self.true_positive
-        return _ratio(right, right + square * self.false_negative + self.false_positive)
-
-
-def _ratio(part: Any, whole: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        ratio = np.divide(part, whole)
-    return float(ratio) if np.ndim(ratio) == 0 else ratio
 
 
 def confusion(table: ScoreTable, threshold: Any) -> Confusion:
