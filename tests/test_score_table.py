@@ -29,6 +29,7 @@ from fastloss.evaluation.rank_curves import (
     decomposition,
 )
 from fastloss.evaluation.sums import sorted_scores
+from fastloss.evaluation.sums.grouped_scores import GroupedScores
 from fastloss.evaluation.sums.score_table import ScoreTable
 
 pytestmark = plain
@@ -520,3 +521,65 @@ def test_statistics_of_many_blocks_are_those_of_one(monkeypatch):
     for a, b in zip(once[:-1], again[:-1], strict=True):
         np.testing.assert_allclose(np.hstack(a), np.hstack(b), rtol=1e-13)
     assert once[-1] == again[-1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_areas_of_groups_are_those_of_tables_of_each(weighted):
+    labels, scores, weights = rows(120, np.float32, 3, weighted)
+    groups = np.random.default_rng(0).integers(-3, 6, 120) ** 3
+    labels[groups == 8] = 1  # a class is absent
+    scores[groups == 27] = np.nan
+
+    def grouped(part, weights=weights):
+        return GroupedScores.of(
+            groups[part], labels[part], scores[part], None if weights is None else weights[part]
+        )
+
+    whole = grouped(np.s_[:])
+    merged = GroupedScores()
+    for i in 3, 0, 2, 1, 4:
+        merged = merged.merged(grouped(np.s_[i::5]))
+    areas = whole.areas()
+    for again in merged, GroupedScores.from_state("s", merged.state("s")):
+        for a, b in zip(again.areas(), areas, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert areas.ids.tolist() == sorted(set(groups.tolist()))
+    for i, group in enumerate(areas.ids):
+        here = groups == group
+        alone = ScoreTable.of(
+            labels[here], scores[here], None if weights is None else weights[here]
+        )
+        numbers = alone.n_negatives, alone.n_positives, alone.n_nan
+        assert (areas.n_negatives[i], areas.n_positives[i], areas.n_nan[i]) == numbers
+        found = ranks.summary(alone)
+        assert areas.auc[i] == pytest.approx(found.auc, rel=1e-15, nan_ok=True)
+        expected = pytest.approx(found.average_precision, rel=1e-15, nan_ok=True)
+        assert areas.average_precision[i] == expected
+        assert repr(ranks.summary(merged.of_group(group))) == repr(found)
+    assert merged.of_group(5).n_rows == 0
+    if weighted:
+        # Weights of 1 are none.
+        both = grouped(np.s_[:60], None).merged(grouped(np.s_[60:], np.ones(120))).areas()
+        np.testing.assert_array_equal(both.auc, grouped(np.s_[:], None).areas().auc)
+        scaled = grouped(np.s_[:], weights * 2.0**900).areas()
+        np.testing.assert_allclose(scaled.auc, areas.auc, rtol=1e-15)
+    assert len(GroupedScores().areas().ids) == 0
+
+
+def test_a_damaged_state_of_groups_is_refused():
+    table = GroupedScores.of([1, 1, 2], [0, 1, 1], [0.5, np.nan, 2.0], [1.0, 2.0, 3.0])
+    state = table.state("s")
+    for name, damaged in (
+        ("groups", [2, 1, 1]),
+        ("keys", state["s_keys"][[1, 0, 2]]),
+        ("keys", state["s_keys"] - np.uint64(1)),
+        ("weights", [0.0, 1.0, 2.0]),
+        ("weights", [1.0]),
+        ("positive", [True]),
+    ):
+        name = f"s_{name}"
+        broken = {**state, name: np.array(damaged, state[name].dtype)}
+        with pytest.raises(ValueError, match=r"damaged|has shape"):
+            GroupedScores.from_state("s", broken)
+    with pytest.raises(ValueError, match="has no 's_groups'"):
+        GroupedScores.from_state("s", {})

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.bits import select
+from ..compiler.bits import select, window
 from .tally import add
 
 
@@ -151,3 +151,53 @@ def pool(negative: Any, positive: Any, size: Any, negatives: Any, positives: Any
         negatives[n], positives[n] = n_k, p_k
         n += 1
     size[0] = n
+
+
+# What else is added up of a group: the weights of both labels at a key, the pairs that are won, and
+# precisions times the positives that have them.
+NEGATIVE_OF_KEY, POSITIVE_OF_KEY, WINS, PRECISIONS = range(2, 6)
+
+
+def areas_by_group(
+    groups: Any, keys: Any, positive: Any, weights: Any, nan: Any, results: Any, high: Any, low: Any
+) -> None:
+    """The areas of `rank_statistics.py` for rows in the order of their groups, 0, 1 and so on.
+
+    Rows of a group are sorted by key, and those of a key by weight. `results` gets five numbers of
+    each group: its rows by label, those whose key is that of NaN, which count nowhere else, and
+    both areas, NaN where a label is absent. `high` and `low` are scratch memory for six sums.
+    """
+    i = groups.size
+    while i > 0:
+        group = groups[i - 1]
+        of_group = window(results, 5 * group, 5)
+        for k in range(6):
+            high[k] = low[k] = 0.0
+        while i > 0 and groups[i - 1] == group:
+            key = keys[i - 1]
+            for k in range(NEGATIVE_OF_KEY, POSITIVE_OF_KEY + 1):
+                high[k] = low[k] = 0.0
+            while i > 0 and groups[i - 1] == group and keys[i - 1] == key:
+                i -= 1
+                label = np.int64(positive[i])
+                of_group[select(key == nan, np.int64(2), label)] += 1.0
+                weight = weights[i] if weights.size > 0 else 1.0
+                add(weight, 0.0, NEGATIVE_OF_KEY + label, high, low)
+            if key != nan:
+                add_areas(high, low)
+        false, true = high[NEGATIVE] + low[NEGATIVE], high[POSITIVE] + low[POSITIVE]
+        wins, precisions = high[WINS] + low[WINS], high[PRECISIONS] + low[PRECISIONS]
+        of_group[3] = wins / true / false
+        of_group[4] = select(false > 0.0, precisions / true, np.nan)
+
+
+def add_areas(high: Any, low: Any) -> None:
+    """Add the rows of a key to the sums of their group."""
+    n = high[NEGATIVE_OF_KEY] + low[NEGATIVE_OF_KEY]
+    p = high[POSITIVE_OF_KEY] + low[POSITIVE_OF_KEY]
+    add(n * (high[POSITIVE] + low[POSITIVE] + p / 2.0), 0.0, WINS, high, low)
+    for label in range(2):
+        k = NEGATIVE_OF_KEY + label
+        add(high[k], low[k], label, high, low)
+    false, true = high[NEGATIVE] + low[NEGATIVE], high[POSITIVE] + low[POSITIVE]
+    add(p * (true / (true + false)), 0.0, PRECISIONS, high, low)

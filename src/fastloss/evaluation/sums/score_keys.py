@@ -35,10 +35,9 @@ class ScoreForm(NamedTuple):
         return (1 << self.bits) - 1
 
     def holds(self, keys: Array) -> bool:
-        """Whether sorted keys are those of numbers."""
-        sign, infinity = int(self.sign), int(self.infinity)
-        least, most = sign - infinity, sign + infinity
-        return not keys.size or (least <= int(keys[0]) and int(keys[-1]) <= most)
+        """Whether keys are those of numbers."""
+        sign, infinity = self.sign, self.infinity
+        return bool(((keys >= sign - infinity) & (keys <= sign + infinity)).all())
 
     def scores(self, keys: Array) -> Array:
         """The scores of keys, of a dtype that NumPy has."""

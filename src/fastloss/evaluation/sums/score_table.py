@@ -79,10 +79,10 @@ class ScoreTable(NamedTuple):
         """
         table = cls.empty(bins)
         values, form = scores_of(scores)
-        labels = labels if labels is None else _like(values, np.asarray(labels), "labels")
+        labels = labels if labels is None else like(values, np.asarray(labels), "labels")
         scale, weight = 1.0, NO_WEIGHTS
         if weights is not None:
-            weight = _like(values, np.asarray(weights, np.float64), "weights")
+            weight = like(values, np.asarray(weights, np.float64), "weights")
             counting = weight != 0
             if not counting.all():
                 values, weight = values[counting], weight[counting]
@@ -319,7 +319,8 @@ class ScoreTable(NamedTuple):
         return self._replace(negatives=runs[0], positives=runs[1]), sound
 
 
-def _like(scores: Array, array: Array, name: str) -> Array:
+def like(scores: Array, array: Array, name: str) -> Array:
+    """The array; ValueError unless there is one number for each score."""
     if array.shape != scores.shape:
         raise ValueError(f"{name} has shape {array.shape}, but scores has {scores.shape}")
     return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -78,12 +78,24 @@ def sums_from(places: Array, numbers: Array) -> Array:
     return found
 
 
-def merged_runs(runs: Runs, in_one: bool = False) -> Runs:
+class Part(Protocol):
+    """Some rows."""
+
+    @property
+    def size(self) -> int: ...
+
+    def merged(self: P, other: P) -> P: ...
+
+
+P = TypeVar("P", bound=Part)
+
+
+def merged_runs(runs: tuple[P, ...], in_one: bool = False) -> tuple[P, ...]:
     """The same rows in runs each of which is at least twice as long as the one before, or in one.
 
     So a row is merged as often as their number was doubled.
     """
-    merged: list[Run] = []
+    merged: list[P] = []
     for run in sorted(runs, key=lambda run: run.size):
         if merged and (in_one or 2 * merged[-1].size > run.size):
             merged[-1] = merged[-1].merged(run)
