@@ -9,6 +9,8 @@ import latex2mathml.converter
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
 
 import fastloss as fl
 from fastloss import catalogue
@@ -81,9 +83,31 @@ def own_verbs(loss: type[fl.Loss]) -> list[str]:
     ]
 
 
+class Links(SphinxTransform):
+    """Code of pages that is a public name, `fl.Huber` or `Huber`, leads to its entry."""
+
+    default_priority = 600
+
+    def apply(self) -> None:
+        for node in list(self.document.findall(nodes.literal)):
+            name = node.astext().removeprefix("fl.")
+            known = name in fl.__all__ and (name[0].isupper() or name != node.astext())
+            has_link = isinstance(
+                node.parent, (nodes.reference, nodes.title, addnodes.pending_xref)
+            )
+            if not known or has_link:
+                continue
+            link = addnodes.pending_xref(
+                "", refdomain="py", reftype="obj", reftarget=f"fastloss.{name}"
+            )
+            node.replace_self(link)
+            link += node
+
+
 def setup(app: Any) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", docstrings.process)
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.add_transform(Links)
     app.add_directive("losses", Losses)
     app.add_directive("torch-loss", TorchLoss)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
