@@ -9,6 +9,8 @@ from .comparison import Comparison, compare
 from .differences import Differences
 from .ranking_scorecard import RankingScorecard
 from .ranking_scores import RankingScores
+from .regression_scorecard import RegressionScorecard
+from .regression_scores import RegressionScores
 from .scorecard import Scorecard
 from .scores import Scores
 from .sums import table
@@ -22,6 +24,8 @@ __all__ = [
     "Differences",
     "RankingScorecard",
     "RankingScores",
+    "RegressionScorecard",
+    "RegressionScores",
     "Scorecard",
     "Scores",
     "calibrate",

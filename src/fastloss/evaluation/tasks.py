@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, overload
 from .binary_scorecard import BinaryScorecard
 from .binary_scores import BinaryScores
 from .ranking_scorecard import RankingScorecard
+from .regression_scorecard import RegressionScorecard
 from .scorecard import Scorecard, evaluate_logits
 from .scores import Scores
 from .sums.accumulator import Accumulator
@@ -27,6 +28,9 @@ TASKS = {
         "logits or probabilities of label 1, of shape (...)",
     ),
     "ranking": Task(RankingScorecard, "relevances of shape (n,) or (q, d)", "scores of that shape"),
+    "regression": Task(
+        RegressionScorecard, "numbers of shape (n,) or (n, k)", "numbers of that shape"
+    ),
 }
 
 
@@ -92,6 +96,7 @@ def evaluate(
     | `"multiclass"` | class ids of shape (...) | logits of shape (..., c) | `Scorecard` |
     | `"binary"` | 0 or 1, of shape (...) | logits of shape (...) | `BinaryScorecard` |
     | `"ranking"` | relevances of shape (n,) or (q, d) | scores of that shape | `RankingScorecard` |
+    | `"regression"` | numbers of shape (n,) or (n, k) | the same | `RegressionScorecard` |
 
     `sample_weight` and `groups`, a weight and an id for each row, and everything else are as the
     scorecard of the task takes them: options as it is built with, data as its `update` does. What

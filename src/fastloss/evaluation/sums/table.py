@@ -18,10 +18,14 @@ class Layout(NamedTuple):
 
     powers: Array  # of the weight, in each column
     # Numbers c that are close to x, the sums of w^2 (x - c) and w^2 (x - c)^2, and that of w^2.
+    # What is called w^2 here and below may be any power of the weight.
     centers: slice = slice(0)
     firsts: slice = slice(0)
     seconds: slice = slice(0)
     squared_weight: int = 0
+    # Of numbers i and j that have centers, the column of the sum of w^2 (x_i - c_i) (x_j - c_j).
+    product: tuple[int, int, int] | None = None
+    largest: slice = slice(0)  # numbers of which the largest one is kept
 
     @property
     def width(self) -> int:
@@ -86,6 +90,20 @@ class Table(NamedTuple):
                 for sums, more in zip(both, (high, low), strict=True)
             )
         return Table(self.layout, np.zeros(len(high), np.int64), high, low)
+
+    def by_id(self) -> Table:
+        """One row of sums for each id, of a table that may have several, one behind the other."""
+        ids, high, low = self.ids, self.high.copy(), self.low.copy()
+        while True:
+            first = np.flatnonzero(np.diff(ids, prepend=~ids[:1]))
+            place = np.arange(len(ids)) - np.repeat(first, np.diff(first, append=len(ids)))
+            odd = np.flatnonzero(place % 2)
+            if not odd.size:
+                return Table(self.layout, ids, high, low)
+            both = added(self.layout, (high[odd - 1], low[odd - 1]), (high[odd], low[odd]))
+            even = place % 2 == 0
+            high[odd - 1], low[odd - 1] = both
+            ids, high, low = ids[even], high[even], low[even]
 
     def merged(self, other: Table) -> Table:
         """The sums of both."""
@@ -167,6 +185,8 @@ def of_both(layout: Layout, a: Pair, b: Pair) -> Pair:
         low = a[1] + b[1] + lost
     for same in layout.centers, slice(-1, None):
         high[:, same], low[:, same] = a[0][:, same], 0.0
+    part = layout.largest
+    high[:, part], low[:, part] = np.maximum(a[0][:, part], b[0][:, part]), 0.0
     return high, low
 
 
@@ -194,9 +214,22 @@ def aligned(layout: Layout, sums: Pair, scale: Array, centers: Array) -> Pair:
             moved = add(first, multiply(gap, weight))
             # 2 d B + d^2 D = d (B + (B + d D))
             high[:, seconds], low[:, seconds] = add(second, multiply(gap, add(first, moved)))
+            if layout.product:
+                i, j, column = layout.product
+                # d_i B_j + d_j B_i + d_i d_j D = d_i B_j + d_j (B_i + d_i D)
+                more = add(
+                    multiply(_column(gap, i), _column(first, j)),
+                    multiply(_column(gap, j), _column(moved, i)),
+                )
+                both = add(_column((high, low), column), more)
+                high[:, column], low[:, column] = both
             high[:, firsts], low[:, firsts] = moved
     high[:, layout.centers], high[:, -1] = centers, scale
     return high, low
+
+
+def _column(pair: Pair, i: int) -> Pair:
+    return pair[0][:, i], pair[1][:, i]
 
 
 def spread(table: Table, mean: Pair) -> Array:

@@ -1,0 +1,83 @@
+"""Deviances of distributions whose variance is a power of the mean, row by row."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..call.arrays import Array
+
+_POWERS = {"poisson": 1.0, "gamma": 2.0}
+# Of ratios so close to 1 a series has more digits than the formula, in which terms cancel.
+_CLOSE, _N_TERMS = 0.05, 14
+
+
+def powers_of(given: Any) -> dict[str, float]:
+    """The power of each deviance that was asked for, by name."""
+    if isinstance(given, str) or (len(given) == 2 and given[0] == "tweedie"):
+        given = (given,)
+    return dict(_power_of(each) for each in given)
+
+
+def _power_of(given: Any) -> tuple[str, float]:
+    if isinstance(given, str) and given in _POWERS:
+        return given, _POWERS[given]
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        kind, power = given
+        if kind == "tweedie" and np.isfinite(power) and not 0 <= power < 1:
+            return f"tweedie {float(power):g}", float(power)
+    raise ValueError(
+        f'deviance has {given!r}, but is "poisson", "gamma", ("tweedie", power) with a power '
+        "below 0 or of 1 and more, or several of these; with the power 0 it is the mse"
+    )
+
+
+def least_of(power: float) -> tuple[tuple[float, bool], tuple[float, bool]]:
+    """What labels and predictions are at least, and whether they may be that."""
+    return (0.0 if power >= 1 else -np.inf, power < 2), (0.0, False)
+
+
+def deviance(power: float, y: Array, mean: Array) -> Array:
+    """The unit deviance of each row. With the power p it is
+
+        2 (y^(2 - p) / ((1 - p) (2 - p)) - y m^(1 - p) / (1 - p) + m^(2 - p) / (2 - p)),
+
+    and the limit of it for p = 1 and 2.
+
+    Near y = m it is 2 m^(2 - p) times the sum of a_k r^k from k = 2 on, with r = (y - m) / m,
+    a_2 = 1/2 and a_(k + 1) = a_k (2 - p - k) / (k + 1).
+    """
+    with np.errstate(all="ignore"):
+        r = (y - mean) / mean
+        close = np.abs(r) < _CLOSE
+        if power == 1:
+            far = y * np.log(np.where(y > 0, y / mean, 1.0)) - (y - mean)
+        elif power == 2:
+            far = r - np.log(y / mean)
+        else:
+            p = power
+            far = generator(p, y) - y * mean ** (1 - p) / (1 - p) + mean ** (2 - p) / (2 - p)
+        coefficients = [0.5]
+        for k in range(2, _N_TERMS):
+            coefficients.append(coefficients[-1] * (2 - power - k) / (k + 1))
+        series = np.zeros_like(r)
+        small = np.where(close, r, 0.0)
+        for a in reversed(coefficients):
+            series = series * small + a
+        near = series * small * small * mean ** (2 - power)
+        return 2 * np.where(close, near, far)
+
+
+def generator(power: float, y: Array) -> Array:
+    """The convex function of which the deviance is twice the Bregman divergence.
+
+    So the deviance of a constant prediction, the mean, is twice the mean of this less this of the
+    mean.
+    """
+    with np.errstate(all="ignore"):
+        if power == 1:
+            return y * np.log(np.where(y > 0, y, 1.0))
+        if power == 2:
+            return -np.log(y)
+        # Of a power below 0, targets below 0 count as 0.
+        return np.maximum(y, 0.0) ** (2 - power) / ((1 - power) * (2 - power))

@@ -1,0 +1,259 @@
+"""From sums of errors and moments to the numbers of `RegressionScores`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..call.arrays import Array
+from ..kernels import tally_errors as kernel
+from ..kernels.tally_errors import Moments, Terms
+from .deviance import generator
+from .regression_scores import NUMBERS, ColumnErrors, GroupErrors, Quantiles, RegressionScores
+from .row_numbers import RowNumbers
+from .sums.double_double import Pair, add, divide, multiply
+from .sums.error_sums import ERROR, GROUP_NAMES, MOMENT, ErrorSums, name_of
+from .sums.group_names import GroupNames
+from .sums.standard_error import standard_error
+from .sums.table import Table, spread
+
+
+def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
+    """What is known of rows that were added up."""
+    sums = sums.with_columns(0)
+    numbers, n_columns = sums.numbers_of_rows, max(sums.n_columns, 1)
+    columns = [
+        {kind: sums.parts[name_of(kind, j, False)] for kind in sums.kinds} for j in range(n_columns)
+    ]
+    by_group = [
+        {kind: sums.parts[name_of(kind, j, True)] for kind in sums.kinds} for j in range(n_columns)
+    ]
+    every = [
+        {kind: _total(table, groups[kind]) for kind, table in column.items()}
+        for column, groups in zip(columns, by_group, strict=True)
+    ]
+    found = _found(every, numbers, force_finite)
+    n, weight = (_each(found.pop(name), _number) for name in ("n", "weight"))
+    groups = _groups(by_group, sums, force_finite)
+    of_all = {name: _each(value, _reduced(name)) for name, value in found.items()}
+    one = {name: _each(value, _number) for name, value in of_all.items()}
+    own = {name: _each(value, lambda array: array[0]) for name, value in found.items()}
+    return RegressionScores(
+        **_complete(one, numbers),
+        n_rows=sums.n_rows,
+        n_counted=n,
+        weight=weight,
+        by_column=ColumnErrors(**_complete(own, numbers)) if sums.n_columns > 0 else None,
+        groups=groups,
+    )
+
+
+def _groups(
+    columns: list[dict[str, Table]], sums: ErrorSums, force_finite: bool
+) -> GroupErrors | None:
+    first = columns[0][sums.kinds[0]]
+    if not first.n_keys:
+        return None
+    names: GroupNames = sums.parts[GROUP_NAMES]
+    order, ids = names.sorted(first.ids)
+    ordered = [{kind: table.select(order) for kind, table in column.items()} for column in columns]
+    found = {
+        name: _each(value, _reduced(name))
+        for name, value in _found(ordered, sums.numbers_of_rows, force_finite).items()
+    }
+    return GroupErrors(**_complete(found, sums.numbers_of_rows), ids=ids, columns=names.columns)
+
+
+def _each(value: Any, change: Callable[[Array], Any]) -> Any:
+    """An array, or each of a dictionary of them, changed."""
+    if isinstance(value, dict):
+        return {name: _each(each, change) for name, each in value.items()}
+    return change(value)
+
+
+def _number(array: Array) -> Any:
+    """What there is of the only key: a number, or an array if there are several."""
+    first = array[0]
+    return first.item() if np.ndim(first) == 0 else first
+
+
+def _reduced(name: str) -> Callable[[Array], Array]:
+    """What becomes of a number that columns have, which are the second axis."""
+    if name in ("n", "weight"):
+        return lambda array: array
+    if name in ("n_undefined", "n_zero_labels"):
+        return lambda array: array.sum(axis=1)
+    if name == "maximum_error":
+        return lambda array: array.max(axis=1)
+    return lambda array: array.mean(axis=1)
+
+
+def _complete(found: dict[str, Any], numbers: RowNumbers) -> dict[str, Any]:
+    """Fields of `Errors`."""
+    of_quantiles = found.pop("quantiles")
+    quantiles = None
+    if of_quantiles:
+        levels = np.array([1 - 2 * numbers.quantiles[i] for i, _ in numbers.pairs])
+        quantiles = Quantiles(quantiles=np.array(numbers.quantiles), level=levels, **of_quantiles)
+    return found | {"quantiles": quantiles}
+
+
+def _total(table: Table, by_group: Table) -> Table:
+    """The sums over all rows, of no group and of any."""
+    total = table.merged(by_group.total())
+    if total.n_keys:
+        return total
+    zeros = np.zeros((1, table.layout.width))
+    return Table(table.layout, np.zeros(1, np.int64), zeros, zeros)
+
+
+def _found(
+    columns: list[dict[str, Table]], numbers: RowNumbers, force_finite: bool
+) -> dict[str, Any]:
+    """All numbers, of shape (keys, columns), from the tables of each column by their kinds."""
+    every = [_of_column(tables, numbers, force_finite) for tables in columns]
+    found: dict[str, Any] = _stacked(every)
+    return found | {name: found[name][:, 0] for name in ("n", "weight")}
+
+
+def _stacked(every: list[Any]) -> Any:
+    if isinstance(every[0], dict):
+        return {name: _stacked([each[name] for each in every]) for name in every[0]}
+    return np.stack(every, axis=1)
+
+
+@np.errstate(all="ignore")
+def _of_column(tables: dict[str, Table], numbers: RowNumbers, force_finite: bool) -> dict[str, Any]:
+    first = next(table for kind, table in tables.items() if kind != MOMENT)
+    terms = Terms(*first.sums.T)
+    found: dict[str, Any] = {
+        "n": terms.n.astype(np.int64),
+        "weight": np.where(terms.n > 0, terms.weight / terms.scale, 0.0),
+        "n_undefined": terms.n_undefined.astype(np.int64),
+        "n_zero_labels": np.zeros(len(terms.n), np.int64),
+        **dict.fromkeys(NUMBERS[2:], np.full(len(terms.n), np.nan)),
+        "deviance": {},
+        "d2": {},
+        "quantiles": {},
+    }
+    if ERROR in tables:
+        found |= _errors_of(tables[ERROR]) | _shares_of(tables[ERROR], tables[MOMENT], force_finite)
+        found["n_zero_labels"] = Terms(*tables[ERROR].sums.T).n_zero.astype(np.int64)
+    if numbers.rmsle:
+        found["rmsle"] = np.sqrt(_mean_of(tables["log"])[0])
+    for name, power in numbers.deviances:
+        found["deviance"][name] = mean = _mean_of(tables[f"deviance {name}"])[0]
+        found["d2"][name] = 1 - mean / _of_constant(power, tables[f"generator {name}"], tables)
+    if numbers.quantiles:
+        found["quantiles"] = _quantiles_of(tables, numbers)
+    return found
+
+
+def _unknown(table: Table, value: Array) -> Array:
+    """A mean, which is NaN if a number is."""
+    terms = Terms(*table.sums.T)
+    hidden = ((terms.n_undefined > 0) | (terms.n == 0)).reshape(-1, *[1] * (value.ndim - 1))
+    return np.where(hidden, np.nan, value)
+
+
+def _means_of(table: Table) -> tuple[Array, Array]:
+    """The means of e, |e| and e^2, and their standard errors, each of shape (keys, 3)."""
+    terms = Terms(*table.sums.T)
+    part = slice(kernel.ERROR, kernel.ERROR + 3)
+    mean = divide((table.high[:, part], table.low[:, part]), table.column(kernel.WEIGHT))
+    squares = spread(table, mean)
+    error = standard_error(terms.n[:, np.newaxis], terms.weight[:, np.newaxis], squares)
+    sums = table.sums[:, part] / terms.weight[:, np.newaxis]  # infinite ones, too
+    means = np.where(np.isfinite(sums), mean[0], sums)
+    return _unknown(table, means), _unknown(table, error)
+
+
+def _mean_of(table: Table) -> tuple[Array, Array]:
+    """The mean of a number, and its standard error."""
+    means, errors = _means_of(table)
+    return means[:, 0], errors[:, 0]
+
+
+def _errors_of(table: Table) -> dict[str, Array]:
+    terms = Terms(*table.sums.T)
+    (bias, mae, mse), (of_bias, of_mae, of_mse) = (each.T for each in _means_of(table))
+    rmse = np.sqrt(mse)
+    found = {
+        "maximum_error": terms.largest,
+        "mape": terms.relative / terms.relative_weight,
+        "smape": terms.symmetric / terms.weight,
+        "wape": np.where(terms.size > 0, terms.absolute / terms.size, np.nan),
+    }
+    return {name: _unknown(table, value) for name, value in found.items()} | {
+        "bias": bias,
+        "bias_standard_error": of_bias,
+        "mse": mse,
+        "mse_standard_error": of_mse,
+        "rmse": rmse,
+        "rmse_standard_error": of_mse / np.where(rmse > 0, 2 * rmse, 1.0),
+        "mae": mae,
+        "mae_standard_error": of_mae,
+    }
+
+
+def _shares_of(errors: Table, moments: Table, force_finite: bool) -> dict[str, Array]:
+    """What compares labels and predictions by their variances."""
+    means = _center_means(moments)
+    label, prediction, error = spread(moments, means).T
+    terms, m = Terms(*errors.sums.T), Moments(*moments.sums.T)
+    # The covariance times n: the product of both moments is taken from that about centers.
+    y, p = ((moments.high[:, i], moments.low[:, i]) for i in (kernel.Y_FIRST, kernel.Y_FIRST + 1))
+    weight = moments.high[:, 0], moments.low[:, 0]
+    less = divide(multiply(y, p), weight)
+    product = moments.high[:, kernel.PRODUCT], moments.low[:, kernel.PRODUCT]
+    covariance = add(product, (-less[0], -less[1]))[0]
+    bias = terms.error / terms.weight
+    pearson = covariance / (np.sqrt(label) * np.sqrt(prediction))
+    both = label + prediction + m.weight * bias * bias
+    found = {
+        "r2": _share(terms.squared, label, force_finite),
+        "explained_variance": _share(error, label, force_finite),
+        "pearson": np.clip(pearson, -1.0, 1.0),
+        "concordance": 2 * covariance / both,
+    }
+    found["r2"] = np.where(terms.n < 2, np.nan, found["r2"])
+    return {name: _unknown(errors, value) for name, value in found.items()}
+
+
+def _center_means(moments: Table) -> Pair:
+    """The means of labels, predictions and errors."""
+    layout = moments.layout
+    first = moments.high[:, layout.firsts], moments.low[:, layout.firsts]
+    centers = moments.high[:, layout.centers]
+    return add((centers, np.zeros_like(centers)), divide(first, moments.column(0)))
+
+
+def _share(rest: Array, whole: Array, force_finite: bool) -> Array:
+    """1 - rest / whole. Of nothing it is NaN, or else 1 if there is no rest, and 0 if there is."""
+    share = 1 - rest / whole
+    of_nothing = np.where(rest == 0, 1.0, 0.0) if force_finite else np.nan
+    return np.where(whole == 0, of_nothing, share)
+
+
+def _of_constant(power: float, generators: Table, tables: dict[str, Table]) -> Array:
+    """The deviance of the mean of the labels, predicted for each row."""
+    mean = _center_means(tables[MOMENT])[0][:, 0]
+    return 2 * (_mean_of(generators)[0] - generator(power, mean))
+
+
+def _quantiles_of(tables: dict[str, Table], numbers: RowNumbers) -> dict[str, Array]:
+    """Of shape (keys, quantiles) or (keys, intervals)."""
+    found: dict[str, Array] = {}
+    for name, kind, n in (
+        ("pinball", "pinball", len(numbers.quantiles)),
+        ("coverage", "covered", len(numbers.quantiles)),
+        ("interval_coverage", "inside", len(numbers.pairs)),
+        ("width", "width", len(numbers.pairs)),
+        ("winkler", "winkler", len(numbers.pairs)),
+    ):
+        n_keys = tables["crossing"].n_keys
+        each = [_mean_of(tables[f"{kind} {i}"]) for i in range(n)]
+        for suffix, k in ("", 0), ("_standard_error", 1):
+            columns = [both[k] for both in each]
+            found[name + suffix] = np.stack(columns, -1) if n else np.empty((n_keys, 0))
+    return found | {"crossing": _mean_of(tables["crossing"])[0]}

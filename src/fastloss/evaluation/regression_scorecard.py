@@ -1,0 +1,159 @@
+"""Everything about labels and predictions that are numbers, in one pass: `RegressionScorecard`."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..bases.options import check_switch
+from ..call.arrays import Array, as_array, format_of
+from ..call.messages import report_weight
+from ..call.shapes import check_weight_shape
+from .deviance import powers_of
+from .error_means import scores_of
+from .given import Given
+from .regression_scores import RegressionScores
+from .row_numbers import numbers_asked_for
+from .sums.accumulator import Accumulator
+from .sums.error_sums import GROUP_NAMES, ErrorSums, Rows
+
+
+class RegressionScorecard(Accumulator[ErrorSums]):
+    """Adds up everything about labels and predictions that are numbers, which come in parts.
+
+    >>> import fastloss as fl
+    >>> card = fl.RegressionScorecard()
+    >>> _ = card.update([3.0, -0.5], [2.5, 0.0])
+    >>> _ = card.update([2.0, 7.0], [2.0, 8.0])
+    >>> scores = card.result()
+    >>> scores.n_rows, scores.mse, scores.bias
+    (4, 0.375, 0.25)
+
+    Options:
+
+    - `quantiles`, ascending between 0 and 1: the predictions have a last axis of these quantiles,
+      and `scores.quantiles` tells of them and of the intervals between those that add up to 1.
+      Errors are then those of the quantile 0.5, and unknown if there is none;
+    - `deviance`: "poisson", "gamma", ("tweedie", power) or several of these, as in scikit-learn;
+    - `rmsle=True` for the root mean squared logarithmic error;
+    - `force_finite=True` for scikit-learn's R2 and explained variance of labels that are all the
+      same: 1 if predictions are as good as can be, else 0, and not NaN.
+
+    Sums are kept in twice the precision of float64, and moments are about centers close to the
+    numbers, so that nothing is lost of variances and correlations of large numbers that differ
+    little. Whatever the parts are and in whatever order they are merged, means agree to 1e-15
+    relative; the same parts in the same order give the same bits, on any number of threads. An
+    update that raises, or is interrupted anywhere, has changed nothing or is there as a whole, and
+    several threads may update one scorecard. Weights count by their ratios alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        quantiles: Any = None,
+        deviance: Any = (),
+        rmsle: bool = False,
+        force_finite: bool = False,
+    ) -> None:
+        check_switch("rmsle", rmsle)
+        check_switch("force_finite", force_finite)
+        self._numbers = numbers_asked_for(quantiles, powers_of(deviance), bool(rmsle))
+        self._force_finite = bool(force_finite)
+        super().__init__(ErrorSums(self._numbers))
+
+    def update(
+        self, labels: Any, predictions: Any, /, *, sample_weight: Any = None, groups: Any = None
+    ) -> "RegressionScorecard":
+        """Add rows: `labels` of shape (n,) or (n, k), and `predictions` of the same shape.
+
+        With `quantiles` the predictions have one axis more, of one number for each. Columns are
+        evaluated apart. `sample_weight` of shape (n,), and `groups`, any integer or name for
+        each row, whose results are then given apart.
+
+        Returns the scorecard itself. Raises TypeError for what is no numbers and ValueError for
+        shapes that do not fit, weights below 0 or not finite, and numbers that a deviance or
+        `rmsle` is not of, before anything is changed. Rows of weight 0 count nowhere, whatever they
+        hold; NaN is counted, and makes means NaN.
+        """
+        ids, names = Given(groups=groups).groups_of(np.shape(as_array(labels, "labels"))[:1])
+        rows, n_columns = self._rows_of(labels, predictions, sample_weight, ids)
+        new = ErrorSums(self._numbers).with_part(GROUP_NAMES, names).with_columns(n_columns)
+        self._sums.check(new)
+        new = new.with_new(rows)
+        self._add(new)
+        return self
+
+    def result(self) -> RegressionScores:
+        """All that is known of the rows seen so far.
+
+        Warns with RuntimeWarning if there are none that count: means are NaN then.
+        """
+        scores = scores_of(self._sums.added_up(), self._force_finite)
+        if not scores.n_counted:
+            warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
+        return scores
+
+    # ---------------------------------------------------------------------------------------------
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        numbers = self._numbers
+        return {
+            "quantiles": numbers.quantiles,
+            "deviance": numbers.deviances,
+            "rmsle": numbers.rmsle,
+            "force_finite": self._force_finite,
+        }
+
+    def _rows_of(
+        self, labels: Any, predictions: Any, sample_weight: Any, groups: Array | None
+    ) -> tuple[Rows, int]:
+        """The rows of a call, once they are checked, and the number of columns, 0 for none."""
+        y, p = as_array(labels, "labels"), as_array(predictions, "predictions")
+        format_of(y, "labels")
+        format_of(p, "predictions")
+        self._check_shapes(y, p)
+        n, k = len(y), y.shape[1] if y.ndim == 2 else 1
+        rows = Rows(
+            y.reshape(n, k),
+            p.reshape(n, k, *p.shape[y.ndim :]),
+            None if sample_weight is None else _weight(sample_weight, n),
+            groups,
+        )
+        counts = None if rows.weight is None else rows.weight != 0
+        self._numbers.check(rows.targets, rows.predictions, counts)
+        return rows, y.shape[1] if y.ndim == 2 else 0
+
+    def _check_shapes(self, y: Array, p: Array) -> None:
+        if y.ndim not in (1, 2) or (y.ndim == 2 and not y.shape[1]):
+            raise ValueError(
+                f"labels have shape {y.shape}, but there is one for each row, (n,), or for every "
+                "row and column, (n, k): write np.reshape(labels, -1) if columns are rows, too"
+            )
+        quantiles = self._numbers.quantiles
+        expected = (*y.shape, len(quantiles)) if quantiles else y.shape
+        if p.shape == expected:
+            return
+        remedy = ""
+        if not quantiles and p.ndim == y.ndim + 1:
+            remedy = (
+                ": write np.reshape(predictions, np.shape(labels))"
+                if p.size == y.size
+                else ": if the last axis is quantiles, say which by quantiles="
+            )
+        elif not quantiles and p.size == y.size:
+            remedy = ": write np.reshape(labels, np.shape(predictions)) if these belong together"
+        raise ValueError(
+            f"labels have shape {y.shape} and predictions have shape {p.shape}: expected "
+            f"{expected}" + (f", with {len(quantiles)} quantiles" if quantiles else "") + remedy
+        )
+
+
+def _weight(sample_weight: Any, n: int) -> Array:
+    weight = as_array(sample_weight, "sample_weight")
+    format_of(weight, "sample_weight")
+    check_weight_shape(weight, (n,), "row")
+    weight = weight.astype(np.float64)
+    if not np.all((weight >= 0) & (weight < np.inf)):
+        report_weight(weight, 0, n)
+    return weight

@@ -1,0 +1,270 @@
+"""What a scorecard of numbers has seen: sums over rows of targets and predictions."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...call import threads
+from ...call.arrays import Array
+from ...compiler.interrupts import compiler
+from ...kernels import tally_errors as kernel
+from ..row_numbers import RowNumbers
+from .accumulator import PENDING_ROWS, Sums, joined
+from .group_names import GroupNames
+from .state import entry
+from .table import Layout, Table
+
+ERRORS = Layout(
+    kernel.TERM_POWERS,
+    centers=slice(kernel.CENTER, kernel.CENTER + 3),
+    firsts=slice(kernel.FIRST, kernel.FIRST + 3),
+    seconds=slice(kernel.SECOND, kernel.SECOND + 3),
+    squared_weight=kernel.SQUARED_WEIGHT,
+    largest=slice(kernel.LARGEST, kernel.LARGEST + 1),
+)
+MOMENTS = Layout(
+    kernel.MOMENT_POWERS,
+    centers=slice(kernel.Y_CENTER, kernel.Y_CENTER + 3),
+    firsts=slice(kernel.Y_FIRST, kernel.Y_FIRST + 3),
+    seconds=slice(kernel.Y_SECOND, kernel.Y_SECOND + 3),
+    product=(0, 1, kernel.PRODUCT),
+)
+# Rows that are looked at before the next ones are: all of them where they can be read as they lie,
+# and few where something is computed of them first, which should stay in the caches.
+_SLAB, _SMALL_SLAB = 1 << 26, 1 << 16
+# A run is a power of two at least, and there are so many runs at most unless there are groups.
+_RUN, _N_RUNS = 1 << 14, 64
+# So many rows are worth waking a thread.
+_PARALLEL = 1 << 15
+GROUP_NAMES = "group_names"
+# The group of rows that have none; they are apart from those that have.
+NO_GROUP = 0
+
+
+class Rows(NamedTuple):
+    """Rows that are not added up yet."""
+
+    targets: Array  # of shape (n, k)
+    predictions: Array  # of shape (n, k) or (n, k, q)
+    weight: Array | None
+    groups: Array | None
+
+    def at(self, index: Any) -> "Rows":
+        """Some of the rows."""
+        weight = None if self.weight is None else self.weight[index]
+        groups = None if self.groups is None else self.groups[index]
+        return Rows(self.targets[index], self.predictions[index], weight, groups)
+
+
+class _Fields(NamedTuple):
+    numbers_of_rows: RowNumbers
+    parts: Mapping[str, Any] = {GROUP_NAMES: GroupNames()}
+    n_rows: int = 0
+    n_columns: int = -1  # 0: targets have one axis; -1: not known yet
+    pending: tuple[Rows, ...] = ()
+    n_pending: int = 0
+
+
+class ErrorSums(_Fields, Sums):
+    __slots__ = ()
+
+    def with_columns(self, n: int) -> "ErrorSums":
+        """With empty tables for so many columns, unless there are some already."""
+        if self.n_columns >= 0 or n < 0:
+            return self
+        empty = {name: Table.empty(_layout(name)) for name in self._names(n)}
+        return self._replace(n_columns=n, parts={**self.parts, **empty})
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of tables; each column has one of rows with groups, and one of rows without."""
+        numbers = self.numbers_of_rows
+        return ((ERROR, MOMENT) if numbers.point is not None else ()) + numbers.names
+
+    def _names(self, n_columns: int) -> Iterator[str]:
+        for j in range(max(n_columns, 1)):
+            for kind in self.kinds:
+                for by_group in False, True:
+                    yield name_of(kind, j, by_group)
+
+    def check(self, new: "ErrorSums", other: bool = False) -> None:
+        super().check(new, other)
+        if -1 not in (self.n_columns, new.n_columns) and self.n_columns != new.n_columns:
+            shapes = ["(n,)" if n == 0 else f"(n, {n})" for n in (new.n_columns, self.n_columns)]
+            raise ValueError(
+                f"{'other has' if other else 'there are'} labels of shape {shapes[0]}, but those "
+                f"that came before have {shapes[1]}: keep a scorecard for each"
+            )
+
+    def plus(self, other: "ErrorSums") -> "ErrorSums":
+        n = max(self.n_columns, other.n_columns)
+        return super(ErrorSums, self.with_columns(n)).plus(other.with_columns(n))
+
+    def numbers(self) -> dict[str, Array]:
+        return {"rows": np.array([self.n_rows, self.n_columns], np.int64)}
+
+    def from_state(self, state: Mapping[str, Array]) -> "ErrorSums":
+        n_rows, n_columns = entry(state, "rows", np.int64, (2,)).tolist()
+        if n_rows < 0 or not -1 <= n_columns <= len(state):
+            raise ValueError("'rows' of the state are not what they were: it is damaged")
+        empty = self.with_columns(n_columns)
+        parts: dict[str, Any] = {
+            name: Table.from_state(table.layout, name, state, None)
+            for name, table in empty.parts.items()
+            if name != GROUP_NAMES
+        }
+        ids = [table.ids for name, table in parts.items() if name.endswith(_BY_GROUP)]
+        if any(not np.array_equal(each, ids[0]) for each in ids):
+            raise ValueError("tables of the state have different groups: it is damaged")
+        groups = ids[0] if ids else np.empty(0, np.int64)
+        parts[GROUP_NAMES] = GroupNames.from_state(GROUP_NAMES, state, groups)
+        return empty._replace(n_rows=n_rows, parts=parts)
+
+    def with_new(self, rows: Rows) -> "ErrorSums":
+        """The sums with more rows: added up, or copied if they are few."""
+        n = len(rows.targets)
+        few = n < PENDING_ROWS
+        sums = self.with_rows(rows.at(np.arange(n)) if few else rows, n)
+        return sums if few else sums.added_up()
+
+    def _with_pending(self) -> dict[str, Any]:
+        parts = dict(self.parts)
+        for grouped in False, True:
+            rows = [each for each in self.pending if (each.groups is not None) is grouped]
+            if rows:
+                every = _joined(rows)
+                for name, table in _tables_of(every, self.numbers_of_rows):
+                    parts[name] = parts[name].merged(table)
+                if every.groups is not None:
+                    # Rows of weight 0 count nowhere, but their groups are known.
+                    ids = np.unique(every.groups)
+                    for name in self._names(self.n_columns):
+                        if name.endswith(_BY_GROUP):
+                            parts[name] = parts[name].with_keys(ids)
+        return {"parts": parts}
+
+
+# The tables of errors and of moments, and how the names of those by group end.
+ERROR, MOMENT = "error", "moment"
+_BY_GROUP = "/group"
+
+
+def name_of(kind: str, column: int, by_group: bool) -> str:
+    """The name of a table, which begins with that of what it adds up."""
+    return f"{kind}/{column}" + (_BY_GROUP if by_group else "")
+
+
+def _layout(name: str) -> Layout:
+    return MOMENTS if name.partition("/")[0] == MOMENT else ERRORS
+
+
+def _joined(rows: list[Rows]) -> Rows:
+    if len(rows) == 1:
+        return rows[0]
+    weighted = any(each.weight is not None for each in rows)
+    weights = [np.ones(len(each.targets)) if each.weight is None else each.weight for each in rows]
+    groups = [each.groups for each in rows if each.groups is not None]
+    return Rows(
+        joined([each.targets for each in rows]),
+        joined([each.predictions for each in rows]),
+        joined(weights) if weighted else None,
+        joined(groups) if groups else None,
+    )
+
+
+def _tables_of(rows: Rows, numbers: RowNumbers) -> Iterator[tuple[str, Table]]:
+    """The tables of rows, each by its name; several of a name are to be merged."""
+    n = len(rows.targets)
+    as_it_lies = rows.groups is None and not numbers.names and rows.predictions.ndim == 2
+    slab = _SLAB if as_it_lies and _plain(rows.targets, rows.predictions) else _SMALL_SLAB
+    for start in range(0, n, slab):
+        part = rows.at(slice(start, start + slab))
+        if part.weight is not None and not part.weight.all():
+            part = part.at(part.weight != 0)
+        if not len(part.targets):
+            continue
+        ids, edges = np.array([NO_GROUP]), np.array([0, len(part.targets)])
+        if part.groups is not None:
+            order = np.argsort(part.groups, kind="stable")
+            groups, part = part.groups[order], part.at(order)
+            first = np.flatnonzero(np.diff(groups, prepend=~groups[:1]))
+            ids, edges = groups[first], np.append(first, len(groups))
+        yield from _tables_of_slab(part, numbers, ids, edges)
+
+
+def _tables_of_slab(
+    rows: Rows, numbers: RowNumbers, ids: Array, edges: Array
+) -> Iterator[tuple[str, Table]]:
+    by_group, weight = rows.groups is not None, rows.weight
+    for j in range(rows.targets.shape[1]):
+        targets, predictions = rows.targets[:, j], rows.predictions[:, j]
+        if numbers.point is not None:
+            point = predictions if predictions.ndim == 1 else predictions[:, numbers.point]
+            errors, moments = _tally(targets, point, weight, ids, edges)
+            yield name_of(ERROR, j, by_group), errors
+            yield name_of(MOMENT, j, by_group), moments
+        if numbers.names:
+            targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
+            nothing = np.zeros(len(targets))
+            found = numbers.of_rows(targets, predictions)
+            for name, each in zip(numbers.names, found, strict=True):
+                # The mean of a number is that of its distance from nothing.
+                yield name_of(name, j, by_group), _tally(nothing, each, weight, ids, edges)[0]
+
+
+def _plain(*arrays: Array) -> bool:
+    """Whether kernels can read arrays as they lie, each column of them."""
+    dtypes = {each.dtype for each in arrays}
+    return (
+        len(dtypes) == 1
+        and dtypes <= _READ
+        and all(each.shape[1] == 1 and each.flags.c_contiguous for each in arrays)
+    )
+
+
+_READ = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+def _tally(
+    targets: Array, predictions: Array, weight: Array | None, ids: Array, edges: Array
+) -> tuple[Table, Table]:
+    """Errors and moments of rows, of which those from one edge to the next have the same id."""
+    n = len(targets)
+    same = targets.dtype == predictions.dtype and targets.dtype in _READ
+    dtype = targets.dtype if same else np.dtype(np.float64)
+    y, p = (np.ascontiguousarray(each, dtype) for each in (targets, predictions))
+    w: Any = () if weight is None else np.ascontiguousarray(weight, np.float64)
+    # Runs depend on the numbers of rows alone, and so do results.
+    run = max(_RUN, -(-n // (_N_RUNS * kernel.TILE)) * kernel.TILE)
+    n_runs = -(-np.diff(edges) // run)
+    of_run = np.repeat(np.arange(len(ids)), n_runs)
+    first = np.cumsum(n_runs) - n_runs
+    starts = edges[of_run] + run * (np.arange(len(of_run)) - first[of_run])
+    bounds = np.append(starts, n)
+    m = len(of_run)
+    high, low = np.empty((2, m, kernel.N_TERMS))
+    moments, rests = np.empty((2, m, kernel.N_MOMENTS))
+    sums = [each.reshape(-1) for each in (high, low, moments, rests)]
+    tally, n_tasks = _tally_errors(dtype, weight is not None), min(m, _N_RUNS)
+
+    def run_task(index: int) -> None:
+        part = m * index // n_tasks, m * (index + 1) // n_tasks
+        tally(y, p, w, bounds, *part, *sums, np.empty(kernel.SCRATCH))
+
+    threads.run(run_task, n_tasks, parallel=n >= _PARALLEL)
+    of_each = ids[of_run]
+    tables = Table(ERRORS, of_each, high, low), Table(MOMENTS, of_each, moments, rests)
+    if len(ids) > 1:
+        return tables[0].by_id(), tables[1].by_id()
+    return tables[0].total()._replace(ids=ids), tables[1].total()._replace(ids=ids)
+
+
+@cache
+def _tally_errors(dtype: np.dtype[Any], weighted: bool) -> Callable[..., None]:
+    numbers, sums = np.empty(0, dtype), np.empty(0)
+    examples = numbers, numbers, sums if weighted else (), np.empty(0, np.int64), 0, 0
+    return compiler().load_or_compile(  # type: ignore[no-any-return]
+        kernel.tally_errors(weighted), (*examples, sums, sums, sums, sums, sums)
+    )
