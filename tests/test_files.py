@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastloss.evaluation.files import checksums, opened, reading
-from fastloss.evaluation.files.formats import FileError
+from fastloss.evaluation.files.part import FileError
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((37, 5), dtype=np.float32)

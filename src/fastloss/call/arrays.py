@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.storage import bits_type
+from .columns import array_of, is_column
 
 Array = np.ndarray[Any, Any]
 
@@ -140,6 +141,8 @@ def as_array(value: Any, name: str) -> Array:
     """`value` as an array, without copying one."""
     if type(value) is np.ndarray:
         return value
+    if is_column(value) and (column := array_of(value, name)) is not None:
+        return column
     if "numpy.ma" in sys.modules and _find(value, is_masked) is not None:
         what = "is a masked array" if is_masked(value) else "holds masked arrays"
         raise TypeError(f"{name} {what}, {_remedy_of_masks(value, name)}")

@@ -23,8 +23,9 @@ def _add_labels_and_logits(parser: argparse.ArgumentParser) -> None:
         type=FileName,
         nargs="+",
         metavar="LOGITS",
-        help="rows of classes, the last axis: .npy, .npz or .safetensors; FILE:NAME is one of "
-        "several arrays; several files, or a pattern in quotes, are joined along rows",
+        help="rows of classes, the last axis: .npy, .npz, .safetensors, or with pyarrow .parquet, "
+        ".arrow or .feather; FILE:NAME is one of several arrays, or a column; several files, or a "
+        "pattern in quotes, are joined along rows",
     )
     _add_bits(parser)
 
@@ -74,7 +75,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     _add_softmax(parser)
     _add_file(parser, "--class-weight", "one weight for each class")
     _add_sample_weight(parser)
-    _add_file(parser, "--groups", "one integer for each row: its group")
+    _add_file(parser, "--groups", "one integer, or a text of a table, for each row: its group")
     _add_file(parser, "--offsets", "where sequences of rows begin, and where the last ends")
     _add_file(parser, "--n-bytes", "with --offsets: bytes of each text")
     parser.add_argument("--bins", type=int, default=15, metavar="N", help="of confidence (15)")

@@ -15,8 +15,8 @@ from .calibration import SlopedScorecard, find_temperature
 from .comparison import Comparison
 from .files import inputs, one_pass, run_identity, signals
 from .files.checkpoint import Checkpoint
-from .files.formats import FileError
 from .files.output import Output, check_distinct
+from .files.part import FileError
 from .files.reading import FileRows
 from .files.row_output import Column, RowOutput
 from .files.runs import Run, Writer

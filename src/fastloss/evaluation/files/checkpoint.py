@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...call.arrays import Array
-from .formats import FileError
 from .output import Output
+from .part import FileError
 
 _ABOUT, _DIGEST, _STATE = "about", "digest", "state."
 _LONG = 200  # characters, of what is shown

@@ -1,8 +1,7 @@
-"""Which arrays a file has, and where in it: .npy, .npz, .safetensors. Only headers are read."""
+"""Which arrays a file has, and where in it: .npy, .npz, .safetensors, and columns of tables."""
 
 import glob
 import json
-import math
 import os
 import re
 import stat
@@ -12,11 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 
-_SUFFIXES = (".npy", ".npz", ".safetensors")
+from . import tables
+from .part import PLAIN, ZIPPED, Arrays, Checksum, FileError, Part, check_size, stamp_of
+
+_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".arrow", ".feather")
 _SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -25,49 +27,10 @@ _SAFETENSORS = {
 _LONGEST_HEADER = 100_000_000  # bytes, as in the library safetensors
 
 
-class FileError(ValueError):
-    """A file that cannot be used: its name, what is wrong, and a remedy."""
-
-
-class Unreadable(FileError):
-    """A file that could not be read now, and may be the next time."""
-
-
 class FileName(str):
     """What a user calls a file, or files, that are to be read: see `located`."""
 
     __slots__ = ()
-
-
-class Checksum(NamedTuple):
-    """What the archive says of the bytes of a member, and what those before its numbers give."""
-
-    whole: int
-    header: int
-
-
-class Part(NamedTuple):
-    """An array in one file, in C order, as the header describes it."""
-
-    path: Path
-    member: str | None  # its name among the arrays of the file
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int  # of its first number in the file; if compressed, in the stream
-    compressed: bool
-    stamp: tuple[int, int]  # size and time of the last change of the file
-    checksum: Checksum | None = None  # to be compared by whoever reads the numbers, all in order
-
-    def __str__(self) -> str:
-        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
-
-    @property
-    def n_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-# What a file has under each name. One that cannot be used is an error only if it is asked for.
-Arrays = Mapping[str | None, Part | FileError]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -81,7 +44,7 @@ def find(name: str, n_axes: int) -> list[Part]:
     axes.
     """
     paths, member = located(name)
-    return [_open(path, member, n_axes) for path in paths]
+    return [piece for path in paths for piece in tables.pieces(_open(path, member, n_axes))]
 
 
 def located(name: str) -> tuple[list[Path], str | None]:
@@ -136,6 +99,9 @@ def _open(path: Path, member: str | None, n_axes: int) -> Part:
         ".npy": _npy,
         ".npz": _npz,
         ".safetensors": _safetensors,
+        ".parquet": tables.parquet,
+        ".arrow": tables.arrow,
+        ".feather": tables.arrow,
     }
     try:
         _check_is_file(path)
@@ -183,7 +149,7 @@ def _chosen(arrays: Arrays, path: Path, member: str | None, n_axes: int) -> Part
 
 def _listed(arrays: Arrays) -> str:
     shown = [
-        f"{name} of shape {part.shape}" if isinstance(part, Part) else str(name)
+        f"{name} of shape {part.shape}".replace("-1", "n") if isinstance(part, Part) else str(name)
         for name, part in list(arrays.items())[:10]
     ]
     return ", ".join(shown + ["..."] * (len(arrays) > 10)) or "none"
@@ -193,15 +159,10 @@ def _listed(arrays: Arrays) -> str:
 # Headers
 
 
-def _stamp(file: IO[bytes]) -> tuple[int, int]:
-    state = os.fstat(file.fileno())
-    return state.st_size, state.st_mtime_ns
-
-
 def _npy(file: IO[bytes], path: Path) -> Arrays:
     dtype, shape = _npy_header(file, str(path))
-    part = Part(path, None, dtype, shape, file.tell(), False, _stamp(file))
-    _check_size(part, part.stamp[0] - part.offset)
+    part = Part(path, None, dtype, shape, file.tell(), PLAIN, stamp_of(file))
+    check_size(part, part.stamp[0] - part.offset)
     return {None: part}
 
 
@@ -241,14 +202,6 @@ def _npy_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, .
     return dtype, shape
 
 
-def _check_size(part: Part, present: int) -> None:
-    what = f"an array of shape {part.shape} and dtype {part.dtype} has {part.n_bytes:,} bytes"
-    if present < part.n_bytes:
-        raise FileError(f"{part} is truncated: {what}, and {max(present, 0):,} are there")
-    if present > part.n_bytes:
-        raise FileError(f"{part} has {present:,} bytes, but {what}: save it again, and alone")
-
-
 def _npz(file: IO[bytes], path: Path) -> Arrays:
     arrays: dict[str | None, Part | FileError] = {}
     try:
@@ -283,8 +236,9 @@ def _npz_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, na
         offset += begin
         file.seek(begin)
         checksum = Checksum(entry.CRC, zlib.crc32(file.read(n_header)))
-    part = Part(path, name, dtype, shape, offset, compressed, _stamp(file), checksum)
-    _check_size(part, entry.file_size - n_header)
+    stored = ZIPPED if compressed else PLAIN
+    part = Part(path, name, dtype, shape, offset, stored, stamp_of(file), checksum)
+    check_size(part, entry.file_size - n_header)
     if not compressed and not entry.file_size == entry.compress_size <= part.stamp[0] - begin:
         raise FileError(f"{part} is damaged: it goes on beyond its end")
     return part
@@ -292,7 +246,7 @@ def _npz_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, na
 
 def _safetensors(file: IO[bytes], path: Path) -> Arrays:
     """The format: the length of the header, the header as JSON, all numbers."""
-    stamp = _stamp(file)
+    stamp = stamp_of(file)
     (n_header,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
     if n_header > min(_LONGEST_HEADER, stamp[0] - 8):
         raise FileError(f"{path} is no .safetensors file, or a truncated one")
@@ -328,8 +282,8 @@ def _tensor(
         dtype = np.dtype(_SAFETENSORS[kind])
     else:
         return FileError(f"{path}:{name} has dtype {kind}, which no loss takes: convert it to F32")
-    part = Part(path, name, dtype, shape, start + first, False, stamp)
-    _check_size(part, end - first)
+    part = Part(path, name, dtype, shape, start + first, PLAIN, stamp)
+    check_size(part, end - first)
     return part
 
 

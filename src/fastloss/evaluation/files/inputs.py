@@ -9,7 +9,8 @@ import numpy as np
 from ...call.arrays import Array
 from ..report import terminal
 from . import opened
-from .formats import FileError, out_of_order
+from .formats import out_of_order
+from .part import FileError
 from .reading import FileRows
 
 
@@ -28,7 +29,7 @@ def with_labels(options: argparse.Namespace) -> dict[str, FileRows]:
     rows = {"logits": logits(options.logits, options.bits), "labels": opened.labels(options.labels)}
     rows |= weights(options)
     if getattr(options, "groups", None) is not None:
-        rows["groups"] = opened.integers(options.groups, "a group is the number of it")
+        rows["groups"] = opened.groups(options.groups)
     for each in list(rows.values())[1:]:
         opened.check_same_rows(each, rows["logits"])
     return rows

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .formats import FileError, Part, bfloat16, find
+from .formats import bfloat16, find
+from .part import TEXT, FileError, Part
 from .reading import FileRows
 
 # The second is what NumPy makes of bfloat16 when it saves it: two bytes of no known meaning.
@@ -44,8 +45,12 @@ def _dtype_of_logits(part: Part, bits: str | None) -> np.dtype[Any]:
             f"{part} has dtype {dtype}: say what its 16 bits stand for, --float16 or --bfloat16"
         )
     if dtype.kind not in "iu" and dtype.name not in ("float16", "bfloat16", "float32", "float64"):
-        raise FileError(f"{part} has dtype {dtype}, but logits are float16 to float64")
+        raise FileError(f"{_told(part)}, but logits are float16 to float64")
     return dtype
+
+
+def _told(part: Part) -> str:
+    return f"{part} holds texts" if part.dtype == TEXT else f"{part} has dtype {part.dtype}"
 
 
 def labels(name: str) -> FileRows:
@@ -57,7 +62,17 @@ def integers(name: str, what: str) -> FileRows:
     """One integer for each row; `what` says of which kind, for the message."""
     parts = find(name, 1)
     if parts[0].dtype.kind not in "iu":
-        raise FileError(f"{parts[0]} has dtype {parts[0].dtype}, but {what}: integers are expected")
+        raise FileError(f"{_told(parts[0])}, but {what}: integers are expected")
+    return FileRows(parts, parts[0].dtype, 0)
+
+
+def groups(name: str) -> FileRows:
+    """The group of each row: an integer or a text."""
+    parts = find(name, 1)
+    if parts[0].dtype.kind not in "iu" and parts[0].dtype != TEXT:
+        raise FileError(
+            f"{_told(parts[0])}, but a group is an integer, or a text in a column of a table"
+        )
     return FileRows(parts, parts[0].dtype, 0)
 
 
@@ -65,7 +80,7 @@ def numbers(name: str) -> FileRows:
     """One number for each row."""
     parts = find(name, 1)
     if parts[0].dtype.kind not in "biuf":
-        raise FileError(f"{parts[0]} has dtype {parts[0].dtype}, but numbers are expected")
+        raise FileError(f"{_told(parts[0])}, but numbers are expected")
     return FileRows(parts, parts[0].dtype, 0)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from .formats import FileError
+from .part import FileError
 
 
 class Output:

@@ -18,13 +18,21 @@ import numpy as np
 from ...call import threads
 from ...call.arrays import Array
 from .checksums import crc32
-from .formats import FileError, Part, Unreadable
+from .part import COLUMN, PLAIN, TEXT, FileError, Part, Unreadable
+from .tables import Column
 
 _PIECE = 2 * 2**20  # bytes that a thread reads at a time
 # Where one read had to wait for a disk, so much of the file is taken to be there, and is asked for
 # so far ahead.
 _SLOW = 256 * 2**20
 _AHEAD = 16 * 2**20
+
+
+class Texts(NamedTuple):
+    """Texts as pandas has categories, which are taken for groups."""
+
+    codes: Array
+    categories: list[str]
 
 
 class Checked(NamedTuple):
@@ -41,7 +49,7 @@ class FileRows:
     A row is what the last `row_axes` axes hold; all axes before are samples.
     """
 
-    _opened: "tuple[Part, _Plain | _Compressed] | None" = None
+    _opened: "tuple[Any, _Plain | _Compressed | Column] | None" = None
     # Bytes are checked while they are there for other reasons; a later process goes on from here.
     checked = Checked(-1, 0, 0)
 
@@ -66,14 +74,18 @@ class FileRows:
         # In bytes: where each part begins, and the end.
         self._starts = [0, *itertools.accumulate(part.n_bytes for part in parts)]
         self._buffer: Array = np.empty(0, np.uint8)
+        self._texts: dict[str, int] = {}
         self._intact: set[int] = set()
 
     def __str__(self) -> str:
-        more = len(self.parts) - 1
+        more = len({part.path for part in self.parts}) - 1
         return f"{self.parts[0]}" + (f" and {more} more" if more else "")
 
-    def read(self, start: int, stop: int) -> Array:
-        """The rows start to stop, in a buffer that the next call overwrites."""
+    def read(self, start: int, stop: int) -> Any:
+        """The rows start to stop, in a buffer that the next call overwrites.
+
+        An array; of texts their codes, and what they stand for.
+        """
         n_bytes = (stop - start) * self.row_bytes
         if len(self._buffer) < n_bytes:
             self._buffer = np.empty(n_bytes, np.uint8)
@@ -85,25 +97,36 @@ class FileRows:
             self._fill(self.parts[i], place - self._starts[i], view[:n])
             self._check(i, place - self._starts[i], view[:n])
             view, place = view[n:], place + n
+        if self.dtype == TEXT:
+            return Texts(chunk.view(np.int64).copy(), list(self._texts))
         return chunk.view(self.dtype).reshape(stop - start, *self.row_shape)
 
     def read_all(self) -> Array:
         """All rows, in an array of their own."""
-        return self.read(0, self.n_rows).reshape(self.shape).copy()
+        rows: Array = self.read(0, self.n_rows)
+        return rows.reshape(self.shape).copy()
 
     def _fill(self, part: Part, place: int, view: memoryview) -> None:
         try:
-            if self._opened is None or self._opened[0] is not part:
+            key = part.path, part.member, part.stored
+            if self._opened is None or self._opened[0] != key:
                 self.close()  # one file is open at a time: there may be thousands
-                self._opened = part, (_Compressed if part.compressed else _Plain)(part)
+                self._opened = key, self._reader(part)
             if not self._opened[1].read(part.offset + place, view):
                 raise FileError(f"{part} ended early: it was cut while it was read")
         except FileError:
             raise
         except OSError as error:
+            if error.errno is None:  # of pyarrow, which does not understand what it reads
+                raise FileError(f"{part} is damaged: {error}") from None
             raise Unreadable(f"{part} cannot be read: {error.strerror or error}") from None
         except Exception as error:  # the decompressors fail in a dozen ways
             raise FileError(f"{part} is damaged: {error}") from None
+
+    def _reader(self, part: Part) -> "_Plain | _Compressed | Column":
+        if part.stored == COLUMN:
+            return Column(part, self._texts)
+        return _Plain(part) if part.stored == PLAIN else _Compressed(part)
 
     def _check(self, i: int, place: int, view: memoryview) -> None:
         """Raise if a part, read in order from its beginning to its end, has another checksum."""

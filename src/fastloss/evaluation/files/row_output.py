@@ -11,8 +11,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ...call.arrays import Array
-from .formats import FileError
 from .output import Output
+from .part import FileError
 
 
 class Column(NamedTuple):

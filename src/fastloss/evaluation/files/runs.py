@@ -8,9 +8,9 @@ from ...call.arrays import Array
 from ..report import terminal
 from . import one_pass
 from .checkpoint import Checkpoint, Saved
-from .formats import FileError, Unreadable
 from .one_pass import Outcome, Work
 from .output import Output
+from .part import FileError, Unreadable
 from .reading import Checked, FileRows
 from .row_output import RowOutput
 
