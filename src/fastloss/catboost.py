@@ -160,7 +160,7 @@ class Metric(boosters.Metric):
         return error / (weight + 1e-38)
 
 
-class SeveralTargets(Objective):
+class _SeveralTargets(Objective):
     """A loss as an objective of several targets, which CatBoost knows by one of its own classes."""
 
     def __reduce__(self) -> Any:
@@ -189,7 +189,7 @@ class SeveralTargets(Objective):
         return targets[:, 0]
 
 
-class MetricOfSeveral(Metric):
+class _MetricOfSeveral(Metric):
     def evaluate(self, approxes: Any, targets: Any, weights: Any) -> tuple[float, float]:
         """The loss of all rows and what they weigh."""
         labels = self.objective.labels_of(np.stack(targets, axis=1))  # type: ignore[attr-defined]
@@ -206,8 +206,8 @@ def _of_several_targets() -> tuple[Any, Any]:
         return type(ours.__name__, (ours, theirs), {})
 
     return (
-        derived(SeveralTargets, catboost.MultiTargetCustomObjective),
-        derived(MetricOfSeveral, catboost.MultiTargetCustomMetric),
+        derived(_SeveralTargets, catboost.MultiTargetCustomObjective),
+        derived(_MetricOfSeveral, catboost.MultiTargetCustomMetric),
     )
 
 
