@@ -275,7 +275,7 @@ def check_same(name, found, expected, rtol):
         assert found.keys() == expected.keys()
         for key in found:
             check_same(f"{name}.{key}", found[key], expected[key], rtol)
-    elif found is None or name.endswith((".ids", ".columns")):
+    elif found is None or isinstance(found, str) or name.endswith((".ids", ".columns")):
         assert found == expected, name
     else:
         np.testing.assert_allclose(found, expected, rtol=rtol, err_msg=name)

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from fractions import Fraction
 from itertools import pairwise
 
 import ml_dtypes
@@ -10,15 +11,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import both, compiled, partly_long, plain
-from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
+from scipy.stats import poisson
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    cohen_kappa_score,
+    confusion_matrix,
+    log_loss,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 import fastloss as fl
 from fastloss.evaluation import rows as rows_module
 from fastloss.evaluation.calibration import SlopedScorecard
+from fastloss.evaluation.class_scores import Counts
+from fastloss.evaluation.sums import replicates
+from fastloss.kernels import resample
 
 pytestmark = plain
 
-NUMBERS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
+NUMBERS = (
+    *("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier"),
+    *("largest_logit", "energy"),
+)
 # One for the lanes, one along the row, one of several segments.
 WIDTHS = (7, 200, 70_000)
 
@@ -57,6 +74,8 @@ def by_formula(labels, logits, temperature=1.0, softcap=None, mask=None):
         "entropy": log_sums + mean_gaps,
         "confidence": p.max(axis=1),
         "brier": ((p - one_hot) ** 2).sum(axis=1),
+        "largest_logit": x.max(axis=1) * temperature,
+        "energy": (x.max(axis=1) + log_sums) * temperature,
     }
 
 
@@ -346,6 +365,108 @@ def test_bins():
     assert fl.evaluate([0], [[np.inf, 0.0]]).bins.n[-1] == 1  # a confidence of 1
 
 
+@pytest.mark.parametrize("weighed", [False, True])
+def test_precision_recall_and_the_like_are_those_of_scikit_learn(weighed):
+    """Of 9 classes: one that no row has, one that is never predicted, one that is neither."""
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 7, 300), rng.standard_normal((300, 9))
+    logits[np.arange(300), labels] += 1
+    logits[:, 0] = -9
+    logits[:, 8] = -10
+    weight = rng.uniform(0, 2, 300) if weighed else None
+    scores = fl.evaluate(labels, logits, sample_weight=weight, confusion=True)
+    predictions, every = logits.argmax(axis=1), {"labels": range(9), "sample_weight": weight}
+    expected = confusion_matrix(labels, predictions, **every)
+    np.testing.assert_allclose(scores.confusion, expected, rtol=1e-14)
+    by_class = scores.by_class
+    np.testing.assert_allclose(by_class.predicted_weight, expected.sum(axis=0), rtol=1e-14)
+    p, r, f, _ = precision_recall_fscore_support(labels, predictions, zero_division=np.nan, **every)
+    for found, truth in ((by_class.precision, p), (by_class.recall, r), (by_class.f1, f)):
+        np.testing.assert_allclose(found, truth, rtol=1e-14)
+    np.testing.assert_array_equal(by_class.recall, by_class.accuracy)
+    assert np.isnan([p[0], r[7], f[8]]).all()
+    assert scores.n_absent == 1
+    for name in ("macro", "micro", "weighted"):
+        of_sklearn = precision_recall_fscore_support(
+            labels, predictions, average=name, zero_division=0, sample_weight=weight
+        )
+        found = list(getattr(scores, name).to_dict().values())
+        np.testing.assert_allclose(found, of_sklearn[:3], rtol=1e-14, err_msg=name)
+    kappa = cohen_kappa_score(labels, predictions, sample_weight=weight)
+    assert scores.kappa == pytest.approx(kappa, rel=1e-13)
+    mcc = matthews_corrcoef(labels, predictions, sample_weight=weight)
+    assert scores.matthews == pytest.approx(mcc, rel=1e-13)
+    huge = fl.evaluate(
+        labels, logits, sample_weight=(1 if weight is None else weight) * np.full(300, 1e300)
+    )
+    assert (huge.kappa, huge.macro.f1) == pytest.approx((scores.kappa, scores.macro.f1), rel=1e-13)
+
+
+def test_agreement_keeps_its_digits():
+    """Of a million rows all but two of one class, these being right and wrong."""
+    counts = Counts(*np.array([[999_998.0, 2], [999_999, 1], [999_998, 1]]), 0.0)
+    t, p, s = (999_998, 2), (999_999, 1), 1_000_000
+    both = 999_999 * s - (t[0] * p[0] + t[1] * p[1])
+    kappa = Fraction(both, s * s - (t[0] * p[0] + t[1] * p[1]))
+    squares = Fraction(both**2, (s * s - t[0] ** 2 - t[1] ** 2) * (s * s - p[0] ** 2 - p[1] ** 2))
+    found = counts.agreement()
+    assert found == pytest.approx((float(kappa), math.sqrt(squares)), rel=1e-15)
+
+
+def test_agreement_where_there_is_none():
+    """NaN without rows, or where labels are constant; a row with NaN is predicted as nothing."""
+    constant = fl.evaluate([0, 0], [[1.0, 0.0], [2.0, 0.0]])
+    assert np.isnan([constant.matthews, constant.kappa]).all()
+    assert constant.macro.f1 == 1.0
+    assert repr(constant).splitlines()[1].split() == ["classes", "2", "(1", "absent)"]
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        nothing = fl.evaluate([0], [[0.0, 1.0]], sample_weight=[0.0], confusion=True)
+    assert np.isnan([nothing.macro.f1, nothing.micro.f1]).all()
+    assert (nothing.n_absent, nothing.confusion.sum()) == (2, 0)
+    logits = np.array([[1.0, 0], [0, 1], [np.nan, 0], [1, 0]])
+    scores = fl.evaluate([0, 1, 1, 1], logits, confusion=True)
+    np.testing.assert_array_equal(scores.confusion, [[1, 0], [1, 1]])
+    labels, predictions = [0, 1, 1, 1], [0, 1, 2, 0]  # a class that is no label
+    assert scores.matthews == pytest.approx(matthews_corrcoef(labels, predictions))
+    assert scores.kappa == pytest.approx(cohen_kappa_score(labels, predictions))
+    assert (scores.micro.precision, scores.micro.recall) == (pytest.approx(2 / 3), 0.5)
+    without = fl.evaluate([0, 1], logits[:2], by_class=False)
+    assert without.by_class is without.macro is without.kappa is without.confusion is None
+
+
+def test_a_confusion_matrix_has_4096_classes_at_most():
+    card = fl.Scorecard(confusion=True)
+    with pytest.raises(ValueError, match="there are 4,097 classes: a matrix has at most 4,096"):
+        card.update([0], np.zeros((1, 4097), np.float32))
+    assert card.n_rows == 0
+    rows = fl.evaluate([0], np.zeros((1, 4097), np.float32), rows=["prediction"]).rows
+    assert rows["prediction"][0] == 0
+
+
+def test_bands_of_accuracy_are_wilsons():
+    """10 right of 10, and 3 of 10: the bounds of the textbook, and those of twice as many rows."""
+    right = np.repeat([[True] * 10, [True] * 3 + [False] * 7], 1, axis=0)
+    labels, logits = np.where(right, 0, 1).ravel(), np.tile([1.0, 0.0], (20, 1))
+    groups = np.repeat([0, 1], 10)
+    means = fl.evaluate(labels, logits, groups=groups).groups.means
+    low, high, formula = means.accuracy_band()
+    np.testing.assert_allclose(low, [0.7224672, 0.1077913], rtol=1e-6)
+    np.testing.assert_allclose(high, [1.0, 0.6032219], rtol=1e-6)
+    assert formula == "Wilson"
+    weight = np.tile([1.0, 2.0, 0.0, 0.5, 0.5], 4)
+    weighed = fl.evaluate(labels, logits, groups=groups, sample_weight=weight).groups.means
+    found = weighed.accuracy_band(0.9)
+    assert found.formula == "Wilson, effective n"
+    w, z = weight[:10], 1.6448536269514722
+    n, p = w.sum() ** 2 / (w**2).sum(), weighed.accuracy
+    # The bounds solve (p - x)^2 = z^2 x (1 - x) / n.
+    for x in found[:2]:
+        np.testing.assert_allclose((p - x) ** 2, z**2 * x * (1 - x) / n, rtol=1e-9, atol=1e-15)
+    for level, error in ((1.0, ValueError), (0, ValueError), ("95%", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="level"):
+            means.accuracy_band(level)
+
+
 def test_groups():
     labels, logits = data(200, 7)
     groups = np.random.default_rng(1).choice([-5, 2**60, 7], 200)
@@ -395,6 +516,147 @@ def test_sequences_go_on():
 
 
 # -------------------------------------------------------------------------------------------------
+# Errors by cluster, and a bootstrap
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_errors_by_cluster_are_those_of_the_formula(weighed):
+    rng = np.random.default_rng(0)
+    clusters = rng.integers(-3, 4, 40) * 10**12
+    labels, logits = data(40, 3, np.float64)
+    logits += 1e5 * rng.standard_normal((7, 3))[clusters // 10**12 + 3]  # alike within a cluster
+    w = rng.uniform(0, 2, 40) if weighed else np.ones(40)
+    w[[3, 20]] = 0
+    scores = fl.evaluate(labels, logits, clusters=clusters, sample_weight=w, rows=["loss", "rank"])
+    assert (scores.errors, scores.n_clusters) == ("clusters", 7)
+    assert repr(scores).count(" by 7 clusters") == 2
+    for x, mean, error in (
+        (scores.rows["loss"], scores.loss, scores.loss_standard_error),
+        (scores.rows["rank"] == 0, scores.accuracy, scores.accuracy_standard_error),
+    ):
+        away = [(w * (x - mean))[clusters == g].sum() for g in np.unique(clusters)]
+        assert error == pytest.approx(math.sqrt(7 / 6 * np.square(away).sum()) / w.sum(), rel=1e-9)
+    assert scores.loss_standard_error > 1.2 * fl.evaluate(labels, logits).loss_standard_error
+    factor = 2.0**-900
+    tiny = fl.evaluate(labels, logits, clusters=clusters, sample_weight=w * factor)
+    assert tiny.loss_standard_error == pytest.approx(scores.loss_standard_error, rel=1e-12)
+
+
+def test_clusters_of_one_row_are_rows():
+    labels, logits = data(30, 3)
+    rows, clusters = (fl.evaluate(labels, logits, clusters=c) for c in (None, np.arange(30)))
+    assert rows.errors == "rows"
+    assert rows.n_clusters is None
+    for name in ("loss_standard_error", "accuracy_standard_error"):
+        assert getattr(clusters, name) == pytest.approx(getattr(rows, name), rel=1e-12)
+    one = fl.evaluate(labels, logits, clusters=np.zeros(30, int))
+    assert math.isnan(one.loss_standard_error)
+    assert "by 1 cluster\n" in repr(one)
+
+
+def test_sequences_are_clusters_if_all_rows_have_one():
+    labels, logits = data(30, 3)
+    expected = fl.evaluate(labels, logits, clusters=np.repeat([0, 1, 2], [5, 10, 15]))
+    found = fl.evaluate(labels, logits, offsets=[0, 5, 5, 15, 30])  # one has no rows
+    assert (found.errors, found.n_clusters) == ("clusters", 3)
+    assert found.loss_standard_error == expected.loss_standard_error
+    card = fl.Scorecard().update(labels[:5], logits[:5], offsets=[0, 5])
+    mixed = card.update(labels[5:], logits[5:]).result()
+    assert mixed.errors == "rows"
+    assert mixed.loss_standard_error == fl.evaluate(labels, logits).loss_standard_error
+
+
+def test_counts_of_a_bootstrap_are_those_of_poisson():
+    """The bounds are those of the distribution, and drawn numbers have its mean and variance."""
+    for k in range(13):
+        bound = math.ceil(poisson.cdf(k, 1) * 2**32 - 0.5)
+        assert k == 12 or (resample.drawn(bound - 1), resample.drawn(bound)) == (k, k + 1)
+    ids = np.concatenate([np.arange(30), np.arange(1, 11) << 32, -np.arange(1, 11)])
+    counts = counts_of(ids, 60)
+    # Of 3,000 numbers the mean is 1 ± 0.018, and the variance 1 ± 0.032.
+    assert counts.mean() == pytest.approx(1, abs=0.06)
+    assert counts.var() == pytest.approx(1, abs=0.1)
+    for matrix in (counts, counts.T):  # rows are not alike, and neither are replicates
+        correlations = np.corrcoef(matrix) - np.eye(len(matrix))
+        assert abs(correlations).max() < 5 / math.sqrt(matrix.shape[1])
+
+
+def counts_of(ids, n):
+    """How often each row is in each replicate: the weight of one that is alone."""
+    one = np.ones(1)
+    alone = [replicates.replicated(n, np.array([i]), one, one[:, None]) for i in ids]
+    return np.array([table.sums[:, 0] for table in alone])
+
+
+@pytest.mark.parametrize("by", ["ids", "clusters"])
+def test_replicates_are_means_over_rows_that_are_drawn_again(by):
+    labels, logits = data(25, 3)
+    logits[4] = -np.inf, 0, np.inf
+    labels[4] = 0  # an infinite loss, where its row is drawn
+    w = np.random.default_rng(1).uniform(0, 2, 25)
+    w[::6] = 0
+    ids = np.arange(25) * 7 if by == "ids" else np.arange(25) // 4
+    names = ("loss", "rank", "brier", "entropy", "confidence")
+    scores = fl.evaluate(labels, logits, sample_weight=w, bootstrap=12, rows=names, **{by: ids})
+    counts = counts_of(ids, 12)
+    values = {
+        "accuracy": scores.rows["rank"] == 0,
+        "mean_reciprocal_rank": 1 / (scores.rows["rank"] + 1),
+        **{name: scores.rows[name] for name in names if name != "rank"},
+    }
+    assert scores.bootstrap.replicates.keys() == values.keys()
+    for name, x in values.items():
+        drawn = (counts * w[:, None]) > 0
+        terms = np.where(drawn, (counts * w[:, None]) * np.where(drawn, x[:, None], 0), 0)
+        expected = terms.sum(axis=0) / (counts * w[:, None]).sum(axis=0)
+        np.testing.assert_allclose(scores.bootstrap.replicates[name], expected, rtol=1e-14)
+    assert np.isinf(scores.bootstrap.replicates["loss"]).any()
+    assert np.isfinite(scores.bootstrap.replicates["loss"]).any()
+    means = scores.bootstrap.replicates["accuracy"]
+    assert scores.bootstrap.standard_error("accuracy") == pytest.approx(means.std(ddof=1))
+    found = scores.bootstrap.interval("accuracy", 0.5)
+    assert found == tuple(np.quantile(means, [0.25, 0.75]))
+    with pytest.raises(ValueError, match="there is no 'rank': there are loss, accuracy"):
+        scores.bootstrap.interval("rank")
+
+
+def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
+    """Of 400 replicates the error is known to 1 / sqrt(800) = 3.5%."""
+    labels, logits = data(60, 3)
+    clusters = np.arange(60) // 5
+    for by in ({"ids": np.arange(60)}, {"clusters": clusters}):
+        scores = fl.evaluate(labels, logits, bootstrap=400, **by)
+        for name in ("loss", "accuracy"):
+            expected = getattr(scores, f"{name}_standard_error")
+            assert scores.bootstrap.standard_error(name) == pytest.approx(expected, rel=0.15)
+
+
+# What costs, all of it.
+EVERYTHING = {"confusion": True, "bootstrap": 5}
+
+
+def test_parts_in_any_order_are_the_same_with_everything():
+    labels, logits = data(40, 3)
+    given = {"clusters": np.arange(40) // 3, "sample_weight": np.arange(40.0) % 4}
+    whole = all_numbers(fl.evaluate(labels, logits, **given, **EVERYTHING))
+    parts = [np.s_[25:], np.s_[:10], np.s_[10:25]]
+    cards = [
+        fl.Scorecard(**EVERYTHING).update(
+            labels[part], logits[part], **{name: each[part] for name, each in given.items()}
+        )
+        for part in parts
+    ]
+    cards[1].merge(cards[2])
+    again = fl.Scorecard.from_state(cards[0].state(), **EVERYTHING).merge(cards[1])
+    np.testing.assert_allclose(all_numbers(again.result()), whole, rtol=1e-12)
+    for name in ("confusion", "bootstrap"):
+        with pytest.raises(ValueError, match=f"other options: {name} was"):
+            fl.Scorecard.from_state(
+                cards[0].state(), **EVERYTHING | {name: 0 == 1 if name == "confusion" else 0}
+            )
+
+
+# -------------------------------------------------------------------------------------------------
 # Parts of a whole
 
 
@@ -404,7 +666,7 @@ def all_numbers(scores):
             return [x for part in value.values() for x in flatten(part)]
         if isinstance(value, list):
             return [x for part in value for x in flatten(part)]
-        return [] if value is None else [value]
+        return [] if value is None or isinstance(value, str) else [value]
 
     return np.array(flatten(scores.to_dict()), np.float64)
 
@@ -616,6 +878,15 @@ LABELS, LOGITS = [0, 1, 2], np.zeros((3, 4))
             {"rows": {"top_classes": np.empty((3, 5), int)}},
         ),
         (ValueError, "n_bins is 0", None, {"n_bins": 0}),
+        (TypeError, "confusion must be True or False", None, {"confusion": 1}),
+        (ValueError, "bootstrap is 1, but must be 0 for none, or 2", None, {"bootstrap": 1}),
+        (TypeError, "bootstrap", None, {"bootstrap": 10.0}),
+        (ValueError, "knows rows by ids, .* give ids=", None, {"bootstrap": 10}),
+        (ValueError, "give ids=", None, {"bootstrap": 10, "offsets": [0, 3]}),
+        (ValueError, "off: build it with bootstrap=1000", None, {"ids": [0, 1, 2]}),
+        (ValueError, "give ids, .* not both", None, {"ids": [0, 1, 2], "clusters": [0, 1, 2]}),
+        (ValueError, "clusters has shape", None, {"clusters": [0]}),
+        (TypeError, "ids has dtype float64", None, {"ids": [0.0, 1.0, 2.0], "bootstrap": 10}),
         (TypeError, "by_class must be True or False", None, {"by_class": 1}),
         (ValueError, "temperature is 0", None, {"temperature": 0}),
     ],

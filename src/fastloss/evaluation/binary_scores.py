@@ -11,6 +11,7 @@ from ..call.arrays import Array
 from ..kernels.binary_rows import BIN_POWERS, N_TERMS, N_THRESHOLD
 from .binary_means import MEANS, BinaryMeans
 from .confusion import Confusion, ratio
+from .means import Groups, groups_of
 from .operating_points import BestF, FalsePositivesAt, Gain, Gains, Point, SensitivityAt
 from .operating_points import confusion as confusion_at
 from .rank_curves import (
@@ -25,7 +26,6 @@ from .rank_curves import (
 )
 from .rank_statistics import Areas, Interval, Statistic, read
 from .result import Columns, Result, row_lines, table_of
-from .scores import Groups, groups_of
 from .sums.binary_sums import BinarySums
 from .sums.score_table import ScoreTable
 

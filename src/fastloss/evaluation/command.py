@@ -24,7 +24,7 @@ from .report import page, terminal
 from .report.text import as_json
 from .row_results import NUMBERS, TOP, new_arrays
 from .scorecard import Scorecard
-from .scores import NO_SEQUENCES
+from .sequences import NO_SEQUENCES
 
 
 class Verb(NamedTuple):

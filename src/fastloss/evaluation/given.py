@@ -21,6 +21,8 @@ class Given(NamedTuple):
     sequences: Any = None
     offsets: Any = None
     n_bytes: Any = None
+    clusters: Any = None
+    ids: Any = None
     # For each row that of its sequence, of sequences that are numbered outside.
     numbers: Any = None
 
@@ -47,13 +49,46 @@ class Given(NamedTuple):
         ids = self.sequences if self.numbers is None else self.numbers
         return None if ids is None else ids_of(ids, "sequences", shape)
 
+    def clusters_of(self, shape: tuple[int, ...]) -> Array | None:
+        """The cluster of each row."""
+        if self.clusters is None:
+            return None
+        return groups_of(self.clusters, shape, "clusters").ids
+
+    def resampled_of(self, shape: tuple[int, ...], bootstrap: int) -> Array | None:
+        """For each row what a bootstrap of so many replicates, if there is any, knows it by."""
+        return resampled(self.ids, self.clusters, self.sequences, shape, bootstrap)
+
     def new_sequences(self) -> ScoredRows:
         """The sequences of `offsets`, before their rows come."""
         n = len(as_array(self.offsets, "offsets")) - 1
         known = np.full(n, math.nan)
         if self.n_bytes is not None:
             known = _bytes(as_array(self.n_bytes, "n_bytes"), n)
-        return ScoredRows(np.empty((0, N_SCORES)), NO_KEYS, None, None, np.arange(n), known)
+        return ScoredRows(np.empty((0, N_SCORES)), NO_KEYS, None, None, None, np.arange(n), known)
+
+
+def resampled(
+    ids: Any, clusters: Any, sequences: Any, shape: tuple[int, ...], bootstrap: int
+) -> Array | None:
+    """For each row the id by which a bootstrap of so many replicates draws it."""
+    if ids is not None and clusters is not None:
+        raise ValueError(
+            "give ids, if rows are independent, or clusters, of rows that are drawn together, not "
+            "both"
+        )
+    if not bootstrap:
+        if ids is not None:
+            raise ValueError("ids are for a bootstrap, which is off: build it with bootstrap=1000")
+        return None
+    for name, given in (("ids", ids), ("clusters", clusters), ("sequences", sequences)):
+        if given is not None:
+            return groups_of(given, shape, name).ids
+    raise ValueError(
+        "a bootstrap knows rows by ids, the same ones wherever they come: give ids=, an integer "
+        "for each row, such as its number in the whole, or clusters= or sequences= of rows that "
+        "belong together (offsets number them by the order in which they come)"
+    )
 
 
 def ids_of(value: Any, name: str, shape: tuple[int, ...]) -> Array:

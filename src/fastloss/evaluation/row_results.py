@@ -16,10 +16,11 @@ from ..losses.multiclass import CrossEntropy
 from .rows import Rows, Slab
 
 # One number for each row, and k of them.
-NUMBERS = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
+_SCORES = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
+NUMBERS = (*_SCORES, "largest_logit", "energy")
 TOP = ("top_classes", "top_log_probs")
 _INTEGERS = ("prediction", "rank", "top_classes")
-_LOG_SUM_EXP = RowScores._fields.index("log_sum_exp")
+_LOG_SUM_EXP, _PREDICTION = (RowScores._fields.index(n) for n in ("log_sum_exp", "prediction"))
 # Numbers of logits that a thread searches at a time.
 SEARCHED = 1 << 18
 
@@ -96,14 +97,26 @@ class RowResults:
         """Write the results of some rows, from their scores."""
         for name in NUMBERS:
             if name in self.arrays:
-                column = scores[:, RowScores._fields.index(name)]
-                if name in _INTEGERS:
-                    column = np.where(np.isnan(column), -1, column)
-                self._put(name, slab, column)
+                self._put(name, slab, self._numbers(name, slab, scores))
         if self.k:
             for name, found in zip(TOP, self._top(slab, scores[:, _LOG_SUM_EXP]), strict=True):
                 if name in self.arrays:
                     self._put(name, slab, found)
+
+    def _numbers(self, name: str, slab: Slab, scores: Array) -> Array:
+        """One number for each row."""
+        if name == "energy":
+            return self.loss.temperature * scores[:, _LOG_SUM_EXP]
+        if name == "largest_logit":
+            known = scores[:, _PREDICTION] >= 0
+            places = np.where(known, scores[:, _PREDICTION], 0.0).astype(np.int64)
+            at = places.reshape(*slab.labels.shape, 1)
+            logits = np.take_along_axis(slab.logits, at, axis=-1).astype(np.float64).reshape(-1)
+            if self.loss.softcap is not None:
+                logits = self.loss.softcap * np.tanh(logits / self.loss.softcap)
+            return np.where(known, logits, np.nan)
+        column = scores[:, RowScores._fields.index(name)]
+        return np.where(np.isnan(column), -1, column) if name in _INTEGERS else column
 
     def _put(self, name: str, slab: Slab, values: Array) -> None:
         self.arrays[name][slab.part] = values.reshape(slab.labels.shape + values.shape[1:])

@@ -15,13 +15,16 @@ from ..call.verbs import SCORES, SCORES_AND_SPREAD, Verb
 from ..kernels.tally import Terms
 from ..losses.multiclass import CrossEntropy
 from .given import Given
+from .resampling import check_replicates
 from .row_results import RowResults, new_arrays
 from .rows import Rows, warn_of_probabilities
 from .scores import Scores, scores_of
 from .sums.accumulator import Accumulator
-from .sums.row_sums import NUMBERED, RowSums, ScoredRows
+from .sums.row_sums import NUMBERED, Kept, RowSums, ScoredRows, resampled_rows
 from .sums.state import options_of
 
+# Classes of a confusion matrix, at most: it takes 128 MiB.
+MOST_CONFUSED = 4096
 # As they were called when they were pickled.
 _Sums, _Part = RowSums, ScoredRows
 
@@ -53,8 +56,10 @@ class Scorecard(Accumulator[RowSums]):
 
     Options: `class_weight`, `ignore_index`, `class_mask`, `softcap` and `temperature` are those of
     `CrossEntropy`; `n_bins` of equal width between 0 and 1 for the calibration error, each with its
-    lower edge; `by_class=False` keeps no table of classes, which takes 256 bytes for each of
-    those that are met.
+    lower edge; `by_class=False` keeps no table of classes, which takes 312 bytes for each of
+    those that are met; `confusion=True` keeps the confusion matrix, of at most 4,096 classes, in 56
+    bytes for each pair of label and prediction that is met; `bootstrap` is the number of replicates
+    of a Poisson bootstrap, 0 for none: each row then takes a few microseconds for each thousand.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
@@ -78,6 +83,8 @@ class Scorecard(Accumulator[RowSums]):
         temperature: float = 1.0,
         n_bins: int = 15,
         by_class: bool = True,
+        confusion: bool = False,
+        bootstrap: int = 0,
     ) -> None:
         check_integer("n_bins", n_bins)
         if n_bins < 1:
@@ -91,7 +98,14 @@ class Scorecard(Accumulator[RowSums]):
             temperature=temperature,
         )
         check_switch("by_class", by_class)
-        self._n_bins, self._by_class = int(n_bins), by_class
+        check_switch("confusion", confusion)
+        self._n_bins = int(n_bins)
+        self._kept = Kept(
+            by_class=by_class,
+            confusion=confusion,
+            bootstrap=check_replicates(bootstrap),
+            slopes=self._verb is SCORES_AND_SPREAD,
+        )
         super().__init__(self._nothing)
 
     @property
@@ -111,6 +125,8 @@ class Scorecard(Accumulator[RowSums]):
         sequences: Any = None,
         offsets: Any = None,
         n_bytes: Any = None,
+        clusters: Any = None,
+        ids: Any = None,
         rows: Mapping[str, Array] | None = None,
     ) -> "Scorecard":
         """Add rows: `labels`, class ids of shape (...), and `logits` of shape (..., c).
@@ -124,11 +140,21 @@ class Scorecard(Accumulator[RowSums]):
           on in another call; or `offsets`: where each sequence of this call begins, and the end of
           the last, n + 1 row numbers, for sequences that are numbered as they come;
         - `n_bytes`: the bytes that each sequence of `offsets` stands for, for bits per byte;
+        - `clusters`: any integer for each row, the same for rows that belong together, such as
+          those of a person or a document. If each row has one, standard errors of the loss and
+          accuracy take clusters to be independent, not rows. So they do of sequences, where there
+          are no clusters;
+        - `ids`: any integer for each row, which no other row has, if rows are independent and
+          there is a bootstrap, which knows rows by them, or by `clusters` or `sequences`. It is the
+          same wherever a row comes, so that parts and merges change nothing, and two models are
+          resampled alike: its number in the whole data, for one;
         - `rows`: arrays to write results of each row into, by name: "loss", "log_sum_exp",
-          "prediction", "rank", "entropy", "confidence" and "brier" of the shape of the labels,
-          "top_classes" and "top_log_probs" of shape (..., k). Memory-mapped arrays will do. What is
-          not known, as for a row with NaN, is NaN, or -1 where numbers are integers. They may not
-          share memory with what is read, nor with one another.
+          "prediction", "rank", "entropy", "confidence", "brier", "largest_logit" (with its softcap,
+          but not divided by the temperature) and "energy" (the log-sum-exp times the temperature,
+          large for rows like those of the training) of the shape of the labels, "top_classes" and
+          "top_log_probs" of shape (..., k). Memory-mapped arrays will do. What is not known, as for
+          a row with NaN, is NaN, or -1 where numbers are integers. They may not share memory with
+          what is read, nor with one another.
 
         Returns the scorecard itself. Raises what `CrossEntropy` raises, before anything is changed.
         Warns with UserWarning if the first rows that come seem to be probabilities, not logits.
@@ -136,7 +162,7 @@ class Scorecard(Accumulator[RowSums]):
         logits = as_array(logits, "logits")
         if self._sums.n_rows == 0:
             warn_of_probabilities(logits)
-        given = Given(sample_weight, class_mask, groups, sequences, offsets, n_bytes)
+        given = Given(sample_weight, class_mask, groups, sequences, offsets, n_bytes, clusters, ids)
         return self._update(labels, logits, given, rows or {})
 
     def _update(
@@ -150,6 +176,9 @@ class Scorecard(Accumulator[RowSums]):
         sums = self._nothing.with_part("group_names", names)
         sums = sums._replace(n_classes=rows.n_classes, sequences=given.kind)
         self._sums.check(sums)
+        self._check_classes(rows.n_classes)
+        clusters = given.clusters_of(rows.shape)
+        ids = given.resampled_of(rows.shape, self._kept.bootstrap)
         if given.offsets is not None:
             new = given.new_sequences()
             n = len(new.ids)
@@ -159,15 +188,28 @@ class Scorecard(Accumulator[RowSums]):
         for slab in rows.slabs():
             scores = rows.score(slab)
             outputs.write(slab, scores)
+            mine = slab.places
             scored = ScoredRows(
                 scores,
                 slab.labels.reshape(-1).astype(np.int64),
-                None if groups is None else groups[slab.places],
-                None if sequences is None else sequences[slab.places],
+                None if groups is None else groups[mine],
+                None if sequences is None else sequences[mine],
+                None if clusters is None else clusters[mine],
             )
             sums = sums.with_rows(scored, len(scores))
+            if ids is not None:
+                drawn = resampled_rows(self._kept.bootstrap, ids[mine], scores)
+                sums = sums.with_part("bootstrap", sums.parts["bootstrap"].merged(drawn))
         self._add(sums)
         return self
+
+    def _check_classes(self, n_classes: int) -> None:
+        if self._kept.confusion and n_classes > MOST_CONFUSED:
+            raise ValueError(
+                f"confusion is True, but there are {n_classes:,} classes: a matrix has at most "
+                f"{MOST_CONFUSED:,}. Precision, recall and F1 are in by_class without it, and the "
+                'prediction of each row is in rows=["prediction"]'
+            )
 
     def result(self) -> Scores:
         """All that is known of the rows seen so far.
@@ -176,7 +218,7 @@ class Scorecard(Accumulator[RowSums]):
         """
         # Kernels get the weights of classes divided by 2 to this.
         _, exponent = self._weighing._softmax.class_weight
-        scores = scores_of(self._sums.added_up(), exponent)
+        scores = scores_of(self._sums.added_up(), exponent, self._kept)
         if not scores.n_counted:
             warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
         return scores
@@ -189,15 +231,13 @@ class Scorecard(Accumulator[RowSums]):
         return options_of(self._loss) | {
             "class_weight": self._weighing.class_weight,
             "n_bins": self._n_bins,
-            "by_class": self._by_class,
-            "scores": self._verb.name,
+            **self._kept._asdict(),
             "columns": Terms._fields,
         }
 
     @property
     def _nothing(self) -> RowSums:
-        with_slopes = self._verb is SCORES_AND_SPREAD
-        return RowSums.of_nothing(self._n_bins, self._by_class, with_slopes)
+        return RowSums.of_nothing(self._n_bins, self._kept)
 
     def _add(self, new: RowSums, *, other: bool = False, numbered_on: bool = True) -> None:
         """Add what was seen elsewhere, and number its sequences on."""
@@ -220,6 +260,8 @@ def evaluate_logits(
     sequences: Any = None,
     offsets: Any = None,
     n_bytes: Any = None,
+    clusters: Any = None,
+    ids: Any = None,
     rows: Mapping[str, Array] | Iterable[str] = (),
     top: int = 5,
     **options: Any,
@@ -231,6 +273,6 @@ def evaluate_logits(
     logits = as_array(logits, "logits")
     arrays = rows if isinstance(rows, Mapping) else new_arrays(rows, labels, logits, top)
     warn_of_probabilities(logits, above=1)
-    given = Given(sample_weight, class_mask, groups, sequences, offsets, n_bytes)
+    given = Given(sample_weight, class_mask, groups, sequences, offsets, n_bytes, clusters, ids)
     card._update(labels, logits, given, arrays)
     return replace(card.result(), rows=dict(arrays))

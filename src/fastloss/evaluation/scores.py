@@ -1,186 +1,22 @@
 """What an evaluation found: numbers, and tables by bin, class, group and sequence."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.tally import Terms
-from .frames import frame
+from .class_scores import Average, ClassScores
+from .means import Groups, Means, groups_of
+from .resampling import Bootstrap, bootstrap_of
 from .result import Result, row_lines, table_of
-from .sums.double_double import divide
-from .sums.group_names import GroupNames
-from .sums.row_sums import RowSums
-from .sums.standard_error import standard_error
-from .sums.table import Table, spread
-
-
-class Means(Result):
-    """Means over rows, weighed as those of the loss: arrays of one number for each key.
-
-    A key without rows has means of NaN. They are computed when they are asked for: there may be
-    a hundred thousand classes.
-    """
-
-    def __init__(self, table: Table, n_keys: int, exponent: int = 0) -> None:
-        """Of the keys below `n_keys`; weights of rows are those of the table times 2**exponent."""
-        self._table, self._n_keys, self._exponent = table, n_keys, exponent
-
-    @cached_property
-    def _terms(self) -> Terms:
-        return Terms(*self._table.sums.T)
-
-    def _by_key(self, values: Array, missing: float = math.nan) -> Array:
-        dense = np.full(self._n_keys, missing)
-        dense[self._table.ids] = values
-        return dense
-
-    def _mean(self, sums: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self._by_key(sums / self._terms.weight)
-
-    def _error(self, squares: Array) -> Array:
-        return self._by_key(standard_error(self._terms.n, self._terms.weight, squares))
-
-    def _numbers(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _MEANS}
-
-    @property
-    def n(self) -> Array:
-        """The number of rows of a weight above 0."""
-        return self._by_key(self._terms.n, 0).astype(np.int64)
-
-    @property
-    def weight(self) -> Array:
-        """The sum of the weights."""
-        with np.errstate(all="ignore"):
-            weight = np.ldexp(self._terms.weight / self._terms.scale, self._exponent)
-        return self._by_key(np.where(self._terms.n > 0, weight, 0.0), 0.0)
-
-    @property
-    def loss(self) -> Array:
-        """The cross-entropy."""
-        return self._mean(self._terms.loss)
-
-    @property
-    def loss_standard_error(self) -> Array:
-        """The standard error of the mean loss."""
-        loss, weight = (
-            self._table.column(Terms._fields.index(name)) for name in ("loss", "weight")
-        )
-        with np.errstate(all="ignore"):
-            mean = divide(loss, weight)
-        return self._error(spread(self._table, mean)[:, 0])
-
-    @property
-    def accuracy(self) -> Array:
-        """The share of rows whose label is the prediction."""
-        return self._mean(self._terms.correct)
-
-    @property
-    def accuracy_standard_error(self) -> Array:
-        """The standard error of the accuracy."""
-        t = self._terms
-        with np.errstate(divide="ignore", invalid="ignore"):
-            right = t.correct / t.weight
-        of_right = t.squared_weight_correct
-        of_wrong = t.squared_weight - of_right
-        return self._error(of_right * (1 - right) ** 2 + of_wrong * right**2)
-
-    @property
-    def mean_reciprocal_rank(self) -> Array:
-        """The mean of 1 / (rank + 1)."""
-        return self._mean(self._terms.reciprocal_rank)
-
-    @property
-    def brier(self) -> Array:
-        """The Brier score."""
-        return self._mean(self._terms.brier)
-
-    @property
-    def entropy(self) -> Array:
-        """The entropy of the predicted probabilities."""
-        return self._mean(self._terms.entropy)
-
-    @property
-    def confidence(self) -> Array:
-        """The largest probability."""
-        return self._mean(self._terms.confidence)
-
-    def __len__(self) -> int:
-        return self._n_keys
-
-    def to_dict(self) -> dict[str, Any]:
-        """Lists by name."""
-        return {name: getattr(self, name).tolist() for name in _MEANS}
-
-    def __repr__(self) -> str:
-        return f"Means of {len(self):,} keys: {', '.join(_MEANS)}"
-
-
-_MEANS = tuple(name for name, value in vars(Means).items() if isinstance(value, property))
-
-
-@dataclass(frozen=True, eq=False)
-class Groups(Result):
-    """Means by group; `ids`, as they were given, in ascending order.
-
-    Of several `columns` an id is a tuple.
-    """
-
-    ids: Array
-    means: Any  # `Means`, or what another task has of each group
-    columns: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        columns = {"columns": list(self.columns)} if self.columns else {}
-        return {"ids": self.ids.tolist(), **columns, **self.means.to_dict()}
-
-    def to_pandas(self) -> Any:
-        """A data frame of the means, with a row for each group, which names its index."""
-        return frame(self.means._numbers(), self.ids, self.columns or ("group",))
-
-
-@dataclass(frozen=True, eq=False)
-class Sequences(Result):
-    """What is known of each sequence of rows, `ids` in ascending order.
-
-    `log_probability` is the sum of the weighed log-probabilities of its labels, `is_greedy` whether
-    each label is the prediction, `bits_per_byte` -log2 of the probability, divided by `n_bytes`.
-    """
-
-    ids: Array
-    n: Array
-    log_probability: Array
-    is_greedy: Array
-    n_bytes: Array | None = None
-    bits_per_byte: Array | None = None
-
-    def among(self, n: int, n_bytes: Array | None) -> "Sequences":
-        """With all of the first n, of which some have no rows; their probability is 1."""
-        sizes, log_probability = np.zeros(n, np.int64), np.zeros(n)
-        is_greedy = np.ones(n, bool)
-        for whole, part in (
-            (sizes, self.n),
-            (log_probability, self.log_probability),
-            (is_greedy, self.is_greedy),
-        ):
-            whole[self.ids] = part
-        bits = None
-        if n_bytes is not None:
-            n_bytes = n_bytes[:n]
-            bits = (0.0 - log_probability) / (math.log(2) * n_bytes)
-        return Sequences(np.arange(n), sizes, log_probability, is_greedy, n_bytes, bits)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {k: None if v is None else v.tolist() for k, v in vars(self).items()}
-
-
-NO_SEQUENCES = Sequences(np.empty(0, np.int64), *np.empty((3, 0)))
+from .sequences import Sequences, sequences_of
+from .sums.row_sums import RESAMPLED, Kept, RowSums
+from .sums.standard_error import errors_by_cluster
+from .sums.table import Table
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -195,7 +31,18 @@ class Scores(Result):
     - `calibration_error`, the mean over bins of |accuracy - confidence|, and the largest of them;
     - `entropy` of the predicted probabilities, in nats, and `confidence`, the largest of them;
     - `bins`: means for each bin of confidence, of those between `bin_edges`;
-    - `by_class`: means for each class of labels;
+    - `by_class`: means for each class of labels, the accuracy being the recall of the class, and
+      its `recall`, `precision`, `f1` and `predicted_weight`;
+    - `macro`, `micro` and `weighted`: averages of `precision`, `recall` and `f1` over classes, the
+      first over those that occur among labels or predictions, of which 0 / 0 counts as 0, as in
+      scikit-learn; `n_absent` is the number of those that occur in neither;
+    - `kappa`, Cohen's, and `matthews`, the correlation coefficient (MCC), NaN where both are 0 / 0;
+      these need `by_class`;
+    - `confusion`, if it was asked for: the weight of the rows of each label (first axis) and
+      prediction;
+    - `errors`: "rows" if standard errors take rows to be independent, "clusters" if clusters, or
+      sequences where there are no clusters; `n_clusters` is their number;
+    - `bootstrap`, if it was asked for: a `Bootstrap` of the means above;
     - `groups` and `sequences`, if they were given;
     - `rank_weights`: the weight of the rows whose label has the rank 0, 1, ...;
     - `rows`: what was asked for of each row;
@@ -226,11 +73,21 @@ class Scores(Result):
     bin_edges: Array
     bins: Means
     rank_weights: Array
-    by_class: Means | None = None
+    by_class: ClassScores | None = None
     groups: Groups | None = None
     sequences: Sequences | None = None
     rows: dict[str, Array] = field(default_factory=dict)
     complete: bool = True
+    n_absent: int | None = None
+    macro: Average | None = None
+    micro: Average | None = None
+    weighted: Average | None = None
+    kappa: float | None = None
+    matthews: float | None = None
+    confusion: Array | None = None
+    errors: str = "rows"
+    n_clusters: int | None = None
+    bootstrap: Bootstrap | None = None
     # The weights of the ranks, and that of all rows, times a scale at which they are exact.
     _rank_sums: tuple[Array, float] = (np.empty(0), 0.0)
 
@@ -243,11 +100,14 @@ class Scores(Result):
 
     def to_dict(self, top_k: tuple[int, ...] = (1, 5)) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them; without `rows`."""
-        result: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        names = (*_NUMBERS, "n_absent", "kappa", "matthews", "errors", "n_clusters")
+        result: dict[str, Any] = {name: getattr(self, name) for name in names}
         result["top_k"] = {str(k): self.top_k(k) for k in top_k}
         result["bin_edges"] = self.bin_edges.tolist()
         result["rank_weights"] = self.rank_weights.tolist()
-        for name in ("bins", "by_class", "groups", "sequences"):
+        result["confusion"] = None if self.confusion is None else self.confusion.tolist()
+        tables = ("bins", "by_class", "macro", "micro", "weighted")
+        for name in (*tables, "groups", "sequences", "bootstrap"):
             table = getattr(self, name)
             result[name] = None if table is None else table.to_dict()
         return result | {"complete": self.complete}
@@ -255,10 +115,14 @@ class Scores(Result):
     def lines(self) -> Iterator[tuple[str, str]]:
         """Names and values of the numbers, as text."""
         yield from row_lines(self.n_rows, self.n_counted, self.n_undefined, "rows with NaN")
-        yield "classes", f"{self.n_classes:,}"
-        yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}"
+        absent = f" ({self.n_absent:,} absent)" if self.n_absent and self.n_counted else ""
+        yield "classes", f"{self.n_classes:,}{absent}"
+        by = ""
+        if self.errors == "clusters":
+            by = f" by {self.n_clusters:,} cluster{'' if self.n_clusters == 1 else 's'}"
+        yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}{by}"
         yield "perplexity", f"{self.perplexity:.6g}"
-        yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}"
+        yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}{by}"
         if self.n_classes > 5:
             yield "top-5 accuracy", f"{self.top_k(5):.4%}"
         yield "mean reciprocal rank", f"{self.mean_reciprocal_rank:.6g}"
@@ -279,7 +143,7 @@ class Scores(Result):
 _NUMBERS = tuple(name for name, kind in Scores.__annotations__.items() if kind in (int, float))
 
 
-def scores_of(sums: RowSums, exponent: int) -> Scores:
+def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
     """What is known of rows that were added up. Weights are those of sums times 2**exponent."""
     tables = sums.parts
     total = tables["bins"].total()
@@ -289,7 +153,8 @@ def scores_of(sums: RowSums, exponent: int) -> Scores:
     error, largest = _calibration_errors(bins)
     ranks, relative = tables["ranks"], np.zeros(sums.n_classes)
     relative[ranks.ids] = ranks.sums[:, 0] * (found.scale / ranks.sums[:, 1])
-    numbers = {name: getattr(means, name).item() for name in _MEANS if name != "n"}
+    numbers = {name: getattr(means, name).item() for name in Means.names if name != "n"}
+    numbers |= _by_clusters(sums, int(found.n))
     with np.errstate(over="ignore", under="ignore"):
         perplexity = float(np.exp(numbers["loss"]))
         rank_weights = np.ldexp(relative / (found.scale or 1.0), exponent)
@@ -305,9 +170,6 @@ def scores_of(sums: RowSums, exponent: int) -> Scores:
         bin_edges=np.arange(sums.n_bins + 1) / sums.n_bins,
         bins=Means(bins, sums.n_bins, exponent),
         rank_weights=rank_weights,
-        by_class=(
-            Means(tables["classes"], sums.n_classes, exponent) if "classes" in tables else None
-        ),
         groups=groups_of(
             tables["groups"],
             tables["group_names"],
@@ -315,9 +177,55 @@ def scores_of(sums: RowSums, exponent: int) -> Scores:
                 table._replace(ids=np.arange(table.n_keys)), table.n_keys, exponent
             ),
         ),
-        sequences=_sequences(sums, exponent),
+        sequences=sequences_of(sums, exponent),
         _rank_sums=(relative, found.weight),
+        confusion=_confusion(sums, exponent) if kept.confusion else None,
+        bootstrap=(bootstrap_of(tables["bootstrap"], RESAMPLED) if kept.bootstrap else None),
+        **(_of_classes(sums, exponent) if kept.by_class else {}),
     )
+
+
+def _of_classes(sums: RowSums, exponent: int) -> dict[str, Any]:
+    """What follows from the weights of labels and predictions, by name."""
+    classes, predictions = sums.parts["classes"], sums.parts["predictions"]
+    by_class = ClassScores(classes, predictions, sums.n_classes, exponent)
+    counts = by_class.counts
+    kappa, matthews = counts.agreement()
+    return {
+        "by_class": by_class,
+        "n_absent": int(np.count_nonzero(~counts.present)),
+        "macro": counts.macro(),
+        "micro": counts.micro(),
+        "weighted": counts.weighted(),
+        "kappa": kappa,
+        "matthews": matthews,
+    }
+
+
+def _confusion(sums: RowSums, exponent: int) -> Array:
+    """The weights of pairs of label and prediction, as a matrix."""
+    table, n = sums.parts["confusion"], sums.n_classes
+    matrix = np.zeros(n * n)
+    with np.errstate(all="ignore"):
+        matrix[table.ids] = np.ldexp(table.sums[:, 0] / table.sums[:, 1], exponent)
+    return matrix.reshape(n, n)
+
+
+def _by_clusters(sums: RowSums, n_counted: int) -> dict[str, Any]:
+    """Standard errors by clusters, if each row that counts has one, or else a sequence."""
+    for name in ("clusters", "sequences"):
+        table = sums.parts[name]
+        if n_counted and table.sums[:, 0].sum() == n_counted:
+            columns = [Terms._fields.index(column) for column in ("loss", "correct")]
+            n_clusters, errors = errors_by_cluster(table, Terms._fields.index("weight"), columns)
+            loss, accuracy = errors.tolist()
+            return {
+                "errors": "clusters",
+                "n_clusters": n_clusters,
+                "loss_standard_error": loss,
+                "accuracy_standard_error": accuracy,
+            }
+    return {}
 
 
 def _calibration_errors(bins: Table) -> tuple[float, float]:
@@ -328,27 +236,3 @@ def _calibration_errors(bins: Table) -> tuple[float, float]:
     gaps = np.abs(terms.correct - terms.confidence) / terms.weight
     weights = terms.weight * (terms.scale.min() / terms.scale)
     return float((gaps * weights).sum() / weights.sum()), float(gaps.max())
-
-
-def groups_of(table: Table, names: GroupNames, means_of: Callable[[Table], Any]) -> Groups | None:
-    """The groups of a table, if there are any, in the order of their names."""
-    if not table.n_keys:
-        return None
-    order, ids = names.sorted(table.ids)
-    return Groups(ids, means_of(table.select(order)), names.columns)
-
-
-def _sequences(sums: RowSums, exponent: int) -> Sequences | None:
-    table = sums.parts["sequences"]
-    if not table.n_keys:
-        return None
-    terms = Terms(*table.sums.T)
-    with np.errstate(all="ignore"):
-        losses = np.ldexp(np.where(terms.n > 0, terms.loss / terms.scale, 0.0), exponent)
-        n_bytes = bits = None
-        if sums.n_bytes.size:
-            n_bytes = np.full(table.n_keys, math.nan)
-            n_bytes[np.searchsorted(table.ids, sums.bytes_ids)] = sums.n_bytes
-            bits = losses / (math.log(2) * n_bytes)
-    is_greedy = terms.n_correct == terms.n
-    return Sequences(table.ids, terms.n.astype(np.int64), 0.0 - losses, is_greedy, n_bytes, bits)

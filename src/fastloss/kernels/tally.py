@@ -66,8 +66,8 @@ class Room(NamedTuple):
     low: Any
 
 
-# What rows are added up by.
-BINS, KEYS, SLOPES = range(3)
+# What rows are added up by; CELLS are keys of a histogram alone.
+BINS, KEYS, SLOPES, CELLS = range(4)
 
 
 def read(scores: Any, at: Any) -> Any:
@@ -214,20 +214,21 @@ def tally_rows(
     powers: Any,
     terms: Any,
     table: Any,
-    ranks: Any,
+    histogram: Any,
 ) -> None:
     """Add rows to a table, a `Room`, in order; those of weight 0, or without a key, count nowhere.
 
     `what` says by what: by bins, the last of which is for rows whose scores are not known; by
     `keys`, one for each row, which nothing else reads; or all rows to one sum of slopes.
     `powers` says of each column of the table which power of the weight it has. `terms` is scratch
-    memory for two rows of a table. `ranks` is the `Room` of a histogram of the ranks, with room for
-    none if they are not wanted.
+    memory for two rows of a table. `histogram` is a `Room` for the weights of what is counted: of
+    ranks beside bins, of predictions beside keys, and else of cells, one of `keys` for each row. It
+    has room for none, as the table may have, if it is not wanted.
     """
     n = powers.size
     # Names are lost on the way into compiled code. No inner function may return arrays.
     room = Room(table[0], table[1], table[2], table[3], table[4])
-    ranks = Room(ranks[0], ranks[1], ranks[2], ranks[3], ranks[4])
+    cells = Room(histogram[0], histogram[1], histogram[2], histogram[3], histogram[4])
     row_terms, tails = window(terms, 0, n), window(terms, n, n)
     for i in range(2 * n):
         terms[i] = 0.0
@@ -242,8 +243,12 @@ def tally_rows(
             key = bin_of(row.confidence, n_bins) if known else np.int64(n_bins)
         elif what == KEYS:
             key = keys[r]
-        if known:
-            add_weight(row.weight, np.int64(row.rank), ranks)
+        cell = np.int64(-1)
+        if what == CELLS:
+            cell = keys[r]
+        elif known:
+            cell = np.int64(row.rank if what == BINS else row.prediction)
+        add_weight(row.weight, cell, cells)
         place = place_of(key, n, room)
         if place < 0:
             continue

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...call.arrays import Array
-from ..scores import Means, Scores
+from ..means import Means
+from ..scores import Scores
 from . import charts, frame
 
 _WORST = 20  # classes

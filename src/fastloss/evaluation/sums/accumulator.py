@@ -89,10 +89,6 @@ class Sums(ABC):
         """The same but for these."""
         return self._replace(**fields)  # type: ignore[attr-defined, no-any-return]
 
-    def brought_up(self: S) -> S:
-        """The same with whatever sums did not have yet when they were pickled."""
-        return self
-
     def with_part(self: S, name: str, part: Any) -> S:
         """The same with another part of this name."""
         return self._with(parts={**self.parts, name: part})
@@ -204,8 +200,13 @@ class Accumulator(ABC, Generic[S]):
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        new: Callable[[], Accumulator[S]] = type(self)
+        if not vars(new()).keys() - {"_lock"} <= state.keys():
+            raise ValueError(
+                f"this {type(self).__name__} was pickled by an earlier version of fastloss, which "
+                "did not add up all that this one does: update a new one with its rows"
+            )
         vars(self).update(state, _lock=threading.Lock())
-        self._sums = self._sums.brought_up()
 
 
 def joined(arrays: list[Array]) -> Array:

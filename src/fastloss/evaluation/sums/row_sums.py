@@ -1,4 +1,4 @@
-"""What a scorecard has seen: sums by bin of confidence, rank, class, group and sequence."""
+"""What a scorecard has seen: sums by bin of confidence, rank, class, group, sequence, cluster."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,6 +10,7 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import tally as kernel
+from ...kernels.form import RowScores
 from ...kernels.tally import (
     CENTER,
     FIRST,
@@ -20,7 +21,8 @@ from ...kernels.tally import (
     Terms,
 )
 from .accumulator import PARALLEL_ROWS, Sums, joined
-from .group_names import INTEGERS, GroupNames
+from .group_names import GroupNames
+from .replicates import replicated, unseen
 from .state import entry
 from .table import HISTOGRAM, NO_ROOM, Layout, Table
 
@@ -38,10 +40,36 @@ TERMS = Layout(
 )
 _ALWAYS = {
     name: Table.empty(HISTOGRAM if name == "ranks" else TERMS)
-    for name in ("bins", "ranks", "groups", "sequences")
+    for name in ("bins", "ranks", "groups", "sequences", "clusters")
 }
-_CLASSES = {"classes": Table.empty(TERMS)}
+_CLASSES = {"classes": Table.empty(TERMS), "predictions": Table.empty(HISTOGRAM)}
+_CONFUSION = {"confusion": Table.empty(HISTOGRAM)}
 _SLOPES = {"slopes": Table.empty(Layout(SLOPE_POWERS))}
+PREDICTION = RowScores._fields.index("prediction")
+# What a bootstrap resamples the means of.
+RESAMPLED = ("loss", "accuracy", "mean_reciprocal_rank", "brier", "entropy", "confidence")
+
+
+class Kept(NamedTuple):
+    """What is added up besides what always is."""
+
+    by_class: bool = True
+    confusion: bool = False
+    bootstrap: int = 0  # replicates
+    slopes: bool = False
+
+    def parts(self) -> dict[str, Any]:
+        """They are empty."""
+        parts: dict[str, Any] = _ALWAYS | {"group_names": GroupNames()}
+        if self.by_class:
+            parts |= _CLASSES
+        if self.confusion:
+            parts |= _CONFUSION
+        if self.bootstrap:
+            parts["bootstrap"] = unseen(self.bootstrap, len(RESAMPLED))
+        if self.slopes:
+            parts |= _SLOPES
+        return parts
 
 
 class ScoredRows(NamedTuple):
@@ -51,6 +79,7 @@ class ScoredRows(NamedTuple):
     labels: Array
     groups: Array | None
     sequences: Array | None
+    clusters: Array | None
     # Sequences, which may have no rows, and the bytes of each, NaN if they are not known.
     ids: Array = NO_KEYS
     n_bytes: Array = _NO_NUMBERS
@@ -73,9 +102,8 @@ class RowSums(_Fields, Sums):
     __slots__ = ()
 
     @classmethod
-    def of_nothing(cls, n_bins: int, by_class: bool, with_slopes: bool) -> "RowSums":
-        tables = _ALWAYS | (_CLASSES if by_class else {}) | (_SLOPES if with_slopes else {})
-        return cls(n_bins, {**tables, "group_names": GroupNames()})
+    def of_nothing(cls, n_bins: int, kept: Kept) -> "RowSums":
+        return cls(n_bins, kept.parts())
 
     def check(self, new: "RowSums", other: bool = False) -> None:
         super().check(new, other)
@@ -97,13 +125,6 @@ class RowSums(_Fields, Sums):
                 )
                 + ": keep to one of the two"
             )
-
-    def brought_up(self) -> "RowSums":
-        if "group_names" in self.parts:
-            return self
-        # Groups were integers when they had no names.
-        known = self.parts["groups"].n_keys or any(row.groups is not None for row in self.pending)
-        return self.with_part("group_names", GroupNames(INTEGERS if known else ""))
 
     def numbered_from(self, first: int) -> "RowSums":
         """The same with numbers of sequences that are larger by this."""
@@ -160,7 +181,13 @@ class RowSums(_Fields, Sums):
         n_rows, n_classes, kind, next_sequence = entry(state, "rows", np.int64, (4,)).tolist()
         if min(n_rows, n_classes, next_sequence) < 0 or not 0 <= kind < len(_KINDS):
             raise ValueError("'rows' of the state are not what they were: it is damaged")
-        most = {"bins": self.n_bins + 1, "ranks": n_classes, "classes": n_classes, "slopes": 1}
+        most = {
+            "bins": self.n_bins + 1,
+            "slopes": 1,
+            "confusion": n_classes**2,
+            "bootstrap": self.parts["bootstrap"].n_keys if "bootstrap" in self.parts else 0,
+            **dict.fromkeys(("ranks", "classes", "predictions"), n_classes),
+        }
         tables = {
             name: Table.from_state(table.layout, name, state, most.get(name))
             for name, table in self.parts.items()
@@ -189,13 +216,17 @@ class RowSums(_Fields, Sums):
 
 
 class _Task(NamedTuple):
-    """What a thread does: add all rows to a table, so that they come in order."""
+    """What a thread does: add all rows to a table and to a histogram, so that they come in order.
 
-    name: str
+    Either may be missing: its name is "" then.
+    """
+
     what: int
     keys: Array
+    name: str
     room: Room
-    ranks: Room
+    histogram: str
+    cells: Room
 
 
 class _Tally:
@@ -208,42 +239,60 @@ class _Tally:
         self.ids: dict[str, Array] = {}  # of the tables whose keys are places in these
         self.tasks: list[_Task] = []
 
-    def tables_with(self, sequences: Array) -> dict[str, Table]:
+    def tables_with(self, sequences: Array) -> dict[str, Any]:
         """The tables with the pending rows, and with these sequences."""
-        ranks = self._room("ranks", self.n_classes)
-        self._plan("bins", kernel.BINS, self.n_bins + 1, ranks=ranks)
+        n = self.n_classes
+        self._plan(kernel.BINS, "bins", self.n_bins + 1, histogram="ranks", n_cells=n)
+        labels = joined([rows.labels for rows in self.pending])
         if "classes" in self.tables:
-            labels = joined([rows.labels for rows in self.pending])
-            self._plan("classes", kernel.KEYS, self.n_classes, labels)
-        self._plan_by_id("groups", [rows.groups for rows in self.pending], NO_KEYS)
-        self._plan_by_id("sequences", [rows.sequences for rows in self.pending], sequences)
+            self._plan(kernel.KEYS, "classes", n, labels, histogram="predictions", n_cells=n)
+        if "confusion" in self.tables:
+            predictions = self.scores[:, PREDICTION]
+            known = predictions == predictions
+            cells = np.where(known, labels * n + np.where(known, predictions, 0.0), -1.0)
+            keys = cells.astype(np.int64)
+            self._plan(kernel.CELLS, "", 0, keys, histogram="confusion", n_cells=n * n)
+        for name, more in (("groups", NO_KEYS), ("sequences", sequences), ("clusters", NO_KEYS)):
+            self._plan_by_id(name, [getattr(rows, name) for rows in self.pending], more)
         if "slopes" in self.tables:
-            self._plan("slopes", kernel.SLOPES, 1)
+            self._plan(kernel.SLOPES, "slopes", 1)
         tally, numbers = _tally_rows(), self.scores.reshape(-1)
 
         def run(index: int) -> None:
             task = self.tasks[index]
-            powers = self.tables[task.name].layout.powers
+            powers = self.tables[task.name].layout.powers if task.name else TERM_POWERS
             scratch = np.empty(2 * len(powers))
             tally(
-                numbers, task.keys, task.what, self.n_bins, powers, scratch, task.room, task.ranks
+                numbers, task.keys, task.what, self.n_bins, powers, scratch, task.room, task.cells
             )
 
         threads.run(run, len(self.tasks), parallel=len(self.scores) >= PARALLEL_ROWS)
-        for name, _, _, room, _ in self.tasks:
-            table = self.tables[name].filled(room)
-            self.tables[name] = table._replace(ids=self.ids.get(name, table.ids))
-        self.tables["ranks"] = self.tables["ranks"].filled(ranks)
+        for task in self.tasks:
+            if task.name:
+                table = self.tables[task.name].filled(task.room)
+                ids = self.ids.get(task.name, table.ids)
+                self.tables[task.name] = table._replace(ids=ids)
+            if task.histogram:
+                self.tables[task.histogram] = self.tables[task.histogram].filled(task.cells)
         return self.tables
 
+    def _plan(
+        self,
+        what: int,
+        name: str,
+        n_keys: int,
+        keys: Array = NO_KEYS,
+        histogram: str = "",
+        n_cells: int = 0,
+    ) -> None:
+        room, cells = self._room(name, n_keys), self._room(histogram, n_cells)
+        self.tasks.append(_Task(what, keys, name, room, histogram, cells))
+
     def _room(self, name: str, n_keys: int) -> Room:
+        if not name:
+            return NO_ROOM
         table: Table = self.tables[name]
         return table.room(n_keys, len(self.scores))
-
-    def _plan(
-        self, name: str, what: int, n_keys: int, keys: Array = NO_KEYS, ranks: Room = NO_ROOM
-    ) -> None:
-        self.tasks.append(_Task(name, what, keys, self._room(name, n_keys), ranks))
 
     def _plan_by_id(self, name: str, ids: list[Array | None], more: Array) -> None:
         """Plan a table whose keys are any integers, which rows have or not; `more` have no rows."""
@@ -257,7 +306,7 @@ class _Tally:
         ]
         self.ids[name] = every
         self.tables[name] = self.tables[name].with_keys(every)._replace(ids=np.arange(len(every)))
-        self._plan(name, kernel.KEYS, len(every), joined(places))
+        self._plan(kernel.KEYS, name, len(every), joined(places))
 
 
 def _places(ids: Array, every: Array) -> Array:
@@ -272,6 +321,13 @@ def _places(ids: Array, every: Array) -> Array:
     places[every - lowest] = np.arange(len(every))
     found: Array = places[ids - lowest]
     return found
+
+
+def resampled_rows(n: int, ids: Array, scores: Array) -> Table:
+    """The sums of n replicates of rows with these ids."""
+    row = RowScores(*scores.T)
+    means = row.loss, row.rank == 0, 1 / (row.rank + 1), row.brier, row.entropy, row.confidence
+    return replicated(n, ids, row.weight, np.stack(means, axis=1))
 
 
 @cache

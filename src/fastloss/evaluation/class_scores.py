@@ -1,0 +1,153 @@
+"""What is known of each class, and what follows for all: precision and recall, kappa, MCC."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..call.arrays import Array
+from .means import Means
+from .result import Result
+from .sums.table import Table
+
+
+class ClassScores(Means):
+    """Means over the rows of each class of labels, and how its predictions are.
+
+    A class without rows has a recall of NaN, one that is never predicted a precision of NaN, and
+    one that is neither an F1 of NaN.
+    """
+
+    def __init__(self, table: Table, predictions: Table, n_classes: int, exponent: int) -> None:
+        super().__init__(table, n_classes, exponent)
+        self._predictions = predictions
+
+    @property
+    def recall(self) -> Array:
+        """The share of rows of a class that are predicted as it: its accuracy, by another name."""
+        return self.accuracy
+
+    @property
+    def predicted_weight(self) -> Array:
+        """The sum of the weights of rows that are predicted as this class."""
+        sums = self._predictions.sums
+        predicted = np.zeros(len(self))
+        with np.errstate(all="ignore"):
+            predicted[self._predictions.ids] = np.ldexp(sums[:, 0] / sums[:, 1], self._exponent)
+        return predicted
+
+    @property
+    def precision(self) -> Array:
+        """The share of rows that are predicted as a class whose label it is."""
+        counts = self.counts
+        return _ratio(counts.correct, counts.predicted)
+
+    @property
+    def f1(self) -> Array:
+        """2 c / (t + p), of the weights that are correct, of this label, and predicted as it."""
+        counts = self.counts
+        return _ratio(2 * counts.correct, counts.true + counts.predicted)
+
+    @property
+    def counts(self) -> "Counts":
+        """The weights of the classes times one scale, at which they are exact."""
+        terms, predictions = self._terms, self._predictions.sums
+        scales = np.concatenate([terms.scale, predictions[:, 1]])
+        scale = scales[scales > 0].min() if (scales > 0).any() else 1.0
+        true, predicted, correct = np.zeros((3, len(self)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = np.where(terms.n > 0, scale / terms.scale, 0.0)
+            true[self._table.ids] = terms.weight * factor
+            correct[self._table.ids] = terms.correct * factor
+            predicted[self._predictions.ids] = predictions[:, 0] * (scale / predictions[:, 1])
+        unknown = max(true.sum() - predicted.sum(), 0.0) if terms.n_undefined.any() else 0.0
+        return Counts(true, predicted, correct, float(unknown))
+
+
+ClassScores.names = (*Means.names, "recall", "predicted_weight", "precision", "f1")
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: Array = numerator / denominator
+    return ratio
+
+
+@dataclass(frozen=True, eq=False)
+class Average(Result):
+    """Precision, recall and F1, averaged over classes."""
+
+    precision: float
+    recall: float
+    f1: float
+
+    def to_dict(self) -> dict[str, float]:
+        return dict(vars(self))
+
+
+_NONE = Average(math.nan, math.nan, math.nan)
+
+
+class Counts(NamedTuple):
+    """The weight of the rows whose label is each class, that are predicted as it, and both."""
+
+    true: Array
+    predicted: Array
+    correct: Array
+    unknown: float  # the weight of rows without a prediction, as of those with NaN
+
+    @property
+    def present(self) -> Array:
+        """Which classes occur, among labels or predictions."""
+        occurs: Array = self.true + self.predicted > 0
+        return occurs
+
+    def of_each(self) -> Array:
+        """Precision, recall and F1 of the classes that occur; 0 for 0 / 0, as in scikit-learn."""
+        t, p, c = (each[self.present] for each in self[:3])
+        return np.stack([c / np.where(p > 0, p, 1.0), c / np.where(t > 0, t, 1.0), 2 * c / (t + p)])
+
+    def macro(self) -> Average:
+        """The mean over the classes that occur."""
+        return Average(*self.of_each().mean(axis=1).tolist()) if self.present.any() else _NONE
+
+    def weighted(self) -> Average:
+        """The mean over the classes, each of the weight of its labels."""
+        t = self.true[self.present]
+        return Average(*(self.of_each() @ t / t.sum()).tolist()) if t.any() else _NONE
+
+    def micro(self) -> Average:
+        """Those of all classes thrown together: the accuracy, if all rows have a prediction."""
+        t, p, c = (float(each.sum()) for each in self[:3])
+        if t == 0:
+            return _NONE
+        return Average(c / p if p else math.nan, c / t, 2 * c / (t + p))
+
+    def agreement(self) -> tuple[float, float]:
+        """Cohen's kappa, and Matthews' correlation coefficient (MCC).
+
+        With S the sum of the weights, C that of those that are correct, and t and p the weights of
+        labels and predictions,
+
+            kappa = (C S - t.p) / (S^2 - t.p)
+            MCC   = (C S - t.p) / sqrt((S^2 - p.p) (S^2 - t.t))
+
+        NaN where a denominator is 0. Rows without a prediction count as predicted to be of another
+        class, which is no label. Each difference is the sum over the classes of what does not
+        cancel where one class has nearly all rows: of c_k (S - t_k - p_k + c_k) less
+        (t_k - c_k) (p_k - c_k), of t_k (S - p_k), and of p_k (S - p_k).
+
+        Sources: J. Cohen, A coefficient of agreement for nominal scales (1960); J. Gorodkin,
+        Comparing two K-category assignments by a K-category correlation coefficient (2004).
+        """
+        t, p, c, unknown = self
+        whole = float(t.sum())
+        covariance = float((c * (whole - t - p + c) - (t - c) * (p - c)).sum())
+        apart = float((t * (whole - p)).sum())
+        spread = float((p * (whole - p)).sum()) + unknown * (whole - unknown)
+        root = math.sqrt(float((t * (whole - t)).sum())) * math.sqrt(max(spread, 0.0))
+        return (
+            covariance / apart if apart else math.nan,
+            covariance / root if root else math.nan,
+        )
