@@ -52,6 +52,7 @@ AT_ONCE = {
 }
 OPTIONAL = {
     "evaluation/frames.py": {"pandas"},
+    "evaluation/tensors.py": {"ml_dtypes"},
     "evaluation/files/formats.py": {"ml_dtypes"},
     "evaluation/files/progress.py": {"rich"},
     "dask.py": {"dask"},

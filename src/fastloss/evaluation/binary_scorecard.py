@@ -8,13 +8,14 @@ import numpy as np
 
 from ..bases.options import check_integer, check_switch
 from ..call import threads
-from ..call.arrays import Array, as_array, format_of, place_of
+from ..call.arrays import Array, format_of, place_of
 from ..call.messages import report_range, report_weight
 from ..kernels.binary_rows import BinaryTerms
 from .binary_scores import BinaryScores, scores_of
 from .given import Given
 from .sums.accumulator import PARALLEL_ROWS, Accumulator
 from .sums.binary_sums import BLOCK, BinaryRows, BinarySums, Manner
+from .tensors import as_array
 
 # Fewer rows wait, as a copy, until they are added up together with others.
 _FEW_ROWS = 1 << 16

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..call.arrays import as_array
 from ..call.verbs import SCORES_AND_SPREAD
 from .given import Given
 from .rows import warn_of_probabilities
 from .scorecard import Scorecard
 from .scores import Scores
+from .tensors import as_array
 
 # Steps of less than this, relative, end the search; Newton's method then has all digits but a few.
 SETTLED = 1e-7

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..bases.softmax import Softmax, SoftmaxLoss
-from ..call.arrays import FLOAT64, WIDE, Array, Format, as_array
+from ..call.arrays import FLOAT64, WIDE, Array, Format
 from ..call.family import Batch
 from ..call.plan import prepare
 from ..call.run import check, evaluate
@@ -35,6 +35,7 @@ from .sums.pair_sums import PairSums
 from .sums.standard_error import standard_error
 from .sums.state import options_of
 from .sums.table import Table, spread
+from .tensors import as_array
 
 _Sums = PairSums  # as it was called when it was pickled
 

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array, as_array
+from ..call.arrays import Array
 from ..kernels.tally import N_SCORES
 from .groups import check_shape, groups_of, integers
 from .sums.group_names import GroupNames
 from .sums.row_sums import NAMED, NO_KEYS, NUMBERED, ScoredRows
+from .tensors import as_array
 
 
 class Given(NamedTuple):

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array, as_array, place_of
+from ..call.arrays import Array, place_of
 from .sums.group_names import INTEGERS, NAMES, GroupNames, Name, id_of
+from .tensors import as_array
 
 
 class Named(NamedTuple):

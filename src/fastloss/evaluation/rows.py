@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array, as_array
+from ..call.arrays import Array
 from ..call.plan import prepare
 from ..call.run import check, evaluate
 from ..call.verbs import Verb
 from ..losses.multiclass import CrossEntropy
+from .tensors import as_array
 
 # Rows that are scored before they are added up, and numbers of their logits, at most. A slab is
 # interrupted as a whole.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..bases.options import check_integer, check_switch
 from ..bases.softmax import Softmax
-from ..call.arrays import FLOAT64, Array, Format, as_array
+from ..call.arrays import FLOAT64, Array, Format
 from ..call.family import Batch
 from ..call.verbs import SCORES, SCORES_AND_SPREAD, Verb
 from ..kernels.tally import Terms
@@ -22,6 +22,7 @@ from .scores import Scores, scores_of
 from .sums.accumulator import Accumulator
 from .sums.row_sums import NUMBERED, Kept, RowSums, ScoredRows, resampled_rows
 from .sums.state import options_of
+from .tensors import as_array
 
 # Classes of a confusion matrix, at most: it takes 128 MiB.
 MOST_CONFUSED = 4096

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...call.arrays import Array, as_array, format_of
+from ...call.arrays import Array, format_of
+from ..tensors import as_array
 
 
 class ScoreForm(NamedTuple):
