@@ -453,15 +453,14 @@ def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options, c):
         monkeypatch.setattr(long_rows, "keeps", lambda n_classes, kept=kept: kept)
         forget()
         loss = fl.CrossEntropy(**options)
-        results.append(
-            [
+        results.append([*loss.grad_hess(y_true, logits, class_mask=mask)])
+        if c < 1000:  # in plain Python; compiled, other tests compare them with what is true
+            results[-1] += [
                 *loss.value_and_grad(y_true, logits),
-                *loss.grad_hess(y_true, logits, class_mask=mask),
                 loss.hvp(y_true, logits, vector),
                 loss.proba(logits),
                 loss.log_proba(logits),
             ]
-        )
     for actual, expected in zip(*results, strict=True):
         assert_same(actual, expected)
 
