@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,30 +37,21 @@ class Point(NamedTuple):
     value: float
 
 
-class _Best(Statistic):
-    """The highest threshold at which something is largest."""
+class _Choice(Statistic):
+    """The highest threshold at which something is best."""
 
     def __init__(self) -> None:
-        self.value, self.key = -math.inf, np.zeros(0)
+        self.threshold = self.value = math.nan
 
-    @abstractmethod
-    def values(self, true: Array, false: Array) -> Array:
-        """For the weights of true and false positives; -inf where a threshold is no choice."""
+    def choose(self, steps: Steps, place: int, value: Any) -> None:
+        self.threshold = float(self.table.scores(steps.keys[place : place + 1])[0])
+        self.value = float(value)
 
-    def add(self, steps: Steps) -> None:
-        values = self.values(steps.positive_so_far, steps.negative_so_far)
-        place = int(values.argmax())
-        if values[place] > self.value:
-            self.value, self.key = float(values[place]), steps.keys[place : place + 1]
-
-    def point(self, at_infinity: float = math.nan) -> Point:
-        """The best one, or what there is where nothing is predicted positive."""
-        if not self.key.size:
-            return Point(math.nan if math.isnan(at_infinity) else math.inf, at_infinity)
-        return Point(float(self.table.scores(self.key)[0]), self.value)
+    def result(self) -> Point:
+        return Point(self.threshold, self.value)
 
 
-class BestF(_Best):
+class BestF(_Choice):
     """The largest F-beta; see `Confusion.f`. NaN without positives.
 
     >>> from fastloss.evaluation.rank_statistics import read
@@ -72,34 +62,46 @@ class BestF(_Best):
 
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
-        self.beta = beta
+        self.square = beta * beta
 
-    def values(self, true: Array, false: Array) -> Array:
-        values: Array = Confusion(true, false, self.positive - true, 0.0).f(self.beta)
-        return values
+    def add(self, steps: Steps) -> None:
+        if not self.positive > 0:
+            return
+        # TP + FN is that of all positives.
+        values = steps.positive_so_far / (steps.so_far + self.square * self.positive)
+        place = int(values.argmax())
+        value = (1.0 + self.square) * values[place]
+        if not value <= self.value:
+            self.choose(steps, place, value)
 
-    def result(self) -> Point:
-        return self.point() if self.positive > 0 else Point(math.nan, math.nan)
 
-
-class SensitivityAt(_Best):
+class SensitivityAt(_Choice):
     """The largest share of positives that is found at a specificity of at least so much."""
 
     def __init__(self, specificity: float) -> None:
         super().__init__()
         self.specificity = specificity
 
-    def values(self, true: Array, false: Array) -> Array:
-        if not self.has_both:
-            return np.full(len(true), -math.inf)
-        fits = (self.negative - false) / self.negative >= self.specificity
-        return np.where(fits, true / self.positive, -math.inf)
+    def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
+        super().begin(table, negative, positive)
+        if self.has_both:
+            # Where nothing is predicted positive.
+            self.threshold, self.value = math.inf, 0.0
 
-    def result(self) -> Point:
-        return self.point(0.0 if self.has_both else math.nan)
+    def add(self, steps: Steps) -> None:
+        if not self.has_both or self._specificity(steps.negative_so_far[:1]) < self.specificity:
+            return
+        n = np.count_nonzero(self._specificity(steps.negative_so_far) >= self.specificity)
+        most = steps.positive_so_far[n - 1]
+        if most / self.positive > self.value:
+            place = int(np.searchsorted(steps.positive_so_far, most))
+            self.choose(steps, place, most / self.positive)
+
+    def _specificity(self, false: Array) -> Any:
+        return (self.negative - false) / self.negative
 
 
-class FalsePositivesAt(_Best):
+class FalsePositivesAt(_Choice):
     """The smallest share of negatives that is predicted positive at a sensitivity of at least so
     much.
     """
@@ -108,17 +110,12 @@ class FalsePositivesAt(_Best):
         super().__init__()
         self.sensitivity = sensitivity
 
-    def values(self, true: Array, false: Array) -> Array:
-        if not self.has_both:
-            return np.full(len(true), -math.inf)
-        fits = true / self.positive >= self.sensitivity
-        return np.where(fits, -false / self.negative, -math.inf)
-
-    def result(self) -> Point:
-        if not self.has_both:
-            return Point(math.nan, math.nan)
-        threshold, value = self.point()
-        return Point(threshold, 0.0 - value)
+    def add(self, steps: Steps) -> None:
+        if not self.has_both or not math.isnan(self.value):
+            return
+        if steps.positive_so_far[-1] / self.positive >= self.sensitivity:
+            place = int((steps.positive_so_far / self.positive >= self.sensitivity).argmax())
+            self.choose(steps, place, steps.negative_so_far[place] / self.negative)
 
 
 class Gain(NamedTuple):
@@ -153,8 +150,7 @@ class Gains(_Along):
         self.found = np.zeros(len(self.shares))
 
     def add(self, steps: Steps) -> None:
-        so_far = steps.negative_so_far + steps.positive_so_far
-        weights = np.insert(so_far, 0, steps.negative_above[0] + steps.positive_above[0])
+        weights = np.insert(steps.so_far, 0, steps.negative_above[0] + steps.positive_above[0])
         found = np.insert(steps.positive_so_far, 0, steps.positive_above[0])
         wanted = self.shares * self.weight
         here = wanted > weights[0]
@@ -179,12 +175,11 @@ class Quantiles(_Along):
         self.last = math.nan
 
     def add(self, steps: Steps) -> None:
-        so_far = steps.negative_so_far + steps.positive_so_far
         scores = self.table.scores(steps.keys).astype(np.float64)
         wanted = self.weight - self.shares * self.weight
         for found, side in zip(self.found, ("left", "right"), strict=True):
-            places = np.searchsorted(so_far, wanted, side)  # type: ignore[call-overload]
-            here = np.isnan(found) & (places < len(so_far))
+            places = np.searchsorted(steps.so_far, wanted, side)  # type: ignore[call-overload]
+            here = np.isnan(found) & (places < len(steps.keys))
             found[here] = scores[places[here]]
         self.last = float(scores[-1])
 

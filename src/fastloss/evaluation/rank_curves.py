@@ -25,6 +25,18 @@ class Curve(NamedTuple):
     threshold: Array
 
 
+def _cells(way: Array, edges: Array) -> tuple[Array, Array, Array]:
+    """Cells that numbers, in order, fall in, with the first place and the last in each of them.
+
+    A number that is an edge falls in the cell that begins there.
+    """
+    first, last = np.searchsorted(edges, way[[0, -1]], "right")
+    starts = np.append(0, np.searchsorted(way, edges[first:last]))
+    ends = np.append(starts[1:], len(way))
+    there = ends > starts
+    return np.arange(first, last + 1)[there], starts[there], ends[there] - 1
+
+
 class _Curve(Statistic):
     """A curve of at most n points: all of them if they are no more, else those at ends of cells.
 
@@ -34,29 +46,28 @@ class _Curve(Statistic):
 
     def __init__(self, n: int, n_cells: int) -> None:
         self.n, self.n_cells = n, n_cells
-
-    def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
-        super().begin(table, negative, positive)
         self.points: list[Array] | None = []
         self.n_points = 1
         # Of each cell: how many points it has, the area, x, y and the threshold of the last.
-        self.cells = np.zeros((5, self.n_cells))
+        self.cells = np.zeros((5, n_cells))
 
-    def put(self, way: Array, areas: Array, x: Array, y: Array, keys: Array) -> None:
-        """Add points, with how far along the curve they are, from 0 to 1, and areas before each."""
-        if not len(x):
+    def put(self, steps: Steps, x: Array, y: Array) -> None:
+        """Add points, as long as they are few."""
+        if self.points is None:
             return
-        thresholds = self.table.scores(keys).astype(np.float64)
         self.n_points += len(x)
-        if self.points is not None:
-            self.points.append(np.stack([x, y, thresholds]))
+        self.points.append(np.stack([x, y, self.table.scores(steps.keys).astype(np.float64)]))
         if self.n_points > self.n:
             self.points = None
-        cells = np.minimum((way * self.n_cells).astype(np.int64), self.n_cells - 1)
-        self.cells[0] += np.bincount(cells, minlength=self.n_cells)
-        self.cells[1] += np.bincount(cells, areas, minlength=self.n_cells)
-        last = np.flatnonzero(np.append(cells[1:] != cells[:-1], True))
-        self.cells[2:, cells[last]] = x[last], y[last], thresholds[last]
+
+    def put_cells(self, steps: Steps, way: Array, length: float, areas: Array) -> None:
+        """Add areas, and how far along the curve each is."""
+        cells, starts, ends = _cells(way, np.arange(1, self.n_cells) * (length / self.n_cells))
+        self.cells[0, cells] += ends - starts + 1
+        self.cells[1, cells] += np.add.reduceat(areas, starts)
+        self.cells[2, cells] = steps.negative_so_far[ends]
+        self.cells[3, cells] = steps.positive_so_far[ends]
+        self.cells[4, cells] = self.table.scores(steps.keys[ends]).astype(np.float64)
 
     def all_points(self) -> Array | None:
         """x, y and thresholds, if all of them are to be had."""
@@ -82,9 +93,9 @@ class RocCurve(_Curve):
     def add(self, steps: Steps) -> None:
         if not self.has_both:
             return
-        x0, y0 = steps.negative_above / self.negative, steps.positive_above / self.positive
         x, y = steps.negative_so_far / self.negative, steps.positive_so_far / self.positive
-        self.put((x + y) / 2, (x - x0) * (y + y0) / 2, x, y, steps.keys)
+        self.put(steps, x, y)
+        self.put_cells(steps, x + y, 2.0, steps.negative * steps.twice_above)
 
     def result(self) -> Curve:
         """Empty where a class is absent."""
@@ -94,8 +105,10 @@ class RocCurve(_Curve):
             return Curve(*_NONE)
         if points is not None:
             return Curve(*np.concatenate([start, points], axis=1))
-        n, area, *last = self.cells[:, self.cells[0] > 0]
-        ends = np.concatenate([start, last], axis=1)
+        n, areas, *last = self.cells[:, self.cells[0] > 0]
+        area = areas / (2 * self.negative) / self.positive
+        scale = np.array([[self.negative], [self.positive], [1.0]])
+        ends = np.concatenate([start, last / scale], axis=1)
         (x0, y0), (x, y) = ends[:2, :-1], ends[:2, 1:]
         width, height = x - x0, y - y0
         with np.errstate(invalid="ignore"):
@@ -121,13 +134,11 @@ class PrecisionRecallCurve(_Curve):
     def add(self, steps: Steps) -> None:
         if not self.positive > 0:
             return
-        steps = Steps(*(part[steps.positive > 0] for part in steps))
-        true, false = steps.positive_so_far, steps.negative_so_far
-        recall, precision = true / self.positive, true / (true + false)
-        areas = steps.positive / self.positive * precision
-        # By the middle of what a threshold finds, so that no two cells share one.
-        way = (steps.positive_above + steps.positive / 2) / self.positive
-        self.put(way, areas, recall, precision, steps.keys)
+        if self.points is not None:
+            found = steps.some(np.flatnonzero(steps.positive))
+            self.put(found, found.positive_so_far / self.positive, found.precision)
+        # The way is that before a step: steps that find nothing do not begin a cell.
+        self.put_cells(steps, steps.positive_above, self.positive, steps.positive * steps.precision)
 
     def result(self) -> Curve:
         """Empty without positives."""
@@ -136,8 +147,8 @@ class PrecisionRecallCurve(_Curve):
             return Curve(*_NONE)
         if points is not None:
             return Curve(*points)
-        _, area, x, _, threshold = self.cells[:, self.cells[0] > 0]
-        return Curve(x, area / np.diff(x, prepend=0.0), threshold)
+        _, area, _, true, threshold = self.cells[:, self.cells[1] > 0]
+        return Curve(true / self.positive, area / np.diff(true, prepend=0.0), threshold)
 
 
 def _at_least(n: int, least: int) -> int:
@@ -170,21 +181,24 @@ class EqualMassBins(Statistic):
         super().begin(table, negative, positive)
         # The sums by bin, from the highest down: of negatives, positives, and probabilities.
         self.sums = np.zeros((3, self.n))
+        if self.probability is None:
+            self.sums[2] = np.nan
         self.lowest, self.highest = np.full((2, self.n), np.nan)
 
     def add(self, steps: Steps) -> None:
-        weights = steps.negative + steps.positive
-        middles = steps.negative_above + steps.positive_above + weights / 2
-        places = middles / (self.negative + self.positive) * self.n
-        bins = np.minimum(places.astype(np.int64), self.n - 1)
-        scores = self.table.scores(steps.keys).astype(np.float64)
-        predicted = weights * (np.nan if self.probability is None else self.probability(scores))
-        for i, numbers in enumerate((steps.negative, steps.positive, predicted)):
-            self.sums[i] += np.bincount(bins, numbers, minlength=self.n)
-        changes = np.flatnonzero(bins[1:] != bins[:-1])
-        first, last = np.append(0, changes + 1), np.append(changes, len(bins) - 1)
-        self.highest[bins[first]] = np.fmax(self.highest[bins[first]], scores[first])
-        self.lowest[bins[last]] = scores[last]
+        weight = self.negative + self.positive
+        above = np.append(steps.negative_above[0] + steps.positive_above[0], steps.so_far[:-1])
+        edges = np.arange(1, self.n) * (2 * weight / self.n)
+        bins, starts, ends = _cells(above + steps.so_far, edges)
+        of_bins = [steps.negative, steps.positive]
+        if self.probability is not None:
+            scores = self.table.scores(steps.keys).astype(np.float64)
+            of_bins.append((steps.negative + steps.positive) * self.probability(scores))
+        for sums, numbers in zip(self.sums, of_bins, strict=False):
+            sums[bins] += np.add.reduceat(numbers, starts)
+        highest = self.table.scores(steps.keys[starts]).astype(np.float64)
+        self.highest[bins] = np.fmax(self.highest[bins], highest)
+        self.lowest[bins] = self.table.scores(steps.keys[ends])
 
     def result(self) -> MassBins:
         negative, positive, predicted = self.sums[:, ::-1]
@@ -202,8 +216,7 @@ class Isotonic(Statistic):
     p the sum of (y - p / (n + p))^2 is n p / (n + p).
     """
 
-    def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
-        super().begin(table, negative, positive)
+    def __init__(self) -> None:
         self.size = np.zeros(1, np.int64)
         self.pools = np.zeros((2, 0))
 
@@ -213,8 +226,7 @@ class Isotonic(Statistic):
             pools = np.empty((2, 2 * needed))
             pools[:, : self.pools.shape[1]] = self.pools
             self.pools = pools
-        parts = (np.ascontiguousarray(part) for part in (steps.negative, steps.positive))
-        _pool()(*parts, self.size, *self.pools)
+        _pool()(steps.negative, steps.positive, self.size, *self.pools)
 
     def result(self) -> float:
         """NaN without rows."""

@@ -107,27 +107,27 @@ class Areas(Statistic):
         self.precisions: list[float] = []
         self.bounds: list[tuple[float, float]] = []
         self.of_negatives, self.of_positives = _Spread(), _Spread()
-        self.ks, self.most_ks, self.key = -1.0, -1.0, np.zeros(1)
+        self.largest, self.ks, self.most_ks, self.key = -1.0, 0.0, 0.0, np.zeros(1)
 
     def add(self, steps: Steps) -> None:
         if not self.has_both:
             return
-        n, p, n_above, p_above, n_all, p_all = steps[1:]
-        twice_above = 2.0 * p_above + p
-        self.wins.append(self._dot(n, twice_above))
-        self.precisions.append(float((p * (p_all / (p_all + n_all))).sum()))
-        true, false = p_all / self.positive, n_all / self.negative
-        gap = np.abs(true - false)
+        n, p, n_above, _, n_all, p_all = steps[1:]
+        self.wins.append(self._dot(n, steps.twice_above))
+        self.precisions.append(float((p * steps.precision).sum()))
+        # As products, which are exact of counts that are not huge.
+        gap = np.abs(p_all * self.negative - n_all * self.positive)
         place = int(gap.argmax())
-        if gap[place] > self.ks:
-            self.ks, self.key = float(gap[place]), steps.keys[place : place + 1]
+        if gap[place] > self.largest:
+            self.largest, self.key = float(gap[place]), steps.keys[place : place + 1]
+            self.ks = abs(float(p_all[place] / self.positive - n_all[place] / self.negative))
         if self.table.bins is not None:
-            self._add_bounds(steps, true, false)
+            self._add_bounds(steps)
         elif not self.table.is_weighted:
-            self.of_negatives.add(n, twice_above)
-            self.of_positives.add(p, 2.0 * n_above + n)
+            self.of_negatives.add(n, steps.twice_above)
+            self.of_positives.add(p, n_above + n_all)
 
-    def _add_bounds(self, steps: Steps, true: Array, false: Array) -> None:
+    def _add_bounds(self, steps: Steps) -> None:
         """How far each number may be off, as rows of a bin may have any order."""
         n, p, n_above, p_above, n_all, p_all = steps[1:]
         self.ties.append(self._dot(n, p))
@@ -140,14 +140,19 @@ class Areas(Statistic):
         worst = (least + p_all / (p_all + n_all)) / 2
         here = p > 0
         self.bounds.append((float((p * worst)[here].sum()), float((p * best)[here].sum())))
-        before = p_above / self.positive, n_above / self.negative
-        most = np.maximum(true - before[1], false - before[0])
+        most = np.maximum(
+            p_all / self.positive - n_above / self.negative,
+            n_all / self.negative - p_above / self.positive,
+        )
         self.most_ks = max(self.most_ks, float(most.max()))
 
     def _dot(self, a: Array, b: Array) -> Any:
         """The sum of products; of counts it is exact, however large it is."""
+        products = float((a * b).sum())
         if self.table.is_weighted:
-            return float((a * b).sum())
+            return products
+        if products < 2.0**53:
+            return int(products)  # nothing was rounded
         counts, others = a.astype(np.int64), b.astype(np.int64)
         # A sum of 2**32 rows times 31 bits does not overflow.
         upper, lower = others >> 31, others & (2**31 - 1)

@@ -77,9 +77,9 @@ def merge_runs(
             merged_weights[k + i] = b_weights[k]
 
 
-# The numbers that `read_steps` carries from a call to the next, each with what rounding took from
-# it: the weight of negatives and of positives so far, and that of the key that it is at.
-NEGATIVE, POSITIVE, OF_KEY = range(3)
+# The sums that `read_steps` carries from a call to the next, each with what rounding took from it:
+# the weights of negatives and of positives so far, and those of the key that it is at.
+NEGATIVE, POSITIVE, NEGATIVE_OF_KEY, POSITIVE_OF_KEY = range(4)
 
 
 def read_steps(
@@ -91,45 +91,62 @@ def read_steps(
     high: Any,
     low: Any,
     keys: Any,
-    steps: Any,
+    negative: Any,
+    positive: Any,
+    negative_so_far: Any,
+    positive_so_far: Any,
 ) -> None:
     """Write the next distinct keys, from the highest down, as many as there is room for.
 
-    For each of them `steps` gets four numbers: the weight of the negatives and of the positives
-    that have it, and those of all that have a higher one; behind the last of them, where there is
-    room for one more, the latter two once more, with the last key. `left` has the numbers of keys
-    of either kind that were not read yet, and then how many steps were written.
+    For each of them there are the weights of the negatives and of the positives that have it, and
+    of all so far, which begin with those before the first. `left` has the numbers of keys of either
+    kind that were not read yet, and then how many steps were written.
     """
+    weighted = negative_weights.size + positive_weights.size > 0
     i, j, n = left[0], left[1], np.int64(0)
+    if weighted:
+        negative_so_far[0], positive_so_far[0] = both(NEGATIVE, high, low)
+    else:
+        negative_so_far[0] = np.float64(negatives.size - i)
+        positive_so_far[0] = np.float64(positives.size - j)
     while n < keys.size and i + j > 0:
-        key = positives[j - 1] if i == 0 else negatives[i - 1]
-        if i > 0 and j > 0 and positives[j - 1] > key:
-            key = positives[j - 1]
+        # No number has the key 0. Whose key is the next nobody can foresee, so there is no branch.
+        a = np.uint64(negatives[i - 1]) if i > 0 else np.uint64(0)
+        b = np.uint64(positives[j - 1]) if j > 0 else np.uint64(0)
+        key = select(a > b, a, b)
+        last_i, last_j = i, j
+        i -= select(a == key, np.int64(1), np.int64(0))
+        j -= select(b == key, np.int64(1), np.int64(0))
+        while i > 0 and np.uint64(negatives[i - 1]) == key:
+            i -= 1
+        while j > 0 and np.uint64(positives[j - 1]) == key:
+            j -= 1
         keys[n] = key
-        steps[4 * n + 2] = high[NEGATIVE] + low[NEGATIVE]
-        steps[4 * n + 3] = high[POSITIVE] + low[POSITIVE]
-        i = read_key(negatives, negative_weights, i, key, NEGATIVE, high, low)
-        steps[4 * n] = high[OF_KEY] + low[OF_KEY]
-        j = read_key(positives, positive_weights, j, key, POSITIVE, high, low)
-        steps[4 * n + 1] = high[OF_KEY] + low[OF_KEY]
+        if weighted:
+            add_weights(negative_weights, i, last_i, NEGATIVE, high, low)
+            add_weights(positive_weights, j, last_j, POSITIVE, high, low)
+            negative[n], positive[n] = both(NEGATIVE_OF_KEY, high, low)
+            negative_so_far[n + 1], positive_so_far[n + 1] = both(NEGATIVE, high, low)
+        else:
+            negative[n], positive[n] = np.float64(last_i - i), np.float64(last_j - j)
+            negative_so_far[n + 1] = np.float64(negatives.size - i)
+            positive_so_far[n + 1] = np.float64(positives.size - j)
         n += 1
-    steps[4 * n + 2] = high[NEGATIVE] + low[NEGATIVE]
-    steps[4 * n + 3] = high[POSITIVE] + low[POSITIVE]
     left[0], left[1], left[2] = i, j, n
 
 
-def read_key(run: Any, weights: Any, n: Any, key: Any, kind: Any, high: Any, low: Any) -> Any:
-    """Add up those of the first n that have this key, which come last; how many come before."""
-    before = n
-    high[OF_KEY] = low[OF_KEY] = 0.0
-    while n > 0 and run[n - 1] == key:
-        n -= 1
-        if weights.size > 0:
-            add(weights[n], 0.0, OF_KEY, high, low)
-    if weights.size == 0:
-        high[OF_KEY] = np.float64(before - n)
-    add(high[OF_KEY], low[OF_KEY], kind, high, low)
-    return n
+def both(k: Any, high: Any, low: Any) -> Any:
+    """Two sums that stand side by side."""
+    return high[k] + low[k], high[k + 1] + low[k + 1]
+
+
+def add_weights(weights: Any, first: Any, last: Any, label: Any, high: Any, low: Any) -> None:
+    """Add up some weights as those of a key, and add them to those of all so far."""
+    of_key = NEGATIVE_OF_KEY + label
+    high[of_key] = low[of_key] = 0.0
+    for k in range(last - first):
+        add(weights[last - 1 - k], 0.0, of_key, high, low)
+    add(high[of_key], low[of_key], label, high, low)
 
 
 def pool(negative: Any, positive: Any, size: Any, negatives: Any, positives: Any) -> None:
@@ -153,9 +170,9 @@ def pool(negative: Any, positive: Any, size: Any, negatives: Any, positives: Any
     size[0] = n
 
 
-# What else is added up of a group: the weights of both labels at a key, the pairs that are won, and
-# precisions times the positives that have them.
-NEGATIVE_OF_KEY, POSITIVE_OF_KEY, WINS, PRECISIONS = range(2, 6)
+# What else is added up of a group: the pairs that are won, and precisions times the positives that
+# have them.
+WINS, PRECISIONS = range(4, 6)
 
 
 def areas_by_group(
@@ -185,19 +202,18 @@ def areas_by_group(
                 add(weight, 0.0, NEGATIVE_OF_KEY + label, high, low)
             if key != nan:
                 add_areas(high, low)
-        false, true = high[NEGATIVE] + low[NEGATIVE], high[POSITIVE] + low[POSITIVE]
-        wins, precisions = high[WINS] + low[WINS], high[PRECISIONS] + low[PRECISIONS]
+        false, true = both(NEGATIVE, high, low)
+        wins, precisions = both(WINS, high, low)
         of_group[3] = wins / true / false
         of_group[4] = select(false > 0.0, precisions / true, np.nan)
 
 
 def add_areas(high: Any, low: Any) -> None:
     """Add the rows of a key to the sums of their group."""
-    n = high[NEGATIVE_OF_KEY] + low[NEGATIVE_OF_KEY]
-    p = high[POSITIVE_OF_KEY] + low[POSITIVE_OF_KEY]
+    n, p = both(NEGATIVE_OF_KEY, high, low)
     add(n * (high[POSITIVE] + low[POSITIVE] + p / 2.0), 0.0, WINS, high, low)
     for label in range(2):
         k = NEGATIVE_OF_KEY + label
         add(high[k], low[k], label, high, low)
-    false, true = high[NEGATIVE] + low[NEGATIVE], high[POSITIVE] + low[POSITIVE]
+    false, true = both(NEGATIVE, high, low)
     add(p * (true / (true + false)), 0.0, PRECISIONS, high, low)

@@ -53,14 +53,14 @@ def counted_rows(
 
 def steps_of_counts(counts: Array, dtype: np.dtype[Any]) -> Iterator[Steps]:
     """The keys that have rows, as such a dtype, in blocks."""
-    above = np.zeros(2)
+    above = np.zeros((1, 2))
     keys = np.flatnonzero(counts.any(axis=1))[::-1]
     for start in range(0, len(keys), STEPS):
         part = keys[start : start + STEPS]
-        up_to = above + np.cumsum(counts[part], axis=0)
-        before = np.concatenate([above[np.newaxis], up_to[:-1]])
-        yield Steps(part.astype(dtype), *counts[part].T, *before.T, *up_to.T)
-        above = up_to[-1]
+        of_part = counts[part]
+        so_far = np.cumsum(np.concatenate([above, of_part]), axis=0).T.copy()
+        yield Steps(part.astype(dtype), *of_part.T.copy(), *so_far[:, :-1], *so_far[:, 1:])
+        above = so_far[:, -1:].T
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -21,9 +21,7 @@ STEPS = 1 << 14
 NO_WEIGHTS = np.empty(0)
 
 
-class Steps(NamedTuple):
-    """Distinct scores, from the highest down, and the weights of the rows that have them."""
-
+class _Steps(NamedTuple):
     keys: Array
     negative: Array
     positive: Array
@@ -32,6 +30,29 @@ class Steps(NamedTuple):
     positive_above: Array
     negative_so_far: Array
     positive_so_far: Array
+
+
+class Steps(_Steps):
+    """Distinct scores, from the highest down, and the weights of the rows that have them."""
+
+    @cached_property
+    def so_far(self) -> Array:
+        return self.negative_so_far + self.positive_so_far
+
+    @cached_property
+    def precision(self) -> Array:
+        """If these are predicted positive, and all above."""
+        precision: Array = self.positive_so_far / self.so_far
+        return precision
+
+    @cached_property
+    def twice_above(self) -> Array:
+        """Twice the positives above, and once those of these scores."""
+        twice: Array = self.positive_above + self.positive_so_far
+        return twice
+
+    def some(self, chosen: Array) -> Steps:
+        return Steps(*(part[chosen] for part in self))
 
 
 class Run(NamedTuple):
@@ -193,18 +214,17 @@ def steps_of(negative: Run, positive: Run) -> Iterator[Steps]:
     """The steps of all rows, in blocks."""
     dtype = negative.keys.dtype
     left = np.array([negative.size, positive.size, 0])
-    high, low = np.zeros((2, 3))
+    high, low = np.zeros((2, 4))
     read = _read_steps(dtype)
     while left[:2].any():
         room = min(STEPS, int(left[:2].sum()))
-        keys, steps = np.empty(room, dtype), np.empty(4 * (room + 1))
+        keys, weights, so_far = np.empty(room, dtype), np.empty((2, room)), np.empty((2, room + 1))
         read(
             *(negative.keys, positive.keys, negative.weights, positive.weights),
-            *(left, high, low, keys, steps),
+            *(left, high, low, keys, *weights, *so_far),
         )
         n = int(left[2])
-        columns = steps[: 4 * (n + 1)].reshape(n + 1, 4).T
-        yield Steps(keys[:n], *columns[:, :-1], *columns[2:, 1:])
+        yield Steps(keys[:n], *weights[:, :n], *so_far[:, :n], *so_far[:, 1 : n + 1])
 
 
 # The compiled loops. None writes into anything but the last of its arrays.
@@ -225,5 +245,5 @@ def _merge_runs(dtype: np.dtype[Any]) -> Any:
 @cache
 def _read_steps(dtype: np.dtype[Any]) -> Any:
     keys, left = np.empty(0, dtype), np.empty(0, np.int64)
-    examples = keys, keys, *[NO_WEIGHTS] * 2, left, *[NO_WEIGHTS] * 2, keys, NO_WEIGHTS
+    examples = keys, keys, *[NO_WEIGHTS] * 2, left, *[NO_WEIGHTS] * 2, keys, *[NO_WEIGHTS] * 4
     return compiler().load_or_compile(kernel.read_steps, examples)
