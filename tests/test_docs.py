@@ -71,6 +71,12 @@ def test_every_public_name_has_an_entry_in_the_reference(module):
     assert sorted(names - set(documented())) == []
 
 
+def test_names_on_pages_exist():
+    for page, text in PAGES.items():
+        for name in re.findall(r"`fl\.(\w+)", text):
+            assert name in PUBLIC or hasattr(fl, name), f"{page}: fl.{name}"
+
+
 def test_every_command_is_told_on_a_page():
     text = "\n".join(PAGES.values())
     (commands,) = (each for each in cli._parser()._actions if isinstance(each.choices, dict))
