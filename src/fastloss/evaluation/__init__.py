@@ -7,6 +7,8 @@ from .binary_scores import BinaryScores
 from .calibration import Calibration, calibrate
 from .comparison import Comparison, compare
 from .differences import Differences
+from .multilabel_scorecard import MultilabelScorecard
+from .multilabel_scores import MultilabelScores
 from .ranking_scorecard import RankingScorecard
 from .ranking_scores import RankingScores
 from .regression_scorecard import RegressionScorecard
@@ -22,6 +24,8 @@ __all__ = [
     "Calibration",
     "Comparison",
     "Differences",
+    "MultilabelScorecard",
+    "MultilabelScores",
     "RankingScorecard",
     "RankingScores",
     "RegressionScorecard",

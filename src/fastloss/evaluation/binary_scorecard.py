@@ -1,20 +1,23 @@
 """Everything about labels of two classes and scores in one pass: `BinaryScorecard`."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..bases.options import check_integer, check_switch
-from ..call import threads
-from ..call.arrays import Array, format_of, place_of
-from ..call.messages import report_range, report_weight
+from ..call.arrays import Array, format_of
 from ..kernels.binary_rows import BinaryTerms
+from .binary_inputs import (
+    binary_labels,
+    check_probabilities,
+    checked_weight,
+    warn_of_probabilities,
+)
 from .binary_scores import BinaryScores, scores_of
 from .given import Given
-from .sums.accumulator import PARALLEL_ROWS, Accumulator
-from .sums.binary_sums import BLOCK, BinaryRows, BinarySums, Manner
+from .sums.accumulator import Accumulator
+from .sums.binary_sums import BinaryRows, BinarySums, Manner
 from .tensors import as_array
 
 # Fewer rows wait, as a copy, until they are added up together with others.
@@ -98,24 +101,12 @@ class BinaryScorecard(Accumulator[BinarySums]):
         ids, names = Given(groups=groups).groups_of(labels.shape)
         new = self._nothing.with_part("group_names", names)
         self._sums.check(new)
-        weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
-        if weight is not None:
-            format_of(weight, "sample_weight")
-            if weight.shape != labels.shape:
-                raise ValueError(
-                    f"sample_weight has shape {weight.shape}, but there is one weight for each "
-                    f"row: expected {labels.shape}"
-                )
-        binary = _binary(labels)
-        _check_numbers(weight, lambda w: (w >= 0) & (w < np.inf), report_weight)
+        weight = checked_weight(sample_weight, labels.shape)
+        binary = binary_labels(labels)
         if self._manner.from_probabilities:
-            _check_numbers(
-                scores,
-                lambda p: ~((p < 0) | (p > 1)),
-                lambda p, start, stop: report_range(p, start, stop, (0.0, 1.0), "predictions"),
-            )
+            check_probabilities(scores)
         elif self._sums.n_rows == 0:
-            _warn_of_probabilities(scores)
+            warn_of_probabilities(scores)
         rows = BinaryRows(binary, scores, weight, ids).each(lambda array: array.reshape(-1))
         n = len(rows.labels)
         new = new._replace(n_rows=n)
@@ -172,82 +163,3 @@ def _check_shapes(labels: Array, scores: Array) -> None:
             "label 1, write predictions[..., -1], with from_probabilities=True"
         )
     raise ValueError(f"{shapes}, but there is one score for each label")
-
-
-def _blocks(n: int, work: Callable[[slice], bool]) -> int | None:
-    """Do the work for parts of n rows, on threads; where the first begins for which it fails."""
-    failed: list[int] = []
-
-    def run(i: int) -> None:
-        if not work(slice(i * BLOCK, min((i + 1) * BLOCK, n))):
-            failed.append(i * BLOCK)
-
-    threads.run(run, -(-n // BLOCK), parallel=n >= PARALLEL_ROWS)
-    return min(failed, default=None)
-
-
-def _binary(labels: Array) -> Array:
-    """Labels as uint8; raise unless all are 0 or 1."""
-    flat = labels.reshape(-1)
-    if flat.dtype.kind == "b":
-        return np.ascontiguousarray(flat).view(np.uint8).reshape(labels.shape)
-    format_of(labels, "labels")
-    found = np.empty(flat.size, np.uint8)
-
-    def work(here: slice) -> bool:
-        part = flat[here]
-        found[here] = part == 1
-        return bool(((part == 0) | (part == 1)).all())
-
-    start = _blocks(flat.size, work)
-    if start is not None:
-        part = flat[start : start + BLOCK]
-        first = start + int(np.flatnonzero(~((part == 0) | (part == 1)))[0])
-        _report_label(flat[first], place_of(np.unravel_index(first, labels.shape)))
-    return found.reshape(labels.shape)
-
-
-def _report_label(value: Any, place: str) -> None:
-    message = f"labels{place} is {value}, but binary labels are 0 or 1: "
-    if value == -1:
-        raise ValueError(f"{message}write np.asarray(labels) > 0 if they are -1 and 1")
-    if value != value:
-        raise ValueError(f"{message}leave such rows out, or give them any label and the weight 0")
-    if 0 < value < np.inf and value == int(value):
-        raise ValueError(
-            f'{message}class ids are for task="multiclass", with a row of logits for each, and '
-            'numbers for task="regression"'
-        )
-    raise ValueError(
-        f'{message}numbers are for task="regression"; of soft labels there is the loss alone, '
-        "fastloss.binary_cross_entropy_with_logits"
-    )
-
-
-def _check_numbers(
-    array: Array | None,
-    are_good: Callable[[Array], Array],
-    report: Callable[[Array, int, int], None],
-) -> None:
-    """Report the first part of an array that has bad numbers."""
-    if array is None:
-        return
-    flat = array.reshape(-1)
-    start = _blocks(flat.size, lambda here: bool(are_good(flat[here]).all()))
-    if start is not None:
-        report(array, start, min(start + BLOCK, flat.size))
-
-
-def _warn_of_probabilities(scores: Array) -> None:
-    """Warn the caller of who calls this, if all that is looked at seems to be probabilities."""
-    looked_at = scores.reshape(-1)[:1000]
-    if scores.dtype.kind not in "fV" or not looked_at.size:
-        return
-    part = looked_at.astype(np.float64)
-    if ((part >= 0) & (part <= 1)).all() and ((part > 0) & (part < 1)).any():
-        warnings.warn(
-            "predictions seem to be probabilities, as all that were looked at lie in [0, 1], and "
-            "are taken for logits: with from_probabilities=True they are taken for what they are",
-            UserWarning,
-            stacklevel=3,
-        )

@@ -5,7 +5,10 @@ from typing import Any, Literal, NamedTuple, overload
 
 from .binary_scorecard import BinaryScorecard
 from .binary_scores import BinaryScores
+from .multilabel_scorecard import MultilabelScorecard
+from .multilabel_scores import MultilabelScores
 from .ranking_scorecard import RankingScorecard
+from .ranking_scores import RankingScores
 from .regression_scorecard import RegressionScorecard
 from .scorecard import Scorecard, evaluate_logits
 from .scores import Scores
@@ -26,6 +29,11 @@ TASKS = {
         BinaryScorecard,
         "0 or 1, of shape (...)",
         "logits or probabilities of label 1, of shape (...)",
+    ),
+    "multilabel": Task(
+        MultilabelScorecard,
+        "0 or 1 for each row and label, of shape (..., l)",
+        "logits or probabilities of that shape",
     ),
     "ranking": Task(RankingScorecard, "relevances of shape (n,) or (q, d)", "scores of that shape"),
     "regression": Task(
@@ -76,6 +84,18 @@ def evaluate(
 
 
 @overload
+def evaluate(
+    labels: Any, predictions: Any, /, *, task: Literal["multilabel"], **options: Any
+) -> MultilabelScores: ...
+
+
+@overload
+def evaluate(
+    labels: Any, predictions: Any, /, *, task: Literal["ranking"], **options: Any
+) -> RankingScores: ...
+
+
+@overload
 def evaluate(labels: Any, predictions: Any, /, *, task: str, **options: Any) -> Any: ...
 
 
@@ -95,6 +115,7 @@ def evaluate(
     |---|---|---|---|
     | `"multiclass"` | class ids of shape (...) | logits of shape (..., c) | `Scorecard` |
     | `"binary"` | 0 or 1, of shape (...) | logits of shape (...) | `BinaryScorecard` |
+    | `"multilabel"` | 0 or 1, of shape (..., l) | logits of that shape | `MultilabelScorecard` |
     | `"ranking"` | relevances of shape (n,) or (q, d) | scores of that shape | `RankingScorecard` |
     | `"regression"` | numbers of shape (n,) or (n, k) | the same | `RegressionScorecard` |
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .score_table import ScoreTable
 from .state import entry
 from .table import Layout, Table
 
+P = TypeVar("P", bound=Part)
 _NO_NUMBERS = np.empty(0)
 # Rows that a thread adds up at a time, so that bits do not depend on the number of threads.
 BLOCK = 1 << 16
@@ -75,7 +76,7 @@ class BinaryRows(NamedTuple):
         n = len(self.labels)
         starts = np.append(np.arange(0, n, BLOCK), n)
         edges = np.arange(manner.n_bins + 1) / manner.n_bins
-        parts: dict[str, Any] = {"totals": self._sums(starts, manner, edges).total()}
+        parts: dict[str, Any] = {"totals": self.sums(starts, manner, edges).total()}
         if manner.ranks:
             parts["scores"] = ScoreTable.of(self.labels, self.scores, self.weights, manner.bins)
         if self.groups is not None:
@@ -83,10 +84,10 @@ class BinaryRows(NamedTuple):
             order = np.argsort(places, kind="stable")
             ordered = self.each(lambda array: array[order])
             starts = np.append(0, np.cumsum(counts))
-            parts["groups"] = ordered._sums(starts, manner)._replace(ids=ids)
+            parts["groups"] = ordered.sums(starts, manner)._replace(ids=ids)
         return parts
 
-    def _sums(self, starts: Array, manner: Manner, edges: Array = _NO_NUMBERS) -> Table:
+    def sums(self, starts: Array, manner: Manner, edges: Array = _NO_NUMBERS) -> Table:
         """The sums of each segment of rows between two `starts`, by its number."""
         thresholds, n_bins = np.array(manner.thresholds), max(0, len(edges) - 1)
         layout = layout_of(len(thresholds), n_bins)
@@ -162,7 +163,7 @@ class BinarySums(_Fields, Sums):
         return self._replace(parts=parts, n_rows=n_rows)
 
 
-def merged(parts: Iterable[Part]) -> Part:
+def merged(parts: Iterable[P]) -> P:
     """All in one, merged two by two."""
     found = list(parts)
     while len(found) > 1:

@@ -1,0 +1,380 @@
+"""`fl.MultilabelScorecard`, held against the formulas and scikit-learn."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from plain import compiled, plain, plain_python
+
+import fastloss as fl
+from fastloss.evaluation import multilabel_scorecard
+from fastloss.evaluation.sums import label_sums
+
+pytestmark = plain
+
+ROWS = (
+    "loss",
+    "brier",
+    "hamming_loss",
+    "subset_accuracy",
+    "coverage_error",
+    "label_ranking_average_precision",
+    "ranking_loss",
+)
+
+
+def make(seed=0, n=40, n_labels=5, n_scores=9):
+    """Rows with ties, some of them with no label, or with all of them."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random((n, n_labels)) < rng.random((n, 1)) * 1.4 - 0.2
+    scores = rng.integers(0, n_scores, labels.shape) / 2 - 2 + 0.5 * labels
+    return labels.astype(int), scores.astype(np.float32)
+
+
+def check_same(a, b, tolerance=1e-15):
+    """Counts are exact, and other numbers as close as the order of sums allows."""
+
+    def check(x, y, name=""):
+        if isinstance(x, dict):
+            assert x.keys() == y.keys()
+            for key in x:
+                check(x[key], y[key], f"{name}.{key}")
+        elif isinstance(x, (float, list)) and not isinstance((*np.ravel(x), 0)[0], (str, np.str_)):
+            np.testing.assert_allclose(x, y, rtol=tolerance, err_msg=name)
+        else:
+            assert x == y, name
+
+    check(a.to_dict(), b.to_dict())
+
+
+def of_rows(labels, scores, mask=None):
+    """What is known of each row, from the definitions."""
+    found = {name: [] for name in ROWS}
+    for i in range(len(labels)):
+        known = slice(None) if mask is None else mask[i]
+        y, x = labels[i][known], scores[i][known].astype(float)
+        n_true, m = y.sum(), len(y)
+        found["loss"].append(np.mean(np.logaddexp(0, np.where(y, -x, x))))
+        found["brier"].append(np.mean((1 / (1 + np.exp(-x)) - y) ** 2))
+        found["hamming_loss"].append(np.mean((x >= 0) != y))
+        found["subset_accuracy"].append(float(((x >= 0) == y).all()))
+        true = np.flatnonzero(y)
+        found["coverage_error"].append((x >= x[true].min()).sum() if n_true else 0)
+        shares = [(y & (x >= x[j])).sum() / (x >= x[j]).sum() for j in true]
+        found["label_ranking_average_precision"].append(np.mean(shares) if n_true else 1)
+        wrong = sum(x[j] <= x[k] for j in true for k in np.flatnonzero(y == 0))
+        pairs = n_true * (m - n_true)
+        found["ranking_loss"].append(wrong / pairs if pairs else 0)
+    return {name: np.array(values, float) for name, values in found.items()}
+
+
+def weighted(x, w):
+    """The weighted mean and its standard error."""
+    there = w > 0
+    x, w = x[there], w[there]
+    mean = (w * x).sum() / w.sum()
+    n = len(x)
+    return mean, np.sqrt(n / (n - 1) * (w**2 * (x - mean) ** 2).sum()) / w.sum()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("has_weights", [False, True])
+def test_means_over_rows_are_those_of_the_formulas(masked, has_weights):
+    labels, scores = make(1)
+    rng = np.random.default_rng(1)
+    n = len(labels)
+    weight = rng.random(n) * rng.integers(0, 3, n) if has_weights else np.ones(n)
+    mask = rng.random(labels.shape) < 0.7 if masked else np.ones(labels.shape, bool)
+    mask[:, 0] = True
+    given = {"mask": mask} if masked else {}
+    if has_weights:
+        given["sample_weight"] = weight
+    garbage = np.where(mask, labels, 7), np.where(mask, scores, np.nan)
+    found = fl.evaluate(*garbage, task="multilabel", **given)
+    rows = of_rows(labels, scores, mask)
+    for name in ROWS:
+        # Means over labels are over all that are known: a row has as many of them.
+        w = weight * mask.sum(axis=1) if name in ROWS[:3] else weight
+        mean, error = weighted(rows[name], w)
+        assert getattr(found, name) == pytest.approx(mean, rel=1e-13), name
+        assert getattr(found, f"{name}_standard_error") == pytest.approx(error, rel=1e-11), name
+    assert found.n_counted == (weight > 0).sum()
+    assert found.weight == pytest.approx(weight.sum())
+    assert found.micro.loss == pytest.approx(found.loss, rel=1e-14)
+    assert found.micro.accuracy == pytest.approx(1 - found.hamming_loss)
+
+
+@pytest.mark.parametrize("has_weights", [False, True])
+def test_all_that_scikit_learn_has_is_the_same(has_weights):
+    metrics = pytest.importorskip("sklearn.metrics")
+    labels, scores = make(2, n=60)
+    weight = np.random.default_rng(2).random(60) if has_weights else None
+    found = fl.evaluate(labels, scores, task="multilabel", sample_weight=weight)
+    w = {"sample_weight": weight}
+    decided = scores >= 0
+    for name, metric in (
+        ("hamming_loss", metrics.hamming_loss),
+        ("subset_accuracy", metrics.accuracy_score),
+    ):
+        assert getattr(found, name) == pytest.approx(metric(labels, decided, **w))
+    for name in ROWS[4:]:
+        known = {"ranking_loss": "label_ranking_loss"}.get(name, name)
+        metric = getattr(metrics, known if known.startswith("label") else name, None) or getattr(
+            metrics, f"{name}_score"
+        )
+        assert getattr(found, name) == pytest.approx(metric(labels, scores, **w)), name
+    for kind in "micro", "macro":
+        average = getattr(found, kind)
+        for name in "precision", "recall", "f1":
+            metric = getattr(metrics, f"{name}_score")
+            expected = metric(labels, decided, average=kind, **w)
+            assert getattr(average, name) == pytest.approx(expected), (kind, name)
+        expected = metrics.roc_auc_score(labels, scores, average=kind, **w)
+        assert average.auc == pytest.approx(expected)
+        expected = metrics.average_precision_score(labels, scores, average=kind, **w)
+        assert average.average_precision == pytest.approx(expected)
+    assert (found.n_absent, found.n_one_class, found.n_never_true) == (0, 0, 0)
+
+
+def test_each_label_is_as_if_it_was_alone():
+    labels, scores = make(3)
+    rng = np.random.default_rng(3)
+    weight, mask = rng.random(len(labels)), rng.random(labels.shape) < 0.8
+    for given in {}, {"sample_weight": weight}, {"mask": mask, "sample_weight": weight}:
+        found = fl.evaluate(labels, scores, task="multilabel", **given).by_label
+        for j in range(labels.shape[1]):
+            known = mask[:, j] if "mask" in given else slice(None)
+            w = weight[known] if "sample_weight" in given else None
+            alone = fl.evaluate(labels[known, j], scores[known, j], task="binary", sample_weight=w)
+            for name, value in found._columns().items():
+                expected = getattr(alone, "n_counted" if name == "n" else name)
+                np.testing.assert_allclose(value[j], expected, rtol=1e-14, err_msg=name)
+
+
+def test_absent_labels_are_left_out_and_counted():
+    metrics = pytest.importorskip("sklearn.metrics")
+    labels, scores = make(4, n_labels=6)
+    labels[:, 1], scores[:, 1] = 0, -1  # neither true nor decided to be
+    labels[:, 2], scores[0, 2] = 0, 1  # never true, but decided to be
+    labels[:, 3] = 1
+    labels[:, 4], scores[:, 4] = labels[:, 0], -1  # true, and never decided to be
+    found = fl.evaluate(labels, scores, task="multilabel")
+    assert (found.n_absent, found.n_one_class, found.n_never_true) == (1, 3, 2)
+    present = [0, 2, 3, 4, 5]
+    for name in "precision", "recall", "f1":
+        expected = getattr(metrics, f"{name}_score")(
+            labels, scores >= 0, labels=present, average="macro", zero_division=0
+        )
+        assert getattr(found.macro, name) == pytest.approx(expected)
+    expected = metrics.roc_auc_score(labels[:, [0, 4, 5]], scores[:, [0, 4, 5]], average="macro")
+    assert found.macro.auc == pytest.approx(expected)
+    at = [0, 3, 4, 5]
+    expected = metrics.average_precision_score(labels[:, at], scores[:, at], average="macro")
+    assert found.macro.average_precision == pytest.approx(expected)
+    text = repr(found)
+    for line in "labels absent", "labels of one class", "labels never true":
+        assert line in text
+
+
+def test_probabilities_are_taken_as_they_are():
+    labels, scores = make(5)
+    scores = scores.astype(float)
+    p = 1 / (1 + np.exp(-scores))
+    expected = fl.evaluate(labels, scores, task="multilabel")
+    found = fl.evaluate(labels, p, task="multilabel", from_probabilities=True)
+    check_same(replace(found, threshold=0.0), expected, 1e-12)
+    with pytest.raises(ValueError, match=r"predictions\[0, 1\] is 1.5"):
+        fl.evaluate([[0, 1]], [[0.5, 1.5]], task="multilabel", from_probabilities=True)
+    masked = fl.evaluate(
+        [[0, 1]], [[0.5, 1.5]], task="multilabel", from_probabilities=True, mask=[[True, False]]
+    )
+    assert masked.loss == pytest.approx(math.log(2))
+    assert fl.evaluate(labels, scores, task="multilabel", threshold=9).micro.recall == 0.0
+    with pytest.warns(UserWarning, match="seem to be probabilities"):
+        fl.evaluate(labels, p, task="multilabel")
+
+
+@pytest.mark.parametrize("bins", [None, 2**8])
+def test_splits_merges_and_states_change_nothing(bins, monkeypatch):
+    labels, scores = make(6, n=60)
+    rng = np.random.default_rng(6)
+    n = len(labels)
+    weight = rng.random(n) * 10.0 ** rng.integers(-2, 3, n)
+    given = {
+        "sample_weight": weight,
+        "groups": np.array(["a", "b", "c"])[rng.integers(0, 3, n)],
+        "mask": rng.random(labels.shape) < 0.9,
+    }
+    whole = fl.evaluate(labels, scores, task="multilabel", bins=bins, **given)
+    cards = []
+    for i, rows in enumerate(np.array_split(np.arange(n), [3, 4, 20, 20, 51])):
+        monkeypatch.setattr(multilabel_scorecard, "_FEW_NUMBERS", 1 if i % 2 else 1 << 16)
+        card = fl.MultilabelScorecard(bins=bins)
+        part = {name: value[rows] for name, value in given.items()}
+        cards.append(card.update(labels[rows], scores[rows], **part))
+    merged = fl.MultilabelScorecard(bins=bins)
+    for place in rng.permutation(len(cards)):
+        merged.merge(fl.MultilabelScorecard.from_state(cards[place].state(), bins=bins))
+    check_same(merged.result(), whole)
+    assert merged.result() == merged.result()
+    monkeypatch.setattr(label_sums, "SLAB", 20)
+    monkeypatch.setattr(label_sums, "PIECE", 10)
+    check_same(fl.evaluate(labels, scores, task="multilabel", bins=bins, **given), whole)
+
+
+def test_groups_have_the_means_of_their_rows():
+    labels, scores = make(7)
+    groups = np.array(["x", "y", "z"])[np.arange(len(labels)) % 3]
+    mask = np.ones(labels.shape, bool)
+    mask[groups == "z"] = False  # of these no label is known
+    found = fl.evaluate(labels, scores, task="multilabel", groups=groups, mask=mask).groups
+    assert found.ids.tolist() == ["x", "y", "z"]
+    for i, group in enumerate("xy"):
+        rows = groups == group
+        alone = fl.evaluate(labels[rows], scores[rows], task="multilabel")
+        assert found.means.n[i] == alone.n_counted
+        for name in ROWS:
+            assert getattr(found.means, name)[i] == pytest.approx(getattr(alone, name), rel=1e-15)
+    assert found.means.n[2] == 0
+    assert math.isnan(found.means.loss[2])
+    json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_weights_count_by_their_ratios(scale):
+    labels, scores = make(8)
+    weight = np.random.default_rng(8).integers(0, 4, len(labels)).astype(float)
+    found, expected = (
+        fl.evaluate(labels, scores, task="multilabel", sample_weight=weight * factor).to_dict()
+        for factor in (scale, 1.0)
+    )
+    for result, factor in (found, scale), (expected, 1.0):
+        assert result.pop("weight") == pytest.approx(weight.sum() * factor)
+        result["by_label"].pop("weight")
+    for name, value in expected.items():
+        if isinstance(value, dict):
+            for key in value:
+                np.testing.assert_allclose(found[name][key], value[key], rtol=1e-14, err_msg=key)
+        elif value is not None:
+            np.testing.assert_allclose(found[name], value, rtol=1e-14, err_msg=name)
+
+
+def test_without_ranks_all_else_is_the_same():
+    labels, scores = make(9)
+    found = fl.evaluate(labels, scores, task="multilabel", ranks=False)
+    expected = fl.evaluate(labels, scores, task="multilabel")
+    for name in ROWS[:4]:
+        assert getattr(found, name) == getattr(expected, name)
+    for name in ROWS[4:]:
+        assert math.isnan(getattr(found, name))
+    assert math.isnan(found.micro.auc)
+    assert found.macro.f1 == expected.macro.f1
+    assert found.n_undefined == 0
+    assert "ranking" not in repr(found)
+
+
+def test_nan_and_infinities():
+    labels = [[1, 0], [0, 1], [1, 1]]
+    with np.errstate(invalid="ignore"):
+        found = fl.evaluate(labels, [[np.nan, 1], [2, 3], [1, 1]], task="multilabel")
+    assert (found.n_undefined, found.n_counted) == (1, 3)
+    assert math.isnan(found.loss)
+    assert math.isnan(found.ranking_loss)
+    assert found.by_label.n_undefined.tolist() == [1, 0]
+    assert found.by_label.recall.tolist() == [1.0, 1.0]
+    inf = np.inf
+    found = fl.evaluate(labels, [[inf, -inf], [-inf, inf], [inf, inf]], task="multilabel")
+    assert (found.loss, found.brier, found.subset_accuracy, found.ranking_loss) == (0, 0, 1, 0)
+    found = fl.evaluate([[1, 0]], [[-inf, -inf]], task="multilabel")
+    assert (found.loss, found.ranking_loss, found.coverage_error) == (inf, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "given"),
+    [
+        (np.empty((0, 3)), {}),
+        (np.zeros((2, 3)), {"sample_weight": [0, 0]}),
+        (np.zeros((2, 3)), {"mask": np.zeros((2, 3), bool)}),
+    ],
+)
+def test_of_nothing_means_are_nan(labels, given):
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        found = fl.evaluate(labels, labels, task="multilabel", **given)
+    assert (found.n_counted, found.n_labels, found.n_absent) == (0, 3, 3)
+    for name in ROWS:
+        assert math.isnan(getattr(found, name))
+    assert math.isnan(found.macro.f1)
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        assert fl.MultilabelScorecard().result().n_labels == 0
+
+
+TWO = np.array([[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "given", "error", "message"),
+    [
+        (TWO[0], TWO[0], {}, ValueError, 'task="binary"'),
+        (TWO[0], TWO, {}, ValueError, 'task="multiclass"'),
+        (TWO, TWO[:, :1], {}, ValueError, "nothing is broadcast"),
+        (TWO[:, :0], TWO[:, :0], {}, ValueError, "there is no label"),
+        (TWO + 1, TWO, {}, ValueError, r"labels\[0, 1\] is 2"),
+        (TWO, TWO, {"mask": TWO}, TypeError, "mask must have booleans"),
+        (TWO, TWO, {"mask": TWO[0] > 0}, ValueError, r"mask has shape \(2,\)"),
+        (TWO, TWO, {"sample_weight": TWO}, ValueError, r"expected \(2,\)"),
+        (TWO, TWO, {"sample_weight": [1, -1]}, ValueError, r"sample_weight\[1\] is -1"),
+        (TWO, TWO, {"groups": [1]}, ValueError, r"groups has shape \(1,\)"),
+        (TWO.repeat(2, 1), TWO.repeat(2, 1), {}, ValueError, "4 labels on the last axis"),
+        (TWO, TWO.astype(complex), {}, TypeError, "predictions has dtype complex"),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(labels, scores, given, error, message):
+    card = fl.MultilabelScorecard().update(TWO, 2.0 * TWO)
+    before = card.result()
+    with pytest.raises(error, match=message):
+        card.update(labels, scores, **given)
+    assert card.result() == before
+
+
+def test_options_and_states_are_told_apart():
+    card = fl.MultilabelScorecard().update(TWO, 2.0 * TWO)
+    with pytest.raises(ValueError, match="other options"):
+        card.merge(fl.MultilabelScorecard(threshold=1))
+    with pytest.raises(ValueError, match="other has seen 3 labels"):
+        card.merge(fl.MultilabelScorecard().update([[0, 1, 1]], [[3, 2, 1]]))
+    state = card.state()
+    assert fl.MultilabelScorecard.from_state(state).result() == card.result()
+    for name, broken in (("counts", np.array([-1, 2])), ("labels_ids", np.array([0, 7]))):
+        with pytest.raises(ValueError, match="state"):
+            fl.MultilabelScorecard.from_state({**state, name: broken})
+    with pytest.raises(ValueError, match="other options"):
+        fl.MultilabelScorecard.from_state(state, ranks=False)
+    for options in ({"ranks": 1}, {"threshold": "a"}, {"from_probabilities": 0}):
+        with pytest.raises(TypeError):
+            fl.MultilabelScorecard(**options)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, bool])
+def test_dtypes_and_axes(dtype):
+    labels, scores = make(10)
+    scores = scores.astype(dtype)
+    expected = fl.evaluate(labels, scores.astype(np.float64), task="multilabel")
+    found = fl.evaluate(
+        labels.reshape(4, 10, 5) > 0,
+        np.asfortranarray(scores.reshape(4, 10, 5)),
+        task="multilabel",
+        groups=np.zeros((4, 10), int),
+    )
+    check_same(replace(found, groups=None), expected)
+
+
+@compiled
+@pytest.mark.long
+def test_compiled_code_is_as_plain_python():
+    labels, scores = make(11)
+    given = {"groups": np.arange(len(labels)) % 3, "mask": scores < 1.5}
+    found = fl.evaluate(labels, scores, task="multilabel", **given)
+    with plain_python():
+        check_same(found, fl.evaluate(labels, scores, task="multilabel", **given), 1e-14)
