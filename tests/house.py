@@ -57,8 +57,13 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, bool], ...]:
     """The modules that a file imports, in full, and whether each import runs with the file."""
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[str, bool]]:
     package = ["fastloss", *path.relative_to(SOURCE).parts[:-1]]
     at_once = set()
     waiting: list[ast.AST] = [tree_of(path)]

@@ -23,6 +23,7 @@ from house import (
     imports_of,
     name_of,
     part_of,
+    tree_of,
 )
 from processes import run_python
 from registry import CASES, LINKED
@@ -69,14 +70,19 @@ HOST_MODULES = sorted(HOSTS & {part_of(path) for path in FILES})
 # The floors
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_nothing_imports_upward(path):
-    if name_of(path) == "__init__.py":
-        return  # the names people import come from everywhere below
-    for module, _ in imports_of(path):
-        if module.partition(".")[0] == "fastloss":
-            part = [*module.split("."), "__init__"][1]
-            assert floor_of(part) <= floor_of(part_of(path)), f"{name_of(path)} imports {module}"
+def is_upward(path, module):
+    package, *parts = [*module.split("."), "__init__"][:2]
+    return package == "fastloss" and floor_of(parts[0]) > floor_of(part_of(path))
+
+
+def test_nothing_imports_upward():
+    assert [
+        f"{name_of(path)} imports {module}"
+        for path in FILES
+        if name_of(path) != "__init__.py"  # the names people import come from everywhere below
+        for module, _ in imports_of(path)
+        if is_upward(path, module)
+    ] == []
 
 
 def test_no_files_import_each_other():
@@ -89,9 +95,8 @@ def test_the_map_of_the_house_is_that_of_its_files():
     assert MAP.search(page).group() == house(), "python -m tests.house writes the map anew"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_every_file_says_what_it_is(path):
-    assert first_sentence(path).endswith((".", "?"))
+def test_every_file_says_what_it_is():
+    assert [path for path in FILES if not first_sentence(path).endswith((".", "?"))] == []
 
 
 def test_files_that_contributing_names_exist():
@@ -103,42 +108,50 @@ def test_files_that_contributing_names_exist():
     assert not missing
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_the_compiler_imports_numba(path):
-    for module, at_once in imports_of(path):
-        if module.partition(".")[0] in ("numba", "llvmlite") and at_once:
-            assert name_of(path) in NUMBA_FILES, f"{name_of(path)} imports {module}"
+def test_only_the_compiler_imports_numba():
+    assert [
+        f"{name_of(path)} imports {module}"
+        for path in FILES
+        if name_of(path) not in NUMBA_FILES
+        for module, at_once in imports_of(path)
+        if at_once and module.partition(".")[0] in ("numba", "llvmlite")
+    ] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_what_is_private_to_numba_is_named_in_one_file(path):
+def test_what_is_private_to_numba_is_named_in_one_file():
     """Whenever it is imported. What it is for stands there, too."""
-    if name_of(path) == "compiler/numba_api.py":
-        return
-    text = path.read_text(encoding="utf-8")
-    private = [module for module, _ in imports_of(path) if re.match(PRIVATE, module)]
-    by_name = [
-        node.value
-        for node in ast.walk(ast.parse(text))
+    others = [path for path in FILES if name_of(path) != "compiler/numba_api.py"]
+    assert [
+        (name_of(path), module)
+        for path in others
+        for module, _ in imports_of(path)
+        if re.match(PRIVATE, module)
+    ] == []
+    assert [
+        (name_of(path), node.value)
+        for path in others
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and re.fullmatch(rf"({PRIVATE})[a-z_.]*", node.value)
         and node.value != "llvmlite"  # the name of what is installed
-    ]
-    assert private + by_name == []
+    ] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_numpy_and_numba_are_needed_at_run_time(path):
-    if part_of(path) in ("demo", "study"):  # which come with extras
-        return
-    allowed = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
-    allowed |= OPTIONAL.get(name_of(path), set())
-    late = set() if name_of(path) in AT_ONCE else OPTIONAL.get(name_of(path), set())
-    for module, at_once in imports_of(path):
-        package = module.partition(".")[0]
-        assert not (at_once and package in late), name_of(path)
-        assert package in allowed, f"{name_of(path)} imports {module}"
+def test_only_numpy_and_numba_are_needed_at_run_time():
+    always = {"fastloss", "numpy", "numba", "llvmlite"} | sys.stdlib_module_names
+    wrong = []
+    for path in FILES:
+        name = name_of(path)
+        if part_of(path) in ("demo", "study"):  # which come with extras
+            continue
+        allowed = always | OPTIONAL.get(name, set())
+        late = set() if name in AT_ONCE else OPTIONAL.get(name, set())
+        for module, at_once in imports_of(path):
+            package = module.partition(".")[0]
+            if package not in allowed or (at_once and package in late):
+                wrong.append(f"{name} imports {module}{' at once' * at_once}")
+    assert wrong == []
 
 
 def modules_imported_by(code):
@@ -218,24 +231,30 @@ def test_nothing_public_is_left_out():
     assert public == set(fl.__all__)
 
 
-# The bases are documented by what derives from them: `ElementwiseLoss` shows how.
-@pytest.mark.parametrize("name", sorted(set(fl.__all__) - {"Loss", "RowwiseLoss"}))
-def test_public_names_are_documented_with_an_example(name):
+def has_example(name):
     value = getattr(fl, name)
     documented = value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
     examples = doctest.DocTestFinder(recurse=False).find(documented, name)
-    assert any(test.examples for test in examples), f"{name} has no example in its docstring"
+    return any(test.examples for test in examples)
 
 
-@pytest.mark.parametrize("name", sorted(set(fl.__all__)))
-def test_public_methods_are_documented(name):
-    value = getattr(fl, name)
-    if inspect.isclass(value):
-        for method, function in inspect.getmembers(value, inspect.isroutine):
-            # `link` and `scalar` are formulas, which the docstring of the loss states.
-            private = method != "__call__" and method.startswith("_")
-            if not private and method not in ("link", "scalar"):
-                assert inspect.getdoc(function), f"{name}.{method} has no docstring"
+def test_public_names_are_documented_with_an_example():
+    # The bases are documented by what derives from them: `ElementwiseLoss` shows how.
+    names = sorted(set(fl.__all__) - {"Loss", "RowwiseLoss"})
+    assert [name for name in names if not has_example(name)] == []
+
+
+def test_public_methods_are_documented():
+    assert [
+        f"{name}.{method}"
+        for name in sorted(set(fl.__all__))
+        if inspect.isclass(value := getattr(fl, name))
+        for method, function in inspect.getmembers(value, inspect.isroutine)
+        # `link` and `scalar` are formulas, which the docstring of the loss states.
+        if (method == "__call__" or not method.startswith("_"))
+        and method not in ("link", "scalar")
+        and not inspect.getdoc(function)
+    ] == []
 
 
 def test_ready_made_instances_have_default_options():
