@@ -266,5 +266,6 @@ def _tally_errors(dtype: np.dtype[Any], weighted: bool) -> Callable[..., None]:
     numbers, sums = np.empty(0, dtype), np.empty(0)
     examples = numbers, numbers, sums if weighted else (), np.empty(0, np.int64), 0, 0
     return compiler().load_or_compile(  # type: ignore[no-any-return]
-        kernel.tally_errors(weighted), (*examples, sums, sums, sums, sums, sums)
+        kernel.tally_errors(weighted, dtype == np.float32),
+        (*examples, sums, sums, sums, sums, sums),
     )
