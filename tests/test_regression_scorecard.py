@@ -240,6 +240,25 @@ def test_deviances_of_predictions_that_are_nearly_right():
         assert evaluate(y, p, deviance=name).deviance[name] == pytest.approx(expected, rel=1e-8)
 
 
+def test_the_median_error():
+    y, p = data(301, 2)
+    card = fl.RegressionScorecard(median=True)
+    for start in range(0, 301, 90):
+        card.update(y[start : start + 90], p[start : start + 90])
+    again = fl.RegressionScorecard.from_state(card.state(), median=True)
+    medians = np.median(abs(p - y), axis=0)
+    np.testing.assert_array_equal(again.result().by_column.median_absolute_error, medians)
+    assert card.result().median_absolute_error == medians.mean()
+    value = metrics.median_absolute_error(y, p)
+    assert card.result().median_absolute_error == pytest.approx(value, rel=1e-15)
+    assert "median" in repr(card.result())
+    w = np.random.default_rng(10).integers(0, 3, 301)
+    weighted = evaluate(y[:, 0], p[:, 0], median=True, sample_weight=w).median_absolute_error
+    assert weighted == np.median(abs(p - y)[:, 0].repeat(w))
+    assert math.isnan(evaluate([1.0], [math.nan], median=True).median_absolute_error)
+    assert math.isnan(evaluate(y, p).median_absolute_error)
+
+
 # -------------------------------------------------------------------------------------------------
 # Quantiles
 

@@ -1,5 +1,6 @@
 """From sums of errors and moments to the numbers of `RegressionScores`."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,20 @@ from ..call.arrays import Array
 from ..kernels import tally_errors as kernel
 from ..kernels.tally_errors import Moments, Terms
 from .deviance import generator
-from .regression_scores import NUMBERS, ColumnErrors, GroupErrors, Quantiles, RegressionScores
+from .operating_points import Quantiles
+from .rank_statistics import read
+from .regression_scores import (
+    NUMBERS,
+    ColumnErrors,
+    GroupErrors,
+    QuantileScores,
+    RegressionScores,
+)
 from .row_numbers import RowNumbers
 from .sums.double_double import Pair, add, divide, multiply
 from .sums.error_sums import ERROR, GROUP_NAMES, MOMENT, ErrorSums, name_of
 from .sums.group_names import GroupNames
+from .sums.score_table import ScoreTable
 from .sums.standard_error import standard_error
 from .sums.table import Table, spread
 
@@ -33,6 +43,9 @@ def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
         for column, groups in zip(columns, by_group, strict=True)
     ]
     found = _found(every, numbers, force_finite)
+    medians = [_median_of(sums.parts[name]) for name in sums.medians(n_columns)]
+    if medians:
+        found["median_absolute_error"] = np.array([medians])
     n, weight = (_each(found.pop(name), _number) for name in ("n", "weight"))
     groups = _groups(by_group, sums, force_finite)
     of_all = {name: _each(value, _reduced(name)) for name, value in found.items()}
@@ -94,7 +107,9 @@ def _complete(found: dict[str, Any], numbers: RowNumbers) -> dict[str, Any]:
     quantiles = None
     if of_quantiles:
         levels = np.array([1 - 2 * numbers.quantiles[i] for i, _ in numbers.pairs])
-        quantiles = Quantiles(quantiles=np.array(numbers.quantiles), level=levels, **of_quantiles)
+        quantiles = QuantileScores(
+            quantiles=np.array(numbers.quantiles), level=levels, **of_quantiles
+        )
     return found | {"quantiles": quantiles}
 
 
@@ -239,6 +254,12 @@ def _of_constant(power: float, generators: Table, tables: dict[str, Table]) -> A
     """The deviance of the mean of the labels, predicted for each row."""
     mean = _center_means(tables[MOMENT])[0][:, 0]
     return 2 * (_mean_of(generators)[0] - generator(power, mean))
+
+
+def _median_of(table: ScoreTable) -> float:
+    if table.n_nan or not table.n_rows:
+        return math.nan
+    return float(read(table, Quantiles(0.5))[0][0])
 
 
 def _quantiles_of(tables: dict[str, Table], numbers: RowNumbers) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from .result import Result, row_lines
 
 
 @dataclass(frozen=True, eq=False)
-class Quantiles(Result):
+class QuantileScores(Result):
     """What is known of predicted quantiles: arrays of one number for each of `quantiles`.
 
     - `pinball`, the mean of the pinball loss, and `coverage`, the share of the rows whose label is
@@ -68,7 +68,7 @@ class Errors(Result):
       `concordance`, Lin's: 2 cov / (var + var + bias^2);
     - if they were asked for: `rmsle`, the root of the mean of (log(1 + prediction) -
       log(1 + label))^2; `deviance` and `d2`, each a dictionary by name, 1 less the deviance over
-      that of the best constant; `median_absolute_error`; and `quantiles`.
+      that of the best constant; `median_absolute_error`, not of groups; and `quantiles`.
     """
 
     n_undefined: Any
@@ -90,9 +90,10 @@ class Errors(Result):
     pearson: Any
     concordance: Any
     rmsle: Any
+    median_absolute_error: Any
     deviance: dict[str, Any]
     d2: dict[str, Any]
-    quantiles: Quantiles | None
+    quantiles: QuantileScores | None
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them."""
@@ -170,6 +171,8 @@ class RegressionScores(Errors):
             yield "columns", f"{len(self.by_column.mse):,}"
         if self.quantiles is None or self.mse == self.mse:
             yield from self._error_lines()
+        if self.median_absolute_error == self.median_absolute_error:
+            yield "median |error|", f"{self.median_absolute_error:.6g}"
         if self.rmsle == self.rmsle:
             yield "RMSLE", f"{self.rmsle:.6g}"
         for name, value in self.deviance.items():
@@ -206,7 +209,7 @@ class RegressionScores(Errors):
         return "\n".join(f"{name:{width}}  {value}" for name, value in lines)
 
 
-def _quantile_lines(found: Quantiles) -> Iterator[tuple[str, str]]:
+def _quantile_lines(found: QuantileScores) -> Iterator[tuple[str, str]]:
     yield "pinball loss", f"{found.pinball.mean():.6g}"
     for i, q in enumerate(found.quantiles):
         yield (

@@ -18,6 +18,7 @@ class RowNumbers:
     quantiles: tuple[float, ...] = ()
     deviances: tuple[tuple[str, float], ...] = ()  # name and power
     rmsle: bool = False
+    median: bool = False  # of |e|, which takes a table of its own
 
     @cached_property
     def point(self) -> int | None:
@@ -113,7 +114,9 @@ def _squared_log_error(labels: Array, predictions: Array) -> Array:
     return found
 
 
-def numbers_asked_for(quantiles: Any, deviances: dict[str, float], rmsle: bool) -> RowNumbers:
+def numbers_asked_for(
+    quantiles: Any, deviances: dict[str, float], rmsle: bool, median: bool
+) -> RowNumbers:
     """Raise ValueError for quantiles that are none, and for what needs a point beside them."""
     given = tuple(map(float, quantiles)) if quantiles is not None else ()
     if quantiles is not None and not given:
@@ -124,10 +127,10 @@ def numbers_asked_for(quantiles: Any, deviances: dict[str, float], rmsle: bool) 
                 f"quantiles[{i}] is {q:g}, but quantiles lie between 0 and 1 and ascend: sort "
                 "them, and the last axis of the predictions with them"
             )
-    numbers = RowNumbers(given, tuple(deviances.items()), rmsle)
-    if numbers.point is None and (deviances or rmsle):
+    numbers = RowNumbers(given, tuple(deviances.items()), rmsle, median)
+    if numbers.point is None and (deviances or rmsle or median):
         raise ValueError(
-            "deviance and rmsle are of one prediction for each row, here the quantile 0.5, but "
-            "quantiles has none: add it, or evaluate a point prediction apart"
+            "deviance, rmsle and median are of one prediction for each row, here the quantile 0.5, "
+            "but quantiles has none: add it, or evaluate a point prediction apart"
         )
     return numbers

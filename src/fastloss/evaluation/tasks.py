@@ -10,6 +10,7 @@ from .multilabel_scores import MultilabelScores
 from .ranking_scorecard import RankingScorecard
 from .ranking_scores import RankingScores
 from .regression_scorecard import RegressionScorecard
+from .regression_scores import RegressionScores
 from .scorecard import Scorecard, evaluate_logits
 from .scores import Scores
 from .sums.accumulator import Accumulator
@@ -93,6 +94,12 @@ def evaluate(
 def evaluate(
     labels: Any, predictions: Any, /, *, task: Literal["ranking"], **options: Any
 ) -> RankingScores: ...
+
+
+@overload
+def evaluate(
+    labels: Any, predictions: Any, /, *, task: Literal["regression"], **options: Any
+) -> RegressionScores: ...
 
 
 @overload

@@ -6,8 +6,8 @@ and the sums of tiles as in `tally.py`, with what rounding takes from each.
 
 - The sum of e may be far smaller than its terms. So each is cut in two: a multiple of a power of
   two, the sum of which is exact, and the rest, of whose sum next to nothing is lost.
-- Other sums are of positive numbers, or of distances from centers, the means of the first tile of
-  the run. They lose as much as a few additions do.
+- Other sums are of distances from centers, the means of the first tile of the run, or of positive
+  numbers. They lose as much as a few additions do.
 - Where all numbers are the same, the center is that number, and so their moments are 0.
 """
 
@@ -121,6 +121,12 @@ def _cut_off(x: Any, cut: Any) -> Any:
 
 
 @unfused
+def _square(x: Any) -> Any:
+    """Rounded, so that those of equal numbers are equal to their center."""
+    return x * x
+
+
+@unfused
 def _finite(x: Any) -> Any:
     return x - x == 0.0
 
@@ -145,7 +151,7 @@ def _find_centers(y: Any, p: Any, of_errors: Any, of_moments: Any) -> None:
     """
     first_y, first_p = np.float64(y[0]), np.float64(p[0])
     first = first_p - first_y
-    absolute, squared = abs(first), first * first
+    absolute, squared = abs(first), _square(first)
     sum_y = sum_p = sum_e = sum_absolute = sum_squared = 0.0
     for i in range(p.size):
         target, prediction = np.float64(y[i]), np.float64(p[i])
@@ -154,11 +160,18 @@ def _find_centers(y: Any, p: Any, of_errors: Any, of_moments: Any) -> None:
         sum_p += prediction - first_p
         sum_e += e - first
         sum_absolute += abs(e) - absolute
-        sum_squared += e * e - squared
+        sum_squared += _square(e) - squared
     n = np.float64(p.size)
-    of_moments[0], of_moments[1] = first_y + sum_y / n, first_p + sum_p / n
-    of_moments[2] = of_errors[0] = first + sum_e / n
-    of_errors[1], of_errors[2] = absolute + sum_absolute / n, squared + sum_squared / n
+    of_moments[0], of_moments[1] = _center(first_y, sum_y / n), _center(first_p, sum_p / n)
+    of_moments[2] = of_errors[0] = _center(first, sum_e / n)
+    of_errors[1] = _center(absolute, sum_absolute / n)
+    of_errors[2] = _center(squared, sum_squared / n)
+
+
+def _center(first: Any, mean: Any) -> Any:
+    """A number so far from the first one, if it is finite."""
+    center = first + mean
+    return select(_finite(center), center, 0.0)
 
 
 def _add_tile(tile: Any, high: Any, low: Any) -> None:
@@ -167,13 +180,11 @@ def _add_tile(tile: Any, high: Any, low: Any) -> None:
         add(tile[i], 0.0, i, high, low)
 
 
-def _add_less_center(n: Any, i: Any, high: Any, low: Any) -> None:
-    """The first moment of number i of an error, from its sum: less the center for each row."""
-    center = high[CENTER + i]
-    product = n * center
-    tail = select(abs(center) < 2.0**800, lost(n, center, product), 0.0)
-    add(high[ERROR + i], low[ERROR + i], FIRST + i, high, low)
-    add(-product, -tail, FIRST + i, high, low)
+def _add_centers(factor: Any, number: Any, center: Any, to: Any, high: Any, low: Any) -> None:
+    """Add a center for each unit of weight, as often as the factor says, to sum `to`."""
+    product = number * center
+    tail = select(abs(center) < 2.0**800, lost(number, center, product), 0.0)
+    add(factor * product, factor * tail, to, high, low)
 
 
 def _weighing(weighted: bool) -> tuple[Function, Function]:
@@ -194,7 +205,7 @@ def _weighing(weighted: bool) -> tuple[Function, Function]:
 
 
 def _errors_adder(weighted: bool) -> Function:
-    """Sums of errors over a tile; the centers are those of e, |e| and e^2."""
+    """Sums of errors over a tile; those of |e| and e^2 less the last two centers."""
     weight_at, _ = _weighing(weighted)
     double = np.float64
 
@@ -209,16 +220,16 @@ def _errors_adder(weighted: bool) -> Function:
             w = weight_at(weight, i, scale)
             target = double(y[i])
             e = double(p[i]) - target
-            e_absolute, e_squared = abs(e), e * e
+            e_absolute, e_squared = abs(e), _square(e)
             term = w * e
             part = _cut_off(term, cut)
             cut_off = accumulate(cut_off, part)
             rest = accumulate(rest, term - part)
-            absolute = accumulate(absolute, w * e_absolute)
-            squared = accumulate(squared, w * e_squared)
+            of_absolute, of_squared = w * (e_absolute - c_absolute), w * (e_squared - c_squared)
+            absolute = accumulate(absolute, of_absolute)
+            squared = accumulate(squared, of_squared)
             size = accumulate(size, w * abs(target))
             largest = larger(e_absolute, largest)
-            of_absolute, of_squared = w * (e_absolute - c_absolute), w * (e_squared - c_squared)
             second_a = accumulate(second_a, of_absolute * of_absolute)
             second_s = accumulate(second_s, of_squared * of_squared)
             if weighted:
@@ -320,9 +331,14 @@ def _run_adder(weighted: bool, single: bool) -> Function:
         if not weighted:
             high[WEIGHT] = high[SQUARED_WEIGHT] = n
             for i in range(3):
-                _add_less_center(n, i, high, low)
+                high[FIRST + i], low[FIRST + i] = high[ERROR + i], low[ERROR + i]
+            # Errors were added up as they are, and |e| and e^2 less their centers.
+            _add_centers(-1.0, n, high[CENTER], FIRST, high, low)
             high[SECOND], low[SECOND] = of_moments[Y_SECOND + 2], rests[Y_SECOND + 2]
             of_moments[Y_FIRST + 2], rests[Y_FIRST + 2] = high[FIRST], low[FIRST]
+        for i in range(1, 3):
+            _add_centers(1.0, high[WEIGHT], high[CENTER + i], ERROR + i, high, low)
+            low[ERROR + i] += low[WEIGHT] * high[CENTER + i]
         of_moments[0], rests[0] = high[WEIGHT], low[WEIGHT]
 
     def sum_run(

@@ -13,6 +13,7 @@ from ...kernels import tally_errors as kernel
 from ..row_numbers import RowNumbers
 from .accumulator import PENDING_ROWS, Sums, joined
 from .group_names import GroupNames
+from .score_table import ScoreTable
 from .state import entry
 from .table import Layout, Table
 
@@ -75,7 +76,13 @@ class ErrorSums(_Fields, Sums):
         if self.n_columns >= 0 or n < 0:
             return self
         empty = {name: Table.empty(_layout(name)) for name in self._names(n)}
-        return self._replace(n_columns=n, parts={**self.parts, **empty})
+        medians = {name: ScoreTable.empty() for name in self.medians(n)}
+        return self._replace(n_columns=n, parts={**self.parts, **empty, **medians})
+
+    def medians(self, n_columns: int) -> list[str]:
+        """The names of the tables of |e| that medians are found in, one for each column."""
+        wanted = self.numbers_of_rows.median
+        return [f"{MEDIAN}/{j}" for j in range(max(n_columns, 1))] if wanted else []
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -113,8 +120,10 @@ class ErrorSums(_Fields, Sums):
         parts: dict[str, Any] = {
             name: Table.from_state(table.layout, name, state, None)
             for name, table in empty.parts.items()
-            if name != GROUP_NAMES
+            if isinstance(table, Table)
         }
+        for name in empty.medians(n_columns):
+            parts[name] = ScoreTable.from_state(name, state)
         ids = [table.ids for name, table in parts.items() if name.endswith(_BY_GROUP)]
         if any(not np.array_equal(each, ids[0]) for each in ids):
             raise ValueError("tables of the state have different groups: it is damaged")
@@ -137,6 +146,9 @@ class ErrorSums(_Fields, Sums):
                 every = _joined(rows)
                 for name, table in _tables_of(every, self.numbers_of_rows):
                     parts[name] = parts[name].merged(table)
+                for j, name in enumerate(self.medians(self.n_columns)):
+                    sizes = _sizes_of_errors(every, j, self.numbers_of_rows)
+                    parts[name] = parts[name].merged(ScoreTable.of(None, sizes, every.weight))
                 if every.groups is not None:
                     # Rows of weight 0 count nowhere, but their groups are known.
                     ids = np.unique(every.groups)
@@ -146,8 +158,8 @@ class ErrorSums(_Fields, Sums):
         return {"parts": parts}
 
 
-# The tables of errors and of moments, and how the names of those by group end.
-ERROR, MOMENT = "error", "moment"
+# The tables of errors, of moments and for medians, and how the names of those by group end.
+ERROR, MOMENT, MEDIAN = "error", "moment", "median"
 _BY_GROUP = "/group"
 
 
@@ -212,6 +224,20 @@ def _tables_of_slab(
             for name, each in zip(numbers.names, found, strict=True):
                 # The mean of a number is that of its distance from nothing.
                 yield name_of(name, j, by_group), _tally(nothing, each, weight, ids, edges)[0]
+
+
+def _sizes_of_errors(rows: Rows, column: int, numbers: RowNumbers) -> Array:
+    """|e| of each row."""
+    sizes = np.empty(len(rows.targets))
+    for start in range(0, len(sizes), _SMALL_SLAB):
+        part = rows.at(slice(start, start + _SMALL_SLAB))
+        predictions = part.predictions[:, column]
+        point = predictions if predictions.ndim == 1 else predictions[:, numbers.point or 0]
+        targets = part.targets[:, column].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            found = np.abs(point.astype(np.float64) - targets)
+        sizes[start : start + len(found)] = found
+    return sizes
 
 
 def _plain(*arrays: Array) -> bool:
