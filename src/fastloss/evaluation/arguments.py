@@ -16,13 +16,13 @@ def _add_labels_and_logits(parser: argparse.ArgumentParser) -> None:
         "labels",
         type=FileName,
         metavar="LABELS",
-        help="class ids: a file, or a pattern in quotes",
+        help="class ids, or what else the task has: a file, or a pattern in quotes",
     )
     parser.add_argument(
-        "logits",
+        "predictions",
         type=FileName,
         nargs="+",
-        metavar="LOGITS",
+        metavar="PREDICTIONS",
         help="rows of classes, the last axis: .npy, .npz, .safetensors, or with pyarrow .parquet, "
         ".arrow or .feather; FILE:NAME is one of several arrays, or a column; several files, or a "
         "pattern in quotes, are joined along rows",
@@ -71,14 +71,17 @@ def _add_temperature(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(parser: argparse.ArgumentParser) -> None:
     _add_labels_and_logits(parser)
+    _add_task(parser)
     _add_temperature(parser)
     _add_softmax(parser)
     _add_file(parser, "--class-weight", "one weight for each class")
     _add_sample_weight(parser)
     _add_file(parser, "--groups", "one integer, or a text of a table, for each row: its group")
     _add_file(parser, "--offsets", "where sequences of rows begin, and where the last ends")
+    _add_file(parser, "--queries", "of rankings: one integer for each row, its query")
+    _add_file(parser, "--mask", "where there is a label: one boolean for each")
     _add_file(parser, "--n-bytes", "with --offsets: bytes of each text")
-    parser.add_argument("--bins", type=int, default=15, metavar="N", help="of confidence (15)")
+    parser.add_argument("--bins", type=int, metavar="N", help="of confidence or probability (15)")
     parser.add_argument(
         "--no-classes", dest="by_class", action="store_false", help="no table of classes"
     )
@@ -103,6 +106,27 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         "--row-top", type=int, metavar="K", help="and the K likeliest classes of every row"
     )
     _add_state(parser)
+
+
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task",
+        default="multiclass",
+        help="what labels and predictions are: multiclass, binary, multilabel, regression or "
+        "ranking (multiclass: class ids, and logits over classes)",
+    )
+    parser.add_argument(
+        "--from-probabilities",
+        action="store_true",
+        help="binary and multilabel: predictions are probabilities, not logits",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        metavar="NAME=VALUE",
+        help="any option of the task's scorecard: thresholds=0,1.5 or deviance=poisson, say; more "
+        "than once for several",
+    )
 
 
 def compare(parser: argparse.ArgumentParser) -> None:

@@ -65,8 +65,7 @@ class BinaryScores(Result):
       `ks_threshold`; ties are one threshold. With `bins` they are within `auc_interval` and so on;
     - `best_f1` at `best_f1_threshold`, the highest there is, and `fpr_at_95_tpr`, the share of
       label 0 that is decided to be 1 where 95% of label 1 is;
-    - `bins` of probability, and `groups`, if they were given;
-    - `complete`: False if the evaluation was interrupted.
+    - `bins` of probability, and `groups`, if they were given.
 
     What is a ratio is NaN where its denominator is 0.
 
@@ -116,7 +115,6 @@ class BinaryScores(Result):
     confusion: Confusion
     bins: BinaryBins
     groups: Groups | None = None
-    complete: bool = True
     _scores: ScoreTable | None = None
     _from_probabilities: bool = False
 
@@ -180,7 +178,6 @@ class BinaryScores(Result):
             "confusion": {k: v.tolist() for k, v in self.confusion._asdict().items()},
             "bins": self.bins.to_dict(),
             "groups": None if self.groups is None else self.groups.to_dict(),
-            "complete": self.complete,
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -210,8 +207,7 @@ class BinaryScores(Result):
             yield "groups", f"{len(self.groups.ids):,}"
 
     def __repr__(self) -> str:
-        partial = "" if self.complete else "partial: the evaluation was interrupted\n"
-        return partial + table_of(self.lines())
+        return table_of(self.lines())
 
 
 def _sigmoid(x: Array) -> Array:

@@ -13,18 +13,16 @@ import numpy as np
 from . import arguments
 from .calibration import SlopedScorecard, find_temperature
 from .comparison import Comparison
+from .file_tasks import task_in_files
 from .files import inputs, one_pass, run_identity, signals
 from .files.checkpoint import Checkpoint
 from .files.output import Output, check_distinct
 from .files.part import FileError
 from .files.reading import FileRows
-from .files.row_output import Column, RowOutput
 from .files.runs import Run, Writer
-from .report import page, terminal
+from .report import terminal
 from .report.text import as_json
-from .row_results import NUMBERS, TOP, new_arrays
 from .scorecard import Scorecard
-from .sequences import NO_SEQUENCES
 
 
 class Verb(NamedTuple):
@@ -49,57 +47,40 @@ def _evaluate(options: argparse.Namespace) -> int:
     state = _state(options, html or packed)
     check_distinct(filter(None, (html, packed, state)), run_identity.inputs(options))
 
-    rows = inputs.with_labels(options)
-    logits = rows["logits"]
-    n_classes = logits.row_shape[0]
-    settings = inputs.softmax_settings(options, n_classes) | {
-        "class_weight": inputs.of_classes(options.class_weight, n_classes),
-        "n_bins": options.bins,
-        "by_class": options.by_class,
-    }
-    offsets = inputs.offsets(options.offsets, logits)
-    n_bytes = inputs.n_bytes(options.n_bytes, offsets)
+    task = task_in_files(options)
     row_output = None
     if packed is not None:
-        row_output = RowOutput(packed, _columns(options, logits), logits.n_rows)
+        row_output = task.row_output(packed)
         row_output.check()
     if html is not None:
         html.check()
-    run = Run(rows, _checkpoint(options, state), row_output)
+    run = Run(task.rows, _checkpoint(options, state), row_output)
 
-    def update(card: Scorecard, start: int, stop: int) -> None:
-        both, more = run.read(start, stop, "labels", "logits")
-        if offsets is not None:
-            places = np.arange(start, stop)
-            more["sequences"] = np.searchsorted(offsets, places, side="right") - 1
+    def update(card: Any, start: int, stop: int) -> None:
+        both, more = run.read(start, stop, "labels", "predictions")
+        more |= task.more(start, stop)
         if row_output is not None:
             more["rows"] = row_output.buffers(stop - start)
         card.update(*both, **more)
 
-    outcome = run.outcome(Scorecard, settings, update)
+    outcome = run.outcome(task.kind, task.settings, update, task.end_of)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of means over no rows, which NaN says as well
-        scores = outcome.sums.result()
-    if offsets is not None:
-        n_begun = len(offsets) - 1
-        if not outcome.complete:
-            n_begun = int(np.searchsorted(offsets[:-1], outcome.n_done))
-        sequences = (scores.sequences or NO_SEQUENCES).among(n_begun, n_bytes)
-        scores = dataclasses.replace(scores, sequences=sequences)
-    scores = dataclasses.replace(scores, complete=outcome.complete)
+        scores = task.scores(outcome)
 
     files: list[tuple[Output, Writer]] = []
     if row_output is not None and outcome.problem is None:
         files.append((row_output.output, partial(row_output.pack, outcome.n_done)))
     if html is not None:
-        text = page.page(scores, _facts(options, rows, settings), options.top_k)
+        facts = _facts(options, task.rows, task.settings)
+        text = task.page(scores, facts, outcome.complete)
         # A name of a file need not be text.
         encoded = text.encode("utf-8", "backslashreplace")
         files.append((html, lambda file: file.write(encoded)))
     if options.json:
-        text = as_json(scores.to_dict(options.top_k))
+        text = as_json({**task.to_dict(scores), "complete": outcome.complete})
     else:
-        text = page.text(scores, options.top_k)
+        text = task.text(scores, outcome.complete)
     return run.end(outcome, text, files)
 
 
@@ -130,11 +111,12 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     rows = inputs.with_labels(options)
-    settings = inputs.softmax_settings(options, rows["logits"].row_shape[0]) | {"by_class": False}
+    n_classes = rows["predictions"].row_shape[0]
+    settings = inputs.softmax_settings(options, n_classes) | {"by_class": False}
     run = Run(rows)
 
     def update(card: Scorecard, start: int, stop: int) -> None:
-        both, more = run.read(start, stop, "labels", "logits")
+        both, more = run.read(start, stop, "labels", "predictions")
         card.update(*both, **more)
 
     def score(temperature: float) -> SlopedScorecard:
@@ -164,20 +146,6 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 # -------------------------------------------------------------------------------------------------
 # Outputs
-
-
-def _columns(options: argparse.Namespace, logits: FileRows) -> dict[str, Column]:
-    """What a row result is, from that of one row."""
-    names, top = list(options.row_results), options.row_top
-    for name in names:
-        if name not in NUMBERS:
-            raise FileError(f"no row result is called {name}: there are {', '.join(NUMBERS)}")
-    if top is not None:
-        if not 0 < top <= logits.row_shape[0]:
-            raise FileError(f"--row-top is {top}, but there are {logits.row_shape[0]} classes")
-        names += TOP
-    found = new_arrays(names, np.zeros(1, np.int64), np.zeros((1, logits.row_shape[0])), top or 0)
-    return {name: Column(found[name].dtype, found[name].shape[1:]) for name in names}
 
 
 def _output(option: str, path: Path | None) -> Output | None:
@@ -226,7 +194,7 @@ def _facts(
 
 VERBS = {
     "evaluate": Verb(
-        "evaluate logits in files of any size: loss, accuracy, ranks, calibration, by class",
+        "evaluate predictions in files of any size: of classes, numbers, rankings (--task)",
         arguments.evaluate,
         _evaluate,
     ),

@@ -50,17 +50,16 @@ def task_named(name: str) -> Task:
     return TASKS[name]
 
 
+def keywords(function: Any) -> set[str]:
+    """The names of what a function takes by name alone."""
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
 def options_of_call(task: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What was given by name: what a scorecard is built with, and what its `update` is told."""
-    scorecard = task_named(task).scorecard
-    built, told = (
-        {
-            name
-            for name, parameter in inspect.signature(function).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY
-        }
-        for function in (scorecard, scorecard.update)  # type: ignore[attr-defined]
-    )
+    scorecard: Any = task_named(task).scorecard
+    built, told = keywords(scorecard), keywords(scorecard.update)
     for name in given:
         if name not in built | told:
             raise TypeError(

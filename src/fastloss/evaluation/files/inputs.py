@@ -15,23 +15,35 @@ from .reading import FileRows
 
 
 def logits(names: Sequence[str], bits: str | None) -> FileRows:
+    _point_out_order(names)
+    return opened.logits(names, bits)
+
+
+def predictions(names: Sequence[str], bits: str | None) -> FileRows:
+    _point_out_order(names)
+    return opened.predictions(names, bits)
+
+
+def _point_out_order(names: Sequence[str]) -> None:
     if out_of_order(names):
         terminal.say(
             "fastloss: the files are joined in the order in which they are given, "
             f"{names[0]}, {names[1]} and so on, in which 10 comes before 2: if that is not the "
             "order of the labels, put quotes around the pattern"
         )
-    return opened.logits(names, bits)
 
 
 def with_labels(options: argparse.Namespace) -> dict[str, FileRows]:
     """Logits first, then what there is for each row of them."""
-    rows = {"logits": logits(options.logits, options.bits), "labels": opened.labels(options.labels)}
+    rows = {
+        "predictions": logits(options.predictions, options.bits),
+        "labels": opened.labels(options.labels),
+    }
     rows |= weights(options)
     if getattr(options, "groups", None) is not None:
         rows["groups"] = opened.groups(options.groups)
     for each in list(rows.values())[1:]:
-        opened.check_same_rows(each, rows["logits"])
+        opened.check_same_rows(each, rows["predictions"])
     return rows
 
 

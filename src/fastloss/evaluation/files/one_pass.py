@@ -39,6 +39,8 @@ class Work(Generic[S]):
     notes: Callable[[], Mapping[str, Any]]  # what to save besides sums
     checkpoint: Checkpoint | None = None
     row_output: RowOutput | None = None
+    # Where rows from the first number on are cut: at the second, or close to it.
+    end_of: Callable[[int, int], int] = lambda start, stop: stop
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def run(work: Work[S]) -> Outcome[S]:
         progress(work.title, work.n_rows, work.row_bytes, n_done) as show,
     ):
         while n_done < work.n_rows and not received:
-            start, n_done = n_done, min(n_done + size, work.n_rows)
+            start = n_done
+            n_done = work.end_of(start, min(start + size, work.n_rows))
             work.update(sums, start, n_done)
             if row_output is not None:
                 try:

@@ -25,6 +25,21 @@ def logits(names: Sequence[str], bits: str | None = None) -> FileRows:
     return rows
 
 
+def predictions(names: Sequence[str], bits: str | None = None) -> FileRows:
+    """Rows of numbers along the first axis; `bits` as for logits."""
+    parts = [part for name in names for part in find(name, 1)]
+    return FileRows(parts, _dtype_of_logits(parts[0], bits), len(parts[0].shape) - 1)
+
+
+def arrays(name: str) -> FileRows:
+    """Numbers along the first axis, which is that of rows."""
+    parts = find(name, 1)
+    dtype = parts[0].dtype
+    if dtype.kind not in "biuf" and dtype.name != "bfloat16":
+        raise FileError(f"{_told(parts[0])}, but numbers are expected")
+    return FileRows(parts, dtype, max(0, len(parts[0].shape) - 1))
+
+
 def holds_patterns(name: str) -> bool:
     """Whether the logits are 16-bit patterns that do not say of which dtype."""
     return find(name, 2)[0].dtype.name in _PATTERNS
@@ -45,7 +60,7 @@ def _dtype_of_logits(part: Part, bits: str | None) -> np.dtype[Any]:
             f"{part} has dtype {dtype}: say what its 16 bits stand for, --float16 or --bfloat16"
         )
     if dtype.kind not in "iu" and dtype.name not in ("float16", "bfloat16", "float32", "float64"):
-        raise FileError(f"{_told(part)}, but logits are float16 to float64")
+        raise FileError(f"{_told(part)}, but predictions are float16 to float64")
     return dtype
 
 

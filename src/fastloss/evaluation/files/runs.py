@@ -37,7 +37,11 @@ class Run:
         return [arrays.pop(name) for name in first], arrays
 
     def outcome(
-        self, kind: Any, settings: Mapping[str, Any], update: Callable[[Any, int, int], None]
+        self,
+        kind: Any,
+        settings: Mapping[str, Any],
+        update: Callable[[Any, int, int], None],
+        end_of: Callable[[int, int], int] = lambda start, stop: stop,
     ) -> Outcome[Any]:
         """The outcome of a pass that updates sums of this kind with all rows, chunk by chunk."""
 
@@ -54,6 +58,7 @@ class Run:
             self._notes,
             self.checkpoint,
             self.row_output,
+            end_of,
         )
         try:
             outcome = one_pass.run(work)

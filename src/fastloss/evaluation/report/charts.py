@@ -1,4 +1,4 @@
-"""The two charts of a report, drawn as SVG that stands in the page as it is."""
+"""The charts of a report, drawn as SVG that stands in the page as it is."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -66,22 +66,24 @@ def reliability(
     shares: Sequence[float],
     confidence: Sequence[float],
     accuracy: Sequence[float],
+    names: tuple[str, str] = ("confidence", "accuracy"),
 ) -> str:
     """How often predictions are right over how sure they are, and how many are so sure."""
+    sure_of, right_of = names
     bins = [
         ((edges[i], edges[i + 1]), share, confidence[i], accuracy[i])
         for i, share in enumerate(shares)
         if share > 0
     ]
     frame = _Frame(400, 400, (0, 1), 1)
-    frame.y_axis(5, "accuracy")
+    frame.y_axis(5, right_of)
     tenths = [(i / 5, f"{i / 5:.0%}") for i in range(6)]
     for x, share, sure, right in bins:
-        tip = f"{share:.2%} of the weight: confidence {sure:.2%}, accuracy {right:.2%}"
+        tip = f"{share:.2%} of the weight: {sure_of} {sure:.2%}, {right_of} {right:.2%}"
         frame.bar(x, (0, right), f'fill="{_BLUE}" fill-opacity=".7" stroke="#fff"', tip)
         frame.line([(x[0], sure), (x[1], sure)], f'stroke="{_RED}" stroke-width="4"')
     frame.line([(0, 0), (1, 1)], 'stroke="#222" stroke-dasharray="5 4"')
-    frame.x_axis(tenths, "confidence")
+    frame.x_axis(tenths, sure_of)
 
     most = max((share for _, share, _, _ in bins), default=1.0)
     below = _Frame(400, 90, (0, 1), most)
@@ -89,8 +91,26 @@ def reliability(
     for x, share, _, _ in bins:
         tip = f"{share:.2%} of the weight"
         below.bar(x, (0, share), f'fill="{_GREY}" stroke="#fff"', tip)
-    below.x_axis(tenths, "confidence")
-    return frame.svg("reliability diagram") + "<br>" + below.svg("share of each confidence")
+    below.x_axis(tenths, sure_of)
+    return frame.svg("reliability diagram") + "<br>" + below.svg(f"share of each {sure_of}")
+
+
+def curve(
+    points: Sequence[tuple[float, float]],
+    names: tuple[str, str],
+    mark: tuple[float, float],
+    base: Sequence[tuple[float, float]],
+) -> str:
+    """A curve of shares, a point of it, and what there would be by chance."""
+    frame = _Frame(400, 400, (0, 1), 1)
+    frame.y_axis(5, names[1])
+    frame.line(base, 'stroke="#222" stroke-dasharray="5 4"')
+    frame.line(points, f'stroke="{_BLUE}" stroke-width="2"')
+    x, y = mark
+    tip = f"{names[0]} {x:.2%}, {names[1]} {y:.2%}"
+    frame.bar((x - 0.01, x + 0.01), (y - 0.01, y + 0.01), f'fill="{_RED}"', tip)
+    frame.x_axis([(i / 5, f"{i / 5:.0%}") for i in range(6)], names[0])
+    return frame.svg(f"{names[1]} over {names[0]}")
 
 
 def ranks(weights: Sequence[float]) -> str:

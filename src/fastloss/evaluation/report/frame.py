@@ -37,6 +37,15 @@ def document(title: str, body: Iterable[str]) -> str:
     )
 
 
+def partial(n_rows: int | None) -> str:
+    """What is said at the head of a report of some rows."""
+    after = "" if n_rows is None else f" after {n_rows:,} rows"
+    return (
+        f'<div class="problems">Partial: the evaluation was interrupted{after}. All numbers are of '
+        "these rows alone.</div>"
+    )
+
+
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """What a report is about: names and texts, in two columns."""
     return (

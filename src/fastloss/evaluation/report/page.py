@@ -1,6 +1,5 @@
 """The report of an evaluation: one HTML file that needs nothing else."""
 
-import html
 import math
 from collections.abc import Iterable, Sequence
 
@@ -10,6 +9,7 @@ from ...call.arrays import Array
 from ..means import Means
 from ..scores import Scores
 from . import charts, frame
+from .table import table
 
 _WORST = 20  # classes
 _GROUPS = 200
@@ -26,9 +26,9 @@ def page(scores: Scores, facts: Iterable[tuple[str, str]], top_k: Sequence[int])
     body = [
         "<h1>An evaluation of logits</h1>",
         frame.facts(facts),
-        _partial(scores),
+        "" if scores.complete else frame.partial(scores.n_rows),
         "<h2>Summary</h2>",
-        _table((), _summary(scores, top_k).items()),
+        table((), _summary(scores, top_k).items()),
         f"<p>{_EXPLAINED}</p>",
         "<h2>Reliability</h2>",
         "<p>Rows in bins of confidence, the probability of the prediction. Blue is how often the "
@@ -43,15 +43,6 @@ def page(scores: Scores, facts: Iterable[tuple[str, str]], top_k: Sequence[int])
         *_groups(scores),
     ]
     return frame.document("fastloss: an evaluation of logits", body)
-
-
-def _partial(scores: Scores) -> str:
-    if scores.complete:
-        return ""
-    return (
-        '<div class="problems">Partial: the evaluation was interrupted after '
-        f"{scores.n_rows:,} rows. All numbers are of these rows alone.</div>"
-    )
 
 
 def text(scores: Scores, top_k: Sequence[int]) -> str:
@@ -80,19 +71,19 @@ def _reliability(scores: Scores) -> str:
 
 
 def _classes(scores: Scores) -> list[str]:
-    table = scores.by_class
-    if table is None:
+    means = scores.by_class
+    if means is None:
         return []
-    counted = np.flatnonzero(table.weight > 0)
-    worst = counted[_by_loss(table.loss[counted])][:_WORST].tolist()
+    counted = np.flatnonzero(means.weight > 0)
+    worst = counted[_by_loss(means.loss[counted])][:_WORST].tolist()
     with np.errstate(invalid="ignore"):
-        whole = float(table.weight[counted] @ table.loss[counted])
+        whole = float(means.weight[counted] @ means.loss[counted])
     head = ("class", *_HEAD, "of the whole loss")
     rows = [
-        (f"{i:,}", *_means(table, i), _share(table.weight[i] * table.loss[i], whole)) for i in worst
+        (f"{i:,}", *_means(means, i), _share(means.weight[i] * means.loss[i], whole)) for i in worst
     ]
     text = f"<p>{len(rows)} of the {len(counted):,} classes that have rows.</p>"
-    return ["<h2>Classes of the largest mean loss</h2>", text, _table(head, rows)]
+    return ["<h2>Classes of the largest mean loss</h2>", text, table(head, rows)]
 
 
 def _groups(scores: Scores) -> list[str]:
@@ -102,7 +93,7 @@ def _groups(scores: Scores) -> list[str]:
     chosen = _by_loss(means.loss)[:_GROUPS].tolist()
     rows = [(str(ids[i]), *_means(means, i)) for i in chosen]
     text = f"<p>{len(rows)} of {len(ids):,}, the largest loss first.</p>"
-    return ["<h2>Groups</h2>", text, _table(("group", *_HEAD), rows)]
+    return ["<h2>Groups</h2>", text, table(("group", *_HEAD), rows)]
 
 
 def _share(part: float, whole: float) -> str:
@@ -118,17 +109,3 @@ def _means(means: Means, i: int) -> tuple[str, str, str]:
 def _by_loss(loss: Array) -> Array:
     """The largest first, NaN before all; equal ones in their order."""
     return np.argsort(-np.nan_to_num(loss, nan=math.inf), kind="stable")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [_row("th", head)] if head else []
-    lines += [_row("td", row) for row in rows]
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
-
-
-def _row(tag: str, cells: Sequence[str]) -> str:
-    texts = [
-        f"<{tag}{' class=name' * (i == 0)}>{html.escape(text)}</{tag}>"
-        for i, text in enumerate(cells)
-    ]
-    return f"<tr>{''.join(texts)}</tr>"

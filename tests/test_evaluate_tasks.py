@@ -1,0 +1,197 @@
+"""`fastloss evaluate --task`: the numbers of the arrays, resumed or not, and a report of each."""
+
+import json
+import re
+import signal
+from collections.abc import Mapping
+from functools import wraps
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from plain import plain
+
+import fastloss as fl
+from fastloss import cli
+from fastloss.evaluation.files import one_pass
+from fastloss.evaluation.report import task_page
+from fastloss.evaluation.tasks import TASKS
+
+pytestmark = plain
+N = 60
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal(N).astype(np.float32)
+Y = (RNG.random(N) < 0.5).astype(np.int64)
+GROUPS = RNG.integers(0, 3, N)
+WEIGHT = RNG.uniform(0.5, 2, N)
+
+
+class Case(NamedTuple):
+    task: str
+    labels: Any
+    predictions: Any
+    files: dict[str, Any]  # arrays besides, as options and as keywords
+    arguments: tuple[str, ...] = ()
+    options: Mapping[str, Any] = MappingProxyType({})
+    pictures: int = 0
+
+
+CASES = {
+    "binary": Case(
+        "binary",
+        Y,
+        X,
+        {"groups": GROUPS, "sample_weight": WEIGHT},
+        ("--option", "thresholds=0,0.5", "--bins", "5"),
+        {"thresholds": [0.0, 0.5], "n_bins": 5},
+        pictures=4,
+    ),
+    "probabilities": Case(
+        "binary",
+        Y.astype(bool),
+        1 / (1 + np.exp(-X)),
+        {},
+        ("--from-probabilities", "--option", "ranks=False"),
+        {"from_probabilities": True, "ranks": False},
+        pictures=2,
+    ),
+    "queries": Case("ranking", Y * 2, X, {"queries": GROUPS}, ("--option", "k=2"), {"k": 2}),
+    "offsets": Case("ranking", Y, X, {"offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60])}),
+    "rows of documents": Case("ranking", Y.reshape(12, 5), X.reshape(12, 5), {}),
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(one_pass, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(one_pass, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(one_pass, "_SAVE_SHARE", 1e9)
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments, status=0):
+        assert cli.main(["evaluate", *arguments]) == status, capsys.readouterr()
+        printed = capsys.readouterr()
+        return printed.err if status == 2 else printed.out
+
+    return run
+
+
+def saved(case):
+    """Its arrays as files, and the arguments that name them."""
+    np.save("y.npy", case.labels)
+    np.savez("x.npz", x=case.predictions, other=np.zeros(3))
+    arguments = ["y.npy", "x.npz:x", "--task", case.task, *case.arguments]
+    for name, array in case.files.items():
+        np.save(f"{name}.npy", array)
+        arguments += [f"--{name.replace('_', '-')}", f"{name}.npy"]
+    return arguments
+
+
+def expected_of(case):
+    return fl.evaluate(case.labels, case.predictions, task=case.task, **case.files, **case.options)
+
+
+def same(found, expected, where=""):
+    """As JSON; numbers to 1e-13."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for name, value in expected.items():
+            same(found[name], value, f"{where}.{name}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), where
+        for a, b in zip(found, expected, strict=True):
+            same(a, b, where)
+    elif isinstance(expected, float):
+        if expected != expected:
+            assert found is None, where
+        else:
+            assert found == pytest.approx(expected, rel=1e-13, abs=1e-15), where
+    else:
+        assert found == expected, where
+
+
+def test_every_task_is_tried():
+    assert {case.task for case in CASES.values()} | {"multiclass"} == TASKS.keys()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_numbers_are_those_of_the_arrays(case, run):
+    arguments = saved(case)
+    found = json.loads(run(*arguments, "--json"))
+    assert found.pop("complete") is True
+    expected = expected_of(case)
+    same(found, expected.to_dict())
+    assert run(*arguments).split() == repr(expected).split()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_an_interrupted_run_is_partial_and_goes_on(case, run, monkeypatch):
+    arguments = [*saved(case), "--json", "--state", "state"]
+    kind = TASKS[case.task].scorecard
+    update, calls = kind.update, []
+
+    @wraps(update)
+    def counted(*arguments, **more):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return update(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "update", counted)
+        partial = json.loads(run(*arguments, status=130))
+    assert partial["complete"] is False
+    found = json.loads(run(*arguments, "--resume"))
+    assert found.pop("complete") is True
+    same(found, expected_of(case).to_dict())
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_report_has_all_lines_and_tables(case, run):
+    run(*saved(case), "--html", "r.html")
+    text = Path("r.html").read_text()
+    expected = expected_of(case)
+    for name, value in expected.lines():
+        assert name in text
+        assert value in text
+    assert text.count("<svg") == case.pictures
+    assert text.count("<table") == 1 + len(list(task_page.tables(expected.to_dict())))
+    assert not re.findall(r'(?:src|href)="(?!#)', text)
+
+
+def test_a_report_of_nothing(run):
+    np.save("y.npy", np.zeros(0, int))
+    np.save("x.npy", np.zeros(0))
+    run("y.npy", "x.npy", "--task", "binary", "--html", "r.html")
+    assert "nan" in Path("r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "bin"], "there is no task 'bin': there are 'multiclass', 'binary'"),
+        (["--task", "binary", "--temperature", "2"], "--temperature is for --task multiclass"),
+        (["--task", "binary", "--rows", "r.npz"], "--rows is for --task multiclass"),
+        (["--task", "binary", "--queries", "y.npy"], "--task binary knows no --queries"),
+        (["--task", "binary", "--offsets", "y.npy"], "--task binary knows no --offsets"),
+        (["--task", "binary", "--option", "x=1"], "NAME is one of bins, from_probabilities"),
+        (["--task", "binary", "--option", "bins=1000"], "bins must be None or a power of two"),
+        (["--task", "binary", "--sample-weight", "few.npy"], "first axis of both is that of the"),
+        (["--task", "ranking", "--from-probabilities"], "ranking knows no --from-probabilities"),
+        (["--task", "ranking", "--bins", "3"], "ranking knows no --bins"),
+        (["--task", "ranking", "--offsets", "o.npy", "--groups", "y.npy"], "give --queries"),
+        (["--mask", "y.npy"], "--mask is for another task"),
+        ([], "x.npy"),
+    ],
+)
+def test_what_is_not_of_the_task_is_refused(run, arguments, message):
+    np.save("y.npy", Y)
+    np.save("x.npy", X)
+    np.save("few.npy", WEIGHT[:3])
+    np.save("o.npy", np.array([0, N]))
+    assert message in run("y.npy", "x.npy", *arguments, status=2)
