@@ -50,7 +50,10 @@ def test_version_and_help_do_not_import_numba():
 
 
 def test_no_command_shows_those_that_there_are(capsys):
-    for command, shown in (([], "evaluate predictions in files"), (["cache"], "delete all compiled")):
+    for command, shown in (
+        ([], "evaluate predictions in"),
+        (["cache"], "delete all compiled"),
+    ):
         assert cli.main(command) == 2
         assert shown in " ".join(capsys.readouterr().err.split())
 

@@ -381,7 +381,9 @@ def test_only_the_same_work_is_resumed(run, ended_at):
     message = run(*arguments, "--resume", "--temperature", "2", status=2)
     assert "s cannot be resumed, as temperature was 1.0 and is 2.0 now" in message
     os.utime("logits.npy", (1, 1))
-    assert "s cannot be resumed, as time of predictions was" in run(*arguments, "--resume", status=2)
+    assert "s cannot be resumed, as time of predictions was" in run(
+        *arguments, "--resume", status=2
+    )
 
 
 def test_row_results_that_are_gone_are_missed(run, ended_at):

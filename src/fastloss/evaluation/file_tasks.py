@@ -12,9 +12,9 @@ import numpy as np
 from ..call.arrays import Array
 from . import arguments
 from .files import inputs, opened
-from .files.part import FileError
 from .files.one_pass import Outcome
 from .files.output import Output
+from .files.part import FileError
 from .files.reading import FileRows
 from .files.row_output import Column, RowOutput
 from .report import page, task_page
