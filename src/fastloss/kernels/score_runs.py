@@ -13,15 +13,22 @@ from ..compiler.bits import select, window
 from .tally import add
 
 
-def key_of(bits: Any, sign: Any, infinity: Any) -> Any:
-    """The key of a score, all of them uint64; `sign` and `infinity` are those bits of its dtype."""
-    size = bits & (sign - np.uint64(1))
-    key = select(bits < sign, sign + size, sign - size)
-    return select(size > infinity, (sign - np.uint64(1)) + sign, key)
+def key_of(bits: Any, size: Any, sign: Any) -> Any:
+    """The key of a number. All are of a type that holds the key of NaN, too: int64, which is
+    faster, or uint64.
+    """
+    return select(bits < sign, sign + size, sign - size)
 
 
 def split_keys(
-    bits: Any, labels: Any, sign: Any, infinity: Any, keys: Any, negative: Any, positive: Any
+    bits: Any,
+    labels: Any,
+    sign: Any,
+    infinity: Any,
+    nan: Any,
+    keys: Any,
+    negative: Any,
+    positive: Any,
 ) -> None:
     """Write the keys of rows of label 0 from `negative` on, those of label 1 from `positive` on.
 
@@ -29,24 +36,35 @@ def split_keys(
     """
     for i in range(bits.size):
         label = np.int64(labels[i])
-        keys[select(label == 1, positive, negative)] = key_of(np.uint64(bits[i]), sign, infinity)
+        place = select(label == 1, positive, negative)
+        wide = bits[i] & nan
+        size = wide & (nan ^ sign)
+        keys[place] = select(size > infinity, nan, key_of(wide, size, sign))
         positive += label
         negative += 1 - label
 
 
 def count_keys(
-    bits: Any, labels: Any, weights: Any, sign: Any, infinity: Any, shift: Any, counts: Any
+    bits: Any,
+    labels: Any,
+    weights: Any,
+    stride: Any,
+    sign: Any,
+    infinity: Any,
+    nan: Any,
+    shift: Any,
+    counts: Any,
 ) -> None:
-    """Add rows, or their weights, to pairs of counts, of label 0 and 1, by the upper bits of keys.
+    """Add the weights of rows to pairs of counts, of label 0 and 1, by the upper bits of keys.
 
-    The last pair is for NaN. Without weights, which then are an array of none, each row counts 1.
+    The last pair is for NaN. With a stride of 0 each row has the first weight.
     """
-    nan, weighted = (sign - np.uint64(1)) + sign, weights.size > 0
+    last = np.int64(counts.size // 2 - 1)
     for i in range(bits.size):
-        key = key_of(np.uint64(bits[i]), sign, infinity)
-        bin_of = np.int64(key >> shift)
-        place = 2 * select(key == nan, np.int64(counts.size // 2 - 1), bin_of)
-        counts[place + np.int64(labels[i])] += weights[i] if weighted else 1.0
+        wide = bits[i] & nan
+        size = wide & (nan ^ sign)
+        place = select(size > infinity, last, key_of(wide, size, sign) >> shift)
+        counts[2 * place + np.int64(labels[i])] += weights[i * stride]
 
 
 def merge_runs(

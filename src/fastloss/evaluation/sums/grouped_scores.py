@@ -120,7 +120,7 @@ class GroupedScores(NamedTuple):
             rows.keys,
             rows.positive.view(np.uint8),
             rows.weights * scale,
-            np.uint64(FLOAT64.nan),
+            FLOAT64.nan,
             results.reshape(-1),
             *np.empty((2, 6)),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,18 +22,23 @@ class ScoreForm(NamedTuple):
         return np.dtype(f"u{self.bits // 8}")
 
     @property
-    def sign(self) -> np.uint64:
+    def sign(self) -> Any:
         """The bit of the sign, and the key of 0."""
-        return np.uint64(1 << (self.bits - 1))
+        return self._number(1 << (self.bits - 1))
 
     @property
-    def infinity(self) -> np.uint64:
-        return np.uint64(_INFINITIES[self.name])
+    def infinity(self) -> Any:
+        return self._number(_INFINITIES[self.name])
 
     @property
-    def nan(self) -> int:
+    def nan(self) -> Any:
         """The key of NaN, larger than all others."""
-        return (1 << self.bits) - 1
+        return self._number((1 << self.bits) - 1)
+
+    @property
+    def _number(self) -> type[np.integer[Any]]:
+        """What kernels compute keys in."""
+        return np.uint64 if self.bits == 64 else np.int64
 
     def holds(self, keys: Array) -> bool:
         """Whether keys are those of numbers."""
@@ -128,7 +133,7 @@ def native_bits(scores: Array, form: ScoreForm) -> Array:
 def as_single(scores: Array) -> Array:
     """Scores rounded to float32: none gets past another."""
     with np.errstate(over="ignore"):
-        return scores.astype(np.float32)
+        return scores.astype(np.float32, copy=False)
 
 
 def _upper_half(bits: Array) -> Array:

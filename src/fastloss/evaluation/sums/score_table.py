@@ -21,7 +21,7 @@ import numpy as np
 
 from ...call.arrays import Array
 from ...kernels.tally import scale_of
-from .counted_scores import counted_rows, steps_of_counts
+from .counted_scores import count_type, counted_rows, keys_with_rows, steps_of_counts
 from .double_double import total
 from .score_keys import FLOAT16, FLOAT32, FORMS, ScoreForm, as_single, scores_of, wider
 from .sorted_scores import (
@@ -159,11 +159,15 @@ class ScoreTable(NamedTuple):
         if a.form != b.form or (a.counts is None) != (b.counts is None):
             form = wider(wider(a.form, b.form), FLOAT32)
             a, b = a._in_runs(form), b._in_runs(form)
+        counts = a.counts
+        if counts is not None and b.counts is not None:
+            dtype = None if a.is_weighted else count_type(a.n_rows + b.n_rows)
+            counts = np.add(counts, b.counts, dtype=dtype)
         return a._replace(
             n_nan=n_nan,
             n_negatives=a.n_negatives + b.n_negatives,
             n_positives=a.n_positives + b.n_positives,
-            counts=None if a.counts is None or b.counts is None else a.counts + b.counts,
+            counts=counts,
             negatives=merged_runs(a.negatives + b.negatives),
             positives=merged_runs(a.positives + b.positives),
         )
@@ -190,7 +194,9 @@ class ScoreTable(NamedTuple):
             negative, positive = (run.at_least(keys) for run in self._both())
             return negative, positive
         places = -(-keys.astype(np.int64) >> self._shift)
-        negative, positive = (sums_from(places, of_label) for of_label in self.counts.T)
+        negative, positive = (
+            sums_from(places, of_label.astype(np.float64)) for of_label in self.counts.T
+        )
         return negative, positive
 
     def scores(self, keys: Array) -> Array:
@@ -219,7 +225,7 @@ class ScoreTable(NamedTuple):
         return self._replace(
             is_weighted=True,
             scale=scale,
-            counts=None if self.counts is None else self.counts * factor,
+            counts=None if self.counts is None else self.counts * np.float64(factor),
             negatives=tuple(run.weighted(factor) for run in self.negatives),
             positives=tuple(run.weighted(factor) for run in self.positives),
         )
@@ -237,7 +243,7 @@ class ScoreTable(NamedTuple):
 
             negatives, positives = widened(self.negatives), widened(self.positives)
         else:
-            places = np.flatnonzero(self.counts.any(axis=1))
+            places = keys_with_rows(self.counts)
             keys = form.keys(self.form.scores(places.astype(self.form.dtype)))
             rows = self.counts[places].astype(np.int64).T
             negatives, positives = (
@@ -252,7 +258,10 @@ class ScoreTable(NamedTuple):
         state = {"rows": np.array(numbers, np.int64), "scale": np.array([self.scale])}
         if self.counts is not None:
             places = np.flatnonzero(self.counts)
-            state |= {"places": places, "counts": self.counts.reshape(-1)[places]}
+            state |= {
+                "places": places,
+                "counts": self.counts.reshape(-1)[places].astype(np.float64),
+            }
         else:
             for label, run in zip(_LABELS, self._both(), strict=True):
                 state |= {f"{label}_keys": run.keys.copy(), f"{label}_weights": run.weights.copy()}
@@ -303,6 +312,7 @@ class ScoreTable(NamedTuple):
             sound = all((weight > 0) == (n > 0) for weight, n in zip(sums, rows, strict=True))
         else:
             sound = sums == list(rows) and bool((given == np.floor(given)).all())
+            counts = counts.astype(count_type(self.n_rows))
         return self._replace(counts=counts), sound
 
     def _with_saved_runs(self, name: str, state: Mapping[str, Array]) -> tuple[ScoreTable, bool]:

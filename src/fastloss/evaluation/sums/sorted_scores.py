@@ -99,7 +99,7 @@ def sums_from(places: Array, numbers: Array) -> Array:
     return found
 
 
-class Part(Protocol):
+class Mergeable(Protocol):
     """Some rows."""
 
     @property
@@ -108,7 +108,7 @@ class Part(Protocol):
     def merged(self: P, other: P) -> P: ...
 
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=Mergeable)
 
 
 def merged_runs(runs: tuple[P, ...], in_one: bool = False) -> tuple[P, ...]:
@@ -145,15 +145,14 @@ def sorted_rows(
     ends = np.cumsum(counts, dtype=np.int64)
     middle = n - int(ends[-1]) if n else 0
     keys = np.empty(n, form.dtype)
-    split = _split_keys(form.dtype)
+    split = _split_keys(form)
 
     def run(index: int) -> None:
         part, positives = blocks[index], int(ends[index]) - counts[index]
         split(
             native_bits(scores[part], form),
             positive_rows(labels, part),
-            form.sign,
-            form.infinity,
+            *(form.sign, form.infinity, form.nan),
             keys,
             part.start - positives,
             middle + positives,
@@ -229,9 +228,9 @@ def steps_of(negative: Run, positive: Run) -> Iterator[Steps]:
 
 # The compiled loops. None writes into anything but the last of its arrays.
 @cache
-def _split_keys(dtype: np.dtype[Any]) -> Any:
-    keys, sign = np.empty(0, dtype), np.uint64(1)
-    examples = keys, np.empty(0, np.uint8), sign, sign, keys, 1, 1
+def _split_keys(form: ScoreForm) -> Any:
+    keys = np.empty(0, form.dtype)
+    examples = keys, np.empty(0, np.uint8), *[form.sign] * 3, keys, 1, 1
     return compiler().load_or_compile(kernel.split_keys, examples)
 
 
