@@ -64,7 +64,7 @@ def relative_error(actual, truth):
     ],
     ids=str,
 )
-@partly_long(1, "as_soft", [False, True])
+@both("as_soft", [True], compiled=[False], long=[True])
 def test_tiny_losses_keep_their_digits(row, gap, as_soft):
     """Loss and gradient; classes that are further than `gap` away do not matter in float32."""
     row = np.array(row, np.float32)
@@ -186,10 +186,10 @@ def test_equal_terms_are_not_all_rounded_the_same_way(n_classes):
 SMOOTH, BOTH = {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "class_weight": True}
 
 
-@partly_long(
-    1,
+@both(
     "n_classes, options, soft",
-    [
+    [(10, BOTH, True), (112, BOTH, True), (500, SMOOTH, False), (1000, BOTH, False)],
+    long=[
         (1000, BOTH, True),
         (10, BOTH, True),
         (20_000, BOTH, False),
@@ -202,7 +202,6 @@ SMOOTH, BOTH = {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "class_weight"
         (1000, BOTH, False),
         (20_000, BOTH, True),
     ],
-    ids=str,
 )
 def test_smoothed_and_weighed_rows_of_many_classes(n_classes, options, soft):
     """Equal logits, so gap = 0: loss = T log(c) with T the sum of the masses."""
@@ -227,26 +226,26 @@ def test_smoothed_and_weighed_rows_of_many_classes(n_classes, options, soft):
 # Binary losses
 
 
-def test_binary_logits_keep_the_digits_of_tiny_losses():
+@both("label", (0, 1), long=(0, 1))
+def test_binary_logits_keep_the_digits_of_tiny_losses(label):
     x = np.concatenate([np.linspace(-100, 100, 401), [-1e-6, 1e-6, -1e-30, 1e-30, 0.0]]).astype(
         np.float32
     )
     loss = fl.BinaryCrossEntropyWithLogits(reduction="none")
-    for label in (0, 1):
-        y = np.full_like(x, label)
-        losses, grad = loss.value_and_grad(y, x)
-        _, hess = loss.grad_hess(y, x)
-        sign = 1 - 2 * label
-        exact = EXACT.numbers(x)
-        for actual, truth in (
-            (losses, EXACT.softplus(sign * exact)),
-            (grad, sign * EXACT.sigmoid(sign * exact)),
-            (hess, EXACT.sigmoid(exact) * EXACT.sigmoid(-exact)),
-        ):
-            normal = np.array([abs(t) >= SMALLEST_NORMAL for t in truth])
-            assert normal.sum() > 300
-            assert relative_error(actual[normal], truth[normal]) <= 8 * U
-            assert np.all(abs(EXACT.numbers(actual) - truth)[~normal] <= 2.0**-148)
+    y = np.full_like(x, label)
+    losses, grad = loss.value_and_grad(y, x)
+    _, hess = loss.grad_hess(y, x)
+    sign = 1 - 2 * label
+    exact = EXACT.numbers(x)
+    for actual, truth in (
+        (losses, EXACT.softplus(sign * exact)),
+        (grad, sign * EXACT.sigmoid(sign * exact)),
+        (hess, EXACT.sigmoid(exact) * EXACT.sigmoid(-exact)),
+    ):
+        normal = np.array([abs(t) >= SMALLEST_NORMAL for t in truth])
+        assert normal.sum() > 300
+        assert relative_error(actual[normal], truth[normal]) <= 8 * U
+        assert np.all(abs(EXACT.numbers(actual) - truth)[~normal] <= 2.0**-148)
 
 
 @pytest.mark.long

@@ -319,6 +319,7 @@ def test_wrong_hessian_is_found():
         loss.check_gradient()
 
 
+@plain
 def test_nan_gradient_is_wrong():
     loss = loss_with(lambda self, t, p: (p * p, p * (1 - 1) / (p - p)))
     with pytest.raises(ValueError, match="gradient nan"):
@@ -346,6 +347,7 @@ def test_check_wants_both_arguments_or_none():
         fl.mse.check_gradient([1.0])
 
 
+@plain
 def test_exp_in_a_loss_overflows_as_it_should():
     loss = loss_with(lambda self, t, p: (exp(p) - t * p, exp(p) - t))
     value, grad = loss.value_and_grad(np.float32([1.0]), np.float32([200.0]))

@@ -465,8 +465,7 @@ def test_exponentials_are_kept_or_computed_again(monkeypatch, kind, options, c):
         assert_same(actual, expected)
 
 
-@compiled
-@partly_long(2, "c", [5, 130, 100])
+@both("c", [5], compiled=[130], long=[5, 100])
 @partly_long(2, "value", [-np.inf, np.inf, np.nan, -3e38])
 def test_an_infinite_gap_leaves_other_rows_their_bits(c, value):
     """Rows whose gaps are all finite take a shorter formula than the others."""
