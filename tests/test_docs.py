@@ -184,9 +184,10 @@ def test_all_formulas_of_losses_are_translated(entry):
 
 
 def test_text_of_docstrings_has_no_markup_but_code():
-    lines = ["|a| of x_ in `y_*|`:", "", "    f(x) -> y", "", ">>> 2 | 1", "3"]
+    lines = ["|a| of x_ in `y_*|`:", "", "    f(x) ± y", "", "    f(x)", "", ">>> 2 | 1", "3"]
     assert docstrings.rewritten(lines) == [
         r"\|a\| of x\_ in `y_*|`:",
-        *("", "::", "", "    f(x) -> y", ""),
+        *("", ".. code-block:: text", "", "    f(x) ± y", ""),
+        *("::", "", "    f(x)", ""),
         *(">>> 2 | 1", "3"),
     ]

@@ -1,5 +1,6 @@
 """Docstrings, whose text is plain, as reStructuredText."""
 
+import ast
 import re
 from typing import Any
 
@@ -29,12 +30,21 @@ def rewritten(lines: list[str]) -> list[str]:
             if is_formula(block):
                 directive, block = ".. math::", math(block).splitlines()
             else:
-                directive = "::"
+                directive = "::" if _is_python(block) else ".. code-block:: text"
             result += [directive, "", *(f"    {each}" for each in block)]
         else:
             result.append(_plain(line))
             place += 1
     return result
+
+
+def _is_python(block: list[str]) -> bool:
+    """Whether it can be coloured as such; a sign that Python does not know is a warning."""
+    try:
+        ast.parse("\n".join(block))
+    except SyntaxError:
+        return False
+    return True
 
 
 def _plain(line: str) -> str:
