@@ -187,6 +187,8 @@ def test_queries_may_lie_anywhere_and_go_on_in_other_calls():
     labels, scores, offsets = make(5)
     ids = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     weight, groups = 1.0 + ids % 3, np.array(["odd", "even"])[ids % 2]
+    # Ids as far apart as they can be.
+    ids = np.where(ids == 0, -(2**63), np.where(ids == 1, 2**63 - 1, ids))
     whole = fl.evaluate(
         labels, scores, queries=ids, query_weight=weight, groups=groups, task="ranking"
     )

@@ -19,6 +19,7 @@ from .multilabel_scores import MultilabelScores, multilabel_scores_of
 from .sums.accumulator import Accumulator
 from .sums.binary_sums import Manner
 from .sums.label_sums import LabelRows, LabelSums
+from .sums.score_table import ScoreTable
 from .tensors import as_array
 
 # Fewer numbers wait, as a copy, until they are added up together with others.
@@ -62,6 +63,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         if threshold is None:
             threshold = 0.5 if from_probabilities else 0.0
         check_number("threshold", threshold, -np.inf, finite=False)
+        ScoreTable.empty(bins)  # raises for bins that there cannot be
         self._manner = Manner(from_probabilities, (float(threshold),), 0, ranks, bins)
         super().__init__(self._nothing)
 

@@ -106,8 +106,7 @@ class MultilabelScores(Result):
       of AUC `n_one_class`, that are true always or never; of average precision those never true,
       `n_never_true`;
     - `by_label`: all of these for each label;
-    - `groups`, if they were given: means over the rows of each;
-    - `complete`: False if the evaluation was interrupted.
+    - `groups`, if they were given: means over the rows of each.
 
     What is a ratio is NaN where its denominator is 0; in `macro` it is 0, as in scikit-learn.
 
@@ -144,7 +143,6 @@ class MultilabelScores(Result):
     n_never_true: int
     by_label: LabelMeans
     groups: Groups | None = None
-    complete: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them."""
@@ -154,7 +152,6 @@ class MultilabelScores(Result):
             "macro": self.macro._asdict(),
             "by_label": self.by_label.to_dict(),
             "groups": None if self.groups is None else self.groups.to_dict(),
-            "complete": self.complete,
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -182,8 +179,7 @@ class MultilabelScores(Result):
             yield "groups", f"{len(self.groups.ids):,}"
 
     def __repr__(self) -> str:
-        partial = "" if self.complete else "partial: the evaluation was interrupted\n"
-        return partial + table_of(self.lines())
+        return table_of(self.lines())
 
 
 _TITLES = {

@@ -163,10 +163,8 @@ class RankingScorecard(Accumulator[QuerySums]):
         sums = self._sums
         rows = sums.parts["rows"].whole()
         if len(rows.queries):
-            offsets = np.append(
-                np.flatnonzero(np.diff(rows.queries, prepend=rows.queries[0] - 1)), 0
-            )
-            offsets[-1] = len(rows.queries)
+            begins = np.append(True, rows.queries[1:] != rows.queries[:-1])
+            offsets = np.append(np.flatnonzero(begins), len(begins))
             numbers, counts = self._measure.score(rows.relevances, rows.scores, offsets)
             first = offsets[:-1]
             scored = ScoredQueries(

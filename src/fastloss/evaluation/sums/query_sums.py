@@ -69,7 +69,7 @@ class KeptRows(NamedTuple):
             return QueryRows()
         runs = [rows.filled() for rows in self.runs]
         rows = QueryRows(*(joined(list(parts)) for parts in zip(*runs, strict=True)))
-        if (np.diff(rows.queries) >= 0).all():
+        if _ascend(rows.queries):
             return rows
         order = np.argsort(rows.queries, kind="stable")
         return QueryRows(*(array[order] for array in rows))
@@ -86,12 +86,17 @@ class KeptRows(NamedTuple):
                 for part, default in QueryRows()._asdict().items()
             )
         )
-        sound = (np.diff(rows.queries) >= 0).all()
+        sound = _ascend(rows.queries)
         for array in rows.relevances, rows.weight:
-            sound &= ((array >= 0) & (array < np.inf)).all()
+            sound &= bool(((array >= 0) & (array < np.inf)).all())
         if not sound:
             raise ValueError(f"{name} of the state make no sense: it is damaged")
         return cls((rows,) if n else ())
+
+
+def _ascend(ids: Array) -> bool:
+    """Whether ids are in order. Differences of any two need not fit into int64."""
+    return bool((ids[1:] >= ids[:-1]).all())
 
 
 class _Fields(NamedTuple):
