@@ -89,7 +89,8 @@ def flat(differences):
     for name, value in differences.to_dict().items():
         for inner, number in (value if isinstance(value, dict) else {"": value}).items():
             for last, n in (number if isinstance(number, dict) else {"": number}).items():
-                numbers[f"{name} {inner} {last}".strip()] = NAN if n is None else n
+                if not isinstance(n, str):
+                    numbers[f"{name} {inner} {last}".strip()] = NAN if n is None else n
     return numbers
 
 
@@ -817,3 +818,73 @@ print([d.kl.mean, d.reverse_kl.mean, d.jensen_shannon.mean, d.loss_difference.me
         eval(run_python(code, NUMBA_DISABLE_JIT=disabled)) for disabled in ("1", "0")
     )
     assert plain == pytest.approx(compiled, rel=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------
+# Errors by cluster, and a bootstrap
+
+
+def of_pairs(n=30):
+    rng = np.random.default_rng(7)
+    a, labels = rng.standard_normal((n, 3)), rng.integers(0, 3, n)
+    return a, a + rng.standard_normal((n, 3)) / 3, labels
+
+
+def test_errors_by_cluster_are_those_of_the_formula():
+    a, b, labels = of_pairs()
+    clusters, w = np.arange(30) % 7 - 3, np.arange(30.0) % 4
+    found = fl.compare(a, b, labels, clusters=clusters, sample_weight=w)
+    assert (found.errors, found.n_clusters) == ("clusters", 7)
+    assert "by 7 clusters" in repr(found)
+    difference = np.diff([fl.CrossEntropy(reduction="none")(labels, x) for x in (a, b)], axis=0)[0]
+    agree = a.argmax(axis=1) == b.argmax(axis=1)
+    for x, summary in ((difference, found.loss_difference), (agree, found.agreement)):
+        mean = (w * x).sum() / w.sum()
+        away = [(w * (x - mean))[clusters == g].sum() for g in np.unique(clusters)]
+        expected = math.sqrt(7 / 6 * np.square(away).sum()) / w.sum()
+        assert summary.standard_error == pytest.approx(expected, rel=1e-9)
+    rows = fl.compare(a, b, labels, sample_weight=w)
+    assert (rows.errors, rows.n_clusters) == ("rows", None)
+    assert rows.loss_difference.minimum == found.loss_difference.minimum
+    alone = fl.compare(a, b, labels, sample_weight=w, clusters=np.arange(30))
+    assert alone.kl.standard_error == pytest.approx(rows.kl.standard_error, rel=1e-12)
+
+
+def test_the_ratio_of_perplexities():
+    """By the delta method, and by the replicates of a bootstrap."""
+    a, b, labels = of_pairs(60)
+    found = fl.compare(a, b, labels, bootstrap=100, ids=np.arange(60))
+    losses = [fl.cross_entropy(labels, x) for x in (a, b)]
+    assert found.perplexity_ratio == pytest.approx(math.exp(losses[1] - losses[0]), rel=1e-12)
+    error = found.perplexity_ratio_standard_error
+    assert error == pytest.approx(found.perplexity_ratio * found.loss_difference.standard_error)
+    ratios = np.exp(found.bootstrap.replicates["loss_difference"])
+    assert error == pytest.approx(ratios.std(ddof=1), rel=0.25)  # known to 7%
+    assert found.to_dict()["perplexity_ratio"] == found.perplexity_ratio
+    assert "perplexity, b / a" in repr(found)
+    assert fl.compare(a, b).perplexity_ratio is None
+
+
+def test_replicates_are_pairs_of_those_of_two_scorecards():
+    """Equal ids are drawn alike; any split and order of merges are the same."""
+    a, b, labels = of_pairs()
+    clusters = np.arange(30) // 4
+    given = {"clusters": clusters, "bootstrap": 6}
+    found = fl.compare(a, b, labels, **given)
+    each = [fl.evaluate(labels, x, **given).bootstrap.replicates["loss"] for x in (a, b)]
+    replicates = found.bootstrap.replicates
+    np.testing.assert_allclose(replicates["loss_a"], each[0], rtol=1e-14)
+    np.testing.assert_allclose(replicates["loss_difference"], each[1] - each[0], rtol=1e-12)
+    parts = [np.s_[20:], np.s_[:9], np.s_[9:20]]
+    whole = fl.Comparison(bootstrap=6)
+    for part in parts:
+        more = fl.Comparison(bootstrap=6)
+        more.update(a[part], b[part], labels[part], clusters=clusters[part])
+        whole.merge(fl.Comparison.from_state(more.state(), bootstrap=6))
+    for name, means in whole.result().bootstrap.replicates.items():
+        np.testing.assert_allclose(means, replicates[name], rtol=1e-14)
+    assert whole.result().kl.standard_error == pytest.approx(found.kl.standard_error, rel=1e-12)
+    with pytest.raises(ValueError, match="give ids="):
+        fl.compare(a, b, bootstrap=10)
+    with pytest.raises(ValueError, match="bootstrap is 6 there and 0 here"):
+        fl.Comparison().merge(whole)

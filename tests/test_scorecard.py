@@ -20,6 +20,7 @@ from sklearn.metrics import (
     log_loss,
     matthews_corrcoef,
     precision_recall_fscore_support,
+    roc_auc_score,
     top_k_accuracy_score,
 )
 
@@ -632,7 +633,7 @@ def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
 
 
 # What costs, all of it.
-EVERYTHING = {"confusion": True, "bootstrap": 5}
+EVERYTHING = {"confusion": True, "bootstrap": 5, "by_confidence": True, "tokens": True}
 
 
 def test_parts_in_any_order_are_the_same_with_everything():
@@ -649,11 +650,138 @@ def test_parts_in_any_order_are_the_same_with_everything():
     cards[1].merge(cards[2])
     again = fl.Scorecard.from_state(cards[0].state(), **EVERYTHING).merge(cards[1])
     np.testing.assert_allclose(all_numbers(again.result()), whole, rtol=1e-12)
-    for name in ("confusion", "bootstrap"):
+    for name in EVERYTHING:
         with pytest.raises(ValueError, match=f"other options: {name} was"):
             fl.Scorecard.from_state(
-                cards[0].state(), **EVERYTHING | {name: 0 == 1 if name == "confusion" else 0}
+                cards[0].state(), **EVERYTHING | {name: type(EVERYTHING[name])()}
             )
+
+
+# -------------------------------------------------------------------------------------------------
+# Risk and coverage
+
+
+def risk_by_rows(confidence, wrong, w, n=2000):
+    """E(x) / x and E(x) / W, averaged over a fine grid of x; rows of equal confidence as one."""
+    levels = np.unique(confidence)[::-1]
+    sizes, errors = ([(v * (confidence == c)).sum() for c in levels] for v in (w, w * wrong))
+    ends = np.append(0, np.cumsum(sizes))
+    x = (np.arange(n) + 0.5) / n * ends[-1]
+    e = np.interp(x, ends, np.append(0, np.cumsum(errors)))
+    return (e / x).mean(), e.mean() / ends[-1]
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_risk_and_coverage(weighed):
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 3, 60), rng.integers(0, 3, (60, 3)) * 1.0  # ties
+    w = rng.uniform(0, 2, 60) if weighed else np.ones(60)
+    w[::9] *= 1 - weighed
+    scores = fl.evaluate(
+        labels, logits, sample_weight=w, by_confidence=True, rows=["confidence", "rank"]
+    )
+    confidence, wrong = scores.rows["confidence"], scores.rows["rank"] > 0
+    aurc, augrc = risk_by_rows(confidence, wrong, w)
+    assert scores.aurc == pytest.approx(aurc, rel=2e-3)
+    assert scores.augrc == pytest.approx(augrc, rel=1e-5)
+    # The same from the AUC of right over wrong rows.
+    auc = roc_auc_score(~wrong, confidence, sample_weight=w)
+    acc = scores.accuracy
+    expected = (1 - auc) * acc * (1 - acc) + (1 - acc) ** 2 / 2
+    assert scores.augrc == pytest.approx(expected, rel=1e-12)
+    assert "AURC" in repr(scores)
+
+
+def test_risk_by_hand():
+    """Right, wrong, both at once: E(x) is 0, then x - 1, then 1 + (x - 2) / 2."""
+    logits = np.array([[3.0, 0], [2, 0], [1, 0], [1, 0]])
+    scores = fl.evaluate([0, 1, 0, 1], logits, by_confidence=True)
+    area = (1 - math.log(2)) + 1  # of 1 - 1 / x from 1 to 2, and of 1 / 2 from 2 to 4
+    assert scores.aurc == pytest.approx(area / 4, rel=1e-14)
+    assert scores.augrc == pytest.approx((0.5 + 3.0) / 16, rel=1e-14)
+    odd = fl.evaluate([0, 1], [[np.nan, 0], [1, 0]], by_confidence=True)
+    assert np.isnan([odd.aurc, odd.augrc]).all()
+    assert odd.equal_mass_calibration_error == pytest.approx(odd.calibration_error)
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        none = fl.evaluate([0], [[0.0, 1]], sample_weight=[0.0], by_confidence=True)
+    assert np.isnan([none.aurc, none.augrc, none.equal_mass_calibration_error]).all()
+
+
+def test_the_equal_mass_calibration_error_is_that_of_equal_parts():
+    """Of 40 rows of different confidence, in 5 bins of 8 rows each."""
+    labels, logits = data(40, 3, np.float64, scale=1.0)
+    scores = fl.evaluate(labels, logits, n_bins=5, by_confidence=True, rows=["confidence", "rank"])
+    order = np.argsort(scores.rows["confidence"])
+    gaps = (scores.rows["confidence"] - (scores.rows["rank"] == 0))[order].reshape(5, 8)
+    expected = abs(gaps.mean(axis=1)).mean()
+    assert scores.equal_mass_calibration_error == pytest.approx(expected, rel=1e-12)
+
+
+# -------------------------------------------------------------------------------------------------
+# Language models
+
+
+def test_top_k_and_min_k_of_sequences():
+    labels, logits = data(30, 5, scale=1.0)
+    offsets = [0, 7, 7, 19, 30]
+    weight = np.ones(30)
+    weight[2] = 0
+    options = {"offsets": offsets, "sample_weight": weight, "tokens": True}
+    scores = fl.evaluate(labels, logits, rows=["loss", "rank"], **options)
+    parts = [[0, 1, 3, 4, 5, 6], [], range(7, 19), range(19, 30)]
+    rank, loss = scores.rows["rank"], scores.rows["loss"]
+    for k in (1, 2, 5):
+        expected = [np.mean(rank[list(part)] < k) if len(part) else np.nan for part in parts]
+        np.testing.assert_allclose(scores.sequences.top_k(k), expected, rtol=1e-14)
+    for share in (0, 0.2, 0.5, 1):
+        expected = [
+            -np.sort(loss[list(part)])[::-1][: max(int(len(part) * share), 1)].mean()
+            if len(part)
+            else np.nan
+            for part in parts
+        ]
+        np.testing.assert_allclose(scores.sequences.min_k(share), expected, rtol=1e-12)
+    card = fl.Scorecard(tokens=True)  # numbered on, by merging and by updates
+    for a, b in ((0, 7), (7, 19)):
+        other = fl.Scorecard(tokens=True)
+        other.update(labels[a:b], logits[a:b], sample_weight=weight[a:b], offsets=[0, b - a])
+        card.merge(fl.Scorecard.from_state(other.state(), tokens=True))
+    card.update(labels[19:], logits[19:], offsets=[0, 11])
+    np.testing.assert_array_equal(
+        card.result().sequences.min_k(), scores.sequences.min_k()[[0, 2, 3]]
+    )
+    with pytest.raises(ValueError, match="evaluate with tokens=True"):
+        fl.evaluate(labels, logits, offsets=offsets).sequences.min_k()
+    for share, error in ((-0.1, ValueError), (1.5, ValueError), ("a", TypeError)):
+        with pytest.raises(error, match="share"):
+            scores.sequences.min_k(share)
+    with pytest.raises(ValueError, match="k is 0"):
+        scores.sequences.top_k(0)
+
+
+def test_choices_of_questions():
+    """Three questions: right by both; right by length alone; a tie, of which the first counts."""
+    log_p = np.array([-1.0, -2, -3, -4.0, -5, -2.0, -2, -9])
+    n_bytes = [2, 2, 2, 8, 20, 4, 4, 4]
+    logits = np.stack([np.zeros(8), np.log(np.expm1(-log_p))], axis=1)  # loss -log_p of class 0
+    sequences = fl.evaluate(np.zeros(8, int), logits, offsets=range(9), n_bytes=n_bytes).sequences
+    choices = sequences.choices([0, 3, 5, 8], [0, 1, 1])
+    np.testing.assert_array_equal(choices.predictions, [0, 0, 0])
+    np.testing.assert_array_equal(choices.predictions_norm, [0, 1, 0])
+    assert (choices.n, choices.acc, choices.acc_norm) == (3, 1 / 3, 2 / 3)
+    for error in (choices.acc_standard_error, choices.acc_norm_standard_error):
+        assert error == pytest.approx(math.sqrt(1 / 3 * 2 / 3 / 2))
+    assert choices.to_dict()["predictions"] == [0, 0, 0]
+    bare = fl.evaluate(np.zeros(8, int), logits, offsets=range(9)).sequences
+    assert bare.choices([0, 8], [0]).acc_norm is None
+    for offsets, answers, message in (
+        ([0, 8], [8], r"answers\[0\] is 8, but question 0 has 8 choices"),
+        ([0, 8], [0, 0], "answers has shape"),
+        ([0, 8], [0.0], "answers has shape .* float64"),
+        ([0, 7], [0], "must go from 0 to 8, the number of sequences"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bare.choices(offsets, answers)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_pickles_of_earlier_versions_are_refused(monkeypatch):
     monkeypatch.setattr(accumulator, "PENDING_ROWS", 12)
     labels, logits = data(20)
     seen = set()
-    for kind, new in ((scorecard, "_kept"), (comparison, "_loss")):
+    for kind, new in ((scorecard, "_kept"), (comparison, "_bootstrap")):
         for n in (10, 20):  # that are pending, and that were added up
             card = kind(labels[:n], logits[:n])
             delattr(card, new)

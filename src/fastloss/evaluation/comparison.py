@@ -28,11 +28,15 @@ from ..kernels.tally_pairs import (
     Bins,
 )
 from .differences import Differences, Distribution, Summary
+from .given import resampled
+from .groups import groups_of
+from .resampling import bootstrap_of, check_replicates
 from .rows import is_one_slab, slabs, warn_of_probabilities
 from .sums.accumulator import Accumulator
 from .sums.double_double import divide
-from .sums.pair_sums import PairSums
-from .sums.standard_error import standard_error
+from .sums.pair_sums import PairRows, PairSums
+from .sums.replicates import replicated
+from .sums.standard_error import errors_by_cluster, standard_error
 from .sums.state import options_of
 from .sums.table import Table, spread
 from .tensors import as_array
@@ -114,7 +118,8 @@ class Comparison(Accumulator[PairSums]):
     (0.5, 0.387191441)
 
     Options: `class_mask`, `temperature`, `softcap` and `ignore_index` are those of `CrossEntropy`,
-    for both sets. With a softcap the arithmetic is that of float64.
+    for both sets. With a softcap the arithmetic is that of float64. `bootstrap` is the number of
+    replicates of a Poisson bootstrap of all means, 0 for none.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
@@ -129,7 +134,9 @@ class Comparison(Accumulator[PairSums]):
         temperature: float = 1.0,
         softcap: float | None = None,
         ignore_index: int | None = None,
+        bootstrap: int = 0,
     ) -> None:
+        self._bootstrap = check_replicates(bootstrap)
         self._loss = _Pairs(
             reduction="sum",
             class_mask=class_mask,
@@ -137,7 +144,7 @@ class Comparison(Accumulator[PairSums]):
             softcap=softcap,
             ignore_index=ignore_index,
         )
-        super().__init__(PairSums())
+        super().__init__(PairSums.of_nothing(self._bootstrap))
 
     @property
     def n_classes(self) -> int:
@@ -145,13 +152,24 @@ class Comparison(Accumulator[PairSums]):
         return self._sums.n_classes
 
     def update(
-        self, logits_a: Any, logits_b: Any, /, labels: Any = None, *, sample_weight: Any = None
+        self,
+        logits_a: Any,
+        logits_b: Any,
+        /,
+        labels: Any = None,
+        *,
+        sample_weight: Any = None,
+        clusters: Any = None,
+        ids: Any = None,
     ) -> "Comparison":
         """Add rows: `logits_a` and `logits_b`, both of shape (..., c) and each of any dtype.
 
         `labels`, class ids of shape (...), for the losses and the probabilities of the labels; and
         `sample_weight` of the same shape. Rows of weight 0, or whose label is `ignore_index`, are
-        left out.
+        left out. `clusters`, an id for each row, says which rows belong together: if each row has
+        one, standard errors take clusters to be independent, not rows. `ids`, one for each row that
+        no other row has, is what a bootstrap knows rows by, if it does not draw clusters; see
+        `Scorecard.update`.
 
         Returns the comparison itself. Raises ValueError or TypeError for data that makes no sense,
         as `CrossEntropy` does, for another number of classes than before, and for labels where
@@ -169,8 +187,12 @@ class Comparison(Accumulator[PairSums]):
                 f"ignore_index is {self._loss.ignore_index}, but there are no labels to find it "
                 "in: give labels, or leave rows out by the sample_weight 0"
             )
-        new = PairSums(n_classes=a.shape[-1], labelled=given is not None)
+        cluster = None if clusters is None else groups_of(clusters, a.shape[:-1], "clusters").ids
+        drawn = resampled(ids, clusters, None, a.shape[:-1], self._bootstrap)
+        new = PairSums.of_nothing(self._bootstrap)
+        new = new._replace(n_classes=a.shape[-1], labelled=given is not None)
         self._sums.check(new)
+        stop = 0
         for part in slabs(a.shape):
             scores = self._loss.score(
                 None if given is None else given[part],
@@ -178,7 +200,13 @@ class Comparison(Accumulator[PairSums]):
                 b[part],
                 None if weight is None else weight[part],
             ).reshape(-1, N_PAIR_SCORES)
-            new = new.with_rows(scores, len(scores))
+            mine = np.s_[stop : stop + len(scores)]
+            stop += len(scores)
+            rows = PairRows(scores, None if cluster is None else cluster[mine])
+            new = new.with_rows(rows, len(scores))
+            if drawn is not None:
+                more = replicated(self._bootstrap, drawn[mine], scores[:, 0], scores[:, 1:])
+                new = new.with_part("bootstrap", new.parts["bootstrap"].merged(more))
         self._add(new)
         return self
 
@@ -203,6 +231,13 @@ class Comparison(Accumulator[PairSums]):
                 means = rounded[part] / weight
                 about = divide((sums.high[:, part], sums.low[:, part]), sums.column(2))
                 errors = standard_error(np.float64(n), weight, spread(sums, about)[0])
+        by: dict[str, Any] = {}
+        clusters = s.parts["clusters"]
+        if n and clusters.sums[:, 0].sum() == n:
+            n_clusters, errors = errors_by_cluster(clusters, 2, range(MEANS, MEANS + N_MEANS))
+            by = {"errors": "clusters", "n_clusters": n_clusters}
+        if self._bootstrap:
+            by["bootstrap"] = bootstrap_of(s.parts["bootstrap"], PairScores._fields[1:])
         with np.errstate(all="ignore"):
             root_mean_square = float(np.sqrt(np.float64(rounded[-2]) / weight))
             weight = float(np.float64(weight) / scale) if n else 0.0
@@ -219,6 +254,7 @@ class Comparison(Accumulator[PairSums]):
             jensen_shannon=of.jensen_shannon,
             total_variation=of.total_variation,
             agreement=of.agreement,
+            **by,
         )
         if not s.labelled:
             return differences
@@ -236,7 +272,10 @@ class Comparison(Accumulator[PairSums]):
     @property
     def _options(self) -> dict[str, Any]:
         """By name, each equal to that of any comparison that does the same."""
-        return options_of(self._loss) | {"columns": PairScores._fields}
+        return options_of(self._loss) | {
+            "columns": PairScores._fields,
+            "bootstrap": self._bootstrap,
+        }
 
     def __repr__(self) -> str:
         options = repr(self._loss).partition("(")[2].replace("reduction='sum'", "").lstrip(", ")
@@ -254,6 +293,9 @@ def compare(
     temperature: float = 1.0,
     softcap: float | None = None,
     ignore_index: int | None = None,
+    clusters: Any = None,
+    bootstrap: int = 0,
+    ids: Any = None,
 ) -> Differences:
     """How far two sets of logits are apart, in one pass over both.
 
@@ -262,8 +304,9 @@ def compare(
     its original a. They are exact where the two are nearly equal, and 0 where they are equal.
 
     Arguments: `logits_a` and `logits_b` of shape (..., c), each of any real dtype and layout;
-    `labels`, class ids of shape (...), if there are any; `sample_weight` of shape (...). Options
-    are those of `CrossEntropy`. Returns `Differences`; raises what `Comparison.update` raises.
+    `labels`, class ids of shape (...), if there are any; `sample_weight`, `clusters` and `ids` of
+    shape (...), as `Comparison.update` takes them. Options are those of `Comparison`. Returns
+    `Differences`; raises what `Comparison.update` raises.
 
     A logit of -inf is a class that is ruled out: in one set only, the divergence towards that set
     is infinite, and the other way round finite.
@@ -276,6 +319,12 @@ def compare(
     Source: as for `KLDivergence` and `JensenShannon`.
     """
     comparison = Comparison(
-        class_mask=class_mask, temperature=temperature, softcap=softcap, ignore_index=ignore_index
+        class_mask=class_mask,
+        temperature=temperature,
+        softcap=softcap,
+        ignore_index=ignore_index,
+        bootstrap=bootstrap,
     )
-    return comparison.update(logits_a, logits_b, labels, sample_weight=sample_weight).result()
+    return comparison.update(
+        logits_a, logits_b, labels, sample_weight=sample_weight, clusters=clusters, ids=ids
+    ).result()

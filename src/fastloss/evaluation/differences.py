@@ -9,7 +9,8 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.tally_pairs import Bins
-from .result import Result, row_lines
+from .resampling import Bootstrap
+from .result import Result, by_clusters, row_lines
 
 # What `to_dict` and `repr` show of a distribution.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -81,11 +82,16 @@ class Differences(Result):
     - `agreement`, the share of rows whose largest logit is that of the same class in both; the
       lowest class id counts where there are several.
 
+    - `errors`: "rows" if standard errors take rows to be independent, "clusters" if they take
+      `n_clusters` clusters; `bootstrap`, if it was asked for: a `Bootstrap` of all means.
+
     With labels, and None without:
 
     - `loss_a` and `loss_b`, the cross-entropies;
     - `loss_difference`, that of b less that of a, row by row: its standard error is that of the
       pairs, which is much smaller than those of the two losses;
+    - `perplexity_ratio`, exp of the mean of `loss_difference`, with its
+      `perplexity_ratio_standard_error`;
     - `probability_change`, q_y - p_y of the label y, and `root_mean_square_change`.
 
     Each is a `Summary`, with `mean`, `standard_error`, `minimum` and `maximum`, and `kl` and
@@ -114,21 +120,45 @@ class Differences(Result):
     loss_difference: Summary | None = None
     probability_change: Distribution | None = None
     root_mean_square_change: float | None = None
+    errors: str = "rows"
+    n_clusters: int | None = None
+    bootstrap: Bootstrap | None = None
     complete: bool = True
+
+    @property
+    def perplexity_ratio(self) -> float | None:
+        """exp of the mean of `loss_difference`: the perplexity of b over that of a."""
+        difference = self.loss_difference
+        with np.errstate(over="ignore", under="ignore"):
+            return None if difference is None else float(np.exp(difference.mean))
+
+    @property
+    def perplexity_ratio_standard_error(self) -> float | None:
+        """The ratio times the standard error of the mean of `loss_difference`: the delta method."""
+        ratio, difference = self.perplexity_ratio, self.loss_difference
+        if ratio is None or difference is None:
+            return None
+        return ratio * difference.standard_error
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and dictionaries, as JSON has them."""
+        ratio = ("perplexity_ratio", "perplexity_ratio_standard_error")
         return {
-            name: value.to_dict() if isinstance(value, Summary) else value
+            name: value.to_dict() if isinstance(value, (Summary, Bootstrap)) else value
             for name, value in vars(self).items()
-        }
+        } | {name: getattr(self, name) for name in ratio}
 
     def lines(self) -> Iterator[tuple[str, ...]]:
         """The lines of a table, as text: names, and what there is of each."""
         yield from row_lines(self.n_rows, self.n_counted, self.n_undefined, "undefined rows")
         yield "classes", f"{self.n_classes:,}"
         agreement = self.agreement
+        if self.n_clusters is not None:
+            yield "standard errors", by_clusters(self.n_clusters)
         yield "same prediction", f"{agreement.mean:.4%} ± {agreement.standard_error:.2%}"
+        if self.perplexity_ratio is not None:
+            ratio = f"{self.perplexity_ratio:.6g} ± {self.perplexity_ratio_standard_error:.2g}"
+            yield "perplexity, b / a", ratio
         yield ()
         yield "", "mean", "±", "minimum", "maximum"
         for name, title in _TITLES.items():

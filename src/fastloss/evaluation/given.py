@@ -9,7 +9,8 @@ from ..call.arrays import Array
 from ..kernels.tally import N_SCORES
 from .groups import check_shape, groups_of, integers
 from .sums.group_names import GroupNames
-from .sums.row_sums import NAMED, NO_KEYS, NUMBERED, ScoredRows
+from .sums.row_sums import NAMED, NUMBERED, ScoredRows
+from .sums.table import NO_KEYS
 from .tensors import as_array
 
 
@@ -101,12 +102,12 @@ def ids_of(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     return integers(given, name)
 
 
-def sizes_of(offsets: Array, n_rows: int) -> Array:
-    """The number of rows in each sequence."""
+def sizes_of(offsets: Array, n_rows: int, what: str = "rows") -> Array:
+    """The number of rows in each sequence, or of what else offsets count."""
     if offsets.dtype.kind not in "iu" or offsets.ndim != 1 or not offsets.size:
         raise TypeError(
-            f"offsets has dtype {offsets.dtype} and shape {offsets.shape}, but holds the row "
-            "numbers where sequences begin, and the end of the last: integers of shape (n + 1,)"
+            f"offsets has dtype {offsets.dtype} and shape {offsets.shape}, but holds the numbers "
+            f"of {what} where each begins, and the end of the last: integers of shape (n + 1,)"
         )
     given = offsets.astype(np.int64)
     sizes = np.diff(given)
@@ -115,7 +116,7 @@ def sizes_of(offsets: Array, n_rows: int) -> Array:
         where = f"; offsets[{bad[0] + 1}] is less than the one before it" if bad.size else ""
         raise ValueError(
             f"offsets goes from {given[0]} to {given[-1]}, but must go from 0 to {n_rows}, the "
-            f"number of rows, and never back{where}"
+            f"number of {what}, and never back{where}"
         )
     return sizes
 

@@ -51,6 +51,11 @@ class Columns:
         return frame(columns, np.arange(len(next(iter(columns.values())))), (None,))
 
 
+def by_clusters(n: int) -> str:
+    """Whose standard errors are shown, if they are not those of independent rows."""
+    return f"by {n:,} cluster{'' if n == 1 else 's'}"
+
+
 class Result:
     """Something with numbers, which is equal to another that has the same."""
 

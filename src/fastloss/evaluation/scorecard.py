@@ -20,7 +20,15 @@ from .row_results import RowResults, new_arrays
 from .rows import Rows, warn_of_probabilities
 from .scores import Scores, scores_of
 from .sums.accumulator import Accumulator
-from .sums.row_sums import NUMBERED, Kept, RowSums, ScoredRows, resampled_rows
+from .sums.row_sums import (
+    NUMBERED,
+    Kept,
+    RowSums,
+    ScoredRows,
+    confidences_of,
+    resampled_rows,
+    tokens_of,
+)
 from .sums.state import options_of
 from .tensors import as_array
 
@@ -60,7 +68,10 @@ class Scorecard(Accumulator[RowSums]):
     lower edge; `by_class=False` keeps no table of classes, which takes 312 bytes for each of
     those that are met; `confusion=True` keeps the confusion matrix, of at most 4,096 classes, in 56
     bytes for each pair of label and prediction that is met; `bootstrap` is the number of replicates
-    of a Poisson bootstrap, 0 for none: each row then takes a few microseconds for each thousand.
+    of a Poisson bootstrap, 0 for none: each row then takes a few microseconds for each thousand;
+    `by_confidence=True` keeps the confidence of each row, in 8 bytes and 16 with weights, for risk
+    and coverage and the equal-mass calibration error; `tokens=True` keeps loss and rank of each row
+    of sequences, in 20 bytes, for their `top_k` and `min_k`.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
@@ -86,6 +97,8 @@ class Scorecard(Accumulator[RowSums]):
         by_class: bool = True,
         confusion: bool = False,
         bootstrap: int = 0,
+        by_confidence: bool = False,
+        tokens: bool = False,
     ) -> None:
         check_integer("n_bins", n_bins)
         if n_bins < 1:
@@ -98,12 +111,17 @@ class Scorecard(Accumulator[RowSums]):
             softcap=softcap,
             temperature=temperature,
         )
-        check_switch("by_class", by_class)
-        check_switch("confusion", confusion)
+        switches = {
+            "by_class": by_class,
+            "confusion": confusion,
+            "by_confidence": by_confidence,
+            "tokens": tokens,
+        }
+        for name, value in switches.items():
+            check_switch(name, value)
         self._n_bins = int(n_bins)
         self._kept = Kept(
-            by_class=by_class,
-            confusion=confusion,
+            **switches,
             bootstrap=check_replicates(bootstrap),
             slopes=self._verb is SCORES_AND_SPREAD,
         )
@@ -198,9 +216,15 @@ class Scorecard(Accumulator[RowSums]):
                 None if clusters is None else clusters[mine],
             )
             sums = sums.with_rows(scored, len(scores))
+            more: dict[str, Any] = {}
             if ids is not None:
-                drawn = resampled_rows(self._kept.bootstrap, ids[mine], scores)
-                sums = sums.with_part("bootstrap", sums.parts["bootstrap"].merged(drawn))
+                more["bootstrap"] = resampled_rows(self._kept.bootstrap, ids[mine], scores)
+            if self._kept.by_confidence:
+                more["confidences"] = confidences_of(scores)
+            if self._kept.tokens and sequences is not None:
+                more["tokens"] = tokens_of(scores, sequences[mine])
+            for name, part in more.items():
+                sums = sums.with_part(name, sums.parts[name].merged(part))
         self._add(sums)
         return self
 

@@ -11,8 +11,11 @@ from ..call.arrays import Array
 from ..kernels.tally import Terms
 from .class_scores import Average, ClassScores
 from .means import Groups, Means, groups_of
+from .rank_curves import EqualMassBins
+from .rank_statistics import read
 from .resampling import Bootstrap, bootstrap_of
-from .result import Result, row_lines, table_of
+from .result import Result, by_clusters, row_lines, table_of
+from .risk import RiskAreas
 from .sequences import Sequences, sequences_of
 from .sums.row_sums import RESAMPLED, Kept, RowSums
 from .sums.standard_error import errors_by_cluster
@@ -43,6 +46,10 @@ class Scores(Result):
     - `errors`: "rows" if standard errors take rows to be independent, "clusters" if clusters, or
       sequences where there are no clusters; `n_clusters` is their number;
     - `bootstrap`, if it was asked for: a `Bootstrap` of the means above;
+    - `by_confidence=True` gives `aurc` and `augrc`, the areas under risk and generalized risk over
+      coverage, rows being predicted from the most confident down, those of equal confidence in all
+      orders alike, NaN if a row has NaN; and `equal_mass_calibration_error`, that of `n_bins` bins
+      of about equal weight instead of equal width;
     - `groups` and `sequences`, if they were given;
     - `rank_weights`: the weight of the rows whose label has the rank 0, 1, ...;
     - `rows`: what was asked for of each row;
@@ -88,6 +95,9 @@ class Scores(Result):
     errors: str = "rows"
     n_clusters: int | None = None
     bootstrap: Bootstrap | None = None
+    aurc: float | None = None
+    augrc: float | None = None
+    equal_mass_calibration_error: float | None = None
     # The weights of the ranks, and that of all rows, times a scale at which they are exact.
     _rank_sums: tuple[Array, float] = (np.empty(0), 0.0)
 
@@ -101,6 +111,7 @@ class Scores(Result):
     def to_dict(self, top_k: tuple[int, ...] = (1, 5)) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them; without `rows`."""
         names = (*_NUMBERS, "n_absent", "kappa", "matthews", "errors", "n_clusters")
+        names += ("aurc", "augrc", "equal_mass_calibration_error")
         result: dict[str, Any] = {name: getattr(self, name) for name in names}
         result["top_k"] = {str(k): self.top_k(k) for k in top_k}
         result["bin_edges"] = self.bin_edges.tolist()
@@ -117,9 +128,7 @@ class Scores(Result):
         yield from row_lines(self.n_rows, self.n_counted, self.n_undefined, "rows with NaN")
         absent = f" ({self.n_absent:,} absent)" if self.n_absent and self.n_counted else ""
         yield "classes", f"{self.n_classes:,}{absent}"
-        by = ""
-        if self.errors == "clusters":
-            by = f" by {self.n_clusters:,} cluster{'' if self.n_clusters == 1 else 's'}"
+        by = "" if self.n_clusters is None else f" {by_clusters(self.n_clusters)}"
         yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}{by}"
         yield "perplexity", f"{self.perplexity:.6g}"
         yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}{by}"
@@ -128,6 +137,10 @@ class Scores(Result):
         yield "mean reciprocal rank", f"{self.mean_reciprocal_rank:.6g}"
         yield "Brier score", f"{self.brier:.6g}"
         yield "calibration error", f"{self.calibration_error:.4g}"
+        if self.equal_mass_calibration_error is not None:
+            yield "of equal-mass bins", f"{self.equal_mass_calibration_error:.4g}"
+            yield "AURC", f"{self.aurc:.6g}"
+            yield "AUGRC", f"{self.augrc:.6g}"
         yield "entropy", f"{self.entropy:.6g}"
         yield "confidence", f"{self.confidence:.6g}"
         for name in ("groups", "sequences"):
@@ -180,6 +193,7 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
         sequences=sequences_of(sums, exponent),
         _rank_sums=(relative, found.weight),
         confusion=_confusion(sums, exponent) if kept.confusion else None,
+        **(_by_confidence(sums, bool(found.n_undefined)) if kept.by_confidence else {}),
         bootstrap=(bootstrap_of(tables["bootstrap"], RESAMPLED) if kept.bootstrap else None),
         **(_of_classes(sums, exponent) if kept.by_class else {}),
     )
@@ -200,6 +214,19 @@ def _of_classes(sums: RowSums, exponent: int) -> dict[str, Any]:
         "kappa": kappa,
         "matthews": matthews,
     }
+
+
+def _by_confidence(sums: RowSums, undefined: bool) -> dict[str, Any]:
+    """What follows from the confidences of rows that are right and of those that are wrong."""
+    risk, bins = read(
+        sums.parts["confidences"], RiskAreas(), EqualMassBins(sums.n_bins, np.asarray)
+    )
+    weights = bins.negative + bins.positive
+    gaps = np.abs(bins.positive - weights * bins.probability)
+    error = float(gaps.sum() / weights.sum()) if weights.size else math.nan
+    # A row that has no confidence has no place among the others.
+    aurc, augrc = (math.nan, math.nan) if undefined else risk
+    return {"aurc": aurc, "augrc": augrc, "equal_mass_calibration_error": error}
 
 
 def _confusion(sums: RowSums, exponent: int) -> Array:

@@ -69,12 +69,20 @@ def bin_of(x: Any, bins: Bins) -> Any:
 
 
 def tally_pairs(
-    scores: Any, powers: Any, lowest: Any, highest: Any, table: Any, kls: Any, changes: Any
+    scores: Any,
+    keys: Any,
+    powers: Any,
+    lowest: Any,
+    highest: Any,
+    table: Any,
+    kls: Any,
+    changes: Any,
 ) -> None:
     """Add rows of `PairScores` to a table and two histograms, in order, but for rows of weight 0.
 
-    Each is a `Room`, and the table has one key. `powers` says of each of its columns which power of
-    the weight it has. `lowest` and `highest` are the extremes so far.
+    Each is a `Room`. `keys` are those of the rows in the table, or none if it has one key. `powers`
+    says of each of its columns which power of the weight it has. `lowest` and `highest` are the
+    extremes so far.
     """
     n = powers.size
     room = Room(table[0], table[1], table[2], table[3], table[4])
@@ -89,7 +97,10 @@ def tally_pairs(
         if known:
             add_weight(numbers[0], bin_of(kl, KL_BINS), kls)
             add_weight(numbers[0], bin_of(change, CHANGE_BINS), changes)
-        place = place_of(np.int64(0), n, room)
+        key = np.int64(0)
+        if keys.size > 0:
+            key = keys[r]
+        place = place_of(key, n, room)
         if place < 0:
             continue
         weight = fit(numbers[0], place, powers, room)

@@ -13,10 +13,9 @@ from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
 from .accumulator import PARALLEL_ROWS, Part, Sums, joined
 from .group_names import GroupNames
-from .row_sums import NO_KEYS
 from .score_table import ScoreTable
 from .state import entry
-from .table import Layout, Table
+from .table import NO_KEYS, Layout, Table
 
 P = TypeVar("P", bound=Part)
 _NO_NUMBERS = np.empty(0)

@@ -10,6 +10,7 @@ import numpy as np
 from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
+from ...kernels.tally import Room
 from ...kernels.tally_pairs import (
     CENTERS,
     CHANGE_BINS,
@@ -21,8 +22,9 @@ from ...kernels.tally_pairs import (
     tally_pairs,
 )
 from .accumulator import PARALLEL_ROWS, Sums, joined
+from .replicates import unseen
 from .state import entry
-from .table import HISTOGRAM, NO_ROOM, Layout, Table
+from .table import HISTOGRAM, NO_KEYS, NO_ROOM, Layout, Table, keyed
 
 _MEANS = Layout(
     POWERS,
@@ -35,9 +37,17 @@ _EMPTY = {
     "means": Table.empty(_MEANS),
     "kls": Table.empty(HISTOGRAM),
     "changes": Table.empty(HISTOGRAM),
+    "clusters": Table.empty(_MEANS),
 }
-# How many keys each table has.
+# How many keys each table has; of clusters there are any.
 _N_KEYS = {"means": 1, "kls": KL_BINS.n, "changes": CHANGE_BINS.n}
+
+
+class PairRows(NamedTuple):
+    """Pairs of rows that are not yet added up."""
+
+    scores: Array  # of shape (rows, scores)
+    clusters: Array | None
 
 
 class _Fields(NamedTuple):
@@ -47,12 +57,19 @@ class _Fields(NamedTuple):
     parts: Mapping[str, Table] = _EMPTY
     lowest: Array = np.full(N_MEANS, math.inf)
     highest: Array = np.full(N_MEANS, -math.inf)
-    pending: tuple[Array, ...] = ()  # scores of rows that are not yet added up
+    pending: tuple[PairRows, ...] = ()
     n_pending: int = 0
 
 
 class PairSums(_Fields, Sums):
     __slots__ = ()
+
+    @classmethod
+    def of_nothing(cls, bootstrap: int) -> "PairSums":
+        """With a bootstrap of so many replicates, if it is not 0."""
+        return cls(
+            parts=_EMPTY | {"bootstrap": unseen(bootstrap, N_MEANS)} if bootstrap else _EMPTY
+        )
 
     def check(self, new: "PairSums", other: bool = False) -> None:
         n_classes, labelled = new.n_classes, new.labelled
@@ -79,18 +96,33 @@ class PairSums(_Fields, Sums):
         }
 
     def _with_pending(self) -> dict[str, Any]:
-        scores = joined(list(self.pending))
+        scores = joined([rows.scores for rows in self.pending])
         lowest, highest = self.lowest.copy(), self.highest.copy()
-        rooms = {name: table.room(_N_KEYS[name], len(scores)) for name, table in self.parts.items()}
+        tables = dict(self.parts)
+        rooms = {name: tables[name].room(n, len(scores)) for name, n in _N_KEYS.items()}
         means, *histograms = rooms.values()
+        tasks: list[tuple[Array, Any, tuple[Room, ...]]] = [
+            (NO_KEYS, (lowest, highest), (means, NO_ROOM, NO_ROOM)),
+            (NO_KEYS, (lowest, highest), (NO_ROOM, *histograms)),
+        ]
+        sizes = [len(rows.scores) for rows in self.pending]
+        found = keyed(tables["clusters"], [rows.clusters for rows in self.pending], sizes)
+        if found is not None:
+            tables["clusters"], ids, places = found
+            rooms["clusters"] = tables["clusters"].room(len(ids), len(scores))
+            # The extremes are those of all rows, which the first task finds.
+            tasks.append((places, np.zeros((2, N_MEANS)), (rooms["clusters"], NO_ROOM, NO_ROOM)))
         tally, numbers = _tally_pairs(), scores.reshape(-1)
 
         def run(index: int) -> None:
-            rooms = (means, NO_ROOM, NO_ROOM) if index == 0 else (NO_ROOM, *histograms)
-            tally(numbers, POWERS, lowest, highest, *rooms)
+            keys, extremes, rooms = tasks[index]
+            tally(numbers, keys, POWERS, *extremes, *rooms)
 
-        threads.run(run, 2, parallel=len(scores) >= PARALLEL_ROWS)
-        tables = {name: table.filled(rooms[name]) for name, table in self.parts.items()}
+        threads.run(run, len(tasks), parallel=len(scores) >= PARALLEL_ROWS)
+        for name, room in rooms.items():
+            tables[name] = tables[name].filled(room)
+        if found is not None:
+            tables["clusters"] = tables["clusters"]._replace(ids=ids)
         return {"parts": tables, "lowest": lowest, "highest": highest}
 
     def numbers(self) -> dict[str, Array]:
@@ -105,12 +137,15 @@ class PairSums(_Fields, Sums):
         n_rows, n_classes, labelled = entry(state, "rows", np.int64, (3,)).tolist()
         if min(n_rows, n_classes) < 0 or labelled not in (-1, 0, 1):
             raise ValueError("'rows' of the state are not what they were: it is damaged")
+        most = dict(_N_KEYS)
+        if "bootstrap" in self.parts:
+            most["bootstrap"] = self.parts["bootstrap"].n_keys
         return self._replace(
             n_rows=n_rows,
             n_classes=n_classes,
             labelled=None if labelled < 0 else bool(labelled),
             parts={
-                name: Table.from_state(table.layout, name, state, _N_KEYS[name])
+                name: Table.from_state(table.layout, name, state, most.get(name))
                 for name, table in self.parts.items()
             },
             lowest=entry(state, "lowest", np.float64, (N_MEANS,)),
@@ -121,5 +156,5 @@ class PairSums(_Fields, Sums):
 @cache
 def _tally_pairs() -> Callable[..., None]:
     numbers = np.empty(0)
-    arguments = numbers, POWERS, numbers, numbers, NO_ROOM, NO_ROOM, NO_ROOM
+    arguments = numbers, NO_KEYS, POWERS, numbers, numbers, NO_ROOM, NO_ROOM, NO_ROOM
     return compiler().load_or_compile(tally_pairs, arguments)  # type: ignore[no-any-return]

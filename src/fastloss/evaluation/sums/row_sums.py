@@ -23,10 +23,12 @@ from ...kernels.tally import (
 from .accumulator import PARALLEL_ROWS, Sums, joined
 from .group_names import GroupNames
 from .replicates import replicated, unseen
+from .score_table import ScoreTable
 from .state import entry
-from .table import HISTOGRAM, NO_ROOM, Layout, Table
+from .table import HISTOGRAM, NO_KEYS, NO_ROOM, Layout, Table, keyed
+from .tokens import Chunk, Tokens
 
-NO_KEYS, _NO_NUMBERS = np.empty(0, np.int64), np.empty(0)
+_NO_NUMBERS = np.empty(0)
 # Whether sequences have ids of their own, or numbers as they come.
 NAMED, NUMBERED = "named", "numbered"
 _KINDS = ("", NAMED, NUMBERED)
@@ -56,6 +58,8 @@ class Kept(NamedTuple):
     by_class: bool = True
     confusion: bool = False
     bootstrap: int = 0  # replicates
+    by_confidence: bool = False
+    tokens: bool = False
     slopes: bool = False
 
     def parts(self) -> dict[str, Any]:
@@ -67,6 +71,10 @@ class Kept(NamedTuple):
             parts |= _CONFUSION
         if self.bootstrap:
             parts["bootstrap"] = unseen(self.bootstrap, len(RESAMPLED))
+        if self.by_confidence:
+            parts["confidences"] = ScoreTable.empty()
+        if self.tokens:
+            parts["tokens"] = Tokens()
         if self.slopes:
             parts |= _SLOPES
         return parts
@@ -129,8 +137,11 @@ class RowSums(_Fields, Sums):
     def numbered_from(self, first: int) -> "RowSums":
         """The same with numbers of sequences that are larger by this."""
         table = self.parts["sequences"]
+        moved: dict[str, Any] = {"sequences": table._replace(ids=table.ids + first)}
+        if "tokens" in self.parts:
+            moved["tokens"] = self.parts["tokens"].numbered_from(first)
         return self._replace(
-            parts={**self.parts, "sequences": table._replace(ids=table.ids + first)},
+            parts={**self.parts, **moved},
             next_sequence=self.next_sequence + first,
             bytes_ids=self.bytes_ids + first,
             pending=tuple(
@@ -193,6 +204,11 @@ class RowSums(_Fields, Sums):
             for name, table in self.parts.items()
             if isinstance(table, Table)
         }
+        others: dict[str, Any] = {
+            name: type(part).from_state(name, state)
+            for name, part in self.parts.items()
+            if isinstance(part, (ScoreTable, Tokens))
+        }
         names = GroupNames.from_state("group_names", state, tables["groups"].ids)
         ids, bytes_ids = tables["sequences"].ids, entry(state, "bytes_ids", np.int64, (None,))
         n_bytes = entry(state, "bytes", np.float64, (len(bytes_ids),))
@@ -205,7 +221,7 @@ class RowSums(_Fields, Sums):
         ):
             raise ValueError("the sequences of the state are not what they were: it is damaged")
         return self._replace(
-            parts={**tables, "group_names": names},
+            parts={**tables, **others, "group_names": names},
             n_rows=n_rows,
             n_classes=n_classes,
             sequences=_KINDS[kind],
@@ -296,31 +312,28 @@ class _Tally:
 
     def _plan_by_id(self, name: str, ids: list[Array | None], more: Array) -> None:
         """Plan a table whose keys are any integers, which rows have or not; `more` have no rows."""
-        known = [each for each in ids if each is not None]
-        if not known and not more.size:
-            return
-        every = np.unique(np.concatenate([self.tables[name].ids, more, *known]))
-        places = [
-            np.full(len(rows.labels), -1) if each is None else _places(each, every)
-            for rows, each in zip(self.pending, ids, strict=True)
-        ]
-        self.ids[name] = every
-        self.tables[name] = self.tables[name].with_keys(every)._replace(ids=np.arange(len(every)))
-        self._plan(kernel.KEYS, name, len(every), joined(places))
+        found = keyed(self.tables[name], ids, [len(rows.labels) for rows in self.pending], more)
+        if found is not None:
+            self.tables[name], self.ids[name], places = found
+            self._plan(kernel.KEYS, name, len(self.ids[name]), places)
 
 
-def _places(ids: Array, every: Array) -> Array:
-    """Where ids are among those that there are, which are in order."""
-    if not every.size:
-        return np.empty(0, np.int64)
-    lowest, highest = every[0].item(), every[-1].item()
-    if highest - lowest >= 4 * len(ids):
-        return np.searchsorted(every, ids)
-    # To look them up takes a tenth of the time.
-    places = np.empty(highest - lowest + 1, np.int64)
-    places[every - lowest] = np.arange(len(every))
-    found: Array = places[ids - lowest]
-    return found
+def confidences_of(scores: Array) -> ScoreTable:
+    """The confidences of rows, of which those are positive whose prediction is right."""
+    row = RowScores(*scores.T)
+    counts = row.weight > 0
+    weights = row.weight[counts]
+    confidence = np.where(np.isnan(row.loss), np.nan, row.confidence)[counts]
+    right = row.rank[counts] == 0
+    return ScoreTable.of(right, confidence, None if (weights == 1).all() else weights)
+
+
+def tokens_of(scores: Array, sequences: Array) -> Tokens:
+    """What is kept of the rows of sequences."""
+    row = RowScores(*scores.T)
+    counts = row.weight > 0
+    ranks = np.where(np.isnan(row.rank), -1, row.rank)
+    return Tokens((Chunk(sequences[counts], row.loss[counts], ranks[counts].astype(np.int32)),))
 
 
 def resampled_rows(n: int, ids: Array, scores: Array) -> Table:

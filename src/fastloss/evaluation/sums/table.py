@@ -33,6 +33,7 @@ class Layout(NamedTuple):
 
 
 HISTOGRAM = Layout(WEIGHT_POWERS)
+NO_KEYS = np.empty(0, np.int64)
 # Instead of a table that is not added to.
 NO_ROOM = Room(*np.empty((3, 0), np.int64), *np.empty((2, 0)))
 
@@ -164,6 +165,41 @@ class Table(NamedTuple):
         if not sound or not ((scale >= 0) & (scale < np.inf)).all():
             raise ValueError(f"the sums of {name} in the state make no sense: it is damaged")
         return cls(layout, ids, high, low)
+
+
+def keyed(
+    table: Table, ids: list[Array | None], sizes: list[int], more: Array = NO_KEYS
+) -> tuple[Table, Array, Array] | None:
+    """A table whose keys are places among all of its ids and those of rows to come, in order.
+
+    Of each part of rows there are `ids`, any integers, or None, and its size; `more` are ids
+    without rows. Returns the table, these ids, and the place of each row, -1 of one without; None
+    if there are no ids.
+    """
+    known = [each for each in ids if each is not None]
+    if not known and not more.size:
+        return None
+    every = np.unique(np.concatenate([table.ids, more, *known]))
+    places = [
+        np.full(size, -1) if each is None else _places(each, every)
+        for each, size in zip(ids, sizes, strict=True)
+    ]
+    placed = table.with_keys(every)._replace(ids=np.arange(len(every)))
+    return placed, every, np.concatenate(places)
+
+
+def _places(ids: Array, every: Array) -> Array:
+    """Where ids are among those that there are, which are in order."""
+    if not every.size:
+        return np.empty(0, np.int64)
+    lowest, highest = every[0].item(), every[-1].item()
+    if highest - lowest >= 4 * len(ids):
+        return np.searchsorted(every, ids)
+    # To look them up takes a tenth of the time.
+    places = np.empty(highest - lowest + 1, np.int64)
+    places[every - lowest] = np.arange(len(every))
+    found: Array = places[ids - lowest]
+    return found
 
 
 def added(layout: Layout, a: Pair, b: Pair) -> Pair:
