@@ -8,7 +8,7 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels import tally_errors as kernel
-from ..kernels.tally_errors import Moments, Terms
+from ..kernels.tally_errors import Terms
 from .deviance import generator
 from .operating_points import Quantiles
 from .rank_statistics import read
@@ -50,13 +50,16 @@ def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
     groups = _groups(by_group, sums, force_finite)
     of_all = {name: _each(value, _reduced(name)) for name, value in found.items()}
     one = {name: _each(value, _number) for name, value in of_all.items()}
-    own = {name: _each(value, lambda array: array[0]) for name, value in found.items()}
+    by_column = None
+    if sums.n_columns:
+        own = {name: _each(value, lambda array: array[0]) for name, value in found.items()}
+        by_column = ColumnErrors(**_complete(own, numbers))
     return RegressionScores(
         **_complete(one, numbers),
         n_rows=sums.n_rows,
         n_counted=n,
         weight=weight,
-        by_column=ColumnErrors(**_complete(own, numbers)) if sums.n_columns > 0 else None,
+        by_column=by_column,
         groups=groups,
     )
 
@@ -98,7 +101,7 @@ def _reduced(name: str) -> Callable[[Array], Array]:
         return lambda array: array.sum(axis=1)
     if name == "maximum_error":
         return lambda array: array.max(axis=1)
-    return lambda array: array.mean(axis=1)
+    return lambda array: array[:, 0] if array.shape[1] == 1 else array.mean(axis=1)
 
 
 def _complete(found: dict[str, Any], numbers: RowNumbers) -> dict[str, Any]:
@@ -152,8 +155,10 @@ def _of_column(tables: dict[str, Table], numbers: RowNumbers, force_finite: bool
         "quantiles": {},
     }
     if ERROR in tables:
-        found |= _errors_of(tables[ERROR]) | _shares_of(tables[ERROR], tables[MOMENT], force_finite)
-        found["n_zero_labels"] = Terms(*tables[ERROR].sums.T).n_zero.astype(np.int64)
+        known = _errors_of(tables[ERROR], terms) | _shares_of(tables[MOMENT], terms, force_finite)
+        hidden = _are_unknown(terms)
+        found |= {name: np.where(hidden, np.nan, value) for name, value in known.items()}
+        found["n_zero_labels"] = terms.n_zero.astype(np.int64)
     if numbers.rmsle:
         found["rmsle"] = np.sqrt(_mean_of(tables["log"])[0])
     for name, power in numbers.deviances:
@@ -164,42 +169,37 @@ def _of_column(tables: dict[str, Table], numbers: RowNumbers, force_finite: bool
     return found
 
 
-def _unknown(table: Table, value: Array) -> Array:
-    """A mean, which is NaN if a number is."""
-    terms = Terms(*table.sums.T)
-    hidden = ((terms.n_undefined > 0) | (terms.n == 0)).reshape(-1, *[1] * (value.ndim - 1))
-    return np.where(hidden, np.nan, value)
+def _are_unknown(terms: Terms) -> Array:
+    """Whether means are NaN: because a number is, or there is none."""
+    unknown: Array = (terms.n_undefined > 0) | (terms.n == 0)
+    return unknown
 
 
-def _means_of(table: Table) -> tuple[Array, Array]:
-    """The means of e, |e| and e^2, and their standard errors, each of shape (keys, 3)."""
-    terms = Terms(*table.sums.T)
+def _means_of(table: Table, terms: Terms) -> tuple[Array, Array]:
+    """The means of e, |e| and e^2, and their standard errors, each of shape (3, keys)."""
     part = slice(kernel.ERROR, kernel.ERROR + 3)
     mean = divide((table.high[:, part], table.low[:, part]), table.column(kernel.WEIGHT))
-    squares = spread(table, mean)
-    error = standard_error(terms.n[:, np.newaxis], terms.weight[:, np.newaxis], squares)
-    sums = table.sums[:, part] / terms.weight[:, np.newaxis]  # infinite ones, too
-    means = np.where(np.isfinite(sums), mean[0], sums)
-    return _unknown(table, means), _unknown(table, error)
+    errors = standard_error(terms.n, terms.weight, spread(table, mean).T)
+    sums = np.stack(terms[part]) / terms.weight  # infinite ones, too
+    return np.where(np.isfinite(sums), mean[0].T, sums), errors
 
 
 def _mean_of(table: Table) -> tuple[Array, Array]:
     """The mean of a number, and its standard error."""
-    means, errors = _means_of(table)
-    return means[:, 0], errors[:, 0]
-
-
-def _errors_of(table: Table) -> dict[str, Array]:
     terms = Terms(*table.sums.T)
-    (bias, mae, mse), (of_bias, of_mae, of_mse) = (each.T for each in _means_of(table))
+    hidden = _are_unknown(terms)
+    mean, error = (np.where(hidden, np.nan, each[0]) for each in _means_of(table, terms))
+    return mean, error
+
+
+def _errors_of(table: Table, terms: Terms) -> dict[str, Array]:
+    (bias, mae, mse), (of_bias, of_mae, of_mse) = _means_of(table, terms)
     rmse = np.sqrt(mse)
-    found = {
+    return {
         "maximum_error": terms.largest,
         "mape": terms.relative / terms.relative_weight,
         "smape": terms.symmetric / terms.weight,
         "wape": np.where(terms.size > 0, terms.absolute / terms.size, np.nan),
-    }
-    return {name: _unknown(table, value) for name, value in found.items()} | {
         "bias": bias,
         "bias_standard_error": of_bias,
         "mse": mse,
@@ -211,11 +211,10 @@ def _errors_of(table: Table) -> dict[str, Array]:
     }
 
 
-def _shares_of(errors: Table, moments: Table, force_finite: bool) -> dict[str, Array]:
+def _shares_of(moments: Table, terms: Terms, force_finite: bool) -> dict[str, Array]:
     """What compares labels and predictions by their variances."""
     means = _center_means(moments)
     label, prediction, error = spread(moments, means).T
-    terms, m = Terms(*errors.sums.T), Moments(*moments.sums.T)
     # The covariance times n: the product of both moments is taken from that about centers.
     y, p = ((moments.high[:, i], moments.low[:, i]) for i in (kernel.Y_FIRST, kernel.Y_FIRST + 1))
     weight = moments.high[:, 0], moments.low[:, 0]
@@ -224,15 +223,14 @@ def _shares_of(errors: Table, moments: Table, force_finite: bool) -> dict[str, A
     covariance = add(product, (-less[0], -less[1]))[0]
     bias = terms.error / terms.weight
     pearson = covariance / (np.sqrt(label) * np.sqrt(prediction))
-    both = label + prediction + m.weight * bias * bias
-    found = {
-        "r2": _share(terms.squared, label, force_finite),
+    both = label + prediction + terms.weight * bias * bias
+    r2 = _share(terms.squared, label, force_finite)
+    return {
+        "r2": np.where(terms.n < 2, np.nan, r2),
         "explained_variance": _share(error, label, force_finite),
         "pearson": np.clip(pearson, -1.0, 1.0),
         "concordance": 2 * covariance / both,
     }
-    found["r2"] = np.where(terms.n < 2, np.nan, found["r2"])
-    return {name: _unknown(errors, value) for name, value in found.items()}
 
 
 def _center_means(moments: Table) -> Pair:

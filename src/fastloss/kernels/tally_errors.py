@@ -204,8 +204,13 @@ def _weighing(weighted: bool) -> tuple[Function, Function]:
     return weight_at, scale_for
 
 
-def _errors_adder(weighted: bool) -> Function:
-    """Sums of errors over a tile; those of |e| and e^2 less the last two centers."""
+def _errors_adder(weighted: bool, single: bool) -> Function:
+    """Sums of errors over a tile; those of |e| and e^2 less the last two centers.
+
+    Errors of float32 numbers are not cut: they have so few digits that float64 has room for the sum
+    of a tile, unless a number is 2**22 times the smallest one.
+    """
+    cutting = weighted or not single
     weight_at, _ = _weighing(weighted)
     double = np.float64
 
@@ -222,9 +227,10 @@ def _errors_adder(weighted: bool) -> Function:
             e = double(p[i]) - target
             e_absolute, e_squared = abs(e), _square(e)
             term = w * e
-            part = _cut_off(term, cut)
+            part = _cut_off(term, cut) if cutting else term
             cut_off = accumulate(cut_off, part)
-            rest = accumulate(rest, term - part)
+            if cutting:
+                rest = accumulate(rest, term - part)
             of_absolute, of_squared = w * (e_absolute - c_absolute), w * (e_squared - c_squared)
             absolute = accumulate(absolute, of_absolute)
             squared = accumulate(squared, of_squared)
@@ -251,11 +257,11 @@ def _errors_adder(weighted: bool) -> Function:
     return add_errors
 
 
-def _relative_adder(weighted: bool, single: bool) -> Function:
-    """Sums of relative errors over a tile, and how many labels are 0.
+def _relative_adder(weighted: bool, single: bool, with_zeros: bool) -> Function:
+    """Sums of relative errors over a tile. Where a label may be 0 these are left out and counted.
 
-    Of float32 numbers the product of two is a float64, so that one division does for both ratios:
-    divisions take most of the time.
+    Divisions take most of the time. Of float32 numbers the product of two is a float64, so that one
+    division does for both ratios.
     """
     weight_at, _ = _weighing(weighted)
     double = np.float64
@@ -274,16 +280,19 @@ def _relative_adder(weighted: bool, single: bool) -> Function:
             target, prediction = double(y[i]), double(p[i])
             size, e = abs(target), abs(prediction - target)
             of_size, of_both = ratios(e, size, size + abs(prediction))
-            known = size != 0.0
-            relative = accumulate(relative, select(known, w * of_size, 0.0))
-            n_zero = accumulate(n_zero, select(known, 0.0, 1.0))
-            # Of a label of 0 the error is all that there is, or there is none.
-            of_zero = select(e != 0.0, w, 0.0)
-            symmetric = accumulate(symmetric, select(known, w * of_both, of_zero))
-            if weighted:
+            if with_zeros:
+                known = size != 0.0
+                of_size = select(known, of_size, 0.0)
+                # Of a label of 0 the error is all that there is, or there is none.
+                of_both = select(known, of_both, select(e != 0.0, 1.0, 0.0))
+                n_zero = accumulate(n_zero, select(known, 0.0, 1.0))
                 weights = accumulate(weights, select(known, w, 0.0))
+            relative = accumulate(relative, w * of_size)
+            symmetric = accumulate(symmetric, w * of_both)
         tile[RELATIVE], tile[SYMMETRIC], tile[N_ZERO] = relative, 2.0 * symmetric, n_zero
-        tile[RELATIVE_WEIGHT] = weights if weighted else double(p.size) - n_zero
+        if not with_zeros:
+            weights = tile[WEIGHT] if weighted else double(p.size)
+        tile[RELATIVE_WEIGHT] = weights
 
     return add_relative
 
@@ -322,8 +331,10 @@ def _moments_adder(weighted: bool) -> Function:
 def _run_adder(weighted: bool, single: bool) -> Function:
     """All sums over a run, from its rows and memory for a tile."""
     _, scale_for = _weighing(weighted)
-    add_errors, add_relative = _errors_adder(weighted), _relative_adder(weighted, single)
-    add_moments = _moments_adder(weighted)
+    add_errors = _errors_adder(weighted, single)
+    add_relative = _relative_adder(weighted, single, with_zeros=False)
+    add_with_zeros = _relative_adder(weighted, single, with_zeros=True)
+    add_moments, cutting = _moments_adder(weighted), weighted or not single
 
     def finish(n: Any, scale: Any, high: Any, low: Any, of_moments: Any, rests: Any) -> None:
         """What is known of a run once all its tiles are added up."""
@@ -358,10 +369,12 @@ def _run_adder(weighted: bool, single: bool) -> Function:
             n = smaller(TILE, p.size - start)
             ys, ps, ws = window(y, start, n), window(p, start, n), window(weight, start, n)
             add_errors(ys, ps, ws, scale, unit * _SLACK, center, tile)
-            if tile[MOST] > unit:
+            if cutting and tile[MOST] > unit:
                 unit = select(tile[MOST] < 2.0**990, tile[MOST], 2.0**990) * _SLACK
                 add_errors(ys, ps, ws, scale, unit * _SLACK, center, tile)
             add_relative(ys, ps, ws, scale, tile)
+            if not _finite(tile[RELATIVE] + tile[SYMMETRIC]):
+                add_with_zeros(ys, ps, ws, scale, tile)
             add_moments(ys, ps, ws, scale, center_m, tile_m)
             prefetch(y, start + _AHEAD, TILE)
             prefetch(p, start + _AHEAD, TILE)
