@@ -2,7 +2,8 @@
 
 A form is what a kernel is compiled for: a loss with its options, dtypes, what is written, weights.
 In plain Python all pairs meet, with layouts and shapes besides. Compiled are fewer: a formula meets
-both precisions, and what the loops do meets each other. Of these `make test` compiles each dtype,
+both precisions, a word for the Hessian meets each loop and option but not each dtype and kind of
+labels, and what else the loops do meets each other. Of these `make test` compiles each dtype,
 each verb of formulas, each loop and kind of labels of a softmax, and `make test-long` the rest.
 Compiled code and plain Python are compared.
 
@@ -328,10 +329,6 @@ def is_legal(row: dict[str, Any]) -> bool:
     return by_id or not given["ignore_index"]
 
 
-def of_softmax(**more: Any) -> list[dict[str, Any]]:
-    return covering(SOFTMAX_CHOICES | more, is_legal)
-
-
 class Softmax:
     """A loss with its data, and what must come out."""
 
@@ -485,8 +482,13 @@ def with_odd_logits(logits: Any) -> Any:
     return logits
 
 
+NOT_COMPILED = [("hessian", "dtype"), ("hessian", "labels"), ("hessian", "weight")]
+
+
 @compiled
-@pytest.mark.parametrize("form", compiled_parameters(of_softmax(), "rows"))
+@pytest.mark.parametrize(
+    "form", compiled_parameters(covering(SOFTMAX_CHOICES, is_legal, NOT_COMPILED), "rows")
+)
 def test_a_softmax_compiled(form, of_rows):
     """True, in any layout, and as plain Python has it, odd logits included."""
     of_rows(form["rows"])
@@ -518,7 +520,7 @@ IN_PLAIN_PYTHON = {
 }
 
 
-@pytest.mark.parametrize("form", parameters(of_softmax(**IN_PLAIN_PYTHON)))
+@pytest.mark.parametrize("form", parameters(covering(SOFTMAX_CHOICES | IN_PLAIN_PYTHON, is_legal)))
 def test_a_softmax_in_plain_python(form, of_rows):
     of_rows(form["rows"])
     softmax = Softmax(form, form["n_rows"] if form["rows"] == "few" else min(form["n_rows"], 9))

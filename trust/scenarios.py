@@ -178,7 +178,8 @@ def dask_threads(check: Check) -> None:
     _dask(check, "threads")
 
 
-@scenario("Dask, processes")
+# Not brief: tests/test_dask.py asks the same.
+@scenario("Dask, processes", brief=False)
 def dask_processes(check: Check) -> None:
     _dask(check, "processes")
 

@@ -266,7 +266,7 @@ def _at_once(programs: list[Program]) -> None:
         list(pool.map(Program.run, programs))
 
 
-@ordeal("processes that start at once with an empty store", times=16, fewer=4)
+@ordeal("processes that start at once with an empty store", times=16, fewer=2)
 def cold_start(program: Program, times: int) -> None:
     _at_once([program.installed()] * times)
     _finds_its_code(program)
