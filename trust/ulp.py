@@ -150,11 +150,11 @@ def arguments(name: str, rng: np.random.Generator, n: int = 4000) -> list[Any]:
         edge = [around(0, rng), -1 + 2.0 ** rng.uniform(-53, -1, n), np.array([1e308, 5e-324])]
         return wide + edge + [around(point, rng) for point in (-0.25, 0.5, 1, 2, 2.0**53)]
     if name == "exp_of_gap":
-        return [-abs(x) for x in arguments("exp", rng)]
+        return [-abs(x) for x in arguments("exp", rng, n)]
     if name == "log1p_of_share":
         return [rng.uniform(0, 1, n), 2.0 ** rng.uniform(-1074, 0, n), np.array([0.0, 0.5, 1.0])]
     if name == "expm1":
-        return [x[abs(x) < 709] for x in arguments("exp", rng)]
+        return [x[abs(x) < 709] for x in arguments("exp", rng, n)]
     if name == "expm1_less_x":
         tiny = 2.0 ** rng.uniform(-50, 0, n)
         return [rng.uniform(-1, 1, n), tiny, -tiny]
