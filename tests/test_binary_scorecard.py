@@ -195,9 +195,20 @@ def test_groups():
             here = groups == name
             more = {} if weights is None else {"sample_weight": w[here]}
             alone = fl.evaluate(y[here], x[here], task="binary", **more)
-            for each in ("n", "loss", "loss_standard_error", "brier", "accuracy", "mcc", "weight"):
+            for each in (
+                "n",
+                "loss",
+                "loss_standard_error",
+                "brier",
+                "accuracy",
+                "mcc",
+                "auc",
+                "average_precision",
+            ):
                 expected = getattr(alone, "n_counted" if each == "n" else each)
                 assert getattr(scores.groups.means, each)[k] == approx(expected, rel=1e-13), each
+    binned = fl.evaluate(y, x, task="binary", groups=groups, bins=2**10)
+    assert np.isnan(binned.groups.means.auc).all()
     assert json.loads(json.dumps(scores.to_dict()))["groups"]["ids"] == ["a", "b", "c"]
 
 

@@ -345,6 +345,49 @@ def test_leading_axes_of_scores():
     same(found, fl.evaluate(labels, logits, offsets=[0, 5, 24]))
 
 
+X, TRUTH = LOGITS[:, 0], LABELS % 2
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "predictions", "options"),
+    [
+        ("binary", TRUTH, X, {"sample_weight": WEIGHT, "groups": LABELS % 3, "n_bins": 4}),
+        ("binary", TRUTH, X, {"groups": np.array(["b", "a"])[TRUTH], "ranks": False}),
+        ("ranking", LABELS, X, {"queries": np.arange(N) % 4, "k": (2, None)}),
+        ("ranking", LOGITS > 0, LOGITS + 1, {}),
+        ("regression", LOGITS[:, :2], LOGITS[:, 1:3], {"sample_weight": WEIGHT}),
+    ],
+)
+def test_every_task_is_that_of_one_machine(task, labels, predictions, options):
+    expected = fl.evaluate(labels, predictions, task=task, **options).to_dict()
+    chunked = da.from_array(predictions, chunks=(5, *predictions.shape[1:]))
+    found = fl.dask.evaluate(labels, chunked, task=task, **options).compute().to_dict()
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name != "groups" or "groups" not in options:
+            check_same(name, found[name], value, 1e-12)
+        else:
+            assert found[name]["ids"] == value["ids"]
+            assert found[name]["n"] == value["n"]
+
+
+def test_what_no_task_takes_of_chunks():
+    chunked = da.from_array(X, chunks=5)
+    with pytest.raises(ValueError, match="there is no task 'bin'"):
+        fl.dask.evaluate(TRUTH, chunked, task="bin")
+    with pytest.raises(TypeError, match="task='binary' knows no temperature"):
+        fl.dask.evaluate(TRUTH, chunked, task="binary", temperature=2.0)
+    with pytest.raises(ValueError, match="offsets is not for Dask arrays: .* queries of rankings"):
+        fl.dask.evaluate(TRUTH, chunked, task="ranking", offsets=[0, N])
+    with pytest.raises(ValueError, match=r"labels has shape \(22,\) and predictions have shape"):
+        fl.dask.evaluate(TRUTH[1:], chunked, task="binary")
+    with pytest.raises(ValueError, match=r"predictions\.rechunk"):
+        fl.dask.evaluate(TRUTH, da.from_array(LOGITS, chunks=(5, 2)), task="binary")
+    lazy = fl.dask.evaluate(np.where(np.arange(N) == 5, 7, TRUTH), chunked, task="binary")
+    with pytest.raises(ValueError, match=r"chunk that begins at \[5\].*labels\[0\] is 7"):
+        lazy.compute()
+
+
 @pytest.mark.long
 def test_the_tree_of_many_chunks_is_the_same_each_time():
     n = 300

@@ -133,14 +133,16 @@ def arrays_of(value: Any, name: str) -> Any:
     return value
 
 
-def arrays_by_row(logits: Any, **arrays: Any) -> dict[str, Any]:
-    """The arrays that are given; each must have something for each row of the logits."""
+def arrays_by_row(
+    what: str, predictions: Any, rows: tuple[int, ...], **arrays: Any
+) -> dict[str, Any]:
+    """The arrays that are given; each must have something for each row, along the first axes."""
     given = {name: arrays_of(array, name) for name, array in arrays.items() if array is not None}
     for name, array in given.items():
-        if array.shape[: logits.ndim - 1] != logits.shape[:-1]:
+        if array.shape[: len(rows)] != rows:
             raise ValueError(
-                f"{name} has shape {array.shape} and logits have shape {logits.shape}: expected "
-                "something for each row"
+                f"{name} has shape {array.shape} and {what} have shape {predictions.shape}: "
+                "expected something for each row"
             )
     return given
 

@@ -24,8 +24,8 @@ from .call.verbs import VALUE, VALUE_AND_GRAD, Verb
 from .evaluation.given import Given, sizes_of
 from .evaluation.groups import Named, groups_of
 from .evaluation.scorecard import Scorecard
-from .evaluation.scores import Scores
 from .evaluation.sums.group_names import GroupNames
+from .evaluation.tasks import options_of_call, task_named
 
 try:
     import dask.array as da
@@ -133,29 +133,19 @@ def value_and_grad(
     return total, grad
 
 
-def evaluate(
-    labels: Any,
-    logits: Any,
-    /,
-    *,
-    sample_weight: Any = None,
-    class_mask: Any = None,
-    groups: Any = None,
-    sequences: Any = None,
-    offsets: Any = None,
-    n_bytes: Any = None,
-    **options: Any,
-) -> Any:
-    """Everything about Dask arrays of labels and logits, not yet computed: see `fl.evaluate`.
+def evaluate(labels: Any, predictions: Any, /, *, task: str = "multiclass", **options: Any) -> Any:
+    """Everything about Dask arrays of labels and predictions, not yet computed: see `fl.evaluate`.
 
-    `logits`: a Dask array of shape (..., c) with its last axis in one chunk. All other arguments
-    are those of `fl.evaluate`; arrays with something for each row are Dask or other arrays, and are
-    chunked as `logits` is. There is no `rows`, which would be gathered in one place: a loss with
-    `reduction="none"` leaves what it finds of each row where it is.
+    `predictions`: a Dask array, with its rows along the first axis and other axes in one chunk;
+    logits of shape (..., c) may be cut along all axes but the last. All other arguments are those
+    of `fl.evaluate`; arrays with something for each row are Dask or other arrays, and are chunked
+    as `predictions` is. There is no `rows`, which would be gathered in one place: a loss with
+    `reduction="none"` leaves what it finds of each row where it is. Queries of rankings have ids,
+    `queries`, or are rows of two axes: `offsets` are for sequences of logits.
 
-    Returns a Dask Delayed, whose `compute()` returns `Scores`. Each chunk has a scorecard, and
-    these are merged as a tree: numbers are those of one machine to 1e-15 relative, and chunks of
-    the same sizes give the same bits, wherever they are computed and however often.
+    Returns a Dask Delayed, whose `compute()` returns what `fl.evaluate` does. Each chunk has a
+    scorecard, and these are merged as a tree: numbers are those of one machine to 1e-15 relative,
+    and chunks of the same sizes give the same bits, wherever they are computed and however often.
 
     Raises as `value` does, at once for what is wrong with options and shapes.
 
@@ -166,7 +156,50 @@ def evaluate(
     >>> scores = fl.dask.evaluate([0, 1, 1], logits).compute()
     >>> scores.n_rows, round(scores.loss, 12), round(scores.accuracy, 4)
     (3, 0.383197448932, 0.6667)
+    >>> scores = fl.dask.evaluate([0, 1, 1], logits[:, 1], task="binary").compute()
+    >>> scores.n_rows, scores.auc
+    (3, 0.75)
     """
+    if task_named(task).scorecard is Scorecard:
+        return _evaluate_logits(labels, predictions, **options)
+    given = {name: value for name, value in options.items() if value is not None}
+    built, by_row = options_of_call(task, given)
+    check_predictions(predictions, "predictions")
+    if not predictions.ndim:
+        raise ValueError("predictions have shape (): there are no rows to be cut into chunks")
+    check_rows(predictions, 1, "predictions")
+    for name in ("offsets", "rows"):
+        if name in by_row:
+            raise ValueError(
+                f"{name} is not for Dask arrays: leave it out, and give queries of rankings by ids"
+            )
+    n = predictions.shape[:1]
+    names = None
+    groups = by_row.get("groups")
+    if groups is not None and not isinstance(groups, da.Array):
+        by_row["groups"], names = groups_of(groups, n)
+    arrays = arrays_by_row("predictions", predictions, n, labels=labels, **by_row)
+    empty = {name: without_rows(array) for name, array in arrays.items()}
+    start = task_named(task).scorecard(**built)
+    start = _task_card(start, names, predictions=without_rows(predictions), **empty)
+    chunks = Chunks("predictions", predictions, 1, arrays)
+    new = task_named(task).scorecard(**built)
+    return _reduced(chunks, partial(_task_card, new, names), start, new)
+
+
+def _evaluate_logits(
+    labels: Any,
+    logits: Any,
+    *,
+    sample_weight: Any = None,
+    class_mask: Any = None,
+    groups: Any = None,
+    sequences: Any = None,
+    offsets: Any = None,
+    n_bytes: Any = None,
+    **options: Any,
+) -> Any:
+    """`evaluate` of class ids and logits."""
     check_predictions(logits, "logits")
     if logits.ndim < 2:
         raise ValueError(f"logits have shape {logits.shape}, but rows of logits have two axes")
@@ -179,7 +212,9 @@ def evaluate(
         ids, names = groups_of(groups, logits.shape[:lead])
         groups = ids.reshape(logits.shape[:lead])
     by_row = arrays_by_row(
+        "logits",
         logits,
+        logits.shape[:-1],
         labels=labels,
         sample_weight=sample_weight,
         class_mask=class_mask,
@@ -198,11 +233,16 @@ def evaluate(
     start._update(empty.pop("labels"), without_rows(logits), Given(n_bytes=n_bytes, **empty))
 
     chunks = Chunks("logits", logits, lead, by_row)
+    return _reduced(chunks, partial(_card, options, names), start, Scorecard(**options))
+
+
+def _reduced(chunks: Chunks, card_of: Any, start: Any, new: Any) -> Any:
+    """The result of `start` with the scorecards of all chunks, which are merged in a tree."""
     scores = da.reduction(
-        chunks.map(partial(_card, options, names), chunks.lead, _OBJECT),
+        chunks.map(card_of, chunks.lead, _OBJECT),
         _same,
         partial(_result, start),
-        combine=partial(_merged, Scorecard(**options)),
+        combine=partial(_merged, new),
         concatenate=False,
         dtype=_OBJECT,
         meta=np.empty((), _OBJECT),
@@ -294,19 +334,26 @@ def _card(
     return Scorecard(**options)._update(labels, logits, given)
 
 
-def _same(card: Scorecard, **axes: Any) -> Scorecard:
+def _task_card(
+    new: Any, names: GroupNames | None, labels: Array, predictions: Array, **by_row: Any
+) -> Any:
+    """A card as a new one, of a chunk."""
+    return deepcopy(new).update(labels, predictions, **by_row | _named(names, by_row))
+
+
+def _same(card: Any, **axes: Any) -> Any:
     return card
 
 
-def _merged(start: Scorecard, parts: Any, **axes: Any) -> Scorecard:
+def _merged(start: Any, parts: Any, **axes: Any) -> Any:
     """All in one, which none of the arguments is: a task may be run again."""
     whole = deepcopy(start)
     for part in flat(parts):
-        whole._add(part._sums, numbered_on=False)
+        whole.merge(part)
     return whole
 
 
-def _result(start: Scorecard, parts: Any, **axes: Any) -> Scores:
+def _result(start: Any, parts: Any, **axes: Any) -> Any:
     return _merged(start, parts).result()
 
 

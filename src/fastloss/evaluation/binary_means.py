@@ -10,6 +10,7 @@ from ..kernels.binary_rows import N_TERMS, N_THRESHOLD, SUMS, WEIGHTS, BinaryTer
 from .confusion import Confusion, ratio
 from .result import Columns, Result
 from .sums.double_double import divide
+from .sums.grouped_scores import GroupAreas
 from .sums.standard_error import standard_error
 from .sums.table import Table, spread
 
@@ -178,6 +179,24 @@ class BinaryMeans(Columns, Result):
 
     def __repr__(self) -> str:
         return f"Means of {len(self):,} keys: {', '.join(MEANS)}"
+
+
+class GroupMeans(BinaryMeans):
+    """Means by group, with the areas under its curves, which are NaN with `bins`."""
+
+    def __init__(self, table: Table, n_thresholds: int, areas: GroupAreas | None) -> None:
+        super().__init__(table, n_thresholds)
+        self.auc, self.average_precision = np.full((2, table.n_keys), np.nan)
+        if areas is not None:
+            # A group whose rows all have the weight 0 has no scores.
+            found = np.flatnonzero(np.isin(table.ids, areas.ids))
+            places = np.searchsorted(areas.ids, table.ids[found])
+            self.auc[found] = areas.auc[places]
+            self.average_precision[found] = areas.average_precision[places]
+
+    def _columns(self) -> dict[str, Array]:
+        areas = {"auc": self.auc, "average_precision": self.average_precision}
+        return super()._columns() | areas
 
 
 MEANS = tuple(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.binary_rows import BIN_POWERS, N_TERMS, N_THRESHOLD
-from .binary_means import MEANS, BinaryMeans
+from .binary_means import MEANS, BinaryMeans, GroupMeans
 from .confusion import Confusion, ratio
 from .means import Groups, groups_of
 from .operating_points import BestF, FalsePositivesAt, Gain, Gains, Point, SensitivityAt
@@ -28,6 +28,7 @@ from .rank_statistics import Areas, Interval, Statistic, read
 from .result import Columns, Result, row_lines, table_of
 from .sums.binary_sums import BinarySums
 from .sums.score_table import ScoreTable
+from .sums.table import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,6 +249,12 @@ def scores_of(sums: BinarySums) -> BinaryScores:
             ratio(positive, weight),
             ratio(probability, weight),
         )
+    of_groups = sums.parts.get("group_scores")
+    areas = of_groups.areas() if groups.n_keys and of_groups is not None else None
+
+    def means_of_groups(table: Table) -> GroupMeans:
+        return GroupMeans(table, n_thresholds, areas)
+
     return BinaryScores(
         n_rows=sums.n_rows,
         n_counted=int(means.n[0]),
@@ -264,9 +271,7 @@ def scores_of(sums: BinarySums) -> BinaryScores:
         thresholds=np.array(sums.manner.thresholds),
         confusion=Confusion(*(each[0] for each in means.confusion)),
         bins=bins,
-        groups=groups_of(
-            groups, sums.parts["group_names"], lambda table: BinaryMeans(table, n_thresholds)
-        ),
+        groups=groups_of(groups, sums.parts["group_names"], means_of_groups),
         _scores=scores,
         _from_probabilities=sums.manner.from_probabilities,
     )

@@ -21,7 +21,6 @@ from .rows import Rows, warn_of_probabilities
 from .scores import Scores, scores_of
 from .sums.accumulator import Accumulator
 from .sums.row_sums import (
-    NUMBERED,
     Kept,
     RowSums,
     ScoredRows,
@@ -263,16 +262,6 @@ class Scorecard(Accumulator[RowSums]):
     @property
     def _nothing(self) -> RowSums:
         return RowSums.of_nothing(self._n_bins, self._kept)
-
-    def _add(self, new: RowSums, *, other: bool = False, numbered_on: bool = True) -> None:
-        """Add what was seen elsewhere, and number its sequences on."""
-
-        def change(before: RowSums) -> RowSums:
-            before.check(new, other)
-            first = before.next_sequence if numbered_on and new.sequences == NUMBERED else 0
-            return before.plus(new.numbered_from(first) if first else new)
-
-        self._replace(change)
 
 
 def evaluate_logits(

@@ -13,6 +13,7 @@ from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
 from .accumulator import PARALLEL_ROWS, Part, Sums, joined
 from .group_names import GroupNames
+from .grouped_scores import GroupedScores
 from .score_table import ScoreTable
 from .state import entry
 from .table import NO_KEYS, Layout, Table
@@ -50,7 +51,11 @@ class Manner(NamedTuple):
             "groups": Table.empty(layout_of(n, 0)),
             "group_names": GroupNames(),
         }
-        return parts | ({"scores": ScoreTable.empty(self.bins)} if self.ranks else {})
+        if self.ranks:
+            parts["scores"] = ScoreTable.empty(self.bins)
+            if self.bins is None:
+                parts["group_scores"] = GroupedScores()
+        return parts
 
 
 class BinaryRows(NamedTuple):
@@ -84,6 +89,9 @@ class BinaryRows(NamedTuple):
             ordered = self.each(lambda array: array[order])
             starts = np.append(0, np.cumsum(counts))
             parts["groups"] = ordered.sums(starts, manner)._replace(ids=ids)
+            if manner.ranks and manner.bins is None:
+                rows = self.groups, self.labels, self.scores, self.weights
+                parts["group_scores"] = GroupedScores.of(*rows)
         return parts
 
     def sums(self, starts: Array, manner: Manner, edges: Array = _NO_NUMBERS) -> Table:
@@ -154,6 +162,8 @@ class BinarySums(_Fields, Sums):
         for name, part in self.parts.items():
             if name == "group_names":
                 parts[name] = GroupNames.from_state(name, state, parts["groups"].ids)
+            elif name == "group_scores":
+                parts[name] = GroupedScores.from_state(name, state)
             elif name == "scores":
                 parts[name] = ScoreTable.from_state(name, state, self.manner.bins)
             else:

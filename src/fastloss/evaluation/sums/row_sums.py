@@ -134,6 +134,11 @@ class RowSums(_Fields, Sums):
                 + ": keep to one of the two"
             )
 
+    def plus(self, other: "RowSums") -> "RowSums":
+        """The sums over the rows of both; sequences that the other has numbered are numbered on."""
+        first = self.next_sequence if other.next_sequence else 0
+        return super().plus(other.numbered_from(first) if first else other)
+
     def numbered_from(self, first: int) -> "RowSums":
         """The same with numbers of sequences that are larger by this."""
         table = self.parts["sequences"]
