@@ -21,7 +21,7 @@ import numpy as np
 
 from ...call.arrays import Array
 from ...kernels.tally import scale_of
-from .counted_scores import count_type, counted_rows, keys_with_rows, steps_of_counts
+from .counted_scores import count_type, counted_rows, keys_with_rows, steps_of_counts, sums_of
 from .double_double import total
 from .score_keys import FLOAT16, FLOAT32, FORMS, ScoreForm, as_single, scores_of, wider
 from .sorted_scores import (
@@ -100,7 +100,7 @@ class ScoreTable(NamedTuple):
         rows = counts
         if weight.size:
             rows = counted_rows(labels, values, FLOAT32, NO_WEIGHTS, 2)
-        n_negatives, n_positives = rows[:-1].sum(axis=0).tolist()
+        n_negatives, n_positives = sums_of(rows[:-1])
         return table._replace(
             form=form,
             n_nan=int(rows[-1].sum()),
@@ -137,7 +137,7 @@ class ScoreTable(NamedTuple):
         if not self.is_weighted:
             return float(self.n_negatives), float(self.n_positives)
         if self.counts is not None:
-            negative, positive = self.counts.sum(axis=0).tolist()
+            negative, positive = sums_of(self.counts)
         else:
             negative, positive = (float(total(run.weights)[0]) for run in self._both())
         return negative, positive
@@ -306,12 +306,12 @@ class ScoreTable(NamedTuple):
         if not sound:
             return self, False
         counts.reshape(-1)[places] = given
-        sums = counts.sum(axis=0).tolist()
+        sums = sums_of(counts)
         rows = self.n_negatives, self.n_positives
         if self.is_weighted:
             sound = all((weight > 0) == (n > 0) for weight, n in zip(sums, rows, strict=True))
         else:
-            sound = sums == list(rows) and bool((given == np.floor(given)).all())
+            sound = sums == rows and bool((given == np.floor(given)).all())
             counts = counts.astype(count_type(self.n_rows))
         return self._replace(counts=counts), sound
 
