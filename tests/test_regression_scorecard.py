@@ -499,6 +499,7 @@ def test_an_infinite_prediction():
     assert scores.n_undefined == 0
     assert scores.bias == scores.mse == scores.mae == scores.maximum_error == math.inf
     assert scores.r2 == -math.inf
+    assert (scores.mape, scores.smape) == (math.inf, pytest.approx(2 / 3, rel=1e-15))
     assert evaluate([1.0, 2.0], [-math.inf, 2.0]).bias == -math.inf
 
 

@@ -159,7 +159,7 @@ def _weight(sample_weight: Any, n: int) -> Array:
     weight = as_array(sample_weight, "sample_weight")
     format_of(weight, "sample_weight")
     check_weight_shape(weight, (n,), "row")
-    weight = weight.astype(np.float64)
+    weight = weight.astype(np.float64, copy=False)
     if not np.all((weight >= 0) & (weight < np.inf)):
         report_weight(weight, 0, n)
     return weight

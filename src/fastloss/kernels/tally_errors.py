@@ -282,9 +282,11 @@ def _relative_adder(weighted: bool, single: bool, with_zeros: bool) -> Function:
             of_size, of_both = ratios(e, size, size + abs(prediction))
             if with_zeros:
                 known = size != 0.0
-                of_size = select(known, of_size, 0.0)
-                # Of a label of 0 the error is all that there is, or there is none.
-                of_both = select(known, of_both, select(e != 0.0, 1.0, 0.0))
+                # Of a label of 0 the error is all that there is, or there is none. An infinite
+                # prediction is all, too.
+                far = abs(prediction) == np.inf
+                of_size = select(known, select(far, e, of_size), 0.0)
+                of_both = select(far, 1.0, select(known, of_both, select(e != 0.0, 1.0, 0.0)))
                 n_zero = accumulate(n_zero, select(known, 0.0, 1.0))
                 weights = accumulate(weights, select(known, w, 0.0))
             relative = accumulate(relative, w * of_size)

@@ -33,8 +33,9 @@ MOMENTS = Layout(
     product=(0, 1, kernel.PRODUCT),
 )
 # Rows that are looked at before the next ones are: all of them where they can be read as they lie,
-# and few where something is computed of them first, which should stay in the caches.
-_SLAB, _SMALL_SLAB = 1 << 26, 1 << 16
+# few where something is computed of them first, which should stay in the caches, and more where
+# they are sorted by groups, as tables of these are merged each time.
+_SLAB, _SMALL_SLAB, _GROUPED_SLAB = 1 << 26, 1 << 16, 1 << 20
 # A run is a power of two at least, and there are so many runs at most unless there are groups.
 _RUN, _N_RUNS = 1 << 14, 64
 # So many rows are worth waking a thread.
@@ -149,7 +150,8 @@ class ErrorSums(_Fields, Sums):
                 for j, name in enumerate(self.medians(self.n_columns)):
                     sizes = _sizes_of_errors(every, j, self.numbers_of_rows)
                     parts[name] = parts[name].merged(ScoreTable.of(None, sizes, every.weight))
-                if every.groups is not None:
+                weight = every.weight
+                if every.groups is not None and weight is not None and not weight.all():
                     # Rows of weight 0 count nowhere, but their groups are known.
                     ids = np.unique(every.groups)
                     for name in self._names(self.n_columns):
@@ -189,8 +191,11 @@ def _joined(rows: list[Rows]) -> Rows:
 def _tables_of(rows: Rows, numbers: RowNumbers) -> Iterator[tuple[str, Table]]:
     """The tables of rows, each by its name; several of a name are to be merged."""
     n = len(rows.targets)
-    as_it_lies = rows.groups is None and not numbers.names and rows.predictions.ndim == 2
-    slab = _SLAB if as_it_lies and _plain(rows.targets, rows.predictions) else _SMALL_SLAB
+    slab = _SMALL_SLAB
+    if rows.groups is not None:
+        slab = _GROUPED_SLAB
+    elif not numbers.names and _plain(rows.targets, rows.predictions):
+        slab = _SLAB
     for start in range(0, n, slab):
         part = rows.at(slice(start, start + slab))
         if part.weight is not None and not part.weight.all():
@@ -246,7 +251,7 @@ def _plain(*arrays: Array) -> bool:
     return (
         len(dtypes) == 1
         and dtypes <= _READ
-        and all(each.shape[1] == 1 and each.flags.c_contiguous for each in arrays)
+        and all(each.shape[1:] == (1,) and each.flags.c_contiguous for each in arrays)
     )
 
 
