@@ -30,7 +30,7 @@ FLOORS = [
     {"losses"},
     {"evaluation"},
     {"__init__"},
-    {"catalogue", "dask", "_chunks", "hosts", *HOSTS},
+    {"catalogue", "dask", "spark", "_chunks", "hosts", *HOSTS},
     {"cli", "demo", "study"},
     {"__main__"},
 ]

@@ -58,6 +58,7 @@ OPTIONAL = {
     "evaluation/files/progress.py": {"rich"},
     "dask.py": {"dask"},
     "_chunks.py": {"dask"},
+    "spark.py": {"pyarrow", "pyspark"},
     **{f"{host}.py": {host} for host in HOSTS},
     **{f"torch/{name}.py": {"torch"} for name in ("module", "operators")},
     "torch/tensors.py": {"torch", "ml_dtypes"},
