@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -56,6 +57,21 @@ def test_no_command_shows_those_that_there_are(capsys):
     ):
         assert cli.main(command) == 2
         assert shown in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["bench", "--shape", "10x"], "'10x' is no shape such as 65536x1000: '' is no number"),
+        (["bench", "--contender-file", "nope.py"], "nope.py: No such file or directory"),
+    ],
+)
+def test_what_a_study_cannot_take_is_said_in_words(command, said, capsys):
+    with suppress(SystemExit):  # as argparse ends
+        assert cli.main(command) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Errno" not in err
 
 
 def test_info(folder):

@@ -178,7 +178,12 @@ def _shape(text: str) -> tuple[int, ...]:
     >>> _shape("65536x1000")
     (65536, 1000)
     """
-    return tuple(map(_count, text.split("x")))
+    try:
+        return tuple(map(_count, text.split("x")))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no shape such as 65536x1000: {error}"
+        ) from None
 
 
 def _count(text: str) -> int:
@@ -239,8 +244,11 @@ def _said(run: Callable[[], int]) -> int:
         return run()
     except BrokenPipeError:
         raise
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         return _fail(str(error), 2)
+    except OSError as error:
+        named = error.filename is not None  # as the system tells it, with a number
+        return _fail(f"{error.filename}: {error.strerror}" if named else str(error), 2)
 
 
 def _demo(options: argparse.Namespace) -> int:
