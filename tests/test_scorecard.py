@@ -633,7 +633,13 @@ def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
 
 
 # What costs, all of it.
-EVERYTHING = {"confusion": True, "bootstrap": 5, "by_confidence": True, "tokens": True}
+EVERYTHING = {
+    "confusion": True,
+    "bootstrap": 5,
+    "by_confidence": True,
+    "tokens": True,
+    "classwise": True,
+}
 
 
 def test_parts_in_any_order_are_the_same_with_everything():
@@ -715,6 +721,31 @@ def test_the_equal_mass_calibration_error_is_that_of_equal_parts():
     gaps = (scores.rows["confidence"] - (scores.rows["rank"] == 0))[order].reshape(5, 8)
     expected = abs(gaps.mean(axis=1)).mean()
     assert scores.equal_mass_calibration_error == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_the_classwise_calibration_error(dtype, monkeypatch):
+    """The mean over classes of that of one class against all others."""
+    monkeypatch.setattr("fastloss.evaluation.scorecard.PROBABILITIES", 40)  # parts of 16 rows
+    labels, logits = data(40, 3, dtype, scale=1.0)
+    logits[3, 0] = np.nan
+    w = np.arange(40.0) % 3
+    mask = np.random.default_rng(1).random((40, 3)) < 0.8
+    mask[np.arange(40), labels] = True
+    given = {"sample_weight": w, "class_mask": mask, "temperature": 1.5, "n_bins": 4}
+    scores = fl.evaluate(labels, logits, classwise=True, **given)
+    x = np.where(mask, logits.astype(np.float64), -np.inf)
+    p = fl.CrossEntropy(temperature=1.5).proba(x)
+    known = ~np.isnan(logits).any(axis=1)
+    p, labels, w = p[known], labels[known], w[known]
+    error = 0.0
+    for j in range(3):
+        bins = np.minimum((p[:, j] * 4).astype(int), 3)
+        gaps = [(w * (p[:, j] - (labels == j)))[bins == b].sum() for b in range(4)]
+        error += np.abs(gaps).sum() / w.sum() / 3
+    rtol = 1e-12 if dtype == np.float64 else 1e-6
+    assert scores.classwise_calibration_error == pytest.approx(error, rel=rtol)
+    assert "classwise" in repr(scores)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -972,7 +1003,7 @@ LABELS, LOGITS = [0, 1, 2], np.zeros((3, 4))
     ("error", "text", "arguments", "options"),
     [
         (ValueError, r"labels\[2\] is 4, but class ids go from 0 to 3", ([0, 1, 4], LOGITS), {}),
-        (TypeError, r"one class id: write np.argmax\(labels", (LOGITS, LOGITS), {}),
+        (TypeError, r"one class id: write np.argmax\(labels", (LOGITS + 0.25, LOGITS), {}),
         (ValueError, r"nothing is broadcast", ([0, 1], LOGITS), {}),
         (TypeError, r"write np.asarray\(labels\).astype", ([0.0, 1.0, 2.0], LOGITS), {}),
         (ValueError, r"sample_weight\[1\] is -1", None, {"sample_weight": [1.0, -1.0, 1.0]}),

@@ -12,14 +12,16 @@ from ..bases.softmax import Softmax
 from ..call.arrays import FLOAT64, Array, Format
 from ..call.family import Batch
 from ..call.verbs import SCORES, SCORES_AND_SPREAD, Verb
+from ..kernels.form import RowScores
 from ..kernels.tally import Terms
 from ..losses.multiclass import CrossEntropy
 from .given import Given
 from .resampling import check_replicates
 from .row_results import RowResults, new_arrays
-from .rows import Rows, warn_of_probabilities
+from .rows import Rows, Slab, warn_of_probabilities
 from .scores import Scores, scores_of
 from .sums.accumulator import Accumulator
+from .sums.class_bins import with_rows
 from .sums.row_sums import (
     Kept,
     RowSums,
@@ -29,8 +31,11 @@ from .sums.row_sums import (
     tokens_of,
 )
 from .sums.state import options_of
+from .sums.table import Table
 from .tensors import as_array
 
+# Of so many numbers probabilities are there at a time, but for few bins of many classes.
+PROBABILITIES = 1 << 20
 # Classes of a confusion matrix, at most: it takes 128 MiB.
 MOST_CONFUSED = 4096
 # As they were called when they were pickled.
@@ -70,7 +75,9 @@ class Scorecard(Accumulator[RowSums]):
     of a Poisson bootstrap, 0 for none: each row then takes a few microseconds for each thousand;
     `by_confidence=True` keeps the confidence of each row, in 8 bytes and 16 with weights, for risk
     and coverage and the equal-mass calibration error; `tokens=True` keeps loss and rank of each row
-    of sequences, in 20 bytes, for their `top_k` and `min_k`.
+    of sequences, in 20 bytes, for their `top_k` and `min_k`; `classwise=True` finds the classwise
+    calibration error, for which the probability of every class has its bin: this takes many times
+    as long as all else, and 48 bytes for each bin of a class that is met.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
@@ -98,6 +105,7 @@ class Scorecard(Accumulator[RowSums]):
         bootstrap: int = 0,
         by_confidence: bool = False,
         tokens: bool = False,
+        classwise: bool = False,
     ) -> None:
         check_integer("n_bins", n_bins)
         if n_bins < 1:
@@ -115,6 +123,7 @@ class Scorecard(Accumulator[RowSums]):
             "confusion": confusion,
             "by_confidence": by_confidence,
             "tokens": tokens,
+            "classwise": classwise,
         }
         for name, value in switches.items():
             check_switch(name, value)
@@ -224,8 +233,30 @@ class Scorecard(Accumulator[RowSums]):
                 more["tokens"] = tokens_of(scores, sequences[mine])
             for name, part in more.items():
                 sums = sums.with_part(name, sums.parts[name].merged(part))
+            if self._kept.classwise:
+                sums = sums.with_part(
+                    "classwise", self._classwise(sums.parts["classwise"], slab, scores)
+                )
         self._add(sums)
         return self
+
+    def _classwise(self, table: Table, slab: Slab, scores: Array) -> Table:
+        """The table of classes and bins with more rows, whose probabilities come bit by bit."""
+        row = RowScores(*scores.T)
+        weights = np.where(np.isnan(row.loss), 0.0, row.weight)
+        labels, c = slab.labels.reshape(-1).astype(np.int64), slab.logits.shape[-1]
+        logits = slab.logits.reshape(-1, c)
+        mask = None if slab.mask is None else slab.mask.reshape(-1, c)
+        # A table is copied each time, so that rows are some times as many numbers as it may have.
+        step = max(PROBABILITIES // c, 4 * self._n_bins)
+        for start in range(0, len(logits), step):
+            part = np.s_[start : start + step]
+            # What is rounded to 16 bits would fall into other bins.
+            wide = np.float64 if logits.dtype == np.float64 else np.float32
+            inside = None if mask is None else mask[part]
+            p = self._loss.proba(logits[part].astype(wide), class_mask=inside)
+            table = with_rows(table, p, labels[part], weights[part], self._n_bins)
+        return table
 
     def _check_classes(self, n_classes: int) -> None:
         if self._kept.confusion and n_classes > MOST_CONFUSED:

@@ -17,6 +17,7 @@ from .resampling import Bootstrap, bootstrap_of
 from .result import Result, by_clusters, row_lines, table_of
 from .risk import RiskAreas
 from .sequences import Sequences, sequences_of
+from .sums.class_bins import classwise_error
 from .sums.row_sums import RESAMPLED, Kept, RowSums
 from .sums.standard_error import errors_by_cluster
 from .sums.table import Table
@@ -50,6 +51,9 @@ class Scores(Result):
       coverage, rows being predicted from the most confident down, those of equal confidence in all
       orders alike, NaN if a row has NaN; and `equal_mass_calibration_error`, that of `n_bins` bins
       of about equal weight instead of equal width;
+    - `classwise=True` gives `classwise_calibration_error`: the mean over all classes of that of the
+      probability of the class, in `n_bins` bins of equal width, instead of the largest one. Source:
+      M. Kull et al., Beyond temperature scaling (2019);
     - `groups` and `sequences`, if they were given;
     - `rank_weights`: the weight of the rows whose label has the rank 0, 1, ...;
     - `rows`: what was asked for of each row;
@@ -98,6 +102,7 @@ class Scores(Result):
     aurc: float | None = None
     augrc: float | None = None
     equal_mass_calibration_error: float | None = None
+    classwise_calibration_error: float | None = None
     # The weights of the ranks, and that of all rows, times a scale at which they are exact.
     _rank_sums: tuple[Array, float] = (np.empty(0), 0.0)
 
@@ -111,7 +116,7 @@ class Scores(Result):
     def to_dict(self, top_k: tuple[int, ...] = (1, 5)) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them; without `rows`."""
         names = (*_NUMBERS, "n_absent", "kappa", "matthews", "errors", "n_clusters")
-        names += ("aurc", "augrc", "equal_mass_calibration_error")
+        names += ("aurc", "augrc", "equal_mass_calibration_error", "classwise_calibration_error")
         result: dict[str, Any] = {name: getattr(self, name) for name in names}
         result["top_k"] = {str(k): self.top_k(k) for k in top_k}
         result["bin_edges"] = self.bin_edges.tolist()
@@ -141,6 +146,8 @@ class Scores(Result):
             yield "of equal-mass bins", f"{self.equal_mass_calibration_error:.4g}"
             yield "AURC", f"{self.aurc:.6g}"
             yield "AUGRC", f"{self.augrc:.6g}"
+        if self.classwise_calibration_error is not None:
+            yield "classwise", f"{self.classwise_calibration_error:.4g}"
         yield "entropy", f"{self.entropy:.6g}"
         yield "confidence", f"{self.confidence:.6g}"
         for name in ("groups", "sequences"):
@@ -193,6 +200,11 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
         sequences=sequences_of(sums, exponent),
         _rank_sums=(relative, found.weight),
         confusion=_confusion(sums, exponent) if kept.confusion else None,
+        classwise_calibration_error=(
+            classwise_error(tables["classwise"], sums.n_classes, float(relative.sum()), found.scale)
+            if kept.classwise
+            else None
+        ),
         **(_by_confidence(sums, bool(found.n_undefined)) if kept.by_confidence else {}),
         bootstrap=(bootstrap_of(tables["bootstrap"], RESAMPLED) if kept.bootstrap else None),
         **(_of_classes(sums, exponent) if kept.by_class else {}),

@@ -21,6 +21,7 @@ from ...kernels.tally import (
     Terms,
 )
 from .accumulator import PARALLEL_ROWS, Sums, joined
+from .class_bins import NO_CLASSES
 from .group_names import GroupNames
 from .replicates import replicated, unseen
 from .score_table import ScoreTable
@@ -60,6 +61,7 @@ class Kept(NamedTuple):
     bootstrap: int = 0  # replicates
     by_confidence: bool = False
     tokens: bool = False
+    classwise: bool = False
     slopes: bool = False
 
     def parts(self) -> dict[str, Any]:
@@ -75,6 +77,8 @@ class Kept(NamedTuple):
             parts["confidences"] = ScoreTable.empty()
         if self.tokens:
             parts["tokens"] = Tokens()
+        if self.classwise:
+            parts["classwise"] = NO_CLASSES
         if self.slopes:
             parts |= _SLOPES
         return parts
@@ -201,6 +205,7 @@ class RowSums(_Fields, Sums):
             "bins": self.n_bins + 1,
             "slopes": 1,
             "confusion": n_classes**2,
+            "classwise": n_classes * self.n_bins,
             "bootstrap": self.parts["bootstrap"].n_keys if "bootstrap" in self.parts else 0,
             **dict.fromkeys(("ranks", "classes", "predictions"), n_classes),
         }
