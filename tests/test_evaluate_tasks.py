@@ -57,12 +57,6 @@ CASES = {
         {"from_probabilities": True, "ranks": False},
         pictures=2,
     ),
-    "labels": Case(
-        "multilabel",
-        np.stack([Y, 1 - Y, Y], axis=1),
-        np.stack([X, X + 0.1, -X], axis=1),
-        {"sample_weight": WEIGHT},
-    ),
     "numbers": Case("regression", Y + 0.5, X, {"groups": GROUPS}, ("--option", "rmsle=False"), {}),
     "quantiles": Case(
         "regression",
@@ -72,9 +66,22 @@ CASES = {
         ("--option", "quantiles=[0.1,0.9]"),
         {"quantiles": [0.1, 0.9]},
     ),
-    "queries": Case("ranking", Y * 2, X, {"queries": GROUPS}, ("--option", "k=2"), {"k": 2}),
-    "offsets": Case("ranking", Y, X, {"offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60])}),
-    "rows of documents": Case("ranking", Y.reshape(12, 5), X.reshape(12, 5), {}),
+    "labels": Case(
+        "multilabel",
+        Y.reshape(20, 3),
+        X.reshape(20, 3),
+        {"groups": GROUPS[:20], "sample_weight": WEIGHT[:20], "mask": X.reshape(20, 3) < 1},
+        ("--option", "threshold=0.5"),
+        {"threshold": 0.5},
+        pictures=1,
+    ),
+    "queries": Case(
+        "ranking", Y * 2, X, {"queries": GROUPS}, ("--option", "k=2"), {"k": 2}, pictures=1
+    ),
+    "offsets": Case(
+        "ranking", Y, X, {"offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60])}, pictures=1
+    ),
+    "rows of documents": Case("ranking", Y.reshape(12, 5), X.reshape(12, 5), {}, pictures=1),
 }
 
 

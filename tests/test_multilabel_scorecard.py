@@ -10,6 +10,7 @@ from plain import compiled, partly_long, plain, plain_python
 
 import fastloss as fl
 from fastloss.evaluation import multilabel_scorecard
+from fastloss.evaluation.report import task_page
 from fastloss.evaluation.sums import label_sums
 
 pytestmark = plain
@@ -370,6 +371,17 @@ def test_dtypes_and_axes(dtype):
         groups=np.zeros((4, 6), int),
     )
     check_same(replace(found, groups=None), expected)
+
+
+def test_the_report_has_a_bar_for_each_label():
+    labels, scores = make(12)
+    found = fl.evaluate(labels, scores, task="multilabel")
+    page = task_page.page("multilabel", found, [], True)
+    for j, precision in enumerate(found.by_label.average_precision):
+        assert f"<title>{j}: {precision:.6g}</title>" in page
+    assert next(iter(found.by_label.to_dict().items())) == ("labels", [0, 1, 2, 3])
+    without = fl.evaluate(labels, scores, task="multilabel", ranks=False)
+    assert "<svg" not in task_page.page("multilabel", without, [], True)
 
 
 @compiled

@@ -12,6 +12,7 @@ from plain import compiled, plain
 import fastloss as fl
 from fastloss.evaluation import queries as slabs
 from fastloss.evaluation import ranking_scores
+from fastloss.evaluation.report import task_page
 
 pytestmark = plain
 
@@ -504,6 +505,20 @@ def test_tables_of_pandas(monkeypatch):
     _, ids, names = of_both.to_pandas()
     assert (ids[0], names) == ((0, "a", "1"), ("parity", "name", "k"))
     assert of_both.n_counted.sum() == found.n_counted
+
+
+def test_the_report_has_a_bar_for_each_number_and_tells_ids_first():
+    labels, scores, offsets = make(13)
+    groups = np.arange(len(offsets) - 1) % 2
+    found = fl.evaluate(labels, scores, offsets=offsets, groups=groups, task="ranking", k=(3, None))
+    page = task_page.page("ranking", found, [], True)
+    titles = ("NDCG@3", "NDCG", "MAP@3", "MAP", "MRR@3", "MRR")
+    for title, value, error in found.titled():
+        assert (f"<title>{title}: {value:.6g} ± {error:.2g}</title>" in page) == (title in titles)
+    assert list(found.groups.to_dict())[:2] == ["ids", "n_counted"]
+    with pytest.warns(RuntimeWarning, match="no query counts"):
+        none = fl.evaluate([[0, 0]], [[1, 2]], task="ranking")
+    assert "<rect" not in task_page.page("ranking", none, [], True)
 
 
 @compiled

@@ -47,6 +47,10 @@ class LabelMeans(BinaryMeans):
     def _columns(self) -> dict[str, Array]:
         return super()._columns() | {name: getattr(self, name) for name in _RANKS}
 
+    def to_dict(self) -> dict[str, Any]:
+        """Lists by name, the numbers of the labels first."""
+        return {"labels": list(range(len(self))), **super().to_dict()}
+
     def __repr__(self) -> str:
         return f"Means of {len(self):,} labels: {', '.join((*MEANS, *_RANKS))}"
 

@@ -61,6 +61,8 @@ def _plain(value: Any) -> Any:
         return {_label(k): _plain(of_k) for k, of_k in value.items()}
     if isinstance(value, _Rankings):
         return value.to_dict()
+    if isinstance(value, tuple):
+        return list(value)
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
@@ -75,6 +77,13 @@ class RankingGroups(_Rankings):
     ids: Array
     n_counted: Array
     columns: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists by name, and by k."""
+        found = super().to_dict()
+        columns = found.pop("columns")
+        named = {"columns": columns} if columns else {}
+        return {"ids": found.pop("ids"), **named, "n_counted": found.pop("n_counted"), **found}
 
     def to_pandas(self) -> Any:
         """A data frame with a row for each group and k."""
@@ -124,6 +133,14 @@ class RankingScores(_Rankings):
         columns = {name: np.array(list(getattr(self, name).values())) for name in _FIELDS}
         return frame(columns, np.array(_labels(self.k)), ("k",))
 
+    def titled(self) -> Iterator[tuple[str, float, float]]:
+        """Titles, means and their standard errors."""
+        for name, short in _SHORT.items():
+            errors = getattr(self, f"{name}_standard_error")
+            for k, value in getattr(self, name).items():
+                if k is not None or name in _OF_ALL:
+                    yield short if k is None else f"{short}@{k}", value, errors[k]
+
     def lines(self) -> Iterator[tuple[str, str]]:
         """Names and values of the numbers, as text."""
         left_out = self.n_queries - self.n_counted
@@ -133,12 +150,8 @@ class RankingScores(_Rankings):
         if self.n_undefined:
             yield "queries with NaN", f"{self.n_undefined:,}"
         yield "documents", f"{self.n_documents:,}"
-        for name, short in _SHORT.items():
-            errors = getattr(self, f"{name}_standard_error")
-            for k, value in getattr(self, name).items():
-                if k is not None or name in _OF_ALL:
-                    title = short if k is None else f"{short}@{k}"
-                    yield title, f"{value:.6g} ± {errors[k]:.2g}"
+        for title, value, error in self.titled():
+            yield title, f"{value:.6g} ± {error:.2g}"
         if self.groups is not None:
             yield "groups", f"{len(self.groups.ids):,}"
 

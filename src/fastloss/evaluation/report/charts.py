@@ -1,6 +1,7 @@
 """The charts of a report, drawn as SVG that stands in the page as it is."""
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 
 _BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#777"
@@ -111,6 +112,30 @@ def curve(
     frame.bar((x - 0.01, x + 0.01), (y - 0.01, y + 0.01), f'fill="{_RED}"', tip)
     frame.x_axis([(i / 5, f"{i / 5:.0%}") for i in range(6)], names[0])
     return frame.svg(f"{names[1]} over {names[0]}")
+
+
+def bars(
+    numbers: Sequence[tuple[str, float, float]],
+    names: tuple[str, str],
+    marks: Sequence[float] = (),
+) -> str:
+    """Numbers between 0 and 1, each with its name and standard error, and marks to compare with."""
+    step = max(32, 12 + 8 * max((len(name) for name, *_ in numbers), default=0))
+    frame = _Frame(max(240, step * len(numbers)), 300, (0, max(1, len(numbers))), 1)
+    frame.y_axis(5, names[1])
+    for i, (name, value, error) in enumerate(numbers):
+        if math.isnan(value):
+            continue
+        tip = f"{name}: {value:.6g}" + ("" if math.isnan(error) else f" ± {error:.2g}")
+        frame.bar((i + 0.15, i + 0.85), (0, value), f'fill="{_BLUE}"', tip)
+        if error > 0:
+            ends = [(i + 0.5, min(max(value + side * error, 0), 1)) for side in (-1, 1)]
+            frame.line(ends, 'stroke="#222" stroke-width="2"')
+    for i, mark in enumerate(marks):
+        if not math.isnan(mark):
+            frame.line([(i + 0.1, mark), (i + 0.9, mark)], f'stroke="{_RED}" stroke-width="3"')
+    frame.x_axis([(i + 0.5, name) for i, (name, *_) in enumerate(numbers)], names[0])
+    return frame.svg(names[1])
 
 
 def ranks(weights: Sequence[float]) -> str:

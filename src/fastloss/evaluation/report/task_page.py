@@ -5,10 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..binary_scores import BinaryScores
+from ..multilabel_scores import MultilabelScores
+from ..ranking_scores import RankingScores
 from . import charts, frame
 from .table import table
 
 _ROWS = 200  # of a table, at most
+_BARS = 40  # of a picture
 
 
 def page(task: str, scores: Any, facts: Iterable[tuple[str, str]], complete: bool) -> str:
@@ -32,6 +35,45 @@ def pictures(scores: Any) -> Iterator[tuple[str, str, str]]:
     """Titles, what is seen, and the pictures, for those results that have some."""
     if isinstance(scores, BinaryScores):
         yield from _of_two_classes(scores)
+    if isinstance(scores, MultilabelScores):
+        yield from _of_labels(scores)
+    if isinstance(scores, RankingScores):
+        yield from _of_rankings(scores)
+
+
+def _of_labels(scores: MultilabelScores) -> Iterator[tuple[str, str, str]]:
+    found = scores.by_label
+    if math.isnan(scores.micro.average_precision):
+        return
+    n = min(len(found), _BARS)
+    precisions, rates = found.average_precision[:n].tolist(), found.base_rate[:n].tolist()
+    few = f" The first {n} of {len(found):,} labels." if n < len(found) else ""
+    yield (
+        "Average precision of each label",
+        "Red is the share of rows of which the label is true, which is the average precision of "
+        f"scores that say nothing.{few}",
+        charts.bars(
+            [(str(j), precision, math.nan) for j, precision in enumerate(precisions)],
+            ("label", "average precision"),
+            rates,
+        ),
+    )
+
+
+def _of_rankings(scores: RankingScores) -> Iterator[tuple[str, str, str]]:
+    yield (
+        "Rankings",
+        "Means over queries, of the first k documents or of all. A line is a standard error long "
+        "on both sides.",
+        charts.bars(
+            [
+                (title, value, error)
+                for title, value, error in scores.titled()
+                if title.startswith(("NDCG", "MAP", "MRR"))
+            ],
+            ("number", "mean over queries"),
+        ),
+    )
 
 
 def _of_two_classes(scores: BinaryScores) -> Iterator[tuple[str, str, str]]:
