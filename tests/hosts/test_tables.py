@@ -136,6 +136,25 @@ def test_the_command_gives_what_arrays_give(name, capsys, monkeypatch):
     assert run(capsys, "evaluate", pattern, pattern, "--json")["loss"] == found["loss"]
 
 
+def test_the_command_reads_columns_of_every_task(capsys):
+    columns = {
+        "click": LABELS == 1,
+        "score": WIDE[:, 0],
+        "name": NAMES,
+        "both": listed(WIDE[:, :2]),
+    }
+    write("a.parquet", pa.table(columns))
+    groups = ["--groups", "a.parquet:name", "--json"]
+    given = ["a.parquet:click", "a.parquet:score", "--task", "binary", *groups]
+    found = run(capsys, "evaluate", *given)
+    expected = fl.evaluate(LABELS == 1, WIDE[:, 0], task="binary", groups=NAMES)
+    assert found["loss"] == pytest.approx(expected.loss, rel=1e-14)
+    assert found["groups"]["ids"] == ["de", "fr", "Österreich"]
+    given = ["a.parquet:both", "a.parquet:both", "--task", "regression", *groups]
+    expected = fl.evaluate(WIDE[:, :2], WIDE[:, :2], task="regression", groups=NAMES)
+    assert run(capsys, "evaluate", *given)["pearson"] == expected.to_dict()["pearson"]
+
+
 def test_a_run_is_resumed_only_with_the_same_columns(capsys, monkeypatch):
     monkeypatch.setattr(one_pass, "CHUNK_BYTES", 600)
     monkeypatch.setattr(one_pass, "SAVE_SECONDS", 0.0)
@@ -157,7 +176,7 @@ def test_a_run_is_resumed_only_with_the_same_columns(capsys, monkeypatch):
         cli.main(["evaluate", *given, *state])
     other = ["a.parquet:label", "a.parquet:other", *given[2:]]
     said = run(capsys, "evaluate", *other, *state, "--resume", status=2)
-    assert 'array of logits was "fixed" and is "other" now' in said
+    assert 'array of predictions was "fixed" and is "other" now' in said
     assert run(capsys, "evaluate", *given, *state, "--resume") == whole
 
 
@@ -203,7 +222,7 @@ def test_texts_are_groups_and_nothing_else():
         opened.labels("a.parquet:name")
     with pytest.raises(FileError, match="a.parquet:name holds texts, but numbers are expected"):
         opened.numbers("a.parquet:name")
-    with pytest.raises(FileError, match="a.parquet:name holds texts, but logits"):
+    with pytest.raises(FileError, match="a.parquet:name holds texts, but predictions"):
         opened.logits(["a.parquet:name"])
     write("b.parquet", pa.table({"name": nulls(NAMES, 321)}))
     with pytest.raises(FileError, match=r"b.parquet:name\[321\] is null: leave such rows out, or"):

@@ -1,8 +1,9 @@
 """Rows of arrays in files, read chunk by chunk into a buffer that is used again and again.
 
-Files are not mapped. From the page cache reading is faster: a chunk is still in the CPU's cache
-when it is looked at, while mapping costs a page fault every few pages. And a file that is cut while
-it is read is an error, not a dead process.
+Files are not mapped, as a file that is cut while it is read must be an error, not a dead process.
+Which of the two is faster depends on the system: mapping costs a page fault every few pages, and
+half as much as reading where the page cache has large ones; a chunk that was read is still in the
+CPU's cache when it is looked at.
 """
 
 import bisect
