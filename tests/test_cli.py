@@ -221,7 +221,7 @@ def test_demo_without_its_extra_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "rich" else found(name))
     assert cli.main(["demo"]) == 2
     captured = capsys.readouterr()
-    assert captured.err == "fastloss: the demo needs rich: pip install 'fastloss[demo]'\n"
+    assert captured.err == 'fastloss: the demo needs rich: pip install "fastloss[demo]"\n'
     assert captured.out == ""
 
 

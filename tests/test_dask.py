@@ -221,7 +221,7 @@ def test_logits_are_computed_once():
 def test_without_dask_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     monkeypatch.delitem(sys.modules, "fastloss.dask")
-    with pytest.raises(ImportError, match=r"pip install 'fastloss\[dask\]'"):
+    with pytest.raises(ImportError, match=r'pip install "fastloss\[dask\]"'):
         importlib.import_module("fastloss.dask")
 
 

@@ -392,7 +392,7 @@ def test_options_that_are_none(arguments, capsys):
 def test_packages_that_are_missing(arguments, monkeypatch, capsys):
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "rich" else name)
     assert cli.main(["bench", *arguments]) == 2
-    assert "needs rich: pip install 'fastloss[bench]'" in capsys.readouterr().err
+    assert 'needs rich: pip install "fastloss[bench]"' in capsys.readouterr().err
 
 
 def test_options_stand_before_and_after_the_suite(monkeypatch):

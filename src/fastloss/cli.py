@@ -200,7 +200,8 @@ def _evaluation(run: Command, options: argparse.Namespace) -> int:
 def _study(run: Command, options: argparse.Namespace) -> int:
     missing = [package for package in _BENCH_PACKAGES if find_spec(package) is None]
     if missing:
-        return _fail(f"the comparison needs {', '.join(missing)}: pip install 'fastloss[bench]'", 2)
+        names = ", ".join(missing)
+        return _fail(f'the comparison needs {names}: pip install "fastloss[bench]"', 2)
     return _said(lambda: run(options))
 
 
@@ -254,7 +255,8 @@ def _said(run: Callable[[], int]) -> int:
 def _demo(options: argparse.Namespace) -> int:
     missing = [package for package in _DEMO_PACKAGES if find_spec(package) is None]
     if missing:
-        return _fail(f"the demo needs {', '.join(missing)}: pip install 'fastloss[demo]'", 2)
+        names = ", ".join(missing)
+        return _fail(f'the demo needs {names}: pip install "fastloss[demo]"', 2)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -31,7 +31,7 @@ try:
     import dask.array as da
 except ImportError as error:
     raise ImportError(
-        "fastloss.dask needs Dask, which is not installed: pip install 'fastloss[dask]'"
+        'fastloss.dask needs Dask, which is not installed: pip install "fastloss[dask]"'
     ) from error
 
 from ._chunks import (

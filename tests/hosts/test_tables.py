@@ -268,7 +268,7 @@ def test_without_pyarrow_the_error_says_what_to_install(monkeypatch):
     for module in ("pyarrow.parquet", "pyarrow.ipc", "pyarrow.lib"):
         monkeypatch.setitem(sys.modules, module, None)
     for name in ("a.parquet", "a.arrow"):
-        with pytest.raises(FileError, match=r"pip install 'fastloss\[arrow\]'"):
+        with pytest.raises(FileError, match=r'pip install "fastloss\[arrow\]"'):
             opened.labels(f"{name}:label")
 
 

@@ -18,6 +18,6 @@ def __getattr__(name: str) -> Any:
         if error.name != "torch":
             raise
         raise ImportError(
-            "fastloss.torch needs PyTorch, which is not installed: pip install 'fastloss[torch]'"
+            'fastloss.torch needs PyTorch, which is not installed: pip install "fastloss[torch]"'
         ) from error
     return getattr(module, name)

@@ -53,7 +53,7 @@ def array_of(tensor: Tensor, name: str) -> Array:
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{name} has dtype bfloat16, for which ml_dtypes is needed: "
-            "pip install 'fastloss[torch]'"
+            'pip install "fastloss[torch]"'
         ) from error
     return tensor.view(torch.int16).numpy().view(bfloat16)  # type: ignore[no-any-return]
 

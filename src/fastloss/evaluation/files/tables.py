@@ -240,5 +240,5 @@ def _pyarrow(module: str, path: Any) -> Any:
         return import_module(f"pyarrow.{module}")
     except ImportError:
         raise FileError(
-            f"{path} is read by pyarrow, which is not installed: pip install 'fastloss[arrow]'"
+            f'{path} is read by pyarrow, which is not installed: pip install "fastloss[arrow]"'
         ) from None
