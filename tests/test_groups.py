@@ -12,6 +12,7 @@ from plain import plain
 import fastloss as fl
 from fastloss.evaluation.groups import groups_of
 from fastloss.evaluation.sums.group_names import GroupNames, id_of
+from fastloss.evaluation.tasks import TASKS
 
 pytestmark = plain
 
@@ -103,6 +104,36 @@ def test_any_parts_in_any_order_give_the_same_groups():
         with pytest.raises(ValueError, match="tuples of the columns x, but names"):
             merged.merge(fl.Scorecard().update([0], [[0.0, 1.0, 2.0]], groups={"x": ["fr"]}))
         np.testing.assert_equal(merged.state(), before)
+
+
+# Labels and predictions of each task, with one group for each row.
+OF_TASKS = {
+    "multiclass": (LABELS, LOGITS),
+    "binary": (LABELS == 1, LOGITS[:, 0] + 5),
+    "multilabel": (LABELS[:, None] == [0, 1], LOGITS[:, :2]),
+    "regression": (LABELS, LOGITS[:, 0]),
+    "ranking": (LABELS[:, None] == [0, 1, 2], LOGITS),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scorecards_of_all_tasks_have_groups_of_names(task):
+    labels, predictions = OF_TASKS[task]
+    card = TASKS[task].scorecard
+    groups = {"country": np.array(COUNTRIES), "year": np.array(YEARS)}
+
+    def part(rows):
+        its = {name: column[rows] for name, column in groups.items()}
+        return card().update(labels[rows], predictions[rows], groups=its)
+
+    merged = part(slice(4, 6)).merge(part(slice(1, 4))).merge(part(slice(0, 1)))
+    state = {name: array.copy() for name, array in merged.state().items()}
+    found = card.from_state(state).result().groups
+    assert found.ids.tolist() == sorted(set(BOTH))
+    assert found.columns == ("country", "year")
+    with pytest.raises(ValueError, match="groups are names, but tuples of the columns country"):
+        merged.update(labels, predictions, groups=COUNTRIES)
+    np.testing.assert_equal(merged.state(), state)
 
 
 def test_groups_of_another_shape_than_a_line():
