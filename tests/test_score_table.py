@@ -203,6 +203,15 @@ def test_only_ratios_of_weights_count():
         assert ranks.summary(parts[0].merged(parts[1]))[:4] == pytest.approx(
             plain_weights[:4], rel=1e-15, nan_ok=True
         )
+    # However small weights are beside others, scores of theirs are scores.
+    for bins in None, 16:
+        far = ScoreTable.of([1, 1, 0, 1], [9, 3, 2, 1.0], [1e-300, 1.0, 1.0, 1.0], bins).merged(
+            ScoreTable.of([0], [0.0], [1e300], bins)
+        )
+        assert ranks.summary(far).auc == 1.0
+        assert far.n_positives == 3
+        again = ScoreTable.from_state("s", far.state("s"), bins)
+        assert ranks.summary(again).average_precision == ranks.summary(far).average_precision > 0
     # The small ones of the two tables vanish beside the large ones.
     large, small = (
         ScoreTable.of(labels, scores, np.full(len(labels), each)) for each in (1e300, 1e-300)
@@ -401,8 +410,16 @@ def test_gains_and_quantiles_are_those_of_sorted_rows():
         values = np.random.default_rng(n).standard_normal(n)
         of_values = ScoreTable.of(None, values)
         assert ranks.read(of_values, Quantiles(0.5))[0] == [np.median(values)]
-    with pytest.raises(ValueError, match="shares must lie between 0 and 1"):
-        Gains([2.0])
+    for wrong in (lambda: Gains([2.0]), lambda: SensitivityAt(-1), lambda: FalsePositivesAt(95)):
+        with pytest.raises(ValueError, match="must lie between 0 and 1"):
+            wrong()
+    for wrong in (lambda: RocCurve(2), lambda: PrecisionRecallCurve(0), lambda: EqualMassBins(0)):
+        with pytest.raises(ValueError, match="n must be [13] or more"):
+            wrong()
+    used = Gains(shares)
+    ranks.read(table, used)
+    with pytest.raises(RuntimeError, match="make another"):
+        ranks.read(table, used)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -483,10 +500,12 @@ def test_bins_of_equal_weight_never_split_a_score():
 
 
 def test_statistics_of_nothing_are_nan():
-    every = BestF(), SensitivityAt(0.5), FalsePositivesAt(), Gains(0.5), Quantiles(0.5), Isotonic()
+    every = BestF, SensitivityAt, FalsePositivesAt, Gains, Quantiles
     for labels in [], [0, 0], [1, 1]:
         table = ScoreTable.of(labels, np.arange(len(labels), dtype=float))
-        best, sensitivity, misses, gain, quantile, isotonic = ranks.read(table, *every)
+        best, sensitivity, misses, gain, quantile, isotonic = ranks.read(
+            table, *(statistic(0.5) for statistic in every), Isotonic()
+        )
         assert math.isnan(best.value) == (1 not in labels)
         assert math.isnan(sensitivity.value)
         assert math.isnan(misses.value)

@@ -80,7 +80,7 @@ class SensitivityAt(_Choice):
 
     def __init__(self, specificity: float) -> None:
         super().__init__()
-        self.specificity = specificity
+        self.specificity = float(_shares("specificity", specificity))
 
     def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
         super().begin(table, negative, positive)
@@ -108,7 +108,7 @@ class FalsePositivesAt(_Choice):
 
     def __init__(self, sensitivity: float = 0.95) -> None:
         super().__init__()
-        self.sensitivity = sensitivity
+        self.sensitivity = float(_shares("sensitivity", sensitivity))
 
     def add(self, steps: Steps) -> None:
         if not self.has_both or not math.isnan(self.value):
@@ -116,6 +116,13 @@ class FalsePositivesAt(_Choice):
         if steps.positive_so_far[-1] / self.positive >= self.sensitivity:
             place = int((steps.positive_so_far / self.positive >= self.sensitivity).argmax())
             self.choose(steps, place, steps.negative_so_far[place] / self.negative)
+
+
+def _shares(name: str, given: Any) -> Array:
+    shares = np.asarray(given, np.float64)
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError(f"{name} must lie between 0 and 1, got {given}")
+    return shares
 
 
 class Gain(NamedTuple):
@@ -130,9 +137,7 @@ class _Along(Statistic):
     """What is looked up at shares of all rows, counted from the highest score down."""
 
     def __init__(self, shares: Any) -> None:
-        self.shares = np.atleast_1d(np.asarray(shares, np.float64))
-        if not ((self.shares >= 0) & (self.shares <= 1)).all():
-            raise ValueError(f"shares must lie between 0 and 1, got {shares}")
+        self.shares = np.atleast_1d(_shares("shares", shares))
 
     @property
     def weight(self) -> float:

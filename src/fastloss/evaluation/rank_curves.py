@@ -88,7 +88,7 @@ class RocCurve(_Curve):
     """
 
     def __init__(self, n: int = 1000) -> None:
-        super().__init__(_at_least(n, 3), (n - 1) // 2)
+        super().__init__(_at_least(3, n), (n - 1) // 2)
 
     def add(self, steps: Steps) -> None:
         if not self.has_both:
@@ -129,7 +129,7 @@ class PrecisionRecallCurve(_Curve):
     """
 
     def __init__(self, n: int = 1000) -> None:
-        super().__init__(_at_least(n, 1), n)
+        super().__init__(_at_least(1, n), n)
 
     def add(self, steps: Steps) -> None:
         if not self.positive > 0:
@@ -151,9 +151,9 @@ class PrecisionRecallCurve(_Curve):
         return Curve(true / self.positive, area / np.diff(true, prepend=0.0), threshold)
 
 
-def _at_least(n: int, least: int) -> int:
+def _at_least(least: int, n: int) -> int:
     if n < least:
-        raise ValueError(f"a curve needs at least {least} points, got {n}")
+        raise ValueError(f"n must be {least} or more, got {n}")
     return n
 
 
@@ -175,7 +175,7 @@ class EqualMassBins(Statistic):
     """
 
     def __init__(self, n: int, probability: Callable[[Array], Array] | None = None) -> None:
-        self.n, self.probability = n, probability
+        self.n, self.probability = _at_least(1, n), probability
 
     def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
         super().begin(table, negative, positive)

@@ -30,6 +30,8 @@ class Statistic(ABC):
     positive: float
 
     def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
+        if hasattr(self, "table"):
+            raise RuntimeError("a statistic keeps what it found of one table: make another")
         self.table, self.negative, self.positive = table, negative, positive
 
     @abstractmethod

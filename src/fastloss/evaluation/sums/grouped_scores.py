@@ -19,7 +19,7 @@ from ...kernels import score_runs as kernel
 from ...kernels.tally import scale_of
 from .score_keys import FLOAT64, scores_of
 from .score_table import ScoreTable, like
-from .sorted_scores import NO_WEIGHTS, merged_runs
+from .sorted_scores import NO_WEIGHTS, merged_runs, scaled
 from .state import entry
 
 
@@ -119,7 +119,7 @@ class GroupedScores(NamedTuple):
             places,
             rows.keys,
             rows.positive.view(np.uint8),
-            rows.weights * scale,
+            scaled(rows.weights, scale),
             FLOAT64.nan,
             results.reshape(-1),
             *np.empty((2, 6)),

@@ -30,6 +30,7 @@ from .sorted_scores import (
     Runs,
     Steps,
     merged_runs,
+    scaled,
     sorted_rows,
     steps_of,
     sums_from,
@@ -88,7 +89,7 @@ class ScoreTable(NamedTuple):
                 values, weight = values[counting], weight[counting]
                 labels = labels if labels is None else labels[counting]
             scale = scale_of(weight.max(initial=1.0 if not weight.size else 0.0))
-            weight = weight if scale == 1.0 else weight * scale
+            weight = scaled(weight, scale)
         table = table._replace(is_weighted=weights is not None, scale=scale)
         if bins is None and (form.bits > 16 or weights is not None):
             if form.bits == 16:
@@ -128,8 +129,12 @@ class ScoreTable(NamedTuple):
 
     @property
     def n_keys(self) -> int:
-        """How many numbers an update has to copy; of runs that are merged now and then, few."""
-        return len(self.negatives + self.positives) if self.counts is None else self.counts.size
+        """How many rows are worth adding at once. A count is copied in a fraction of the time that
+        a row takes; of runs, which are merged now and then, there are few.
+        """
+        if self.counts is not None:
+            return self.counts.size // 4
+        return len(self.negatives + self.positives)
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -221,11 +226,13 @@ class ScoreTable(NamedTuple):
             return self
         if self.counts is not None and self.bins is None:
             return self._in_runs(FLOAT32)._weighted(scale)
-        factor = scale / self.scale
+        factor, counts = scale / self.scale, self.counts
+        if counts is not None:
+            counts = scaled(counts.astype(np.float64), factor) * (counts > 0)
         return self._replace(
             is_weighted=True,
             scale=scale,
-            counts=None if self.counts is None else self.counts * np.float64(factor),
+            counts=counts,
             negatives=tuple(run.weighted(factor) for run in self.negatives),
             positives=tuple(run.weighted(factor) for run in self.positives),
         )

@@ -19,6 +19,7 @@ from .score_keys import ScoreForm, native_bits
 BLOCK = 1 << 16
 STEPS = 1 << 14
 NO_WEIGHTS = np.empty(0)
+_LEAST = 5e-324
 
 
 class _Steps(NamedTuple):
@@ -78,7 +79,7 @@ class Run(NamedTuple):
     def weighted(self, factor: float) -> Run:
         """With weights, those that there are times this."""
         weights = self.weights if self.weights.size else np.ones(self.size)
-        return Run(self.keys, weights * factor)
+        return Run(self.keys, scaled(weights, factor))
 
     def merged(self, other: Run) -> Run:
         keys = np.empty(self.size + other.size, self.keys.dtype)
@@ -88,6 +89,14 @@ class Run(NamedTuple):
 
 
 Runs = tuple[Run, ...]
+
+
+def scaled(weights: Array, factor: float) -> Array:
+    """Weights times a power of two. None becomes 0, or nothing would be left of a score."""
+    if factor == 1.0:
+        return weights
+    result: Array = np.maximum(weights * factor, _LEAST)
+    return result
 
 
 def sums_from(places: Array, numbers: Array) -> Array:
@@ -178,8 +187,9 @@ def sorted_rows(
 def _sort(keys: Array, middle: int) -> None:
     """Sort the keys before the middle and those behind it, on all threads.
 
-    NumPy's sort is vectorised: it takes 8 ns a key, of any number of keys. What a thread is to sort
-    is put in its place first, in a quarter of that time, and then nothing has to be merged.
+    NumPy's sort is vectorised: it takes 8 ns a key of 32 bits, and a radix sort by 11 bits 17 ns.
+    What a thread is to sort is put in its place first, which takes 1 ns a key, and then nothing has
+    to be merged.
     """
     n = len(keys)
     n_tasks = threads.get_num_threads() if n >= 4 * BLOCK else 1
