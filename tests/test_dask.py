@@ -324,6 +324,16 @@ def test_sequences_go_on_in_other_chunks():
     assert found.sequences.n.tolist() == [2, 0, 13, 8]
 
 
+def test_clusters_and_what_is_kept_if_it_is_asked_for():
+    names = np.array(["a", "b", "c"])[np.arange(N) // 3 % 3]
+    kept = {"confusion": True, "by_confidence": True, "classwise": True, "bootstrap": 4}
+    for by in ({"clusters": names}, {"ids": np.arange(N)}, {"clusters": cut(LABELS)}):
+        found = fl.dask.evaluate(LABELS, cut(LOGITS), **by, **kept).compute()
+        same(found, fl.evaluate(LABELS, LOGITS, **by, **kept), rtol=1e-13)
+    with pytest.raises(ValueError, match="give ids="):
+        fl.dask.evaluate(LABELS, cut(LOGITS), bootstrap=4)
+
+
 def test_masks_of_rows_and_of_all_rows():
     inside = RNG.random((N, C)) < 0.6
     inside[np.arange(N), LABELS] = True

@@ -622,14 +622,13 @@ def test_replicates_are_means_over_rows_that_are_drawn_again(by):
 
 
 def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
-    """Of 400 replicates the error is known to 1 / sqrt(800) = 3.5%."""
-    labels, logits = data(60, 3)
-    clusters = np.arange(60) // 5
-    for by in ({"ids": np.arange(60)}, {"clusters": clusters}):
-        scores = fl.evaluate(labels, logits, bootstrap=400, **by)
+    """Of 200 replicates the error is known to 1 / sqrt(400) = 5%."""
+    labels, logits = data(40, 3)
+    for by in ({"ids": np.arange(40)}, {"clusters": np.arange(40) // 4}):
+        scores = fl.evaluate(labels, logits, bootstrap=200, **by)
         for name in ("loss", "accuracy"):
             expected = getattr(scores, f"{name}_standard_error")
-            assert scores.bootstrap.standard_error(name) == pytest.approx(expected, rel=0.15)
+            assert scores.bootstrap.standard_error(name) == pytest.approx(expected, rel=0.2)
 
 
 # What costs, all of it.
@@ -723,7 +722,7 @@ def test_the_equal_mass_calibration_error_is_that_of_equal_parts():
     assert scores.equal_mass_calibration_error == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+@both("dtype", [np.float64, np.float16], long=[np.float64])
 def test_the_classwise_calibration_error(dtype, monkeypatch):
     """The mean over classes of that of one class against all others."""
     monkeypatch.setattr("fastloss.evaluation.scorecard.PROBABILITIES", 40)  # parts of 16 rows

@@ -197,6 +197,8 @@ def _evaluate_logits(
     sequences: Any = None,
     offsets: Any = None,
     n_bytes: Any = None,
+    clusters: Any = None,
+    ids: Any = None,
     **options: Any,
 ) -> Any:
     """`evaluate` of class ids and logits."""
@@ -209,8 +211,11 @@ def _evaluate_logits(
         options["class_mask"], class_mask = class_mask, None
     names = None
     if groups is not None and not isinstance(groups, da.Array):
-        ids, names = groups_of(groups, logits.shape[:lead])
-        groups = ids.reshape(logits.shape[:lead])
+        group_ids, names = groups_of(groups, logits.shape[:lead])
+        groups = group_ids.reshape(logits.shape[:lead])
+    if clusters is not None and not isinstance(clusters, da.Array):
+        clusters = groups_of(clusters, logits.shape[:lead], "clusters").ids
+        clusters = clusters.reshape(logits.shape[:lead])
     by_row = arrays_by_row(
         "logits",
         logits,
@@ -220,6 +225,8 @@ def _evaluate_logits(
         class_mask=class_mask,
         groups=groups,
         sequences=sequences,
+        clusters=clusters,
+        ids=ids,
     )
     # An update with no rows finds whatever is wrong with options and shapes, and knows the
     # sequences that are numbered. Chunks then have their numbers for names.

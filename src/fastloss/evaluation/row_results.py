@@ -16,8 +16,10 @@ from ..losses.multiclass import CrossEntropy
 from .rows import Rows, Slab
 
 # One number for each row, and k of them.
-_SCORES = ("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier")
-NUMBERS = (*_SCORES, "largest_logit", "energy")
+NUMBERS = (
+    *("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier"),
+    *("largest_logit", "energy"),
+)
 TOP = ("top_classes", "top_log_probs")
 _INTEGERS = ("prediction", "rank", "top_classes")
 _LOG_SUM_EXP, _PREDICTION = (RowScores._fields.index(n) for n in ("log_sum_exp", "prediction"))
