@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..call.arrays import Array
-from ..kernels import tally_errors as kernel
-from ..kernels.tally_errors import Terms
+from ..kernels import error_tiles as kernel
+from ..kernels.error_tiles import Terms
 from .deviance import generator
 from .operating_points import Quantiles
 from .rank_statistics import read
@@ -137,7 +137,7 @@ def _found(
 def _stacked(every: list[Any]) -> Any:
     if isinstance(every[0], dict):
         return {name: _stacked([each[name] for each in every]) for name in every[0]}
-    return np.stack(every, axis=1)
+    return np.stack(every, axis=1) if len(every) > 1 else every[0][:, np.newaxis]
 
 
 @np.errstate(all="ignore")
@@ -157,7 +157,9 @@ def _of_column(tables: dict[str, Table], numbers: RowNumbers, force_finite: bool
     if ERROR in tables:
         known = _errors_of(tables[ERROR], terms) | _shares_of(tables[MOMENT], terms, force_finite)
         hidden = _are_unknown(terms)
-        found |= {name: np.where(hidden, np.nan, value) for name, value in known.items()}
+        if hidden.any():
+            known = {name: np.where(hidden, np.nan, value) for name, value in known.items()}
+        found |= known
         found["n_zero_labels"] = terms.n_zero.astype(np.int64)
     if numbers.rmsle:
         found["rmsle"] = np.sqrt(_mean_of(tables["log"])[0])

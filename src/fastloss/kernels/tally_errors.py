@@ -1,134 +1,55 @@
-"""Sums over rows of a target y and a prediction p: of the error e = p - y, and of moments.
+"""Sums over runs of targets and predictions, for means of errors and for moments.
 
-Rows come in runs, each of which gets a row of two tables: sums that means follow from, which are
-`Terms`, and `Moments` of y, p and e. Within a run, numbers are added up by SIMD a tile at a time,
-and the sums of tiles as in `tally.py`, with what rounding takes from each.
-
-- The sum of e may be far smaller than its terms. So each is cut in two: a multiple of a power of
-  two, the sum of which is exact, and the rest, of whose sum next to nothing is lost.
-- Other sums are of distances from centers, the means of the first tile of the run, or of positive
-  numbers. They lose as much as a few additions do.
-- Where all numbers are the same, the center is that number, and so their moments are 0.
+Each run of rows gets a row of two tables: of `Terms`, which means follow from, and of `Moments`.
+The sums of its tiles, by `error_tiles.py`, are added up with what rounding takes, as in `tally.py`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..compiler.bits import (
-    accumulate,
-    disjoint,
-    larger,
-    prefetch,
-    select,
-    smaller,
-    wide_vectors,
-    window,
-)
-from ..compiler.flags import unfused
-from .form import Function
-from .tally import add, lost, scale_of
-
-
-class Terms(NamedTuple):
-    """What a row of weight w adds to the sums; and some numbers of the run."""
-
-    n: Any
-    n_undefined: Any  # rows whose error is NaN
-    n_zero: Any  # rows whose target is 0
-    weight: Any
-    squared_weight: Any
-    error: Any  # w e
-    absolute: Any  # w |e|
-    squared: Any  # w e^2
-    size: Any  # w |y|
-    relative: Any  # w |e / y|, where y is not 0
-    relative_weight: Any  # w, where y is not 0
-    symmetric: Any  # 2 w |e| / (|y| + |p|), where these are not 0
-    largest: Any  # |e|
-    center: Any  # a number c close to e
-    absolute_center: Any  # to |e|
-    squared_center: Any  # to e^2
-    first: Any  # w^2 (e - c)
-    absolute_first: Any
-    squared_first: Any
-    second: Any  # w^2 (e - c)^2
-    absolute_second: Any
-    squared_second: Any
-    scale: Any  # what weights are multiplied by
-
-
-class Moments(NamedTuple):
-    """Moments of target, prediction and error about centers of theirs."""
-
-    weight: Any
-    y_center: Any
-    p_center: Any
-    e_center: Any
-    y_first: Any  # w (y - c)
-    p_first: Any
-    e_first: Any
-    y_second: Any  # w (y - c)^2
-    p_second: Any
-    e_second: Any
-    product: Any  # w (y - c) (p - c')
-    scale: Any
-
-
-# Which power of the weight each of them has.
-TERM_POWERS = np.array([0, 0, 0, 1, 2, *[1] * 7, 0, 0, 0, 0, *[2] * 6, 0])
-MOMENT_POWERS = np.array([1, 0, 0, 0, *[1] * 7, 0])
-N_TERMS, N_MOMENTS = len(TERM_POWERS), len(MOMENT_POWERS)
-(
-    N,
-    N_UNDEFINED,
-    N_ZERO,
-    WEIGHT,
-    SQUARED_WEIGHT,
-    ERROR,
-    ABSOLUTE,
-    SQUARED,
-    SIZE,
-    RELATIVE,
-    RELATIVE_WEIGHT,
-    SYMMETRIC,
-    LARGEST,
+from ..compiler.bits import disjoint, larger, prefetch, select, smaller, wide_vectors, window
+from .error_tiles import (
     CENTER,
-) = range(14)
-FIRST, SECOND, SCALE = (Terms._fields.index(name) for name in ("first", "second", "scale"))
-Y_CENTER, Y_FIRST, Y_SECOND, PRODUCT = (
-    Moments._fields.index(name) for name in ("y_center", "y_first", "y_second", "product")
+    ERROR,
+    FIRST,
+    LARGEST,
+    MOST,
+    N_MOMENTS,
+    N_TERMS,
+    N_TILE,
+    N_UNDEFINED,
+    RELATIVE,
+    REST,
+    SCALE,
+    SECOND,
+    SQUARED_WEIGHT,
+    SYMMETRIC,
+    TILE,
+    WEIGHT,
+    Y_CENTER,
+    Y_FIRST,
+    Y_SECOND,
+    N,
+    errors_adder,
+    find_centers,
+    finite,
+    moments_adder,
+    relative_adder,
+    weighing,
 )
-# Of a tile, behind its other sums: the rest of the sum of errors, and the largest |w e|.
-REST, MOST = N_TERMS, N_TERMS + 1
-# What a tile needs of memory.
-SCRATCH = N_TERMS + 2 + N_MOMENTS
+from .form import Function
+from .tally import add, lost
 
-# Rows that are added up before rounding is looked at. A sum of 128 numbers by vectors of four, two
-# abreast, has 16 additions in each lane: of numbers that are all the same it loses 7e-16 at most,
-# and one of 256 up to 1.6e-15.
-TILE = 1 << 7
 # How far ahead of a tile memory is asked for.
 _AHEAD = 4 * TILE
 # Terms of errors are cut where adding so many units rounds them. A unit is so many times the
 # largest term of the tile that made it necessary. So the sum of what is cut off is exact.
 _SLACK = 2.0**10
-
-
-@unfused
-def _cut_off(x: Any, cut: Any) -> Any:
-    return (x + cut) - cut
-
-
-@unfused
-def _square(x: Any) -> Any:
-    """Rounded, so that those of equal numbers are equal to their center."""
-    return x * x
-
-
-@unfused
-def _finite(x: Any) -> Any:
-    return x - x == 0.0
+# Two lines of the caches lie between the memory of two threads, which else would take turns.
+_APART = 16
+# Memory that a run needs: for a tile, and for its sums, which go to the tables in the end.
+SCRATCH = _APART + N_TILE + N_MOMENTS + 2 * (N_TERMS + N_MOMENTS) + _APART
 
 
 def _count_undefined(y: Any, p: Any) -> Any:
@@ -144,34 +65,9 @@ def _clear(sums: Any) -> None:
         sums[i] = 0.0
 
 
-def _find_centers(y: Any, p: Any, of_errors: Any, of_moments: Any) -> None:
-    """The means of e, |e| and e^2, and those of y, p and e.
-
-    Each is found as the first number and the mean of the distances from it.
-    """
-    first_y, first_p = np.float64(y[0]), np.float64(p[0])
-    first = first_p - first_y
-    absolute, squared = abs(first), _square(first)
-    sum_y = sum_p = sum_e = sum_absolute = sum_squared = 0.0
-    for i in range(p.size):
-        target, prediction = np.float64(y[i]), np.float64(p[i])
-        e = prediction - target
-        sum_y += target - first_y
-        sum_p += prediction - first_p
-        sum_e += e - first
-        sum_absolute += abs(e) - absolute
-        sum_squared += _square(e) - squared
-    n = np.float64(p.size)
-    of_moments[0], of_moments[1] = _center(first_y, sum_y / n), _center(first_p, sum_p / n)
-    of_moments[2] = of_errors[0] = _center(first, sum_e / n)
-    of_errors[1] = _center(absolute, sum_absolute / n)
-    of_errors[2] = _center(squared, sum_squared / n)
-
-
-def _center(first: Any, mean: Any) -> Any:
-    """A number so far from the first one, if it is finite."""
-    center = first + mean
-    return select(_finite(center), center, 0.0)
+def _copy(source: Any, target: Any) -> None:
+    for i in range(target.size):
+        target[i] = source[i]
 
 
 def _add_tile(tile: Any, high: Any, low: Any) -> None:
@@ -187,156 +83,13 @@ def _add_centers(factor: Any, number: Any, center: Any, to: Any, high: Any, low:
     add(factor * product, factor * tail, to, high, low)
 
 
-def _weighing(weighted: bool) -> tuple[Function, Function]:
-    """The weight of a row, and the scale for the weights of a run; both are 1 without weights."""
-
-    def weight_at(weight: Any, i: Any, scale: Any) -> Any:
-        return np.float64(weight[i]) * scale if weighted else 1.0
-
-    def scale_for(weight: Any) -> Any:
-        if not weighted:
-            return 1.0
-        most = 0.0
-        for i in range(weight.size):
-            most = larger(np.float64(weight[i]), most)
-        return scale_of(most)
-
-    return weight_at, scale_for
-
-
-def _errors_adder(weighted: bool, single: bool) -> Function:
-    """Sums of errors over a tile; those of |e| and e^2 less the last two centers.
-
-    Errors of float32 numbers are not cut: they have so few digits that float64 has room for the sum
-    of a tile, unless a number is 2**22 times the smallest one.
-    """
-    cutting = weighted or not single
-    weight_at, _ = _weighing(weighted)
-    double = np.float64
-
-    def add_errors(
-        y: Any, p: Any, weight: Any, scale: Any, cut: Any, center: Any, tile: Any
-    ) -> None:
-        disjoint()
-        c, c_absolute, c_squared = center[0], center[1], center[2]
-        weights = weights_2 = cut_off = rest = absolute = squared = size = largest = most = 0.0
-        first = first_a = first_s = second = second_a = second_s = 0.0
-        for i in range(p.size):
-            w = weight_at(weight, i, scale)
-            target = double(y[i])
-            e = double(p[i]) - target
-            e_absolute, e_squared = abs(e), _square(e)
-            term = w * e
-            part = _cut_off(term, cut) if cutting else term
-            cut_off = accumulate(cut_off, part)
-            if cutting:
-                rest = accumulate(rest, term - part)
-            of_absolute, of_squared = w * (e_absolute - c_absolute), w * (e_squared - c_squared)
-            absolute = accumulate(absolute, of_absolute)
-            squared = accumulate(squared, of_squared)
-            size = accumulate(size, w * abs(target))
-            largest = larger(e_absolute, largest)
-            second_a = accumulate(second_a, of_absolute * of_absolute)
-            second_s = accumulate(second_s, of_squared * of_squared)
-            if weighted:
-                of_error = w * (e - c)
-                most = larger(w * e_absolute, most)
-                weights = accumulate(weights, w)
-                weights_2 = accumulate(weights_2, w * w)
-                first = accumulate(first, w * of_error)
-                first_a = accumulate(first_a, w * of_absolute)
-                first_s = accumulate(first_s, w * of_squared)
-                second = accumulate(second, of_error * of_error)
-        tile[WEIGHT], tile[SQUARED_WEIGHT] = weights, weights_2
-        tile[ERROR], tile[REST] = cut_off, rest
-        tile[ABSOLUTE], tile[SQUARED], tile[SIZE], tile[LARGEST] = absolute, squared, size, largest
-        tile[FIRST], tile[FIRST + 1], tile[FIRST + 2] = first, first_a, first_s
-        tile[SECOND], tile[SECOND + 1], tile[SECOND + 2] = second, second_a, second_s
-        tile[MOST] = most if weighted else largest
-
-    return add_errors
-
-
-def _relative_adder(weighted: bool, single: bool, with_zeros: bool) -> Function:
-    """Sums of relative errors over a tile. Where a label may be 0 these are left out and counted.
-
-    Divisions take most of the time. Of float32 numbers the product of two is a float64, so that one
-    division does for both ratios.
-    """
-    weight_at, _ = _weighing(weighted)
-    double = np.float64
-
-    def ratios(e: Any, size: Any, both: Any) -> Any:
-        if single:
-            ratio = e / (size * both)
-            return ratio * both, ratio * size
-        return e / size, e / both
-
-    def add_relative(y: Any, p: Any, weight: Any, scale: Any, tile: Any) -> None:
-        disjoint()
-        relative = weights = symmetric = n_zero = 0.0
-        for i in range(p.size):
-            w = weight_at(weight, i, scale)
-            target, prediction = double(y[i]), double(p[i])
-            size, e = abs(target), abs(prediction - target)
-            of_size, of_both = ratios(e, size, size + abs(prediction))
-            if with_zeros:
-                known = size != 0.0
-                # Of a label of 0 the error is all that there is, or there is none. An infinite
-                # prediction is all, too.
-                far = abs(prediction) == np.inf
-                of_size = select(known, select(far, e, of_size), 0.0)
-                of_both = select(far, 1.0, select(known, of_both, select(e != 0.0, 1.0, 0.0)))
-                n_zero = accumulate(n_zero, select(known, 0.0, 1.0))
-                weights = accumulate(weights, select(known, w, 0.0))
-            relative = accumulate(relative, w * of_size)
-            symmetric = accumulate(symmetric, w * of_both)
-        tile[RELATIVE], tile[SYMMETRIC], tile[N_ZERO] = relative, 2.0 * symmetric, n_zero
-        if not with_zeros:
-            weights = tile[WEIGHT] if weighted else double(p.size)
-        tile[RELATIVE_WEIGHT] = weights
-
-    return add_relative
-
-
-def _moments_adder(weighted: bool) -> Function:
-    """Moments over a tile; the centers are those of y, p and e."""
-    weight_at, _ = _weighing(weighted)
-    double = np.float64
-
-    def add_moments(y: Any, p: Any, weight: Any, scale: Any, center: Any, tile: Any) -> None:
-        disjoint()
-        c_y, c_p, c_e = center[0], center[1], center[2]
-        y_first = p_first = e_first = y_second = p_second = e_second = product = 0.0
-        for i in range(p.size):
-            w = weight_at(weight, i, scale)
-            target, prediction = double(y[i]), double(p[i])
-            e = (prediction - target) - c_e
-            target -= c_y
-            prediction -= c_p
-            of_y, of_p, of_e = w * target, w * prediction, w * e
-            y_first = accumulate(y_first, of_y)
-            p_first = accumulate(p_first, of_p)
-            y_second = accumulate(y_second, of_y * target)
-            p_second = accumulate(p_second, of_p * prediction)
-            e_second = accumulate(e_second, of_e * e)
-            product = accumulate(product, of_y * prediction)
-            if weighted:
-                e_first = accumulate(e_first, of_e)
-        tile[Y_FIRST], tile[Y_FIRST + 1], tile[Y_FIRST + 2] = y_first, p_first, e_first
-        tile[Y_SECOND], tile[Y_SECOND + 1], tile[Y_SECOND + 2] = y_second, p_second, e_second
-        tile[PRODUCT] = product
-
-    return add_moments
-
-
 def _run_adder(weighted: bool, single: bool) -> Function:
     """All sums over a run, from its rows and memory for a tile."""
-    _, scale_for = _weighing(weighted)
-    add_errors = _errors_adder(weighted, single)
-    add_relative = _relative_adder(weighted, single, with_zeros=False)
-    add_with_zeros = _relative_adder(weighted, single, with_zeros=True)
-    add_moments, cutting = _moments_adder(weighted), weighted or not single
+    _, scale_for = weighing(weighted)
+    add_errors = errors_adder(weighted, single)
+    add_relative = relative_adder(weighted, single, with_zeros=False)
+    add_with_zeros = relative_adder(weighted, single, with_zeros=True)
+    add_moments, cutting = moments_adder(weighted), weighted or not single
 
     def finish(n: Any, scale: Any, high: Any, low: Any, of_moments: Any, rests: Any) -> None:
         """What is known of a run once all its tiles are added up."""
@@ -364,8 +117,8 @@ def _run_adder(weighted: bool, single: bool) -> Function:
         _clear(scratch)
         scale, n = scale_for(weight), smaller(TILE, p.size)
         center, center_m = window(high, CENTER, 3), window(of_moments, Y_CENTER, 3)
-        tile, tile_m = window(scratch, 0, N_TERMS + 2), window(scratch, N_TERMS + 2, N_MOMENTS)
-        _find_centers(window(y, 0, n), window(p, 0, n), center, center_m)
+        tile, tile_m = window(scratch, 0, N_TILE), window(scratch, N_TILE, N_MOMENTS)
+        find_centers(window(y, 0, n), window(p, 0, n), center, center_m)
         unit = largest = 0.0
         for start in range(0, p.size, TILE):
             n = smaller(TILE, p.size - start)
@@ -375,12 +128,12 @@ def _run_adder(weighted: bool, single: bool) -> Function:
                 unit = select(tile[MOST] < 2.0**990, tile[MOST], 2.0**990) * _SLACK
                 add_errors(ys, ps, ws, scale, unit * _SLACK, center, tile)
             add_relative(ys, ps, ws, scale, tile)
-            if not _finite(tile[RELATIVE] + tile[SYMMETRIC]):
+            if not finite(tile[RELATIVE] + tile[SYMMETRIC]):
                 add_with_zeros(ys, ps, ws, scale, tile)
             add_moments(ys, ps, ws, scale, center_m, tile_m)
             prefetch(y, start + _AHEAD, TILE)
             prefetch(p, start + _AHEAD, TILE)
-            if not _finite(tile[ERROR]):
+            if not finite(tile[ERROR]):
                 tile[N_UNDEFINED] = _count_undefined(ys, ps)
             largest = larger(tile[LARGEST], largest)
             _add_tile(tile, high, low)
@@ -406,8 +159,8 @@ def tally_errors(weighted: bool, single: bool) -> Function:
         last: Any,
         high: Any,
         low: Any,
-        of_moments: Any,
-        rests: Any,
+        moments_high: Any,
+        moments_low: Any,
         scratch: Any,
     ) -> None:
         """Add up the runs from `first` to `last`, each into its rows of both tables.
@@ -416,17 +169,26 @@ def tally_errors(weighted: bool, single: bool) -> Function:
         numbers.
         """
         wide_vectors()
+        tile = window(scratch, _APART, N_TILE + N_MOMENTS)
+        sums = window(scratch, _APART + N_TILE + N_MOMENTS, 2 * (N_TERMS + N_MOMENTS))
+        of_errors, lost_of_errors = window(sums, 0, N_TERMS), window(sums, N_TERMS, N_TERMS)
+        of_moments = window(sums, 2 * N_TERMS, N_MOMENTS)
+        rests = window(sums, 2 * N_TERMS + N_MOMENTS, N_MOMENTS)
         for k in range(first, last):
             start, n = edges[k], edges[k + 1] - edges[k]
             sum_run(
                 window(y, start, n),
                 window(p, start, n),
                 window(weight, start, n),
-                window(high, k * N_TERMS, N_TERMS),
-                window(low, k * N_TERMS, N_TERMS),
-                window(of_moments, k * N_MOMENTS, N_MOMENTS),
-                window(rests, k * N_MOMENTS, N_MOMENTS),
-                window(scratch, 0, SCRATCH),
+                of_errors,
+                lost_of_errors,
+                of_moments,
+                rests,
+                tile,
             )
+            _copy(of_errors, window(high, k * N_TERMS, N_TERMS))
+            _copy(lost_of_errors, window(low, k * N_TERMS, N_TERMS))
+            _copy(of_moments, window(moments_high, k * N_MOMENTS, N_MOMENTS))
+            _copy(rests, window(moments_low, k * N_MOMENTS, N_MOMENTS))
 
     return tally_runs

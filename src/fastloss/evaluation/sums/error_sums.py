@@ -9,7 +9,8 @@ import numpy as np
 from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
-from ...kernels import tally_errors as kernel
+from ...kernels import error_tiles as kernel
+from ...kernels.tally_errors import SCRATCH, tally_errors
 from ..row_numbers import RowNumbers
 from .accumulator import PENDING_ROWS, Sums, joined
 from .group_names import GroupNames
@@ -282,7 +283,7 @@ def _tally(
 
     def run_task(index: int) -> None:
         part = m * index // n_tasks, m * (index + 1) // n_tasks
-        tally(y, p, w, bounds, *part, *sums, np.empty(kernel.SCRATCH))
+        tally(y, p, w, bounds, *part, *sums, np.empty(SCRATCH))
 
     threads.run(run_task, n_tasks, parallel=n >= _PARALLEL)
     of_each = ids[of_run]
@@ -297,6 +298,6 @@ def _tally_errors(dtype: np.dtype[Any], weighted: bool) -> Callable[..., None]:
     numbers, sums = np.empty(0, dtype), np.empty(0)
     examples = numbers, numbers, sums if weighted else (), np.empty(0, np.int64), 0, 0
     return compiler().load_or_compile(  # type: ignore[no-any-return]
-        kernel.tally_errors(weighted, dtype == np.float32),
+        tally_errors(weighted, dtype == np.float32),
         (*examples, sums, sums, sums, sums, sums),
     )
