@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from plain import compiled, partly_long, plain, plain_python
+from watched import watched
 
 import fastloss as fl
 from fastloss.evaluation import multilabel_scorecard
@@ -382,6 +383,16 @@ def test_the_report_has_a_bar_for_each_label():
     assert next(iter(found.by_label.to_dict().items())) == ("labels", [0, 1, 2, 3])
     without = fl.evaluate(labels, scores, task="multilabel", ranks=False)
     assert "<svg" not in task_page.page("multilabel", without, [], True)
+
+
+@compiled  # both ways of plain Python are chosen below
+def test_no_index_lies_outside():
+    labels, scores = make(13, n=9)
+    given = {"mask": scores < 1.5, "groups": np.arange(9) % 2}
+    with plain_python():
+        expected = fl.evaluate(labels, scores, task="multilabel", **given)
+    with watched():
+        assert fl.evaluate(labels, scores, task="multilabel", **given) == expected
 
 
 @compiled

@@ -7,7 +7,8 @@ from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
-from plain import compiled, plain
+from plain import compiled, plain, plain_python
+from watched import watched
 
 import fastloss as fl
 from fastloss.evaluation import queries as slabs
@@ -521,11 +522,19 @@ def test_the_report_has_a_bar_for_each_number_and_tells_ids_first():
     assert "<rect" not in task_page.page("ranking", none, [], True)
 
 
+@compiled  # both ways of plain Python are chosen below
+def test_no_index_lies_outside():
+    labels, scores, offsets = make(14, n=9, largest=20)
+    given = {"offsets": offsets, "groups": np.arange(len(offsets) - 1) % 2}
+    with plain_python():
+        expected = fl.evaluate(labels, scores, task="ranking", **given)
+    with watched():
+        assert fl.evaluate(labels, scores, task="ranking", **given) == expected
+
+
 @compiled
 @pytest.mark.long
 def test_compiled_code_is_as_plain_python():
-    from plain import plain_python
-
     labels, scores, offsets = make(12)
     given = {"offsets": offsets, "groups": np.arange(len(offsets) - 1) % 3}
     found = fl.evaluate(labels, scores, task="ranking", **given)
