@@ -58,8 +58,13 @@ class FileRows:
         first = parts[0]
         for part in parts:
             if len(part.shape) <= row_axes:
-                what = "rows of classes" if row_axes else "one number for each row"
-                raise FileError(f"{part} has shape {part.shape}, but {what} are expected")
+                what = "one number for each row is expected"
+                if row_axes:
+                    what = "rows of classes are expected"
+                    what += (
+                        "; one number a row is for fastloss evaluate --task binary or regression"
+                    )
+                raise FileError(f"{part} has shape {part.shape}, but {what}")
             if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
                 raise FileError(
                     f"{part} has shape {part.shape} and dtype {part.dtype}, which cannot be "
