@@ -30,7 +30,9 @@ from fastloss.evaluation.rank_curves import (
 )
 from fastloss.evaluation.sums import sorted_scores
 from fastloss.evaluation.sums.grouped_scores import GroupedScores
+from fastloss.evaluation.sums.score_keys import FORMS
 from fastloss.evaluation.sums.score_table import ScoreTable
+from fastloss.kernels.score_runs import split_keys
 
 pytestmark = plain
 
@@ -604,3 +606,41 @@ def test_a_damaged_state_of_groups_is_refused():
             GroupedScores.from_state("s", broken)
     with pytest.raises(ValueError, match="has no 's_groups'"):
         GroupedScores.from_state("s", {})
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_keys_are_in_the_order_of_scores(form):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 1 << 32, 2000, np.uint64) << np.uint64(32) >> np.uint64(64 - form.bits)
+    edges = [0, form.sign, form.infinity, form.sign + form.infinity, 1, form.infinity - 1]
+    bits = np.append(bits, np.array(edges, np.uint64)).astype(form.dtype)
+    dtype = ml_dtypes.bfloat16 if form.name == "bfloat16" else np.dtype(form.name)
+    x = bits.view(dtype)
+    keys = np.empty(len(x), form.dtype)
+    of_label_0 = np.zeros(len(x), np.uint8)
+    split_keys(bits, of_label_0, form.sign, form.infinity, form.nan, keys, 0, len(x))
+    with np.errstate(invalid="ignore"):  # of NaN that signal
+        values = x.astype(np.float64)
+    known = ~np.isnan(values)
+    assert (keys[~known] == form.nan).all()
+    keys, values = keys[known], values[known]
+    np.testing.assert_array_equal(form.scores(keys).astype(np.float64), values)
+    np.testing.assert_array_equal(
+        np.unique(keys, return_inverse=True)[1], np.unique(values, return_inverse=True)[1]
+    )
+    if form.name != "bfloat16":
+        np.testing.assert_array_equal(form.keys(values), keys)
+    assert form.holds(keys)
+    # Nor do NaN that signal warn when they are rounded for bins.
+    assert ScoreTable.of(np.zeros(len(x)), x, bins=2).n_nan == np.count_nonzero(~known)
+    # The least key of a threshold that lies between scores is that of the next one.
+    ordered = np.unique(values)
+    finite = ordered[np.isfinite(ordered)]
+    with np.errstate(over="ignore"):
+        between = np.nextafter(finite, np.inf)
+    for thresholds in finite, between, np.array([-np.inf, np.inf, -1e308]):
+        least = form.least_keys(thresholds)
+        assert (form.scores(least).astype(np.float64) >= thresholds).all()
+        with np.errstate(invalid="ignore"):  # below -inf
+            lower = form.scores(least - form.dtype.type(1)).astype(np.float64)
+        assert not (lower >= thresholds).any()
