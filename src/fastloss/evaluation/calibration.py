@@ -166,9 +166,12 @@ def find_temperature(
                 following = math.sqrt(low) * math.sqrt(high)
         else:
             nearest = min(temperature * stride, HOTTEST), max(temperature / stride, COLDEST)
-            if is_cold and not following < nearest[0]:
+            # Where there is no minimum, Newton's method would take a thousand steps, each smaller.
+            is_near = len(passes) > 12 and nearest[1] < following < nearest[0]
+            is_timid = is_near and abs(math.log(following / temperature)) > 0.9 * moved
+            if is_cold and (is_timid or not following < nearest[0]):
                 following, stride = nearest[0], min(stride, 1e150) ** 2
-            elif not is_cold and not following > nearest[1]:
+            elif not is_cold and (is_timid or not following > nearest[1]):
                 following, stride = nearest[1], min(stride, 1e150) ** 2
             if following == temperature:
                 if is_flat:
