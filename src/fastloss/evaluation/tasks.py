@@ -1,6 +1,7 @@
 """Every task that can be evaluated, by name; and `evaluate`, which takes any of them."""
 
 import inspect
+from functools import cache
 from typing import Any, Literal, NamedTuple, overload
 
 from .binary_scorecard import BinaryScorecard
@@ -50,10 +51,11 @@ def task_named(name: str) -> Task:
     return TASKS[name]
 
 
-def keywords(function: Any) -> set[str]:
+@cache
+def keywords(function: Any) -> frozenset[str]:
     """The names of what a function takes by name alone."""
     parameters = inspect.signature(function).parameters.values()
-    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    return frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
 
 
 def options_of_call(task: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
