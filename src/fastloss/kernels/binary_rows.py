@@ -11,7 +11,7 @@ import numpy as np
 
 from ..compiler.bits import accumulate, disjoint, select, smaller, window, windows
 from ..compiler.flags import unfused
-from .scalar import exp, log, log1p, softplus
+from .scalar import exp_of_minus, log, log1p, log1p_of_share
 from .tally import add, lost, scale_of
 
 LANES = 32
@@ -71,15 +71,20 @@ def n_scratch(n_thresholds: int, n_bins: int) -> int:
 
 
 def score_logits(x: Any, y: Any, loss: Any, brier: Any, p: Any) -> None:
-    """The loss of each row, (p - y)^2 and p, from logits; y is 0 or 1."""
+    """The loss of each row, (p - y)^2 and p, from logits; y is 0 or 1.
+
+    One exponential does for all: with e = exp(-|x|) the loss is log(1 + e), and |x| more where the
+    sign of x is wrong.
+    """
     disjoint()
     for i in range(x.size):
         wrong = select(y[i] == 0.0, x[i], -x[i])
-        e = exp(-abs(x[i]))
+        power, rest = exp_of_minus(abs(x[i]))
+        e = power + rest
         larger = 1.0 / (1.0 + e)
-        less = e / (1.0 + e)
+        less = e * larger
         q = select(wrong >= 0.0, larger, less)
-        loss[i] = softplus(wrong)
+        loss[i] = log1p_of_share(e) + select(wrong > 0.0, wrong, 0.0)
         brier[i] = q * q
         p[i] = select(x[i] >= 0.0, larger, less)
 
