@@ -302,6 +302,19 @@ def test_what_is_asked_of_ranks_later():
         without.roc_curve()
 
 
+def test_a_thinned_curve_with_straight_pieces():
+    """Scores that are equal for both labels, and others between: nothing is divided by 0."""
+    rng = np.random.default_rng(0)
+    x = np.append(np.round(rng.standard_normal(300), 1), rng.standard_normal(300))
+    y = (rng.random(600) < sigmoid(x)).astype(int)
+    scores = fl.evaluate(y, x, task="binary")
+    for n in (9, 20, 100):
+        curve = scores.roc_curve(n)
+        assert len(curve.x) <= n
+        area = (np.diff(curve.x) * (curve.y[1:] + curve.y[:-1]) / 2).sum()
+        assert area == approx(scores.auc, rel=1e-12)
+
+
 def test_ranks_may_be_binned_or_left_out():
     y, x = data()
     exact = fl.evaluate(y, x, task="binary")

@@ -35,8 +35,10 @@ class Row:
 
     def call(self) -> str:
         data = self.given or f"{short(self.y_true)}, {short(self.y_pred)}"
-        options = "".join(f", {name}={short(value)}" for name, value in self.options.items())
-        return f"{self.loss}({data}{options})"
+        told = dict(self.options)
+        tells = f".{told.pop('tells')}" if "tells" in told else ""
+        options = "".join(f", {name}={short(value)}" for name, value in told.items())
+        return f"{self.loss}({data}{options}){tells}"
 
 
 @dataclass(frozen=True)
@@ -374,6 +376,65 @@ def long_arrays() -> Iterator[Row]:
     yield Row("indices above 2^31", "mae", *data, promise, reduction="sum", given=given)
 
 
+def evaluations() -> Iterator[Row]:
+    """Of each task what is odd for it: one number of the result."""
+
+    def row(what: str, y: Any, x: Any, promise: Promise, task: str, tells: str, **more: Any) -> Row:
+        options = {"task": task, **more, "tells": tells}
+        return Row(what, "evaluate", np.array(y), np.array(x), promise, options)
+
+    nan, warned = Gives(NAN, ANY), Gives(NAN, ANY, warns=True)
+    yield row("no such task", [0], [1.0], Raises(ValueError, "there is no task"), "bin", "loss")
+    for task, y, x, tells in (
+        ("binary", [0, 1], [-1.0, 2.0], "loss"),
+        ("multilabel", [[0, 1]], [[-1.0, 2.0]], "loss"),
+        ("regression", [0.0, 1.0], [-1.0, 2.0], "mse"),
+        ("multiclass", [0, 1], [[1.0, 0.0], [0.0, 1.0]], "loss"),
+    ):
+        some = np.array(x)
+        weight = np.zeros(len(x))
+        yield row("all weights 0", y, x, warned, task, tells, sample_weight=weight)
+        yield row("no rows", np.array(y)[:0], some[:0], warned, task, tells)
+        some.reshape(-1)[0] = NAN
+        yield row("NaN in a prediction", y, some, nan, task, tells)
+        yield row("NaN is counted", y, some, Gives(1, ANY), task, "n_undefined")
+    y, x = [1, 1, 0], [2.0, INF, -INF]
+    loss = math.log1p(math.exp(-2.0)) / 3
+    yield row("infinite logits, all right", y, x, Gives(loss, ANY), "binary", "loss")
+    yield row("their order", y, x, Gives(1.0, ANY), "binary", "auc")
+    yield row("infinite logits, wrong", [1, 0], [-INF, 0.0], Gives(INF, ANY), "binary", "loss")
+    yield row("one class only", [1, 1], [1.0, 2.0], nan, "binary", "auc")
+    yield row("none predicted", [1, 0], [-1.0, -2.0], nan, "binary", "precision")
+    yield row("all scores equal", [1, 0], [1.0, 1.0], Gives(0.5, ANY), "binary", "auc")
+    yield row("NaN beside an order", [1, 0, 1], [2.0, 1.0, NAN], Gives(1.0, ANY), "binary", "auc")
+    other = Raises(ValueError, "labels[1] is 2", "multiclass")
+    yield row("class ids as binary labels", [0, 2], [1.0, 3.0], other, "binary", "loss")
+    other = Raises(ValueError, "write predictions[..., 0]")
+    yield row("a column of scores", [0, 1], [[1.0], [3.0]], other, "binary", "loss")
+    other = Raises(TypeError, 'task="binary"')
+    yield row("binary scores as logits", [0, 1], [1.0, 3.0], other, "multiclass", "loss")
+    other = Raises(ValueError, "predictions[1] is 1.5", "between 0 and 1")
+    p = {"from_probabilities": True}
+    yield row("no probability", [0, 1], [0.5, 1.5], other, "binary", "loss", **p)
+    yield row("the probability 0", [0, 1], [0.5, 0.0], Gives(INF, ANY), "binary", "loss", **p)
+    yield row("a constant target", [2.0, 2.0], [1.0, 2.0], nan, "regression", "r2")
+    finite = {"force_finite": True}
+    yield row(
+        "a constant target", [2.0, 2.0], [1.0, 2.0], Gives(0.0, ANY), "regression", "r2", **finite
+    )
+    yield row("targets of 0", [0.0, 2.0], [1.0, 1.0], Gives(0.5, ANY), "regression", "mape")
+    yield row("no relevant document", [[0, 0]], [[1.0, 2.0]], warned, "ranking", "ndcg")
+    one = Gives(1, ANY)
+    yield row(
+        "one of two without",
+        [[0, 0], [1, 0]],
+        [[1.0, 2.0]] * 2,
+        one,
+        "ranking",
+        "n_without_relevant",
+    )
+
+
 FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
     "Cross-entropy, class ids": class_id_cross_entropy,
     "Cross-entropy, soft labels": soft_cross_entropy,
@@ -385,4 +446,5 @@ FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
     "Other losses of whole rows": whole_rows,
     "Any arrays": arrays,
     "Long arrays": long_arrays,
+    "Evaluations": evaluations,
 }

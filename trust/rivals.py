@@ -72,14 +72,24 @@ class Fastloss(Library):
     package = "fastloss"
 
     def _losses(self) -> dict[str, Callable[..., Any]]:
-        return {name: type(loss) for name, loss in vars(fl).items() if isinstance(loss, fl.Loss)}
+        losses = {name: type(loss) for name, loss in vars(fl).items() if isinstance(loss, fl.Loss)}
+        return losses | {"evaluate": fl.evaluate}
 
     def _call(self, loss: Any, y_true: Any, y_pred: Any, reduction: str, **options: Any) -> Answer:
+        if loss is fl.evaluate:
+            return self._evaluated(y_true, y_pred, **options)
         data = {name: options.pop(name) for name in ("sample_weight", "out") if name in options}
         made = loss(reduction=reduction, **options)
         if np.size(y_pred) >= 2**31:  # as a view: a gradient would need the memory
             return Answer(made(y_true, y_pred, **data))
         return Answer(*made.value_and_grad(y_true, y_pred, **data))
+
+    def _evaluated(
+        self, labels: Any, predictions: Any, tells: str, out: Any = None, **options: Any
+    ) -> Answer:
+        """One of the numbers of an evaluation, which writes nothing."""
+        number = getattr(fl.evaluate(labels, predictions, **options), tells)
+        return Answer(next(iter(number.values())) if isinstance(number, dict) else number)
 
 
 class Textbook(Library):

@@ -111,7 +111,7 @@ class RocCurve(_Curve):
         ends = np.concatenate([start, last / scale], axis=1)
         (x0, y0), (x, y) = ends[:2, :-1], ends[:2, 1:]
         width, height = x - x0, y - y0
-        with np.errstate(invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             along = np.clip((y * width - area) / (width * height), 0.0, 1.0)
         between = np.stack([x0 + along * width, y - along * height, np.full(len(x), np.nan)])
         # A straight piece needs no point between.
