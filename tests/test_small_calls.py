@@ -342,7 +342,7 @@ def short(monkeypatch):
     "reduction, blocks",
     [("mean", "several"), ("none", "one"), ("mean", "one"), ("sum", "several")],
 )
-@partly_long(2, "name", CHOSEN)
+@partly_long(1, "name", CHOSEN)
 def test_both_ways_give_the_same_whatever_is_asked(name, reduction, blocks, short, monkeypatch):
     (case,) = (case for case in CASES if case.name == name)
     loss = case.reduced(reduction)
