@@ -520,8 +520,9 @@ def test_statistics_of_nothing_are_nan():
         assert len(bins.lowest) == len(labels)
 
 
-def test_statistics_of_many_blocks_are_those_of_one(monkeypatch):
-    labels, scores, weights = rows(300, np.float32, 0, True)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_statistics_of_many_blocks_are_those_of_one(weighted, monkeypatch):
+    labels, scores, weights = rows(300, np.float32, 0, weighted)
     table = ScoreTable.of(labels, scores, weights)
 
     def every():
