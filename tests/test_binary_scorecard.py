@@ -6,7 +6,7 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from plain import compiled, plain
+from plain import compiled, partly_long, plain
 from sklearn import metrics
 
 import fastloss as fl
@@ -221,8 +221,7 @@ def numbers(scores):
     return {name: value for name, value in found.items() if value is not None}
 
 
-@pytest.mark.parametrize("pending", [1, 9, 1000])
-@pytest.mark.parametrize("few", [0, 1 << 16])
+@partly_long(2, "pending, few", [(9, 0), (9, 1 << 16), (1, 0), (1000, 0), (1000, 1 << 16)])
 def test_any_split_and_order_of_merges_give_the_same(pending, few, monkeypatch):
     monkeypatch.setattr(accumulator, "PENDING_ROWS", pending)
     monkeypatch.setattr(binary_scorecard, "_FEW_ROWS", few)
@@ -249,9 +248,9 @@ def test_any_split_and_order_of_merges_give_the_same(pending, few, monkeypatch):
 
 
 @compiled
-@pytest.mark.parametrize("weighted", [False, True])
+@partly_long(1, "weighted", [False, True])
 def test_compiled_code_and_blocks_of_threads(weighted):
-    y, x = data(200_000, dtype=np.float32)
+    y, x = data(150_000, dtype=np.float32)
     w = np.random.default_rng(0).uniform(0.5, 2, len(y)) if weighted else None
     check(fl.evaluate(y, x, task="binary", sample_weight=w), y, x.astype(np.float64), w)
 

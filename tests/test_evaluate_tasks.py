@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from plain import plain
+from plain import partly_long, plain
 
 import fastloss as fl
 from fastloss import cli
@@ -48,6 +48,9 @@ CASES = {
         {"thresholds": [0.0, 0.5], "n_bins": 5},
         pictures=4,
     ),
+    "offsets": Case(
+        "ranking", Y, X, {"offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60])}, pictures=1
+    ),
     "probabilities": Case(
         "binary",
         Y.astype(bool),
@@ -77,9 +80,6 @@ CASES = {
     ),
     "queries": Case(
         "ranking", Y * 2, X, {"queries": GROUPS}, ("--option", "k=2"), {"k": 2}, pictures=1
-    ),
-    "offsets": Case(
-        "ranking", Y, X, {"offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60])}, pictures=1
     ),
     "rows of documents": Case("ranking", Y.reshape(12, 5), X.reshape(12, 5), {}, pictures=1),
 }
@@ -154,7 +154,7 @@ def test_the_numbers_are_those_of_the_arrays(case, run):
     assert run(*arguments).split() == repr(expected_of(case)).split()
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@partly_long(2, "case", CASES.values(), ids=CASES)
 def test_an_interrupted_run_is_partial_and_goes_on(case, run, monkeypatch):
     arguments = [*saved(case), "--json", "--state", "state"]
     kind = TASKS[case.task].scorecard
@@ -176,7 +176,7 @@ def test_an_interrupted_run_is_partial_and_goes_on(case, run, monkeypatch):
     same(found, numbers_of(case))
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@partly_long(2, "case", CASES.values(), ids=CASES)
 def test_a_report_has_all_lines_and_tables(case, run):
     run(*saved(case), "--html", "r.html")
     text = Path("r.html").read_text()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .files.formats import FileName
 from .row_results import NUMBERS
+from .tasks import TASKS
 
 
 def _add_labels_and_logits(parser: argparse.ArgumentParser) -> None:
@@ -112,8 +113,10 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         default="multiclass",
-        help="what labels and predictions are: multiclass, binary, multilabel, regression or "
-        "ranking (multiclass: class ids, and logits over classes)",
+        help="what labels and predictions are (multiclass): "
+        + "; ".join(
+            f"{name}: {task.labels}, and {task.predictions}" for name, task in TASKS.items()
+        ),
     )
     parser.add_argument(
         "--from-probabilities",
