@@ -33,7 +33,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
     >>> _ = card.update([1], [3.0])
     >>> scores = card.result()
     >>> scores.n_rows, round(scores.loss, 12), round(scores.accuracy, 4)
-    (3, 0.216530727012, 1.0)
+    (3, 0.216530782266, 1.0)
 
     Options: `from_probabilities=True` if scores are not logits but probabilities of label 1, which
     are checked and never clipped; `thresholds`, at and above which a score means label 1, in the
