@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from fastloss.kernels import scalar
 from tests import on_each_processor
 from trust import kinds, processors, report
 from trust.kinds import KINDS, OWN, Kind
+from trust.ulp import loop_of
 
 
 @pytest.mark.each_processor
@@ -18,7 +21,12 @@ def test_code_has_the_vectors_of_its_kind():
     kind = next(kind for kind in KINDS.values() if kind.features == features)
     if not features:
         pytest.skip("the machine's own kind may have any")
-    assert on_each_processor.vectors() == (kind.bits, kind.fused)
+    loop = loop_of(scalar.exp)
+    loop(np.ones(8, np.float32), np.ones(8, np.float32))
+    code = "".join(loop.inspect_asm().values())
+    registers = {"x": 128, "y": 256, "z": 512}
+    assert max(registers[name] for name in re.findall(r"%([xyz])mm", code)) == kind.bits
+    assert bool(re.search(r"\tvfn?m(add|sub)", code)) == kind.fused
 
 
 def test_a_kind_that_this_machine_lacks_says_what_is_missing(monkeypatch):
@@ -54,31 +62,8 @@ def test_each_kind_runs_in_a_process_of_its_own_or_is_named(monkeypatch, capsys)
     ]
     assert on_each_processor.main([]) == 0
     assert calls[1][0][3:] == [*on_each_processor.TESTS, "-m", "each_processor"]
-
-
-def test_the_machines_own_kind_is_left_out_where_another_has_its_code(monkeypatch, capsys):
-    any_machine = {"x": Kind("short", 64, False, "+x"), "y": Kind("long", 128, True, "+y")}
-    monkeypatch.setattr(on_each_processor, "KINDS", any_machine | {OWN: KINDS[OWN]})
-    monkeypatch.setattr(Kind, "missing", lambda kind: "")
-    calls = []
-
-    def run(command, env, check):
-        calls.append(command)
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    for own in [(128, True), (64, False)]:  # the latter has instructions that it makes no use of
-        monkeypatch.setattr(on_each_processor, "vectors", lambda own=own: own)
-        assert on_each_processor.main([]) == 0
-    of_code = "(not plain or compiled) and not long"
-    assert [command[-1] for command in calls] == [
-        *(of_code, "each_processor"),
-        *(of_code, of_code, "each_processor"),
-    ]
-    assert "the machine's own: left out: its code is that of long\n" in capsys.readouterr().out
-    own = any_machine["x"]
-    assert on_each_processor.tests_of(KINDS["128"], own)[-1] == "not plain or compiled"
-    assert on_each_processor.tests_of(KINDS["256"], own)[-1] == "each_processor"
+    assert on_each_processor.tests_of(strange)[-1] == "(not plain or compiled) and not long"
+    assert on_each_processor.tests_of(kinds.KINDS["128"])[-1] == "not plain or compiled"
 
 
 def test_other_instructions_and_versions_are_other_processors(monkeypatch):
