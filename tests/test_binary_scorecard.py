@@ -10,7 +10,7 @@ from plain import compiled, partly_long, plain
 from sklearn import metrics
 
 import fastloss as fl
-from fastloss.evaluation import binary_scorecard
+from fastloss.evaluation.binary import binary_scorecard
 from fastloss.evaluation.sums import accumulator, binary_sums
 
 pytestmark = plain

@@ -10,7 +10,7 @@ from plain import compiled, partly_long, plain, plain_python
 from watched import watched
 
 import fastloss as fl
-from fastloss.evaluation import multilabel_scorecard
+from fastloss.evaluation.multilabel import multilabel_scorecard
 from fastloss.evaluation.report import task_page
 from fastloss.evaluation.sums import label_sums
 

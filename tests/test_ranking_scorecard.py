@@ -11,8 +11,8 @@ from plain import compiled, plain, plain_python
 from watched import watched
 
 import fastloss as fl
-from fastloss.evaluation import queries as slabs
-from fastloss.evaluation import ranking_scores
+from fastloss.evaluation.ranking import queries as slabs
+from fastloss.evaluation.ranking import ranking_scores
 from fastloss.evaluation.report import task_page
 
 pytestmark = plain

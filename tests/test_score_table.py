@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from plain import compiled, plain
 
 from fastloss.call import threads
-from fastloss.evaluation import rank_statistics as ranks
-from fastloss.evaluation.operating_points import (
+from fastloss.evaluation.ranks import rank_statistics as ranks
+from fastloss.evaluation.ranks.operating_points import (
     BestF,
     Confusion,
     FalsePositivesAt,
@@ -21,7 +21,7 @@ from fastloss.evaluation.operating_points import (
     SensitivityAt,
     confusion,
 )
-from fastloss.evaluation.rank_curves import (
+from fastloss.evaluation.ranks.rank_curves import (
     EqualMassBins,
     Isotonic,
     PrecisionRecallCurve,

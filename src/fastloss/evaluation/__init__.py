@@ -2,17 +2,17 @@
 
 import sys
 
-from .binary_scorecard import BinaryScorecard
-from .binary_scores import BinaryScores
+from .binary.binary_scorecard import BinaryScorecard
+from .binary.binary_scores import BinaryScores
 from .calibration import Calibration, calibrate
 from .comparison import Comparison, compare
 from .differences import Differences
-from .multilabel_scorecard import MultilabelScorecard
-from .multilabel_scores import MultilabelScores
-from .ranking_scorecard import RankingScorecard
-from .ranking_scores import RankingScores
-from .regression_scorecard import RegressionScorecard
-from .regression_scores import RegressionScores
+from .multilabel.multilabel_scorecard import MultilabelScorecard
+from .multilabel.multilabel_scores import MultilabelScores
+from .ranking.ranking_scorecard import RankingScorecard
+from .ranking.ranking_scores import RankingScores
+from .regression.regression_scorecard import RegressionScorecard
+from .regression.regression_scores import RegressionScores
 from .scorecard import Scorecard
 from .scores import Scores
 from .sums import table

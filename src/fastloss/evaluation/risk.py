@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .rank_statistics import Statistic
+from .ranks.rank_statistics import Statistic
 from .sums.sorted_scores import Steps
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..call.arrays import Array
-from .deviance import deviance, generator, least_of
+from .regression.deviance import deviance, generator, least_of
 
 
 @dataclass(frozen=True)

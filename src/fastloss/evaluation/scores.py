@@ -11,8 +11,8 @@ from ..call.arrays import Array
 from ..kernels.tally import Terms
 from .class_scores import Average, ClassScores
 from .means import Groups, Means, groups_of
-from .rank_curves import EqualMassBins
-from .rank_statistics import read
+from .ranks.rank_curves import EqualMassBins
+from .ranks.rank_statistics import read
 from .resampling import Bootstrap, bootstrap_of
 from .result import Result, by_clusters, row_lines, table_of
 from .risk import RiskAreas

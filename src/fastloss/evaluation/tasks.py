@@ -4,14 +4,14 @@ import inspect
 from functools import cache
 from typing import Any, Literal, NamedTuple, overload
 
-from .binary_scorecard import BinaryScorecard
-from .binary_scores import BinaryScores
-from .multilabel_scorecard import MultilabelScorecard
-from .multilabel_scores import MultilabelScores
-from .ranking_scorecard import RankingScorecard
-from .ranking_scores import RankingScores
-from .regression_scorecard import RegressionScorecard
-from .regression_scores import RegressionScores
+from .binary.binary_scorecard import BinaryScorecard
+from .binary.binary_scores import BinaryScores
+from .multilabel.multilabel_scorecard import MultilabelScorecard
+from .multilabel.multilabel_scores import MultilabelScores
+from .ranking.ranking_scorecard import RankingScorecard
+from .ranking.ranking_scores import RankingScores
+from .regression.regression_scorecard import RegressionScorecard
+from .regression.regression_scores import RegressionScores
 from .scorecard import Scorecard, evaluate_logits
 from .scores import Scores
 from .sums.accumulator import Accumulator

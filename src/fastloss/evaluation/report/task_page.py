@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..binary_scores import BinaryScores
-from ..multilabel_scores import MultilabelScores
-from ..ranking_scores import RankingScores
+from ..binary.binary_scores import BinaryScores
+from ..multilabel.multilabel_scores import MultilabelScores
+from ..ranking.ranking_scores import RankingScores
 from . import charts, frame
 from .table import table
 

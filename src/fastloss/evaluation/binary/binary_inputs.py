@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..call import threads
-from ..call.arrays import Array, format_of, place_of
-from ..call.messages import report_range, report_weight
-from .sums.accumulator import PARALLEL_ROWS
-from .sums.binary_sums import BLOCK
-from .tensors import as_array
+from ...call import threads
+from ...call.arrays import Array, format_of, place_of
+from ...call.messages import report_range, report_weight
+from ..sums.accumulator import PARALLEL_ROWS
+from ..sums.binary_sums import BLOCK
+from ..tensors import as_array
 
 
 def binary_labels(labels: Array) -> Array:

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from ..call.arrays import Array
-from ..kernels.binary_rows import N_TERMS, N_THRESHOLD, SUMS, WEIGHTS, BinaryTerms
-from .confusion import Confusion, ratio
-from .result import Columns, Result
-from .sums.double_double import divide
-from .sums.grouped_scores import GroupAreas
-from .sums.standard_error import standard_error
-from .sums.table import Table, spread
+from ...call.arrays import Array
+from ...kernels.binary_rows import N_TERMS, N_THRESHOLD, SUMS, WEIGHTS, BinaryTerms
+from ..ranks.confusion import Confusion, ratio
+from ..result import Columns, Result
+from ..sums.double_double import divide
+from ..sums.grouped_scores import GroupAreas
+from ..sums.standard_error import standard_error
+from ..sums.table import Table, spread
 
 
 class BinaryMeans(Columns, Result):

@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ..call.arrays import Array
-from ..kernels import error_tiles as kernel
-from ..kernels.error_tiles import Terms
+from ...call.arrays import Array
+from ...kernels import error_tiles as kernel
+from ...kernels.error_tiles import Terms
+from ..ranks.operating_points import Quantiles
+from ..ranks.rank_statistics import read
+from ..row_numbers import RowNumbers
+from ..sums.double_double import Pair, add, divide, multiply
+from ..sums.error_sums import ERROR, GROUP_NAMES, MOMENT, ErrorSums, name_of
+from ..sums.group_names import GroupNames
+from ..sums.score_table import ScoreTable
+from ..sums.standard_error import standard_error
+from ..sums.table import Table, spread
 from .deviance import generator
-from .operating_points import Quantiles
-from .rank_statistics import read
 from .regression_scores import (
     NUMBERS,
     ColumnErrors,
@@ -19,13 +26,6 @@ from .regression_scores import (
     QuantileScores,
     RegressionScores,
 )
-from .row_numbers import RowNumbers
-from .sums.double_double import Pair, add, divide, multiply
-from .sums.error_sums import ERROR, GROUP_NAMES, MOMENT, ErrorSums, name_of
-from .sums.group_names import GroupNames
-from .sums.score_table import ScoreTable
-from .sums.standard_error import standard_error
-from .sums.table import Table, spread
 
 
 def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:

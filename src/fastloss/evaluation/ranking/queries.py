@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call import threads
-from ..call.arrays import Array, format_of, place_of
-from ..call.shapes import check_same_shape
-from ..compiler.interrupts import compiler
-from ..kernels.ranked_queries import ALL, N_QUERY_SCORES, score_queries
-from .given import ids_of, sizes_of
-from .sums.query_sums import QueryRows
-from .tensors import as_array
+from ...call import threads
+from ...call.arrays import Array, format_of, place_of
+from ...call.shapes import check_same_shape
+from ...compiler.interrupts import compiler
+from ...kernels.ranked_queries import ALL, N_QUERY_SCORES, score_queries
+from ..given import ids_of, sizes_of
+from ..sums.query_sums import QueryRows
+from ..tensors import as_array
 
 # Documents that a thread takes at a time.
 PIECE = 1 << 14

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array
-from ..kernels.label_rows import LabelRowScores
-from .binary_means import MEANS, BinaryMeans
-from .means import Groups
-from .rank_statistics import Summary, summary
-from .result import Columns, Result, row_lines, table_of
-from .sums.binary_sums import merged
-from .sums.label_sums import TABLES, LabelSums
-from .sums.mean_sums import means_of
-from .sums.score_table import ScoreTable
-from .sums.table import Table
+from ...call.arrays import Array
+from ...kernels.label_rows import LabelRowScores
+from ..binary.binary_means import MEANS, BinaryMeans
+from ..means import Groups
+from ..ranks.rank_statistics import Summary, summary
+from ..result import Columns, Result, row_lines, table_of
+from ..sums.binary_sums import merged
+from ..sums.label_sums import TABLES, LabelSums
+from ..sums.mean_sums import means_of
+from ..sums.score_table import ScoreTable
+from ..sums.table import Table
 
 
 class Average(NamedTuple):

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..call.arrays import Array
-from ..kernels.binary_rows import BIN_POWERS, N_TERMS, N_THRESHOLD
-from .binary_means import MEANS, BinaryMeans, GroupMeans
-from .confusion import Confusion, ratio
-from .means import Groups, groups_of
-from .operating_points import BestF, FalsePositivesAt, Gain, Gains, Point, SensitivityAt
-from .operating_points import confusion as confusion_at
-from .rank_curves import (
+from ...call.arrays import Array
+from ...kernels.binary_rows import BIN_POWERS, N_TERMS, N_THRESHOLD
+from ..means import Groups, groups_of
+from ..ranks.confusion import Confusion, ratio
+from ..ranks.operating_points import BestF, FalsePositivesAt, Gain, Gains, Point, SensitivityAt
+from ..ranks.operating_points import confusion as confusion_at
+from ..ranks.rank_curves import (
     Curve,
     Decomposition,
     EqualMassBins,
@@ -24,11 +23,12 @@ from .rank_curves import (
     RocCurve,
     decomposition,
 )
-from .rank_statistics import Areas, Interval, Statistic, read
-from .result import Columns, Result, row_lines, table_of
-from .sums.binary_sums import BinarySums
-from .sums.score_table import ScoreTable
-from .sums.table import Table
+from ..ranks.rank_statistics import Areas, Interval, Statistic, read
+from ..result import Columns, Result, row_lines, table_of
+from ..sums.binary_sums import BinarySums
+from ..sums.score_table import ScoreTable
+from ..sums.table import Table
+from .binary_means import MEANS, BinaryMeans, GroupMeans
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..call.arrays import Array
+from ...call.arrays import Array
 
 _POWERS = {"poisson": 1.0, "gamma": 2.0}
 # Of ratios so close to 1 a series has more digits than the formula, in which terms cancel.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..call.arrays import Array
-from .frames import frame
-from .result import Result, row_lines
+from ...call.arrays import Array
+from ..frames import frame
+from ..result import Result, row_lines
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array
-from ..compiler.interrupts import compiler
-from ..kernels import score_runs as kernel
+from ...call.arrays import Array
+from ...compiler.interrupts import compiler
+from ...kernels import score_runs as kernel
+from ..sums.score_table import ScoreTable
+from ..sums.sorted_scores import Steps
 from .rank_statistics import Statistic
-from .sums.score_table import ScoreTable
-from .sums.sorted_scores import Steps
 
 
 class Curve(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array
+from ...call.arrays import Array
+from ..sums.score_table import ScoreTable
+from ..sums.sorted_scores import Steps
 from .confusion import Confusion
 from .rank_statistics import Statistic
-from .sums.score_table import ScoreTable
-from .sums.sorted_scores import Steps
 
 
 def confusion(table: ScoreTable, threshold: Any) -> Confusion:
@@ -54,7 +54,7 @@ class _Choice(Statistic):
 class BestF(_Choice):
     """The largest F-beta; see `Confusion.f`. NaN without positives.
 
-    >>> from fastloss.evaluation.rank_statistics import read
+    >>> from fastloss.evaluation.ranks.rank_statistics import read
     >>> table = ScoreTable.of([0, 1, 0, 1], [0.1, 0.25, 0.5, 0.75])
     >>> read(table, BestF())
     [Point(threshold=0.25, value=0.8)]

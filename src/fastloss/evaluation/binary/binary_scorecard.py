@@ -5,9 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ..bases.options import check_integer, check_switch
-from ..call.arrays import Array, format_of
-from ..kernels.binary_rows import BinaryTerms
+from ...bases.options import check_integer, check_switch
+from ...call.arrays import Array, format_of
+from ...kernels.binary_rows import BinaryTerms
+from ..given import Given
+from ..sums.accumulator import Accumulator
+from ..sums.binary_sums import BinaryRows, BinarySums, Manner
+from ..tensors import as_array
 from .binary_inputs import (
     binary_labels,
     check_probabilities,
@@ -15,10 +19,6 @@ from .binary_inputs import (
     warn_of_probabilities,
 )
 from .binary_scores import BinaryScores, scores_of
-from .given import Given
-from .sums.accumulator import Accumulator
-from .sums.binary_sums import BinaryRows, BinarySums, Manner
-from .tensors import as_array
 
 # Fewer rows wait, as a copy, until they are added up together with others.
 _FEW_ROWS = 1 << 16

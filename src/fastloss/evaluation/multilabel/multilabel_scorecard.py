@@ -5,22 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from ..bases.options import check_number, check_switch
-from ..call.arrays import Array, format_of
-from ..kernels.label_rows import LabelRowScores
-from .binary_inputs import (
+from ...bases.options import check_number, check_switch
+from ...call.arrays import Array, format_of
+from ...kernels.label_rows import LabelRowScores
+from ..binary.binary_inputs import (
     binary_labels,
     check_probabilities,
     checked_weight,
     warn_of_probabilities,
 )
-from .given import Given
+from ..given import Given
+from ..sums.accumulator import Accumulator
+from ..sums.binary_sums import Manner
+from ..sums.label_sums import LabelRows, LabelSums
+from ..sums.score_table import ScoreTable
+from ..tensors import as_array
 from .multilabel_scores import MultilabelScores, multilabel_scores_of
-from .sums.accumulator import Accumulator
-from .sums.binary_sums import Manner
-from .sums.label_sums import LabelRows, LabelSums
-from .sums.score_table import ScoreTable
-from .tensors import as_array
 
 # Fewer numbers wait, as a copy, until they are added up together with others.
 _FEW_NUMBERS = 1 << 16

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..bases.options import check_integer, check_positive
-from ..call.arrays import Array
-from ..call.outputs import check_no_overlap, check_out
-from ..kernels.ranked_queries import N_QUERY_SCORES, QueryScores
-from .given import Given
+from ...bases.options import check_integer, check_positive
+from ...call.arrays import Array
+from ...call.outputs import check_no_overlap, check_out
+from ...kernels.ranked_queries import N_QUERY_SCORES, QueryScores
+from ..given import Given
+from ..sums.accumulator import Accumulator
+from ..sums.query_sums import QuerySums, ScoredQueries
 from .queries import EXPONENTIAL, LINEAR, Documents, Measure, weights_of
 from .ranking_scores import RankingScores, ranking_scores_of
-from .sums.accumulator import Accumulator
-from .sums.query_sums import QuerySums, ScoredQueries
 
 
 class RankingScorecard(Accumulator[QuerySums]):

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..call.arrays import Array
-from ..kernels.ranked_queries import N_QUERY_SCORES
-from .frames import frame
-from .result import Result
-from .sums.group_names import GroupNames
-from .sums.mean_sums import Means, means_of
-from .sums.query_sums import QuerySums
-from .sums.table import Table
+from ...call.arrays import Array
+from ...kernels.ranked_queries import N_QUERY_SCORES
+from ..frames import frame
+from ..result import Result
+from ..sums.group_names import GroupNames
+from ..sums.mean_sums import Means, means_of
+from ..sums.query_sums import QuerySums
+from ..sums.table import Table
 
 # As they are called in tables.
 _SHORT = {

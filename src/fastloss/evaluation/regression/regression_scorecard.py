@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from ..bases.options import check_switch
-from ..call.arrays import Array, format_of
-from ..call.messages import report_weight
-from ..call.shapes import check_weight_shape
+from ...bases.options import check_switch
+from ...call.arrays import Array, format_of
+from ...call.messages import report_weight
+from ...call.shapes import check_weight_shape
+from ..given import Given
+from ..row_numbers import numbers_asked_for
+from ..sums.accumulator import Accumulator
+from ..sums.error_sums import GROUP_NAMES, ErrorSums, Rows
+from ..tensors import as_array
 from .deviance import powers_of
 from .error_means import scores_of
-from .given import Given
 from .regression_scores import RegressionScores
-from .row_numbers import numbers_asked_for
-from .sums.accumulator import Accumulator
-from .sums.error_sums import GROUP_NAMES, ErrorSums, Rows
-from .tensors import as_array
 
 
 class RegressionScorecard(Accumulator[ErrorSums]):

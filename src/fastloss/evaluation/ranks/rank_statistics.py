@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array
-from .sums.score_table import ScoreTable
-from .sums.sorted_scores import Steps
+from ...call.arrays import Array
+from ..sums.score_table import ScoreTable
+from ..sums.sorted_scores import Steps
 
 
 class Statistic(ABC):

@@ -1,0 +1,1 @@
+"""Evaluation of several labels in each row."""

@@ -1,0 +1,1 @@
+"""What follows from the ranks of scores: areas, curves, thresholds."""

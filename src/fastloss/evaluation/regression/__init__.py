@@ -1,0 +1,1 @@
+"""Evaluation of numbers and their predictions."""
