@@ -171,7 +171,9 @@ def test_an_interrupted_run_is_partial_and_goes_on(case, run, monkeypatch):
         patch.setattr(kind, "update", counted)
         partial = json.loads(run(*arguments, status=130))
     assert partial["complete"] is False
-    found = json.loads(run(*arguments, "--resume"))
+    resumed = run(*arguments, "--resume")
+    assert resumed == run(*arguments)  # to the bit
+    found = json.loads(resumed)
     assert found.pop("complete") is True
     same(found, numbers_of(case))
 

@@ -56,6 +56,18 @@ CASES: dict[str, list[str]] = {
     ],
     "bits of float16": ["evaluate", "labels.npy", "bits.npy", "--float16"],
     "bits of bfloat16": ["evaluate", "labels.npy", "bits.npy", "--bfloat16"],
+    "probabilities of two classes": [
+        *["evaluate", "binary.npy", "probabilities.npy", "--task", "binary", "--groups"],
+        *["groups.npy", "--from-probabilities", "--option", "thresholds=0.3,0.5"],
+    ],
+    "several labels": [
+        *["evaluate", "marks.npy", "logits.npy", "--task", "multilabel", "--mask", "known.npy"],
+    ],
+    "rankings": [
+        *["evaluate", "binary.npy", "weights.npy", "--task", "ranking"],
+        *["--queries", "queries.npy"],
+    ],
+    "numbers": ["evaluate", "logits.npy", "other.npy", "--task", "regression"],
     "two sets of logits": [
         *["compare", "logits.npy", "other.npy", "--labels", "labels.npy", "--temperature", "2"],
     ],
@@ -104,6 +116,11 @@ def write_inputs(folder: Path) -> None:
         "mask": np.ones(C, bool),
         "offsets": np.array([0, 0, 20, 300, 301, N]),
         "bytes": np.array([5, 60, 1000, 4, 2500], np.float32),
+        "binary": rng.integers(0, 2, N),
+        "probabilities": rng.random(N),
+        "marks": rng.integers(0, 2, (N, C)),
+        "known": rng.random((N, C)) < 0.9,
+        "queries": rng.integers(0, 40, N),
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

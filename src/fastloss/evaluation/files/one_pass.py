@@ -21,6 +21,8 @@ _SAVE_SHARE = 0.05  # of the time, at most: a state with millions of groups is l
 class Sums(Protocol):
     """What adds up over the rows, such as a Scorecard."""
 
+    def settle(self) -> None: ...
+
     def state(self) -> dict[str, Array]: ...
 
 
@@ -93,6 +95,7 @@ def run(work: Work[S]) -> Outcome[S]:
             start = n_done
             n_done = work.end_of(start, min(start + size, work.n_rows))
             work.update(sums, start, n_done)
+            sums.settle()
             if row_output is not None:
                 try:
                     row_output.write(start, n_done - start)

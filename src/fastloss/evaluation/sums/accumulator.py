@@ -80,6 +80,13 @@ class Sums(ABC):
             return self
         return self._with(pending=(), n_pending=0, **self._with_pending())
 
+    def resumable(self: S) -> S:
+        """The same, from which more rows give the bits that they give from its state.
+
+        Where rows are added up one by one, it does not matter when, and they may stay pending.
+        """
+        return self.added_up()
+
     @property
     def n_keys(self) -> int:
         """The number of keys in all parts together."""
@@ -171,6 +178,13 @@ class Accumulator(ABC, Generic[S]):
                 if self._sums is before:
                     self._sums = after
                     return
+
+    def settle(self) -> None:
+        """Make what is added later have the bits that it has if one of this state goes on.
+
+        For evaluations that are resumed: after each part, whether or not its state is kept.
+        """
+        self._replace(lambda sums: sums.resumable())
 
     def state(self) -> dict[str, Array]:
         """All that it has seen, as arrays that `np.savez` writes and reads without pickles."""

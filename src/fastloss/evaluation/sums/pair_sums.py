@@ -87,6 +87,9 @@ class PairSums(_Fields, Sums):
                 + ": give them with all rows, or with none"
             )
 
+    def resumable(self) -> "PairSums":
+        return self
+
     def _joined(self, other: "PairSums") -> dict[str, Any]:
         return {
             "n_classes": self.n_classes or other.n_classes,

@@ -143,6 +143,9 @@ class RowSums(_Fields, Sums):
         first = self.next_sequence if other.next_sequence else 0
         return super().plus(other.numbered_from(first) if first else other)
 
+    def resumable(self) -> "RowSums":
+        return self
+
     def numbered_from(self, first: int) -> "RowSums":
         """The same with numbers of sequences that are larger by this."""
         table = self.parts["sequences"]
