@@ -11,7 +11,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from plain import compiled, plain
+from plain import compiled, partly_long, plain
 
 import fastloss as fl
 from fastloss.evaluation import rows as rows_module
@@ -62,7 +62,7 @@ class Stop(BaseException):
 # Python swallows what is raised inside a callback of its garbage collector, as Dask has one.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @compiled
-@pytest.mark.parametrize("kind", [scorecard, comparison, binary])
+@partly_long(1, "kind", [scorecard, comparison, binary])
 def test_an_update_that_is_interrupted_is_whole_or_has_not_been(kind):
     """At moments over the whole length of an update, the last of which come after it."""
     labels, logits = data(3000)
