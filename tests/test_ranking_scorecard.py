@@ -540,3 +540,20 @@ def test_compiled_code_is_as_plain_python():
     found = fl.evaluate(labels, scores, task="ranking", **given)
     with plain_python():
         check_same(found, fl.evaluate(labels, scores, task="ranking", **given), 1e-14)
+
+
+def test_rows_are_not_written_where_groups_are_refused():
+    card = fl.RankingScorecard(k=1).update([[1, 0]], [[1.0, 0.0]], groups=["a"])
+    ndcg = np.full((1, 1), 7.0)
+    with pytest.raises(ValueError, match="groups are integers, but names in what came before"):
+        card.update([[1, 0]], [[1.0, 0.0]], groups=[1], rows={"ndcg": ndcg})
+    assert (ndcg[0, 0], card.result().n_queries) == (7.0, 1)
+
+
+def test_a_state_is_a_copy():
+    card = fl.RankingScorecard(k=1)
+    card.update([1, 0, 1, 0], [1.0, 2.0, 3.0, 1.0], queries=[0, 0, 1, 1])
+    before = card.result()
+    for array in card.state().values():
+        array[...] = 0
+    assert card.result() == before

@@ -140,6 +140,7 @@ class RankingScorecard(Accumulator[QuerySums]):
         inputs = {"labels": labels, "predictions": predictions, "mask": mask, "groups": groups}
         arrays = self._checked(rows or {}, n, inputs | {"query_weight": query_weight})
         sums = self._nothing.with_part("group_names", names)
+        self._sums.check(sums)
         for slab in documents.slabs(starts):
             numbers, counts = self._measure.score(slab.relevances, slab.scores, slab.offsets)
             self._write(arrays, slab.queries, numbers, counts)

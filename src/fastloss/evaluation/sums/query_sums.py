@@ -75,7 +75,8 @@ class KeptRows(NamedTuple):
         return QueryRows(*(array[order] for array in rows))
 
     def state(self, name: str) -> dict[str, Array]:
-        return {f"{name}_{part}": array for part, array in self.whole()._asdict().items()}
+        parts = self.whole()._asdict()
+        return {f"{name}_{part}": array.copy() for part, array in parts.items()}
 
     @classmethod
     def from_state(cls, name: str, state: Mapping[str, Array]) -> "KeptRows":
