@@ -250,7 +250,10 @@ def aligned(layout: Layout, sums: Pair, scale: Array, centers: Array) -> Pair:
             first, second = ((high[:, part], low[:, part]) for part in (firsts, seconds))
             moved = add(first, multiply(gap, weight))
             # 2 d B + d^2 D = d (B + (B + d D))
-            high[:, seconds], low[:, seconds] = add(second, multiply(gap, add(first, moved)))
+            squares_moved = add(second, multiply(gap, add(first, moved)))
+            # What is infinite stays so about any center.
+            high[:, seconds] = np.where(second[0] == np.inf, np.inf, squares_moved[0])
+            low[:, seconds] = squares_moved[1]
             if layout.product:
                 i, j, column = layout.product
                 # d_i B_j + d_j B_i + d_i d_j D = d_i B_j + d_j (B_i + d_i D)
