@@ -388,3 +388,59 @@ def test_logits_that_seem_to_be_probabilities():
     assert warned[0].filename == __file__
     fl.BinaryScorecard().update([0, 1], [0.0, 1.0])
     fl.BinaryScorecard().update([0, 1], [0.2, 1.9])
+
+
+def test_rounding_of_weights_makes_no_decisions():
+    for seed in range(8):
+        y, x = data(seed=seed)
+        w = np.random.default_rng(seed).random(len(y))
+        scores = fl.evaluate(y, x, task="binary", sample_weight=w, thresholds=[-np.inf])
+        assert (scores.confusion.false_negative[0], scores.confusion.true_negative[0]) == (0, 0)
+        assert (scores.recall, scores.specificity) == (1.0, 0.0)
+        assert math.isnan(scores.mcc)
+        assert scores.kappa == 0.0
+        right = fl.evaluate(y, 2.0 * y - 1, task="binary", sample_weight=w)
+        assert (right.accuracy, right.accuracy_standard_error) == (1.0, 0.0)
+
+
+def test_infinite_losses_stay_infinite_where_parts_meet():
+    y, x = data(8)
+    x *= 2  # so that none seems to be a probability
+    x[2] = -np.inf if y[2] else np.inf
+    whole = fl.evaluate(y, x, task="binary")
+    assert (whole.loss, whole.loss_standard_error) == (np.inf, np.inf)
+    for cut in range(1, 8):
+        card, other = (fl.BinaryScorecard().update(y[i], x[i]) for i in np.s_[:cut, cut:])
+        parts = fl.BinaryScorecard.from_state(card.state()).merge(other).result()
+        assert (parts.loss, parts.loss_standard_error) == (np.inf, np.inf)
+        assert parts.brier_standard_error == approx(whole.brier_standard_error, rel=1e-14)
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel", "ranking"])
+def test_integers_whose_order_float64_loses_are_refused_at_once(task):
+    card = {
+        "binary": fl.BinaryScorecard,
+        "multilabel": fl.MultilabelScorecard,
+        "ranking": fl.RankingScorecard,
+    }[task]()
+    labels, scores = np.array([[1, 0], [0, 1]]), np.array([[1, 2], [2**53, 2**53 + 1]])
+    card.update(labels, scores % 10)
+    before = card.state()
+    with pytest.raises(ValueError, match=r"predictions\[1, 1\] is 9007199254740993, which float64"):
+        card.update(labels, scores)
+    np.testing.assert_equal(card.state(), before)
+    card.update(labels, scores - 2**52)
+    card.result()
+    if task != "ranking":
+        type(card)(ranks=False).update(labels, scores).result()
+    if task != "binary":  # what is not there is not looked at
+        card.update(labels, scores, mask=labels == labels[:1])
+
+
+@pytest.mark.parametrize("card", [fl.BinaryScorecard, fl.MultilabelScorecard])
+@pytest.mark.parametrize("bins", [np.int64(64), np.uint8(64), np.array(64)])
+def test_bins_may_be_an_integer_of_numpy(card, bins):
+    y, x = (array.reshape(-1, 2) for array in data())
+    found = card(bins=bins).update(y, x)
+    again = card.from_state(found.state(), bins=64).merge(card(bins=64).update(y, x))
+    assert again.result().n_counted == 2 * found.result().n_counted

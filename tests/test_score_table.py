@@ -645,3 +645,32 @@ def test_keys_are_in_the_order_of_scores(form):
         with np.errstate(invalid="ignore"):  # below -inf
             lower = form.scores(least - form.dtype.type(1)).astype(np.float64)
         assert not (lower >= thresholds).any()
+
+
+@pytest.mark.parametrize("bins", [None, 64])
+def test_rounding_of_weights_leaves_neither_less_nor_more_than_all(bins):
+    for seed in range(12):
+        labels, scores, weights = rows(60, np.float32, seed, weighted=True)
+        table = ScoreTable.of(labels, scores, weights, bins)
+        found = confusion(table, [-np.inf, np.inf])
+        assert (found.false_negative[0], found.true_negative[0]) == (0.0, 0.0)
+        assert (found.true_positive[1], found.false_positive[1]) >= (0.0, 0.0)
+        assert math.isnan(found.mcc[0])
+        every = confusion(table, np.unique(scores[~np.isnan(scores)]))
+        assert all((part >= 0).all() for part in every)
+        gains, all_found, least, *curves = ranks.read(
+            table,
+            Gains([1.0]),
+            SensitivityAt(0.0),
+            FalsePositivesAt(1.0),
+            *(kind(n) for kind in (RocCurve, PrecisionRecallCurve) for n in (5, 1000)),
+        )
+        assert (gains.gain[0], all_found.value) == (1.0, 1.0)
+        assert least.value <= 1.0
+        for curve in curves:
+            assert curve.x[-1] == 1.0
+            assert curve.y.max() <= 1.0
+            assert (np.diff(curve.x) >= 0).all()
+        for roc in curves[:2]:
+            assert roc.y[-1] == 1.0
+            assert (np.diff(roc.y) >= 0).all()

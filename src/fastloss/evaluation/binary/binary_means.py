@@ -9,7 +9,7 @@ from ...call.arrays import Array
 from ...kernels.binary_rows import N_TERMS, N_THRESHOLD, SUMS, WEIGHTS, BinaryTerms
 from ..ranks.confusion import Confusion, ratio
 from ..result import Columns, Result
-from ..sums.double_double import divide
+from ..sums.double_double import Pair, add, divide
 from ..sums.grouped_scores import GroupAreas
 from ..sums.standard_error import standard_error
 from ..sums.table import Table, spread
@@ -105,20 +105,21 @@ class BinaryMeans(Columns, Result):
     @cached_property
     def confusion(self) -> Confusion:
         """Weights by label and decision, arrays of shape (keys, thresholds)."""
-        t, scale = self._terms, self._scale[:, np.newaxis]
-        true, false, *_ = self._decided
-        positive, negative = t.positive[:, np.newaxis], (t.known - t.positive)[:, np.newaxis]
-        # Rounding must not make less than nothing.
-        missed, right = np.maximum(positive - true, 0.0), np.maximum(negative - false, 0.0)
+        scale = self._scale[:, np.newaxis]
         with np.errstate(over="ignore"):
-            return Confusion(true / scale, false / scale, missed / scale, right / scale)
+            return Confusion(*(each / scale for each in self._by_decision("", 0)))
 
-    @property
-    def _decided(self) -> Array:
-        """The weights of rows at a threshold or above, and squares, of shape (4, keys, thr.)."""
-        columns = self._table.sums[:, N_TERMS:][:, : N_THRESHOLD * self._n_thresholds]
-        decided: Array = columns.reshape(-1, self._n_thresholds, N_THRESHOLD).transpose(2, 0, 1)
-        return decided
+    def _by_decision(self, prefix: str, first: int) -> tuple[Array, ...]:
+        """Weights, or their squares, as in `Confusion`; `first` is the first of their columns."""
+        known, positive = (
+            self._table.column(BinaryTerms._fields.index(prefix + name))
+            for name in ("known", "positive")
+        )
+        end = N_TERMS + N_THRESHOLD * self._n_thresholds
+        columns = (slice(N_TERMS + first + i, end, N_THRESHOLD) for i in range(2))
+        true, false = ((self._table.high[:, i], self._table.low[:, i]) for i in columns)
+        missed, rejected = _rest(positive, true), _rest(known, positive, false)
+        return true[0] + true[1], false[0] + false[1], missed, rejected
 
     @cached_property
     def _first(self) -> Confusion:
@@ -133,10 +134,8 @@ class BinaryMeans(Columns, Result):
     def accuracy_standard_error(self) -> Array:
         """The standard error of the accuracy."""
         t, right = self._terms, self.accuracy
-        _, _, of_true, of_false = self._decided[:, :, 0]
-        of_right = of_true + (t.squared_known - t.squared_positive - of_false)
-        of_wrong = t.squared_known - of_right
-        squares = np.maximum(of_right * (1 - right) ** 2 + of_wrong * right**2, 0.0)
+        true, false, missed, rejected = (each[:, 0] for each in self._by_decision("squared_", 2))
+        squares = (true + rejected) * (1 - right) ** 2 + (false + missed) * right**2
         return np.asarray(standard_error(t.n - t.n_undefined, t.known, squares))
 
     @property
@@ -179,6 +178,18 @@ class BinaryMeans(Columns, Result):
 
     def __repr__(self) -> str:
         return f"Means of {len(self):,} keys: {', '.join(MEANS)}"
+
+
+def _rest(whole: Pair, *parts: Pair) -> Array:
+    """What is left of weights without some of them: 0, if it is no more than rounding leaves."""
+    rest = whole
+    for part in parts:
+        rest = add(rest, (-part[0], -part[1]))
+    return np.where(rest[0] > _ROUNDING * whole[0], rest[0], 0.0)
+
+
+# Of sums of pairs of float64 and many rows.
+_ROUNDING = 2.0**-80
 
 
 class GroupMeans(BinaryMeans):

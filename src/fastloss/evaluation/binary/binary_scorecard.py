@@ -11,6 +11,8 @@ from ...kernels.binary_rows import BinaryTerms
 from ..given import Given
 from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import BinaryRows, BinarySums, Manner
+from ..sums.score_keys import check_held
+from ..sums.score_table import ScoreTable
 from ..tensors import as_array
 from .binary_inputs import (
     binary_labels,
@@ -70,7 +72,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
             _checked_thresholds(thresholds),
             int(n_bins),
             bool(ranks),
-            bins,
+            ScoreTable.empty(bins).bins,
         )
         super().__init__(self._nothing)
 
@@ -103,6 +105,8 @@ class BinaryScorecard(Accumulator[BinarySums]):
         self._sums.check(new)
         weight = checked_weight(sample_weight, labels.shape)
         binary = binary_labels(labels)
+        if self._manner.ranks:
+            check_held(scores, "predictions")
         if self._manner.from_probabilities:
             check_probabilities(scores)
         elif self._sums.n_rows == 0:

@@ -18,6 +18,7 @@ from ..given import Given
 from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import Manner
 from ..sums.label_sums import LabelRows, LabelSums
+from ..sums.score_keys import check_held
 from ..sums.score_table import ScoreTable
 from ..tensors import as_array
 from .multilabel_scores import MultilabelScores, multilabel_scores_of
@@ -63,7 +64,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         if threshold is None:
             threshold = 0.5 if from_probabilities else 0.0
         check_number("threshold", threshold, -np.inf, finite=False)
-        ScoreTable.empty(bins)  # raises for bins that there cannot be
+        bins = ScoreTable.empty(bins).bins
         self._manner = Manner(from_probabilities, (float(threshold),), 0, ranks, bins)
         super().__init__(self._nothing)
 
@@ -108,6 +109,8 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         weight = checked_weight(sample_weight, shape)
         binary = binary_labels(labels if known is None else np.where(known, labels, 0))
         seen = scores if known is None else np.where(known, scores, scores.dtype.type(0))
+        if self._manner.ranks:
+            check_held(seen, "predictions")
         if self._manner.from_probabilities:
             check_probabilities(seen)
         elif self._sums.n_rows == 0:

@@ -13,6 +13,7 @@ from ...compiler.interrupts import compiler
 from ...kernels.ranked_queries import ALL, N_QUERY_SCORES, score_queries
 from ..given import ids_of, sizes_of
 from ..sums.query_sums import QueryRows
+from ..sums.score_keys import check_held
 from ..tensors import as_array
 
 # Documents that a thread takes at a time.
@@ -111,6 +112,9 @@ class Documents:
             )
         self.in_rows = len(self.shape) == 2
         self.mask = None if mask is None else self._checked(as_array(mask, "mask"))
+        check_held(
+            self.scores if self.mask is None else np.where(self.mask, self.scores, 0), "predictions"
+        )
         for start in range(0, len(self.relevances), self._step):
             self._check_relevances(slice(start, start + self._step), measure)
 

@@ -113,7 +113,9 @@ class RocCurve(_Curve):
         width, height = x - x0, y - y0
         with np.errstate(divide="ignore", invalid="ignore"):
             along = np.clip((y * width - area) / (width * height), 0.0, 1.0)
-        between = np.stack([x0 + along * width, y - along * height, np.full(len(x), np.nan)])
+        # Rounding must not leave the rectangle.
+        across = np.minimum(x0 + along * width, x)
+        between = np.stack([across, np.maximum(y - along * height, y0), np.full(len(x), np.nan)])
         # A straight piece needs no point between.
         needed = (n > 1) & (width * height > 0)
         both = np.stack([between, ends[:, 1:]], axis=2).reshape(3, -1)
@@ -148,7 +150,8 @@ class PrecisionRecallCurve(_Curve):
         if points is not None:
             return Curve(*points)
         _, area, _, true, threshold = self.cells[:, self.cells[1] > 0]
-        return Curve(true / self.positive, area / np.diff(true, prepend=0.0), threshold)
+        precision = np.minimum(area / np.diff(true, prepend=0.0), 1.0)
+        return Curve(true / self.positive, precision, threshold)
 
 
 def _at_least(least: int, n: int) -> int:

@@ -12,6 +12,7 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import score_runs as kernel
+from .double_double import total
 from .score_keys import ScoreForm, as_single, native_bits
 from .sorted_scores import STEPS, Steps, blocks_of, positive_rows
 
@@ -64,7 +65,10 @@ def count_type(n: int) -> np.dtype[Any]:
 
 def sums_of(counts: Array) -> tuple[float, float]:
     """Those of label 0 and label 1; the sum along an axis of two would take ten times as long."""
-    return float(counts[:, 0].sum()), float(counts[:, 1].sum())
+    if counts.dtype != np.float64:
+        return float(counts[:, 0].sum()), float(counts[:, 1].sum())
+    negative, positive = (float(total(of_label[of_label != 0])[0]) for of_label in counts.T)
+    return negative, positive
 
 
 def keys_with_rows(counts: Array) -> Array:
@@ -73,12 +77,17 @@ def keys_with_rows(counts: Array) -> Array:
 
 def steps_of_counts(counts: Array, dtype: np.dtype[Any]) -> Iterator[Steps]:
     """The keys that have rows, as such a dtype, in blocks."""
-    above = np.zeros((1, 2))
     keys = keys_with_rows(counts)[::-1]
+    # Where a label has no more rows, and the weight that it has then: rounding must neither go
+    # beyond it nor stay behind.
+    ends = np.array([[np.append(0, np.flatnonzero(counts[keys, label]))[-1]] for label in (0, 1)])
+    above, whole = np.zeros((1, 2)), np.array(sums_of(counts))[:, np.newaxis]
     for start in range(0, len(keys), STEPS):
         part = keys[start : start + STEPS]
         of_part = counts[part].astype(np.float64)
         so_far = np.cumsum(np.concatenate([above, of_part]), axis=0).T.copy()
+        ended = np.arange(start, start + len(part)) >= ends
+        so_far[:, 1:] = np.where(ended, whole, np.minimum(so_far[:, 1:], whole))
         yield Steps(part.astype(dtype), *of_part.T.copy(), *so_far[:, :-1], *so_far[:, 1:])
         above = so_far[:, -1:].T
 

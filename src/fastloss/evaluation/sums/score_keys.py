@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...call.arrays import Array, format_of
+from ...call.arrays import Array, format_of, place_of
 from ..tensors import as_array
 
 
@@ -60,7 +60,9 @@ class ScoreForm(NamedTuple):
         else:
             keys = self.keys(thresholds)
         below = self.scores(keys).astype(np.float64) < thresholds
-        return keys + below.astype(self.dtype)
+        least = keys + below.astype(self.dtype)
+        # No score is below -inf, in whatever bin it is.
+        return np.where(thresholds == -np.inf, self.dtype.type(0), least)
 
     def keys(self, scores: Array) -> Array:
         """The keys of scores, rounded to this dtype of NumPy, none of them NaN."""
@@ -108,18 +110,20 @@ def scores_of(values: object, name: str = "scores") -> tuple[Array, ScoreForm]:
             return scores, form
     if scores.dtype.itemsize < 4:
         return scores.astype(np.float32), FLOAT32
-    wide = scores.astype(np.float64)
-    _check_held(scores, wide, name)
-    return wide, FLOAT64
+    check_held(scores, name)
+    return scores.astype(np.float64), FLOAT64
 
 
-def _check_held(scores: Array, wide: Array, name: str) -> None:
-    """Raise ValueError unless float64 holds these integers."""
-    for place in np.flatnonzero(np.abs(wide) >= 2.0**53).tolist():
-        if int(wide[place]) != int(scores[place]):
+def check_held(scores: Array, name: str) -> None:
+    """Raise ValueError if they are integers that float64 does not hold, as their order is lost."""
+    if scores.dtype.kind not in "iu" or scores.dtype.itemsize < 8:
+        return
+    flat = scores.reshape(-1)
+    for place in np.flatnonzero(np.abs(flat.astype(np.float64)) >= 2.0**53).tolist():
+        if int(np.float64(flat[place])) != int(flat[place]):
             raise ValueError(
-                f"{name}[{place}] is {scores[place]}, which float64 does not hold: subtract a "
-                "constant that makes them smaller, or give ranks"
+                f"{name}{place_of(np.unravel_index(place, scores.shape))} is {flat[place]}, which "
+                "float64 does not hold: subtract a constant that makes them smaller, or give ranks"
             )
 
 
