@@ -213,6 +213,9 @@ def test_a_report_of_nothing(run):
         (["--task", "ranking", "--bins", "3"], "ranking knows no --bins"),
         (["--task", "ranking", "--offsets", "o.npy", "--groups", "y.npy"], "give --queries"),
         (["--mask", "y.npy"], "--mask is for another task"),
+        (["--task", "binary", "--no-classes"], "--no-classes is for --task multiclass"),
+        (["--task", "binary", "--bins", "3", "--option", "n_bins=4"], "n_bins=4 and --bins say"),
+        (["--task", "regression", *["--option", "rmsle=True"] * 2], "and another --option say the"),
         ([], "x.npy"),
     ],
 )
@@ -222,3 +225,24 @@ def test_what_is_not_of_the_task_is_refused(run, arguments, message):
     np.save("few.npy", WEIGHT[:3])
     np.save("o.npy", np.array([0, N]))
     assert message in run("y.npy", "x.npy", *arguments, status=2)
+
+
+def test_arrays_without_rows_or_numbers_get_a_clear_word(run):
+    np.save("0d.npy", np.array(1.0))
+    np.save("none.npy", np.empty((5, 0)))
+    for task in TASKS:
+        assert "0d.npy has shape ()" in run("0d.npy", "0d.npy", "--task", task, status=2)
+    for task in ("multiclass", "multilabel", "regression"):
+        assert "(5, 0)" in run("none.npy", "none.npy", "--task", task, status=2)
+    for task, n in ("binary", 0), ("ranking", 5):
+        found = run("none.npy", "none.npy", "--task", task)
+        assert re.match(rf"(rows|queries) +{n}\b", found)
+
+
+def test_a_bootstrap_knows_rows_by_their_numbers(run):
+    logits = np.stack([X, -X, X / 2], axis=-1)
+    np.save("y.npy", Y)
+    np.save("x.npy", logits)
+    found = json.loads(run("y.npy", "x.npy", "--json", "--option", "bootstrap=9"))["bootstrap"]
+    expected = fl.evaluate(Y, logits, bootstrap=9, ids=np.arange(N)).bootstrap.to_dict()
+    assert found["standard_error"] == pytest.approx(expected["standard_error"], rel=1e-13)

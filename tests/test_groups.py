@@ -150,7 +150,12 @@ def test_groups_of_another_shape_than_a_line():
         ({"a": YEARS, "b": YEARS[1:]}, ValueError, "groups['b'] has shape (5,)"),
         ({}, ValueError, "groups has no column"),
         (np.array(YEARS) / 2, TypeError, "groups has dtype float64, but holds ids"),
-        ({"a": np.zeros(6, "M8[s]")}, TypeError, "write groups['a'].astype(int)"),
+        ({"a": np.zeros(6, "M8[s]")}, TypeError, "write np.asarray(groups['a']).astype(int)"),
+        (np.array([1, 1, 2, 2, 3, np.nan]), ValueError, "groups[5] is missing"),
+        (np.array([1, 1, 2, 2, 3, 0.5]), TypeError, "write np.unique(groups, return_inverse=True"),
+        (np.array([1, 1, 2, 2, 3, np.inf]), TypeError, "write np.unique(groups, return_inverse"),
+        ([1.0, 1.0, 2.0, 2.0, 3.0, 3.0], TypeError, "write np.asarray(groups).astype(int), or"),
+        (np.array([1, 1, 2, 2, 1.0, 1.0], object), TypeError, "a group 1.0 of type float"),
         ([*COUNTRIES[:5], None], ValueError, "groups[5] is missing: leave such rows out"),
         (np.array([*COUNTRIES[:4], np.nan, "x"], object), ValueError, "groups[4] is missing"),
         (SimpleNamespace(codes=[0, 1, -1, 0, 0, 0], categories="ab"), ValueError, "groups[2] is"),
@@ -165,6 +170,37 @@ def test_what_is_no_group_is_refused(groups, error, message):
     with pytest.raises(error, match=re.escape(message)):
         card.update(LABELS, LOGITS, groups=groups)
     assert card.n_rows == 0
+
+
+def test_groups_that_are_equal_but_of_different_types_are_apart():
+    mixed = np.array([True, 1, "1", np.int64(1), False, 0], object)
+    whole = fl.evaluate(LABELS, LOGITS, groups=mixed).groups
+    assert [(type(name), name) for name in whole.ids] == [
+        (bool, False),
+        (int, 0),
+        (bool, True),
+        (int, 1),
+        (str, "1"),
+    ]
+    assert whole.means.weight.tolist() == [1, 1, 1, 2, 1]
+    columns = fl.evaluate(LABELS, LOGITS, groups={"a": mixed, "b": YEARS}).groups
+    apart = fl.Scorecard()
+    for i in range(6):  # where no name meets its equals
+        apart.update(
+            LABELS[i : i + 1],
+            LOGITS[i : i + 1],
+            groups={"a": mixed[i : i + 1], "b": YEARS[i : i + 1]},
+        )
+    assert set(columns.ids) == set(apart.result().groups.ids)
+    assert len(columns.ids) == len(apart.result().groups.ids)
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], [True, False], [1.0, 2.0], [0.5, np.nan]])
+def test_remedies_for_what_are_no_ids_work(ids):
+    with pytest.raises(TypeError, match="write ") as error:
+        fl.Scorecard().update([0, 1], np.eye(2), sequences=ids)
+    sequences = eval(str(error.value).split("write ")[1], {"np": np, "sequences": ids})
+    assert fl.evaluate([0, 1], np.eye(2), sequences=sequences).sequences.n.tolist() == [1, 1]
 
 
 def test_digests_that_agree_are_noticed(monkeypatch):

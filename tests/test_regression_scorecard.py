@@ -240,6 +240,39 @@ def test_deviances_of_predictions_that_are_nearly_right():
         assert evaluate(y, p, deviance=name).deviance[name] == pytest.approx(expected, rel=1e-8)
 
 
+def test_d2_of_labels_that_differ_little():
+    rng = np.random.default_rng(0)
+    deviances = ["poisson", "gamma", ("tweedie", 1.5), ("tweedie", 3.0)]
+    for spread in (1e-3, 1e-5, 1e-7):
+        y, p = 1e3 * (1 + spread * rng.normal(size=(2, 60)))
+        # So close to the mean any of these deviances is (y - m)^2, up to a factor.
+        expected = ((y - p) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+        for d2 in evaluate(y, p, deviance=deviances).d2.values():
+            assert 1 - d2 == pytest.approx(expected, rel=max(10 * spread, 1e-5))
+    for value in (0.1, 3.0):
+        y, w = np.full(60, value), rng.gamma(1.0, 1.0, 60)
+        for p in (y, y + 1):
+            for finite in (False, True):
+                scores = evaluate(
+                    y, p, deviance=deviances, sample_weight=w, force_finite=finite, groups=y > 0
+                )
+                expected = float(p is y) if finite else math.nan
+                for found in (scores.d2, scores.groups.d2):
+                    np.testing.assert_array_equal(np.ravel(list(found.values())), [expected] * 4)
+
+
+def test_powers_have_a_name_each():
+    scores = evaluate([1.0, 2.0], [2.0, 1.5], deviance=[("tweedie", 1.5), ("tweedie", 1.5000001)])
+    assert list(scores.deviance) == ["tweedie 1.5", "tweedie 1.5000001"]
+
+
+def test_what_overflows_is_not_known():
+    y = np.array([1e154, -1e154, 1e154, -1e154])
+    scores = evaluate(y, y * 0.5)
+    for name in ("r2", "explained_variance"):
+        assert math.isnan(getattr(scores, name))
+
+
 def test_the_median_error():
     y, p = data(301, 2)
     card = fl.RegressionScorecard(median=True)
@@ -540,6 +573,9 @@ def test_dtypes(dtype):
         ([1.0], [1.0], {"sample_weight": [[1.0]]}, r"expected shape \(1,\)"),
         ([1.0], [1.0], {"groups": [1, 2]}, r"expected \(1,\)"),
         ([1.0], [1.0], {"quantiles": []}, "quantiles is empty"),
+        ([1.0], [1.0], {"deviance": None}, "deviance has None, but is"),
+        ([1.0], [1.0], {"deviance": ("tweedie", "1.5")}, "deviance has .'tweedie', '1.5'., but is"),
+        ([1.0], [1.0], {"deviance": [("tweedie",)]}, "deviance has .'tweedie',., but is"),
         ([1.0], [[1.0]], {"quantiles": [1.0]}, r"quantiles\[0\] is 1"),
         ([1.0], [[1.0, 2.0]], {"quantiles": [0.5, 0.1]}, r"quantiles\[1\] is 0.1, .* sort"),
         ([1.0], [1.0], {"deviance": "normal"}, "deviance has 'normal', but is"),
@@ -566,6 +602,9 @@ def test_what_cannot_be_is_told_and_changes_nothing(labels, predictions, more, m
 
 
 def test_what_is_no_number_is_told():
+    for quantiles in (0.5, "0.5", [[0.1, 0.5]], [None]):
+        with pytest.raises(TypeError, match="quantiles is .*, but holds several numbers: write"):
+            fl.RegressionScorecard(quantiles=quantiles)
     with pytest.raises(TypeError, match="labels has dtype <U1"):
         evaluate(["a"], [1.0])
     with pytest.raises(TypeError, match="rmsle must be True or False"):

@@ -116,10 +116,10 @@ class LogitsInFiles(FileTask):
         return {name: Column(found[name].dtype, found[name].shape[1:]) for name in names}
 
     def more(self, start: int, stop: int) -> dict[str, Any]:
-        if self.offsets is None:
-            return {}
         places = np.arange(start, stop)
-        return {"sequences": np.searchsorted(self.offsets, places, side="right") - 1}
+        if self.offsets is not None:
+            return {"sequences": np.searchsorted(self.offsets, places, side="right") - 1}
+        return {"ids": places} if self.settings.get("bootstrap") else {}
 
     def scores(self, outcome: Outcome[Any]) -> Scores:
         scores: Scores = outcome.sums.result()
@@ -222,18 +222,29 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _check_arguments(options: argparse.Namespace) -> None:
-    """Raise for an argument that is for class ids and logits alone."""
+def _given(options: argparse.Namespace) -> dict[str, str]:
+    """What is not as it is by itself, each with its flag."""
     parser = argparse.ArgumentParser(add_help=False)
     arguments.evaluate(parser)
-    for name, value in vars(parser.parse_args(["", ""])).items():
-        if name not in (*_OF_ANY_TASK, *_BY_ROW) and getattr(options, name) != value:
-            raise FileError(f"{_flag(name)} is for --task multiclass: leave it out")
+    flags = {"by_class": "--no-classes"}
+    return {
+        name: flags.get(name, _flag(name))
+        for name, value in vars(parser.parse_args(["", ""])).items()
+        if getattr(options, name) != value
+    }
+
+
+def _check_arguments(options: argparse.Namespace) -> None:
+    """Raise for an argument that is for class ids and logits alone."""
+    for name, flag in _given(options).items():
+        if name not in (*_OF_ANY_TASK, *_BY_ROW):
+            raise FileError(f"{flag} is for --task multiclass: leave it out")
 
 
 def _options(options: argparse.Namespace, scorecard: Any) -> dict[str, Any]:
     """What was given as NAME=VALUE."""
     known, found = keywords(scorecard), {}
+    flags = {"n_bins" if name == "bins" else name: flag for name, flag in _given(options).items()}
     for text in options.option or ():
         name, equals, value = text.partition("=")
         name = name.replace("-", "_")
@@ -242,6 +253,9 @@ def _options(options: argparse.Namespace, scorecard: Any) -> dict[str, Any]:
                 f"--option {text} is no NAME=VALUE of task {options.task}: NAME is one of "
                 f"{', '.join(sorted(known))}"
             )
+        if name in found or name in flags:
+            twice = flags.get(name, "another --option")
+            raise FileError(f"--option {text} and {twice} say the same: give one of them")
         found[name] = _value(value)
     return found
 

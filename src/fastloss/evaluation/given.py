@@ -7,7 +7,7 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.tally import N_SCORES
-from .groups import check_shape, groups_of, integers
+from .groups import check_shape, groups_of, integers, no_ids
 from .sums.group_names import GroupNames
 from .sums.row_sums import NAMED, NUMBERED, ScoredRows
 from .sums.table import NO_KEYS
@@ -97,7 +97,7 @@ def ids_of(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     """One integer for each row, in a line."""
     given = as_array(value, name)
     if given.dtype.kind not in "iu" and given.size:
-        raise TypeError(f"{name} has dtype {given.dtype}, but holds ids: write {name}.astype(int)")
+        raise no_ids(given, name)
     check_shape(given.shape, shape, name)
     return integers(given, name)
 

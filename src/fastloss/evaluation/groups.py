@@ -83,14 +83,18 @@ def _coded(values: Any, shape: tuple[int, ...], name: str) -> tuple[Array, list[
         if array.dtype.kind in "iu" or not array.size:
             return integers(array, name), None
         if array.dtype.kind not in "bUTO":
-            raise TypeError(
-                f"{name} has dtype {array.dtype}, but holds ids: write {name}.astype(int), or "
-                f"{name}.astype(str) for names"
-            )
+            raise no_ids(array, name, f"np.asarray({name}).astype(str) for names")
         listed = array.reshape(-1).tolist()
-        places = {each: i for i, each in enumerate(_distinct(listed, name, shape))}
+        distinct = _distinct(listed, name, shape)
+        kinds = list(map(type, listed))
+        names = list(distinct)
+        if len(set(kinds)) > 1:  # 1, True and 1.0 are equal, but no names of one group
+            listed = list(zip(kinds, listed, strict=True))
+            distinct = dict.fromkeys(listed)
+            names = [each for _, each in distinct]
+        places = {each: i for i, each in enumerate(distinct)}
         codes = np.fromiter(map(places.__getitem__, listed), np.int64, len(listed))
-        return codes, list(places)
+        return codes, names
     codes, categories = found
     check_shape(codes.shape, shape, name)
     codes = codes.reshape(-1)
@@ -128,10 +132,28 @@ def check_shape(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> No
         )
 
 
+def no_ids(array: Array, name: str, names: str = "") -> Exception:
+    """What to raise for what are no ids; `names` says how to make names of it, where they do."""
+    kind = array.dtype.kind
+    if kind == "f" and names:
+        _check_none_missing(np.flatnonzero(np.isnan(array)), name, array.shape)
+    whole = kind in "bmM" or (kind == "f" and all(each.is_integer() for each in array.flat))
+    numbers = (
+        f"np.asarray({name}).astype(int)" if whole else f"np.unique({name}, return_inverse=True)[1]"
+    )
+    return TypeError(
+        f"{name} has dtype {array.dtype}, but holds ids: write {numbers}"
+        + (f", or {names}" if names else "")
+    )
+
+
 def integers(ids: Array, name: str) -> Array:
     """Ids that are integers, in a line."""
     if ids.dtype == np.uint64 and (ids >= 2**63).any():
-        raise ValueError(f"{name} has ids of 2^63 and more, which do not fit into int64")
+        raise ValueError(
+            f"{name} has ids of 2^63 and more, which do not fit into int64: write "
+            f"np.asarray({name}).view(np.int64), which tells them apart as well"
+        )
     return ids.reshape(-1).astype(np.int64)
 
 
@@ -176,5 +198,5 @@ def _checked(value: Any, name: str) -> Any:
         return int(value)
     raise TypeError(
         f"{name} has a group {value!r} of type {type(value).__name__}, but groups are integers, "
-        f"texts or booleans: write {name}.astype(str)"
+        f"texts or booleans: write np.asarray({name}).astype(str)"
     )

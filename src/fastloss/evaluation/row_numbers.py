@@ -118,7 +118,13 @@ def numbers_asked_for(
     quantiles: Any, deviances: dict[str, float], rmsle: bool, median: bool
 ) -> RowNumbers:
     """Raise ValueError for quantiles that are none, and for what needs a point beside them."""
-    given = tuple(map(float, quantiles)) if quantiles is not None else ()
+    try:
+        given = () if quantiles is None else tuple(map(float, quantiles))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"quantiles is {quantiles!r}, but holds several numbers: write [0.1, 0.5, 0.9], or "
+            "[0.5] for one"
+        ) from None
     if quantiles is not None and not given:
         raise ValueError("quantiles is empty: give some, as [0.1, 0.5, 0.9], or leave it out")
     for i, q in enumerate(given):

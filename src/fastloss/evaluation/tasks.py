@@ -46,7 +46,7 @@ TASKS = {
 
 def task_named(name: str) -> Task:
     """Raise ValueError unless there is one of this name."""
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"there is no task {name!r}: there are {', '.join(map(repr, TASKS))}")
     return TASKS[name]
 

@@ -59,7 +59,7 @@ class Outcome(Generic[S]):
 
 
 def chunk_rows(row_bytes: int) -> int:
-    return max(1, CHUNK_BYTES // row_bytes)
+    return max(1, CHUNK_BYTES // max(1, row_bytes))
 
 
 def run(work: Work[S]) -> Outcome[S]:

@@ -28,7 +28,7 @@ def logits(names: Sequence[str], bits: str | None = None) -> FileRows:
 def predictions(names: Sequence[str], bits: str | None = None) -> FileRows:
     """Rows of numbers along the first axis; `bits` as for logits."""
     parts = [part for name in names for part in find(name, 1)]
-    return FileRows(parts, _dtype_of_logits(parts[0], bits), len(parts[0].shape) - 1)
+    return FileRows(parts, _dtype_of_logits(parts[0], bits), max(0, len(parts[0].shape) - 1))
 
 
 def arrays(name: str) -> FileRows:

@@ -14,18 +14,20 @@ _CLOSE, _N_TERMS = 0.05, 14
 
 def powers_of(given: Any) -> dict[str, float]:
     """The power of each deviance that was asked for, by name."""
-    if isinstance(given, str) or (len(given) == 2 and given[0] == "tweedie"):
-        given = (given,)
-    return dict(_power_of(each) for each in given)
+    every = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if len(every) == 2 and isinstance(every[0], str) and every[0] == "tweedie":
+        every = [tuple(every)]
+    return dict(map(_power_of, every))
 
 
 def _power_of(given: Any) -> tuple[str, float]:
     if isinstance(given, str) and given in _POWERS:
         return given, _POWERS[given]
-    if isinstance(given, Iterable) and not isinstance(given, str):
-        kind, power = given
-        if kind == "tweedie" and np.isfinite(power) and not 0 <= power < 1:
-            return f"tweedie {float(power):g}", float(power)
+    if isinstance(given, (tuple, list)) and len(given) == 2 and given[0] == "tweedie":
+        power = given[1]
+        number = isinstance(power, (int, float, np.number)) and not isinstance(power, bool)
+        if number and np.isfinite(power) and not 0 <= power < 1:
+            return f"tweedie {float(power)}".removesuffix(".0"), float(power)
     raise ValueError(
         f'deviance has {given!r}, but is "poisson", "gamma", ("tweedie", power) with a power '
         "below 0 or of 1 and more, or several of these; with the power 0 it is the mse"

@@ -27,6 +27,9 @@ from .regression_scores import (
     RegressionScores,
 )
 
+# Of labels whose variance is so small beside their squared mean, digits of a deviance are lost.
+_CLOSE = 1e-11
+
 
 def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
     """What is known of rows that were added up."""
@@ -165,7 +168,8 @@ def _of_column(tables: dict[str, Table], numbers: RowNumbers, force_finite: bool
         found["rmsle"] = np.sqrt(_mean_of(tables["log"])[0])
     for name, power in numbers.deviances:
         found["deviance"][name] = mean = _mean_of(tables[f"deviance {name}"])[0]
-        found["d2"][name] = 1 - mean / _of_constant(power, tables[f"generator {name}"], tables)
+        whole = _of_constant(power, tables[f"generator {name}"], tables[MOMENT])
+        found["d2"][name] = np.where(terms.n < 2, np.nan, _share(mean, whole, force_finite))
     if numbers.quantiles:
         found["quantiles"] = _quantiles_of(tables, numbers)
     return found
@@ -245,15 +249,23 @@ def _center_means(moments: Table) -> Pair:
 
 def _share(rest: Array, whole: Array, force_finite: bool) -> Array:
     """1 - rest / whole. Of nothing it is NaN, or else 1 if there is no rest, and 0 if there is."""
-    share = 1 - rest / whole
+    share = np.where(np.isinf(whole), np.nan, 1 - rest / whole)
     of_nothing = np.where(rest == 0, 1.0, 0.0) if force_finite else np.nan
     return np.where(whole == 0, of_nothing, share)
 
 
-def _of_constant(power: float, generators: Table, tables: dict[str, Table]) -> Array:
-    """The deviance of the mean of the labels, predicted for each row."""
-    mean = _center_means(tables[MOMENT])[0][:, 0]
-    return 2 * (_mean_of(generators)[0] - generator(power, mean))
+def _of_constant(power: float, generators: Table, moments: Table) -> Array:
+    """The deviance of the mean of the labels, predicted for each row.
+
+    Of labels so close to one another the difference has fewer digits than the first term of the
+    series about their mean, which is 0 where they are all the same.
+    """
+    mean = _center_means(moments)
+    variance = spread(moments, mean)[:, 0] / moments.sums[:, 0]
+    m = mean[0][:, 0]
+    near = np.where(variance > 0, variance * np.abs(m) ** -power, 0.0)
+    close = (variance <= _CLOSE * m * m) & ((m > 0) | (variance == 0))
+    return np.where(close, near, 2 * (_mean_of(generators)[0] - generator(power, m)))
 
 
 def _median_of(table: ScoreTable) -> float:

@@ -40,7 +40,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
     - `median=True` for the median of |e| of all rows, for which 8 bytes a row are kept, and 16 with
       weights: no sum knows a median;
     - `force_finite=True` for scikit-learn's R2 and explained variance of labels that are all the
-      same: 1 if predictions are as good as can be, else 0, and not NaN.
+      same, and for D2: 1 if predictions are as good as can be, else 0, and not NaN.
 
     Sums are kept in twice the precision of float64, and moments are about centers close to the
     numbers, so that nothing is lost of variances and correlations of large numbers that differ
@@ -147,6 +147,8 @@ class RegressionScorecard(Accumulator[ErrorSums]):
                 if p.size == y.size
                 else ": if the last axis is quantiles, say which by quantiles="
             )
+        elif quantiles and p.size == y.size * len(quantiles):
+            remedy = f": write np.reshape(predictions, {expected})"
         elif not quantiles and p.size == y.size:
             remedy = ": write np.reshape(labels, np.shape(predictions)) if these belong together"
         raise ValueError(

@@ -121,10 +121,10 @@ def _in_words(kind: Kind) -> str:
 
 
 def _rank(name: Name) -> Any:
-    """A key that sorts numbers before texts."""
+    """A key that sorts numbers before texts, and True before 1."""
     if isinstance(name, tuple):
         return tuple(map(_rank, name))
-    return isinstance(name, str), name
+    return isinstance(name, str), name, not isinstance(name, bool)
 
 
 def _as_array(names: list[Name]) -> Array:
