@@ -621,6 +621,25 @@ def test_replicates_are_means_over_rows_that_are_drawn_again(by):
         scores.bootstrap.interval("rank")
 
 
+def test_a_bootstrap_does_not_drop_what_is_not_known():
+    labels, logits = data(6, 3)
+    logits[0] = np.nan
+    found = fl.evaluate(labels, logits, bootstrap=40, ids=np.arange(6)).bootstrap
+    differences = fl.compare(logits, -logits, bootstrap=40, ids=np.arange(6)).bootstrap
+    for bootstrap, name in (found, "loss"), (differences, "kl"):
+        assert 0 < np.isnan(bootstrap.replicates[name]).sum() < 40  # whoever drew the row
+        assert math.isnan(bootstrap.standard_error(name))
+        assert np.isnan(bootstrap.interval(name)).all()
+    assert np.isfinite(found.interval("accuracy")).all()
+    # Replicates without a row are left out.
+    one = fl.evaluate([0], [[1.0, 0.0]], bootstrap=40, ids=[0])
+    assert 0 < np.isnan(one.bootstrap.replicates["loss"]).sum() < 40
+    assert one.bootstrap.interval("loss") == (one.loss, one.loss)
+    # An infinite loss makes all that it is in infinite.
+    endless = fl.evaluate([0, 0], [[-np.inf, 0.0]] * 2, bootstrap=40, ids=[0, 1]).bootstrap
+    assert endless.interval("loss") == (math.inf, math.inf)
+
+
 def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
     """Of 200 replicates the error is known to 1 / sqrt(400) = 5%."""
     labels, logits = data(40, 3)

@@ -86,15 +86,15 @@ def _coded(values: Any, shape: tuple[int, ...], name: str) -> tuple[Array, list[
             raise no_ids(array, name, f"np.asarray({name}).astype(str) for names")
         listed = array.reshape(-1).tolist()
         distinct = _distinct(listed, name, shape)
-        kinds = list(map(type, listed))
-        names = list(distinct)
-        if len(set(kinds)) > 1:  # 1, True and 1.0 are equal, but no names of one group
-            listed = list(zip(kinds, listed, strict=True))
+        its = list(distinct)
+        types = list(map(type, listed))
+        if len(set(types)) > 1:  # 1, True and 1.0 are equal, but no names of one group
+            listed = list(zip(types, listed, strict=True))
             distinct = dict.fromkeys(listed)
-            names = [each for _, each in distinct]
+            its = [each for _, each in distinct]
         places = {each: i for i, each in enumerate(distinct)}
         codes = np.fromiter(map(places.__getitem__, listed), np.int64, len(listed))
-        return codes, names
+        return codes, its
     codes, categories = found
     check_shape(codes.shape, shape, name)
     codes = codes.reshape(-1)

@@ -38,13 +38,14 @@ class Bootstrap(Result):
     mean 1 has it, by a hash of its id and the number of the replicate. So results are the same
     whatever the parts that rows come in, and two evaluations of the same ids draw the same rows:
     differences of their replicates are those of pairs. A replicate without any row has means of
-    NaN, which count nowhere below.
+    NaN, which count nowhere below; those of rows with NaN count, and are NaN.
 
     Source: N. Chamandy et al., Estimating uncertainty for massive data streams (2012).
     """
 
     n: int
     replicates: dict[str, Array]
+    _empty: Array  # whether a replicate has no row
 
     def standard_error(self, name: str) -> float:
         """The standard deviation of the means of all replicates."""
@@ -58,14 +59,20 @@ class Bootstrap(Result):
         means = self._means(name)
         if not means.size:
             return np.nan, np.nan
-        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
+        levels = [(1 - level) / 2, (1 + level) / 2]
+        with np.errstate(invalid="ignore"):
+            between = np.quantile(means, levels)
+        # Between two that are infinite there is no number.
+        low, high = np.where(
+            np.isnan(between), np.quantile(means, levels, method="higher"), between
+        ).tolist()
+        return low, high
 
     def _means(self, name: str) -> Array:
         if name not in self.replicates:
             raise ValueError(f"there is no {name!r}: there are {', '.join(self.replicates)}")
-        means = self.replicates[name]
-        return means[~np.isnan(means)]
+        means: Array = self.replicates[name][~self._empty]
+        return means
 
     def to_dict(self) -> dict[str, Any]:
         """Standard errors and intervals by name."""
@@ -85,4 +92,5 @@ def bootstrap_of(table: Table, names: tuple[str, ...]) -> Bootstrap:
     sums = table.sums
     with np.errstate(all="ignore"):
         means = sums[:, 1:-1] / sums[:, :1]
-    return Bootstrap(table.n_keys, dict(zip(names, means.T.copy(), strict=True)))
+    replicates = dict(zip(names, means.T.copy(), strict=True))
+    return Bootstrap(table.n_keys, replicates, sums[:, 0] == 0)
