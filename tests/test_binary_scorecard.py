@@ -363,6 +363,8 @@ def test_what_is_given_may_change_afterwards():
         (ValueError, r"labels\[0\] is -1, .*> 0 if they are -1", [-1, 1], [0.5, 2.0], {}),
         (ValueError, r"labels\[1\] is nan, .*leave such rows", [0, np.nan], [0.5, 2.0], {}),
         (TypeError, "labels has dtype <U1", ["0", "1"], [0.5, 2.0], {}),
+        (TypeError, "labels is None, which is no number", None, [0.5, 2.0], {}),
+        (TypeError, "labels has dtype object: it is a dictionary", {"a": 1}, [0.5, 2.0], {}),
         (TypeError, "predictions has dtype complex", [0, 1], [0.5j, 2.0], {}),
         (ValueError, r"predictions\[1\] is 2.0, but must lie between 0 and 1", [0, 1], [0.5, 2.0],
          {"from_probabilities": True}),
@@ -444,3 +446,33 @@ def test_bins_may_be_an_integer_of_numpy(card, bins):
     found = card(bins=bins).update(y, x)
     again = card.from_state(found.state(), bins=64).merge(card(bins=64).update(y, x))
     assert again.result().n_counted == 2 * found.result().n_counted
+
+
+def test_what_is_asked_of_ranks_is_checked_by_name():
+    y, x = data()
+    scores = fl.evaluate(y, x, task="binary")
+    for error, text, ask in (
+        (ValueError, "beta is -1, but must be between 0 and", lambda: scores.best_f(-1)),
+        (ValueError, "beta is nan", lambda: scores.best_f(np.nan)),
+        (ValueError, "beta is inf", lambda: scores.confusion.f(np.inf)),
+        (TypeError, "beta must be a number, got str", lambda: scores.best_f("1")),
+        (ValueError, "threshold is NaN", lambda: scores.confusion_at([0.0, np.nan])),
+        (TypeError, "threshold is None, which is no number", lambda: scores.confusion_at(None)),
+        (TypeError, "threshold has dtype <U1", lambda: scores.confusion_at("1")),
+        (ValueError, r"specificity has shape \(2,\)", lambda: scores.sensitivity_at([0.5, 0.6])),
+        (ValueError, "specificity must lie between 0 and 1", lambda: scores.sensitivity_at(2)),
+        (ValueError, r"shares has shape \(1, 1\)", lambda: scores.gain([[0.5]])),
+        (TypeError, "shares has dtype complex", lambda: scores.gain([0.5j])),
+        (TypeError, "n must be an integer, got float", lambda: scores.roc_curve(5.0)),
+        (TypeError, "n must be an integer, got bool", lambda: scores.equal_mass_bins(True)),
+        (ValueError, "n must be 1 or more", lambda: scores.precision_recall_curve(0)),
+    ):
+        with pytest.raises(error, match=text):
+            ask()
+    # As many points as anybody likes take no memory.
+    for curve in scores.roc_curve, scores.precision_recall_curve:
+        np.testing.assert_equal(curve(2**60), curve(1000))
+    square = scores.confusion_at([[0.0, 1.0], [-1.0, 5.0]])
+    line = scores.confusion_at([0.0, 1.0, -1.0, 5.0])
+    np.testing.assert_array_equal(np.ravel(square), np.ravel(line))
+    assert square.recall.shape == (2, 2)

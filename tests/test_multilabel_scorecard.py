@@ -330,6 +330,7 @@ TWO = np.array([[0, 1], [1, 0]])
         (TWO, TWO, {"groups": [1]}, ValueError, r"groups has shape \(1,\)"),
         (TWO.repeat(2, 1), TWO.repeat(2, 1), {}, ValueError, "4 labels on the last axis"),
         (TWO, TWO.astype(complex), {}, TypeError, "predictions has dtype complex"),
+        (None, TWO, {}, TypeError, "labels is None, which is no number"),
     ],
 )
 def test_bad_input_is_refused_and_changes_nothing(labels, scores, given, error, message):

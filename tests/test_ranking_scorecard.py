@@ -426,6 +426,15 @@ ONE = np.array([1.0, 0.0, 2.0])
             ValueError,
             r"groups\[1\] is 2 and groups\[0\] is 1",
         ),
+        (
+            ONE,
+            ONE,
+            {"queries": [1, 1, 2], "groups": ["a", "b", "b"]},
+            ValueError,
+            r"groups\[1\] is b and groups\[0\] is a",
+        ),
+        (ONE, ONE, {"queries": ["a", "a", "b"]}, TypeError, r"np.unique\(queries, return_inv"),
+        (ONE[None], ONE[None], {"rows": ["ndcg"]}, TypeError, r"np.empty\(\(1, 4\)\)"),
         (ONE, ONE, {"queries": [1, 1, 2], "rows": {"ndcg": ONE}}, ValueError, "give offsets"),
         (ONE[None], ONE[None], {"rows": {"map": ONE}}, ValueError, "knows ndcg, average_prec"),
         (ONE[None], ONE[None], {"rows": {"ndcg": ONE}}, ValueError, r"shape \(1, 4\)"),
@@ -448,6 +457,9 @@ def test_the_remedies_work():
     found = fl.evaluate(labels, scores, offsets=offsets, task="ranking", rows={"ndcg": ndcg})
     assert found == fl.evaluate(labels, scores, queries=queries, task="ranking")
     assert found.ndcg[1] == ndcg[:, 0].mean()
+    for names in [list("abbz"), [1.0, 2.0, 2.0, 7.0]]:
+        ids = np.unique(names, return_inverse=True)[1]
+        assert found == fl.evaluate(labels, scores, queries=ids, task="ranking")
     one = fl.evaluate(labels[np.newaxis], scores[np.newaxis], task="ranking")
     assert one.n_queries == 1
 

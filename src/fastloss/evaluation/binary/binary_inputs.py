@@ -19,7 +19,6 @@ def binary_labels(labels: Array) -> Array:
     flat = labels.reshape(-1)
     if flat.dtype.kind == "b":
         return np.ascontiguousarray(flat).view(np.uint8).reshape(labels.shape)
-    format_of(labels, "labels")
     found = np.empty(flat.size, np.uint8)
 
     def work(here: slice) -> bool:

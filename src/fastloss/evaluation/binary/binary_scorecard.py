@@ -98,6 +98,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
         seem to be probabilities.
         """
         labels, scores = as_array(labels, "labels"), as_array(predictions, "predictions")
+        format_of(labels, "labels")
         format_of(scores, "predictions")
         _check_shapes(labels, scores)
         ids, names = Given(groups=groups).groups_of(labels.shape)

@@ -99,6 +99,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         seem to be probabilities.
         """
         labels, scores = as_array(labels, "labels"), as_array(predictions, "predictions")
+        format_of(labels, "labels")
         format_of(scores, "predictions")
         _check_shapes(labels, scores)
         shape, n_labels = labels.shape[:-1], labels.shape[-1]

@@ -1,6 +1,6 @@
 """Documents of queries: which belong together, checked as a whole and then scored in slabs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from ...call.shapes import check_same_shape
 from ...compiler.interrupts import compiler
 from ...kernels.ranked_queries import ALL, N_QUERY_SCORES, score_queries
 from ..given import ids_of, sizes_of
+from ..sums.group_names import GroupNames, Name
 from ..sums.query_sums import QueryRows
 from ..sums.score_keys import check_held
 from ..tensors import as_array
@@ -186,14 +187,16 @@ class Documents:
             yield Slab(queries, relevances, scores, inside)
             first = end
 
-    def with_ids(self, queries: Any, weight: Array | None, groups: Array | None) -> QueryRows:
+    def with_ids(
+        self, queries: Any, weight: Array | None, groups: Array | None, names: GroupNames
+    ) -> QueryRows:
         """All documents, which are kept, as their queries may go on."""
         if self.in_rows:
             raise ValueError("queries are for labels of shape (n,): here each row is a query")
         ids = ids_of(queries, "queries", self.shape)
         for name, values in ("query_weight", weight), ("groups", groups):
             if values is not None:
-                _check_same_in_query(ids, values, name)
+                _check_same_in_query(ids, values, name, names.names)
         rows = QueryRows(ids, self.relevances.astype(np.float64), self.scores.astype(np.float64))
         if weight is not None:
             rows = rows._replace(weight=weight)
@@ -202,15 +205,19 @@ class Documents:
         return rows
 
 
-def _check_same_in_query(ids: Array, values: Array, name: str) -> None:
+def _check_same_in_query(ids: Array, values: Array, name: str, names: Mapping[int, Name]) -> None:
     """Raise unless all documents of a query have the same value."""
     every, first, places = np.unique(ids, return_index=True, return_inverse=True)
     bad = np.flatnonzero(values != values[first[places]])
     if bad.size:
-        row, query = bad[0], places[bad[0]]
+        query = places[bad[0]]
+        a, b = (
+            f"{name}[{row}] is {names.get(values[row].item(), values[row])}"
+            for row in (bad[0], first[query])
+        )
         raise ValueError(
-            f"{name}[{row}] is {values[row]} and {name}[{first[query]}] is {values[first[query]]}, "
-            f"but both are of the query {every[query]}: give all documents of a query the same"
+            f"{a} and {b}, but both are of the query {every[query]}: give all documents of a query "
+            "the same"
         )
 
 

@@ -194,13 +194,18 @@ class RankingScorecard(Accumulator[QuerySums]):
             )
         shape = documents.shape
         ids, names = Given(groups=groups).groups_of(shape)
-        kept = documents.with_ids(queries, weights_of(weight, shape[0]), ids)
+        kept = documents.with_ids(queries, weights_of(weight, shape[0]), ids, names)
         self._add(self._nothing.with_part("group_names", names).with_kept(kept))
 
     def _checked(
         self, arrays: Mapping[str, Any], n: int, inputs: Mapping[str, Any]
     ) -> dict[int, Array]:
         """Arrays for results, by the place of what is written into them."""
+        if not isinstance(arrays, Mapping):
+            raise TypeError(
+                f"rows must be arrays to write into, by name, got {type(arrays).__name__}: write "
+                f"rows={{'ndcg': np.empty(({n}, {len(self._measure.ks)}))}}"
+            )
         others = {name: given for name, given in inputs.items() if isinstance(given, np.ndarray)}
         checked = {}
         for name, array in arrays.items():

@@ -6,12 +6,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...bases.options import check_number
+
 
 def ratio(a: Any, b: Any) -> Any:
     """a / b; NaN where b is 0. A number of numbers, an array of arrays."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(np.equal(b, 0), np.nan, np.divide(a, b))
     return found if found.ndim else float(found)
+
+
+def squared(beta: float) -> float:
+    """The square of how much more recall counts than precision."""
+    check_number("beta", beta, 0.0, 1e150)
+    return float(beta) * float(beta)
 
 
 class Confusion(NamedTuple):
@@ -64,7 +72,7 @@ class Confusion(NamedTuple):
 
     def f(self, beta: float = 1.0) -> Any:
         """(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP)."""
-        square = beta * beta
+        square = squared(beta)
         right = (1 + square) * self.true_positive
         return ratio(right, right + square * self.false_negative + self.false_positive)
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...call.arrays import Array
+from ...call.arrays import Array, as_array, format_of
 from ..sums.score_table import ScoreTable
 from ..sums.sorted_scores import Steps
-from .confusion import Confusion
+from .confusion import Confusion, squared
 from .rank_statistics import Statistic
 
 
@@ -20,14 +20,17 @@ def confusion(table: ScoreTable, threshold: Any) -> Confusion:
     Scores and thresholds are compared as real numbers. With `bins`, a threshold within a bin is
     the lower end of the next one. Raises ValueError for NaN.
     """
-    thresholds = np.atleast_1d(np.asarray(threshold, np.float64))
+    given = _numbers("threshold", threshold)
+    thresholds = given.reshape(-1)
     if np.isnan(thresholds).any():
         raise ValueError("threshold is NaN, which no score is above or below: give a number")
     keys = table.form.least_keys(thresholds)
     negative, positive = table.weights
     false, true = table.at_least(keys)
-    found = Confusion(true, false, positive - true, negative - false)
-    return found if np.ndim(threshold) else Confusion(*(float(each[0]) for each in found))
+    found = true, false, positive - true, negative - false
+    return Confusion(
+        *(each.reshape(given.shape) if given.ndim else float(each[0]) for each in found)
+    )
 
 
 class Point(NamedTuple):
@@ -62,7 +65,7 @@ class BestF(_Choice):
 
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
-        self.square = beta * beta
+        self.square = squared(beta)
 
     def add(self, steps: Steps) -> None:
         if not self.positive > 0:
@@ -118,8 +121,18 @@ class FalsePositivesAt(_Choice):
             self.choose(steps, place, steps.negative_so_far[place] / self.negative)
 
 
-def _shares(name: str, given: Any) -> Array:
-    shares = np.asarray(given, np.float64)
+def _numbers(name: str, given: Any) -> Array:
+    numbers = as_array(given, name)
+    format_of(numbers, name)
+    return numbers.astype(np.float64)
+
+
+def _shares(name: str, given: Any, most_axes: int = 0) -> Array:
+    shares = _numbers(name, given)
+    if shares.ndim > most_axes:
+        raise ValueError(
+            f"{name} has shape {shares.shape}, but must be a number{' or a list' * most_axes}"
+        )
     if not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"{name} must lie between 0 and 1, got {given}")
     return shares
@@ -137,7 +150,7 @@ class _Along(Statistic):
     """What is looked up at shares of all rows, counted from the highest score down."""
 
     def __init__(self, shares: Any) -> None:
-        self.shares = np.atleast_1d(_shares("shares", shares))
+        self.shares = np.atleast_1d(_shares("shares", shares, 1))
 
     @property
     def weight(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...bases.options import check_integer
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import score_runs as kernel
@@ -46,6 +47,11 @@ class _Curve(Statistic):
 
     def __init__(self, n: int, n_cells: int) -> None:
         self.n, self.n_cells = n, n_cells
+
+    def begin(self, table: ScoreTable, negative: float, positive: float) -> None:
+        super().begin(table, negative, positive)
+        # More cells than rows are never needed.
+        self.n_cells = n_cells = max(1, min(self.n_cells, table.n_rows))
         self.points: list[Array] | None = []
         self.n_points = 1
         # Of each cell: how many points it has, the area, x, y and the threshold of the last.
@@ -155,6 +161,7 @@ class PrecisionRecallCurve(_Curve):
 
 
 def _at_least(least: int, n: int) -> int:
+    check_integer("n", n)
     if n < least:
         raise ValueError(f"n must be {least} or more, got {n}")
     return n
