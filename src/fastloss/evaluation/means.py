@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -117,6 +116,9 @@ class Means(Result):
         (1927); for weights, L. Kish, Survey Sampling (1965).
         """
         check_level(level)
+        # Imported here, as beside a user's own statistics.py it is another module.
+        from statistics import NormalDist
+
         z = NormalDist().inv_cdf((1 + level) / 2)
         t, p = self._terms, self.accuracy
         with np.errstate(divide="ignore", invalid="ignore"):
