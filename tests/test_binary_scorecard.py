@@ -476,3 +476,49 @@ def test_what_is_asked_of_ranks_is_checked_by_name():
     line = scores.confusion_at([0.0, 1.0, -1.0, 5.0])
     np.testing.assert_array_equal(np.ravel(square), np.ravel(line))
     assert square.recall.shape == (2, 2)
+
+
+@pytest.mark.parametrize("factor", [5e-324, 1e-310, 1e305, 1.7e308])
+def test_weights_have_one_unit_everywhere(factor):
+    y, x = data()
+    found, plain_weights = (
+        fl.evaluate(y, x, task="binary", sample_weight=np.full(len(y), each))
+        for each in (factor, 1)
+    )
+    for name in ("accuracy", "mcc", "kappa", "precision", "recall", "f1", "auc", "fpr_at_95_tpr"):
+        assert getattr(found, name) == approx(getattr(plain_weights, name), rel=1e-14)
+    error = found.equal_mass_calibration_error(5)
+    assert error == approx(plain_weights.equal_mass_calibration_error(5), rel=1e-14)
+    ones = plain_weights.confusion_at(0.0)
+    with np.errstate(over="ignore"):
+        for of_factor, of_one in zip(found.confusion_at(0.0), ones, strict=True):
+            assert of_factor == approx(of_one * np.float64(factor), rel=1e-14)
+        bins, of_ones = found.equal_mass_bins(5), plain_weights.equal_mass_bins(5)
+        np.testing.assert_allclose(bins.positive, of_ones.positive * factor, rtol=1e-14)
+    for mine, its in zip(found.confusion_at(0.0), found.confusion, strict=True):
+        assert mine == approx(its[0], rel=1e-14)
+
+
+def test_a_state_of_something_else_is_told_so():
+    states = [
+        fl.BinaryScorecard().state(),
+        fl.MultilabelScorecard().state(),
+        fl.RankingScorecard().state(),
+        fl.RegressionScorecard().state(),
+        fl.Scorecard().state(),
+    ]
+    cards = (
+        fl.BinaryScorecard,
+        fl.MultilabelScorecard,
+        fl.RankingScorecard,
+        fl.RegressionScorecard,
+        fl.Scorecard,
+    )
+    for i, card in enumerate(cards):
+        for j, state in enumerate(states):
+            if i != j:
+                with pytest.raises(ValueError, match="the state is that of something else"):
+                    card.from_state(state)
+    card = fl.BinaryScorecard().update([0, 1], [2.0, 3.0], groups=[1, 2])
+    with pytest.raises(ValueError, match="'group_scores_weights' of the state has dtype object"):
+        fl.BinaryScorecard.from_state(card.state() | {"group_scores_weights": None})

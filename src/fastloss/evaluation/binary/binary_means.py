@@ -123,7 +123,8 @@ class BinaryMeans(Columns, Result):
 
     @cached_property
     def _first(self) -> Confusion:
-        return Confusion(*(each[:, 0] for each in self.confusion))
+        """In the unit of sums, which do not overflow."""
+        return Confusion(*(each[:, 0] for each in self._by_decision("", 0)))
 
     @property
     def accuracy(self) -> Array:

@@ -147,12 +147,19 @@ class BinaryScores(Result):
 
     def equal_mass_bins(self, n: int = 15) -> MassBins:
         """At most n bins of about equal weight, by score, with the mean probability of each."""
+        bins, scale = self._mass_bins(n), self._ranked.scale
+        with np.errstate(over="ignore"):
+            weights = bins.negative / scale, bins.positive / scale
+        return bins._replace(negative=weights[0], positive=weights[1])
+
+    def _mass_bins(self, n: int) -> MassBins:
+        """With weights in the unit of the scores' table."""
         of_logits = None if self._from_probabilities else _sigmoid
         return self._read(EqualMassBins(n, of_logits or np.asarray))  # type: ignore[no-any-return]
 
     def equal_mass_calibration_error(self, n: int = 15) -> float:
         """The mean over `equal_mass_bins` of |base rate - probability|."""
-        bins = self.equal_mass_bins(n)
+        bins = self._mass_bins(n)
         weights = bins.negative + bins.positive
         gaps = np.abs(bins.positive - weights * bins.probability)
         return float(ratio(gaps.sum(), weights.sum()))

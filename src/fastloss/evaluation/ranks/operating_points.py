@@ -27,7 +27,8 @@ def confusion(table: ScoreTable, threshold: Any) -> Confusion:
     keys = table.form.least_keys(thresholds)
     negative, positive = table.weights
     false, true = table.at_least(keys)
-    found = true, false, positive - true, negative - false
+    with np.errstate(over="ignore"):
+        found = [each / table.scale for each in (true, false, positive - true, negative - false)]
     return Confusion(
         *(each.reshape(given.shape) if given.ndim else float(each[0]) for each in found)
     )

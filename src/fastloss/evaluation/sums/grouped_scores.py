@@ -142,7 +142,7 @@ class GroupedScores(NamedTuple):
         """Raise ValueError unless it is such a table."""
         n = len(entry(state, f"{name}_groups", np.int64, (None,)))
         parts = [(part, dtype, n) for part, dtype in _DTYPES._asdict().items()]
-        if not len(state.get(f"{name}_weights", ())):
+        if not np.size(state.get(f"{name}_weights", ())):
             parts[-1] = (*parts[-1][:2], 0)
         rows = GroupedRows(
             *(entry(state, f"{name}_{part}", dtype, (size,)) for part, dtype, size in parts)

@@ -63,8 +63,14 @@ def check_options(state: Mapping[str, Array], options: Mapping[str, Any]) -> Non
         found = dict(json.loads(given))
     except ValueError:
         raise ValueError("the options of the state cannot be read: it is damaged") from None
-    for name, value in options.items():
-        now, before = _short(value), found.get(name)
+    # Columns say what is added up.
+    for name in sorted(options, key="columns".__ne__):
+        now, before = _short(options[name]), found.get(name)
+        if before is None or (name == "columns" and now != before):
+            raise ValueError(
+                "the state is that of something else, or of another version: give it to what made "
+                f"it, or update a new one with its rows; {name} was {before} and is {now} now"
+            )
         if now != before:
             raise ValueError(
                 f"the state is of other options: {name} was {before} and is {now} now; give those "
