@@ -87,9 +87,9 @@ def resampled(
         if given is not None:
             return groups_of(given, shape, name).ids
     raise ValueError(
-        "a bootstrap knows rows by ids, the same ones wherever they come: give ids=, an integer "
-        "for each row, such as its number in the whole, or clusters= or sequences= of rows that "
-        "belong together (offsets number them by the order in which they come)"
+        "a bootstrap knows rows by ids, the same ones wherever they come (offsets do not do, which "
+        "number as they come): give ids=, an integer for each row, such as its number in the "
+        "whole, or clusters= of rows that belong together"
     )
 
 

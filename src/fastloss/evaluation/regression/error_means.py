@@ -28,7 +28,7 @@ from .regression_scores import (
 )
 
 # Of labels whose variance is so small beside their squared mean, digits of a deviance are lost.
-_CLOSE = 1e-11
+_CLOSE = 1e-12
 
 
 def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
