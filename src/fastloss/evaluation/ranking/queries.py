@@ -113,9 +113,9 @@ class Documents:
             )
         self.in_rows = len(self.shape) == 2
         self.mask = None if mask is None else self._checked(as_array(mask, "mask"))
-        check_held(
-            self.scores if self.mask is None else np.where(self.mask, self.scores, 0), "predictions"
-        )
+        if self.scores.dtype.kind in "iu":
+            there = self._present(np.s_[:]) if self.in_rows else True
+            check_held(np.where(there, self.scores, 0), "predictions")
         for start in range(0, len(self.relevances), self._step):
             self._check_relevances(slice(start, start + self._step), measure)
 
