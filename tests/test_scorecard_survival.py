@@ -336,6 +336,38 @@ def test_states_that_do_not_belong(kind):
         )
 
 
+def test_numbers_of_rows_in_states_are_numbers():
+    labels, logits = data(20)
+    ids = np.arange(20) // 3
+    cards = {
+        "bins classes groups sequences clusters": fl.Scorecard().update(
+            labels, logits, groups=ids, sequences=ids, clusters=ids
+        ),
+        "means clusters": fl.Comparison().update(logits, -logits, clusters=ids),
+        "totals": fl.BinaryScorecard().update(labels > 0, logits[:, 0]),
+        "error/0 error/0/group": fl.RegressionScorecard()
+        .update(labels, logits[:, 0])
+        .update(labels, logits[:, 0], groups=ids),
+    }
+    for names, card in cards.items():
+        state = card.state()
+        for name in names.split():
+            for part in ("high", "low"):
+                wrong = state[f"{name}_{part}"].copy()
+                for number in (np.nan, np.inf, -1e9):
+                    wrong[-1, 0] = number
+                    with pytest.raises(ValueError, match=f"sums of {name} in the state make no"):
+                        type(card).from_state(state | {f"{name}_{part}": wrong})
+
+
+def test_kept_rows_of_other_sequences_are_refused():
+    labels, logits = data(4)
+    state = fl.Scorecard(tokens=True).update(labels, logits, sequences=[1, 1, 2, 2]).state()
+    wrong = state | {"tokens_ids": state["tokens_ids"] - 1}
+    with pytest.raises(ValueError, match="the sequences of the state are not what they were"):
+        fl.Scorecard.from_state(wrong, tokens=True)
+
+
 def test_states_of_sequences_that_were_changed():
     labels, logits = data(4)
     state = fl.Scorecard().update(labels, logits, offsets=[0, 1, 4], n_bytes=[3, 4]).state()

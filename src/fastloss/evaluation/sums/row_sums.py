@@ -225,10 +225,11 @@ class RowSums(_Fields, Sums):
         names = GroupNames.from_state("group_names", state, tables["groups"].ids)
         ids, bytes_ids = tables["sequences"].ids, entry(state, "bytes_ids", np.int64, (None,))
         n_bytes = entry(state, "bytes", np.float64, (len(bytes_ids),))
-        numbered = _KINDS[kind] == NUMBERED
+        numbered, tokens = _KINDS[kind] == NUMBERED, others.get("tokens", Tokens())
         if (
             (ids.size and not kind)
             or (numbered and not ((ids >= 0) & (ids < next_sequence)).all())
+            or not all(np.isin(each.ids, ids).all() for each in tokens.chunks)
             or not (np.isin(bytes_ids, ids).all() and len(np.unique(bytes_ids)) == len(bytes_ids))
             or not ((n_bytes >= 0) & (n_bytes < np.inf)).all()
         ):

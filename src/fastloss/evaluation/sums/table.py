@@ -161,8 +161,11 @@ class Table(NamedTuple):
             sound = bool((ids[1:] > ids[:-1]).all())
         else:
             sound = len(np.unique(ids)) == len(ids) and bool(((ids >= 0) & (ids < n_keys)).all())
-        scale = high[:, -1]
-        if not sound or not ((scale >= 0) & (scale < np.inf)).all():
+        known = [layout.width - 1]  # whatever rows are
+        if layout.squared_weight:
+            known += [0, layout.squared_weight]  # their number, too
+        numbers = (high + low)[:, known]
+        if not sound or not ((numbers >= 0) & (numbers < np.inf)).all():
             raise ValueError(f"the sums of {name} in the state make no sense: it is damaged")
         return cls(layout, ids, high, low)
 
