@@ -88,6 +88,7 @@ def stored(tmp_path_factory):
     return folder, results
 
 
+@pytest.mark.long
 def test_second_process_compiles_nothing(stored):
     folder, results = stored
     assert work(folder) == (0, 1, results)

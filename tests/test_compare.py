@@ -100,7 +100,7 @@ def flat(differences):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @partly_long(2, "noise", [8.0, 1e-6, 0.5, 1e-2])
-@pytest.mark.parametrize("c", [1, 2, 17, 600])
+@partly_long(3, "c", [1, 2, 17, 600])
 def test_rows_against_mpmath(c, noise, dtype):
     """Also of sets that are 1e-6 apart, beside an offset of 5: the digits are those of the type.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from numba.core import ir
-from plain import forget, plain_python
+from plain import forget, partly_long, plain_python
 from processes import run_python
 from registry import CASES
 
@@ -413,7 +413,7 @@ def test_streamed_numbers_arrive_where_they_belong(dtype):
             assert not memory[start + size :].any()
 
 
-@pytest.mark.parametrize("width", [1, 10, 300, 9_000])
+@partly_long(2, "width", [10, 300, 1, 9_000])
 def test_streamed_gradients_have_the_same_bits(monkeypatch, width):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(200_000 // width, width)).astype(np.float32)

@@ -260,6 +260,7 @@ def test_a_workload_in_processes_of_its_own(documented, tmp_path):
             assert times["rounds"] == sum(map(len, times["seconds"]))
 
 
+@pytest.mark.long
 def test_who_is_wrong_is_left_out_and_named(hurried, tmp_path, capsys):
     path = tmp_path / "wrong.py"
     path.write_text(WRONG, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,11 @@ class ClassScores(Means):
         return _ratio(2 * counts.correct, counts.true + counts.predicted)
 
     @property
+    def n_absent(self) -> int:
+        """How many classes are neither labels nor predictions."""
+        return int(np.count_nonzero(~self.counts.present))
+
+    @cached_property
     def counts(self) -> "Counts":
         """The weights of the classes times one scale, at which they are exact."""
         terms, predictions = self._terms, self._predictions.sums

@@ -89,12 +89,6 @@ class Scores(Result):
     sequences: Sequences | None = None
     rows: dict[str, Array] = field(default_factory=dict)
     complete: bool = True
-    n_absent: int | None = None
-    macro: Average | None = None
-    micro: Average | None = None
-    weighted: Average | None = None
-    kappa: float | None = None
-    matthews: float | None = None
     confusion: Array | None = None
     errors: str = "rows"
     n_clusters: int | None = None
@@ -105,6 +99,38 @@ class Scores(Result):
     classwise_calibration_error: float | None = None
     # The weights of the ranks, and that of all rows, times a scale at which they are exact.
     _rank_sums: tuple[Array, float] = (np.empty(0), 0.0)
+
+    # What follows from the table of classes is found when it is asked for.
+
+    @property
+    def n_absent(self) -> int | None:
+        """How many classes are neither labels nor predictions."""
+        return None if self.by_class is None else self.by_class.n_absent
+
+    @property
+    def macro(self) -> Average | None:
+        """Precision, recall and F1: the means over the classes that occur."""
+        return None if self.by_class is None else self.by_class.counts.macro()
+
+    @property
+    def micro(self) -> Average | None:
+        """Those of all classes thrown together."""
+        return None if self.by_class is None else self.by_class.counts.micro()
+
+    @property
+    def weighted(self) -> Average | None:
+        """The means over the classes, each of the weight of its labels."""
+        return None if self.by_class is None else self.by_class.counts.weighted()
+
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa."""
+        return None if self.by_class is None else self.by_class.counts.agreement()[0]
+
+    @property
+    def matthews(self) -> float | None:
+        """Matthews' correlation coefficient."""
+        return None if self.by_class is None else self.by_class.counts.agreement()[1]
 
     def top_k(self, k: int) -> float:
         """The share of the rows whose label is among the k classes of the largest logits."""
@@ -207,25 +233,12 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
         ),
         **(_by_confidence(sums, bool(found.n_undefined)) if kept.by_confidence else {}),
         bootstrap=(bootstrap_of(tables["bootstrap"], RESAMPLED) if kept.bootstrap else None),
-        **(_of_classes(sums, exponent) if kept.by_class else {}),
+        by_class=(
+            ClassScores(tables["classes"], tables["predictions"], sums.n_classes, exponent)
+            if kept.by_class
+            else None
+        ),
     )
-
-
-def _of_classes(sums: RowSums, exponent: int) -> dict[str, Any]:
-    """What follows from the weights of labels and predictions, by name."""
-    classes, predictions = sums.parts["classes"], sums.parts["predictions"]
-    by_class = ClassScores(classes, predictions, sums.n_classes, exponent)
-    counts = by_class.counts
-    kappa, matthews = counts.agreement()
-    return {
-        "by_class": by_class,
-        "n_absent": int(np.count_nonzero(~counts.present)),
-        "macro": counts.macro(),
-        "micro": counts.micro(),
-        "weighted": counts.weighted(),
-        "kappa": kappa,
-        "matthews": matthews,
-    }
 
 
 def _by_confidence(sums: RowSums, undefined: bool) -> dict[str, Any]:
