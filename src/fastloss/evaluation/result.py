@@ -1,5 +1,6 @@
 """What results have in common: when two are equal, and what is said of rows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -35,11 +36,12 @@ def table_of(lines: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"{name:{width}}  {value}" for name, value in pairs)
 
 
-class Columns:
-    """Arrays of one number for each key; `_columns` has them by name."""
+class Columns(ABC):
+    """Arrays of one number for each key."""
 
+    @abstractmethod
     def _columns(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """The arrays, by name."""
 
     def to_dict(self) -> dict[str, Any]:
         """Lists by name."""
