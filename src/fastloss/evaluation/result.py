@@ -1,5 +1,6 @@
 """What results have in common: when two are equal, and what is said of rows."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -27,6 +28,12 @@ def row_lines(
     yield "rows", f"{n_rows:,}" + (f" ({n_left_out:,} left out)" if n_left_out else "")
     if n_undefined:
         yield what, f"{n_undefined:,}"
+
+
+def warn_of_nothing(n_counted: int, what: str = "row") -> None:
+    """Warn the caller of who calls this, if there is nothing that a mean could be over."""
+    if not n_counted:
+        warnings.warn(f"no {what} counts, so every mean is nan", RuntimeWarning, stacklevel=3)
 
 
 def table_of(lines: Iterable[tuple[str, ...]]) -> str:

@@ -1,6 +1,5 @@
 """Everything about labels and logits in one pass: `Scorecard`, for parts."""
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from ..kernels.tally import Terms
 from ..losses.multiclass import CrossEntropy
 from .given import Given
 from .resampling import check_replicates
+from .result import warn_of_nothing
 from .row_results import RowResults, new_arrays
 from .rows import Rows, Slab, warn_of_probabilities
 from .scores import Scores, scores_of
@@ -274,8 +274,7 @@ class Scorecard(Accumulator[RowSums]):
         # Kernels get the weights of classes divided by 2 to this.
         _, exponent = self._weighing._softmax.class_weight
         scores = scores_of(self._sums.added_up(), exponent, self._kept)
-        if not scores.n_counted:
-            warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
+        warn_of_nothing(scores.n_counted)
         return scores
 
     # ---------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Everything about labels of two classes and scores in one pass: `BinaryScorecard`."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from ...bases.options import check_integer, check_switch
 from ...call.arrays import Array, format_of
 from ...kernels.binary_rows import BinaryTerms
 from ..given import Given
+from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import BinaryRows, BinarySums, Manner
 from ..sums.score_keys import check_held
@@ -128,8 +128,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
         scores = scores_of(self._sums.added_up())
-        if not scores.n_counted:
-            warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
+        warn_of_nothing(scores.n_counted)
         return scores
 
     @property

@@ -1,6 +1,5 @@
 """Everything about rows of labels and scores in one pass: `MultilabelScorecard`."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..binary.binary_inputs import (
     warn_of_probabilities,
 )
 from ..given import Given
+from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import Manner
 from ..sums.label_sums import LabelRows, LabelSums
@@ -138,8 +138,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
         scores = multilabel_scores_of(self._sums.added_up())
-        if not scores.n_counted:
-            warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
+        warn_of_nothing(scores.n_counted)
         return scores
 
 

@@ -1,6 +1,5 @@
 """`RankingScorecard`: how well scores rank the documents of queries, which come in parts."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from ...call.arrays import Array
 from ...call.outputs import check_no_overlap, check_out
 from ...kernels.ranked_queries import N_QUERY_SCORES, QueryScores
 from ..given import Given
+from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
 from ..sums.query_sums import QuerySums, ScoredQueries
 from .queries import EXPONENTIAL, LINEAR, Documents, Measure, weights_of
@@ -177,8 +177,7 @@ class RankingScorecard(Accumulator[QuerySums]):
             )
             sums = sums.with_queries(scored, 0)
         scores = ranking_scores_of(sums.added_up(), self._measure.ks)
-        if not scores.n_counted:
-            warnings.warn("no query counts, so every mean is nan", RuntimeWarning, stacklevel=2)
+        warn_of_nothing(scores.n_counted, "query")
         return scores
 
     # ---------------------------------------------------------------------------------------------

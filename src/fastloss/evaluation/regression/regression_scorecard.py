@@ -1,6 +1,5 @@
 """Everything about labels and predictions that are numbers, in one pass: `RegressionScorecard`."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from ...call.arrays import Array, format_of
 from ...call.messages import report_weight
 from ...call.shapes import check_weight_shape
 from ..given import Given
+from ..result import warn_of_nothing
 from ..row_numbers import numbers_asked_for
 from ..sums.accumulator import Accumulator
 from ..sums.error_sums import GROUP_NAMES, ErrorSums, Rows
@@ -94,8 +94,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
         scores = scores_of(self._sums.added_up(), self._force_finite)
-        if not scores.n_counted:
-            warnings.warn("no row counts, so every mean is nan", RuntimeWarning, stacklevel=2)
+        warn_of_nothing(scores.n_counted)
         return scores
 
     # ---------------------------------------------------------------------------------------------
