@@ -421,15 +421,6 @@ def test_groups_that_are_names():
         again.update(y, p, groups=np.arange(40))
 
 
-def test_data_frames():
-    pytest.importorskip("pandas")
-    y, p = data(40, 2)
-    scores = evaluate(y, p, groups=np.arange(40) % 2)
-    assert scores.to_pandas().loc[1, "mse"] == scores.groups.mse[1]
-    assert scores.by_column.to_pandas().index.name == "column"
-    assert evaluate(y[:, 0], p[:, 0]).to_pandas().shape[0] == 1
-
-
 def test_rows_with_and_without_groups():
     y, p = data(30)
     card = fl.RegressionScorecard().update(y[:20], p[:20])

@@ -20,6 +20,8 @@ class ClassScores(Means):
     one that is neither an F1 of NaN.
     """
 
+    key = "class"
+
     def __init__(self, table: Table, predictions: Table, n_classes: int, exponent: int) -> None:
         super().__init__(table, n_classes, exponent)
         self._predictions = predictions

@@ -12,7 +12,7 @@ from ..call.arrays import Array
 from ..kernels.tally import Terms
 from .frames import frame
 from .resampling import check_level
-from .result import Result
+from .result import Columns, Result
 from .sums.double_double import divide
 from .sums.group_names import GroupNames
 from .sums.standard_error import standard_error
@@ -27,7 +27,7 @@ class Band(NamedTuple):
     formula: str
 
 
-class Means(Result):
+class Means(Columns, Result):
     """Means over rows, weighed as those of the loss: arrays of one number for each key.
 
     A key without rows has means of NaN. They are computed when they are asked for: there may be
@@ -57,6 +57,9 @@ class Means(Result):
         return self._by_key(standard_error(self._terms.n, self._terms.weight, squares))
 
     def _numbers(self) -> dict[str, Any]:
+        return self._columns()
+
+    def _columns(self) -> dict[str, Array]:
         return {name: getattr(self, name) for name in self.names}
 
     @property
@@ -154,10 +157,6 @@ class Means(Result):
 
     def __len__(self) -> int:
         return self._n_keys
-
-    def to_dict(self) -> dict[str, Any]:
-        """Lists by name."""
-        return {name: getattr(self, name).tolist() for name in self.names}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {len(self):,} keys: {', '.join(self.names)}"

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..bases.options import check_integer
 from ..call.arrays import Array
+from .frames import frame
 from .result import Result
 from .sums.table import Table
 
@@ -82,6 +83,10 @@ class Bootstrap(Result):
             "standard_error": {name: self.standard_error(name) for name in self.replicates},
             "interval": {name: list(self.interval(name)) for name in self.replicates},
         }
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row for each replicate."""
+        return frame(self.replicates, np.arange(self.n), ("replicate",))
 
     def __repr__(self) -> str:
         return f"Bootstrap of {self.n:,} replicates: {', '.join(self.replicates)}"

@@ -3,7 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,8 @@ def table_of(lines: Iterable[tuple[str, ...]]) -> str:
 class Columns(ABC):
     """Arrays of one number for each key."""
 
+    key: ClassVar[str | None] = None  # what a key is, if that is the same for all
+
     @abstractmethod
     def _columns(self) -> dict[str, Any]:
         """The arrays, by name."""
@@ -57,7 +59,7 @@ class Columns(ABC):
     def to_pandas(self) -> Any:
         """A data frame with a row for each key; needs pandas."""
         columns = self._columns()
-        return frame(columns, np.arange(len(next(iter(columns.values())))), (None,))
+        return frame(columns, np.arange(len(next(iter(columns.values())))), (self.key,))
 
 
 def by_clusters(n: int) -> str:
@@ -65,7 +67,7 @@ def by_clusters(n: int) -> str:
     return f"by {n:,} cluster{'' if n == 1 else 's'}"
 
 
-class Result:
+class Result(ABC):
     """Something with numbers, which is equal to another that has the same."""
 
     def __eq__(self, other: object) -> bool:
@@ -75,3 +77,24 @@ class Result:
 
     def _numbers(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers, lists and dictionaries, as JSON has them."""
+
+    def to_pandas(self) -> Any:
+        """A data frame of one row, with all that is one number; needs pandas.
+
+        What is by class, bin, group and so on has a data frame of its own.
+        """
+        numbers = {name: np.array([value]) for name, value in _single("", self.to_dict())}
+        return frame(numbers, np.arange(1), (None,))
+
+
+def _single(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Each number of nested dictionaries, by all the names on the way to it."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _single(f"{name} {key}" if name else key, each)
+    elif isinstance(value, (int, float)):
+        yield name, value

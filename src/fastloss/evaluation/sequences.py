@@ -8,6 +8,7 @@ import numpy as np
 
 from ..call.arrays import Array
 from ..kernels.tally import Terms
+from .frames import frame
 from .given import sizes_of
 from .result import Result
 from .sums.row_sums import RowSums
@@ -128,6 +129,11 @@ class Sequences(Result):
 
     def to_dict(self) -> dict[str, Any]:
         return {k: None if v is None else v.tolist() for k, v in self._numbers().items()}
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row for each sequence."""
+        known = {k: v for k, v in self._numbers().items() if v is not None}
+        return frame(known, known.pop("ids"), ("sequence",))
 
 
 @dataclass(frozen=True, eq=False)

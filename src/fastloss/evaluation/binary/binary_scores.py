@@ -38,6 +38,8 @@ class BinaryBins(Columns, Result):
     `base_rate` is the share of label 1, and `probability` the mean of the predicted ones.
     """
 
+    key = "bin"
+
     edges: Array
     weight: Array
     base_rate: Array

@@ -38,6 +38,8 @@ class LabelMeans(BinaryMeans):
     `auc` is the area under the ROC curve, with DeLong's standard error where rows have no weights.
     """
 
+    key = "label"
+
     def __init__(self, table: Table, found: list[Summary]) -> None:
         super().__init__(table, 1)
         self.auc = np.array([each.auc for each in found])

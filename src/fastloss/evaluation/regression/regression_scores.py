@@ -48,10 +48,13 @@ class QuantileScores(Result):
         return _of_fields(self)
 
     def to_pandas(self) -> Any:
-        """A data frame with a row for each quantile."""
+        """A data frame with a row for each quantile, of each key if there are several."""
         names = ("pinball", "pinball_standard_error", "coverage", "coverage_standard_error")
-        columns = {name: getattr(self, name) for name in names}
-        return frame(columns, self.quantiles, ("quantile",))
+        columns = {name: getattr(self, name).reshape(-1) for name in names}
+        if self.pinball.ndim == 1:
+            return frame(columns, self.quantiles, ("quantile",))
+        pairs = [(i, q) for i in range(len(self.pinball)) for q in self.quantiles.tolist()]
+        return frame(columns, np.array(pairs, object), ("key", "quantile"))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -102,8 +105,8 @@ class Errors(Result):
     def _frame(self, index: Array, names: tuple[str, ...], **more: Any) -> Any:
         """A data frame of the numbers, with a row for each of an index of these names."""
         columns = more | {name: getattr(self, name) for name in NUMBERS}
-        columns |= {f"{kind} deviance": value for kind, value in self.deviance.items()}
-        columns |= {f"{kind} d2": value for kind, value in self.d2.items()}
+        for name in "deviance", "d2":
+            columns |= {f"{name} {kind}": value for kind, value in getattr(self, name).items()}
         return frame(columns, index, names)
 
     def __repr__(self) -> str:
@@ -195,13 +198,6 @@ class RegressionScores(Errors):
         yield "R2", f"{self.r2:.6g}"
         for name in ("explained variance", "Pearson", "concordance"):
             yield name, f"{getattr(self, name.lower().replace(' ', '_')):.6g}"
-
-    def to_pandas(self) -> Any:
-        """A data frame with a row for each group or else each column, or one of all rows."""
-        for table in self.groups, self.by_column:
-            if table is not None:
-                return table.to_pandas()
-        return self._frame(np.arange(1), ("",))
 
     def __repr__(self) -> str:
         lines = list(self.lines())
