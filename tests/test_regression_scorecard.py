@@ -217,6 +217,35 @@ def test_nothing_cancels(weighted, parts, outlier):
         assert getattr(scores, name) == pytest.approx(value, rel=1e-12), name
 
 
+@pytest.mark.parametrize(
+    "case",
+    ["errors", "sizes", "squares", "labels", "predictions", "shrunk", "huge", "tiny", "biased"],
+)
+def test_moments_far_smaller_than_the_sums_they_follow_from(case):
+    """Rows that no sums about 0 tell: each has something that hardly differs, or cannot be held."""
+    rng, k = np.random.default_rng(11), np.arange(90)
+    # Of so few bits, that no error is rounded.
+    y, noise = np.rint(rng.standard_normal((2, 90)) * 2**12) * 2.0**-12
+    side = np.where(noise > 0, 1, -1)
+    p = {
+        "errors": y + 2**10 + 2.0**-14 * noise,
+        "sizes": y + side * (1 + 2.0**-24 * k),
+        "squares": y + side * (3 + 2.0**-30 * k),
+        "labels": 2**20 + noise,
+        "predictions": 2**20 + 2.0**-10 * noise,
+        "shrunk": 2.0**-30 * noise,
+        "huge": (y + noise) * 2.0**300,
+        "tiny": (y + noise) * 2.0**-200,
+        "biased": y - 50,
+    }[case]
+    y = {"labels": 2**20 + 2.0**-10 * y, "huge": 2.0**300 * y, "tiny": 2.0**-200 * y}.get(case, y)
+    scores, w = evaluate(y, p), np.ones(90)
+    for name, value in exact(y, p, w).items():
+        tolerance = 1e-15 if name in SHARES else 0
+        assert getattr(scores, name) == pytest.approx(value, rel=1e-12, abs=tolerance), name
+    assert_same(evaluate(y, p, sample_weight=w), scores, rtol=1e-13)
+
+
 def test_a_bias_far_below_the_errors():
     """The sum of errors is exact, whatever their order."""
     rng = np.random.default_rng(4)

@@ -21,7 +21,7 @@ from ..compiler.bits import (
 )
 from ..compiler.flags import unfused
 from .form import Function
-from .tally import scale_of
+from .tally import add, scale_of
 
 
 class Terms(NamedTuple):
@@ -29,7 +29,6 @@ class Terms(NamedTuple):
 
     n: Any
     n_undefined: Any  # rows whose error is NaN
-    n_zero: Any  # rows whose target is 0
     weight: Any
     squared_weight: Any
     error: Any  # w e
@@ -39,6 +38,7 @@ class Terms(NamedTuple):
     relative: Any  # w |e / y|, where y is not 0
     relative_weight: Any  # w, where y is not 0
     symmetric: Any  # 2 w |e| / (|y| + |p|), where these are not 0
+    n_zero: Any  # rows whose target is 0
     largest: Any  # |e|
     center: Any  # a number c close to e
     absolute_center: Any  # to |e|
@@ -70,13 +70,12 @@ class Moments(NamedTuple):
 
 
 # Which power of the weight each of them has.
-TERM_POWERS = np.array([0, 0, 0, 1, 2, *[1] * 7, 0, 0, 0, 0, *[2] * 6, 0])
+TERM_POWERS = np.array([0, 0, 1, 2, *[1] * 7, 0, 0, 0, 0, 0, *[2] * 6, 0])
 MOMENT_POWERS = np.array([1, 0, 0, 0, *[1] * 7, 0])
 N_TERMS, N_MOMENTS = len(TERM_POWERS), len(MOMENT_POWERS)
 (
     N,
     N_UNDEFINED,
-    N_ZERO,
     WEIGHT,
     SQUARED_WEIGHT,
     ERROR,
@@ -86,6 +85,7 @@ N_TERMS, N_MOMENTS = len(TERM_POWERS), len(MOMENT_POWERS)
     RELATIVE,
     RELATIVE_WEIGHT,
     SYMMETRIC,
+    N_ZERO,
     LARGEST,
     CENTER,
 ) = range(14)
@@ -101,10 +101,15 @@ N_TILE = N_TERMS + 2
 # abreast, has 16 additions in each lane: of numbers that are all the same it loses 7e-16 at most,
 # and one of 256 up to 1.6e-15.
 TILE = 1 << 7
+# How far ahead of a tile memory is asked for.
+AHEAD = 4 * TILE
+# Terms of errors are cut where adding so many units rounds them. A unit is so many times the
+# largest term of the tile that made it necessary. So the sum of what is cut off is exact.
+SLACK = 2.0**10
 
 
 @unfused
-def _cut_off(x: Any, cut: Any) -> Any:
+def cut_at(x: Any, cut: Any) -> Any:
     return (x + cut) - cut
 
 
@@ -143,6 +148,23 @@ def find_centers(y: Any, p: Any, of_errors: Any, of_moments: Any) -> None:
     of_errors[2] = _center(squared, sum_squared / n)
 
 
+def clear(sums: Any) -> None:
+    for i in range(sums.size):
+        sums[i] = 0.0
+
+
+def add_tile(tile: Any, high: Any, low: Any) -> None:
+    """Add the sums of a tile to those of a run, of which `low` has what rounding takes."""
+    disjoint()
+    for i in range(high.size):
+        add(tile[i], 0.0, i, high, low)
+
+
+def unit_of(most: Any) -> Any:
+    """The unit of a tile with so large a term."""
+    return select(most < 2.0**990, most, 2.0**990) * SLACK
+
+
 def _center(first: Any, mean: Any) -> Any:
     """A number so far from the first one, if it is finite."""
     center = first + mean
@@ -166,13 +188,8 @@ def weighing(weighted: bool) -> tuple[Function, Function]:
     return weight_at, scale_for
 
 
-def errors_adder(weighted: bool, single: bool) -> Function:
-    """Sums of errors over a tile; those of |e| and e^2 less the last two centers.
-
-    Errors of float32 numbers are not cut: they have so few digits that float64 has room for the sum
-    of a tile, unless a number is 2**22 times the smallest one.
-    """
-    cutting = weighted or not single
+def errors_adder(weighted: bool) -> Function:
+    """Sums of errors over a tile; those of |e| and e^2 less the last two centers."""
     weight_at, _ = weighing(weighted)
     double = np.float64
 
@@ -189,10 +206,9 @@ def errors_adder(weighted: bool, single: bool) -> Function:
             e = double(p[i]) - target
             e_absolute, e_squared = abs(e), _square(e)
             term = w * e
-            part = _cut_off(term, cut) if cutting else term
+            part = cut_at(term, cut)
             cut_off = accumulate(cut_off, part)
-            if cutting:
-                rest = accumulate(rest, term - part)
+            rest = accumulate(rest, term - part)
             of_absolute, of_squared = w * (e_absolute - c_absolute), w * (e_squared - c_squared)
             absolute = accumulate(absolute, of_absolute)
             squared = accumulate(squared, of_squared)
@@ -200,39 +216,48 @@ def errors_adder(weighted: bool, single: bool) -> Function:
             largest = larger(e_absolute, largest)
             second_a = accumulate(second_a, of_absolute * of_absolute)
             second_s = accumulate(second_s, of_squared * of_squared)
-            if weighted:
-                of_error = w * (e - c)
-                most = larger(w * e_absolute, most)
-                weights = accumulate(weights, w)
-                weights_2 = accumulate(weights_2, w * w)
-                first = accumulate(first, w * of_error)
-                first_a = accumulate(first_a, w * of_absolute)
-                first_s = accumulate(first_s, w * of_squared)
-                second = accumulate(second, of_error * of_error)
+            of_error = w * (e - c)
+            most = larger(w * e_absolute, most)
+            weights = accumulate(weights, w)
+            weights_2 = accumulate(weights_2, w * w)
+            first = accumulate(first, w * of_error)
+            first_a = accumulate(first_a, w * of_absolute)
+            first_s = accumulate(first_s, w * of_squared)
+            second = accumulate(second, of_error * of_error)
         tile[WEIGHT], tile[SQUARED_WEIGHT] = weights, weights_2
         tile[ERROR], tile[REST] = cut_off, rest
         tile[ABSOLUTE], tile[SQUARED], tile[SIZE], tile[LARGEST] = absolute, squared, size, largest
         tile[FIRST], tile[FIRST + 1], tile[FIRST + 2] = first, first_a, first_s
         tile[SECOND], tile[SECOND + 1], tile[SECOND + 2] = second, second_a, second_s
-        tile[MOST] = most if weighted else largest
+        tile[MOST] = most
 
     return add_errors
 
 
-def relative_adder(weighted: bool, single: bool, with_zeros: bool) -> Function:
-    """Sums of relative errors over a tile. Where a label may be 0 these are left out and counted.
+def ratios_of(single: bool) -> Function:
+    """|e| over |y|, and over |y| + |p|.
 
-    Divisions take most of the time. Of float32 numbers the product of two is a float64, so that one
-    division does for both ratios.
+    Of float32 numbers the product of both is a float64, so that one division does.
     """
-    weight_at, _ = weighing(weighted)
-    double = np.float64
 
     def ratios(e: Any, size: Any, both: Any) -> Any:
         if single:
             ratio = e / (size * both)
             return ratio * both, ratio * size
         return e / size, e / both
+
+    return ratios
+
+
+def relative_adder(weighted: bool, single: bool, with_zeros: bool) -> Function:
+    """Sums of relative errors over a tile, in the order of `Terms` from `RELATIVE` on.
+
+    Where a label may be 0 these are left out and counted.
+    """
+    weight_at, _ = weighing(weighted)
+    double = np.float64
+
+    ratios = ratios_of(single)
 
     def add_relative(y: Any, p: Any, weight: Any, scale: Any, tile: Any) -> None:
         disjoint()
@@ -251,12 +276,11 @@ def relative_adder(weighted: bool, single: bool, with_zeros: bool) -> Function:
                 of_both = select(far, 1.0, select(known, of_both, select(e != 0.0, 1.0, 0.0)))
                 n_zero = accumulate(n_zero, select(known, 0.0, 1.0))
                 weights = accumulate(weights, select(known, w, 0.0))
+            else:
+                weights = accumulate(weights, w)
             relative = accumulate(relative, w * of_size)
             symmetric = accumulate(symmetric, w * of_both)
-        tile[RELATIVE], tile[SYMMETRIC], tile[N_ZERO] = relative, 2.0 * symmetric, n_zero
-        if not with_zeros:
-            weights = tile[WEIGHT] if weighted else double(p.size)
-        tile[RELATIVE_WEIGHT] = weights
+        tile[0], tile[1], tile[2], tile[3] = relative, weights, 2.0 * symmetric, n_zero
 
     return add_relative
 
@@ -281,10 +305,9 @@ def moments_adder(weighted: bool) -> Function:
             p_first = accumulate(p_first, of_p)
             y_second = accumulate(y_second, of_y * target)
             p_second = accumulate(p_second, of_p * prediction)
+            e_first = accumulate(e_first, of_e)
             e_second = accumulate(e_second, of_e * e)
             product = accumulate(product, of_y * prediction)
-            if weighted:
-                e_first = accumulate(e_first, of_e)
         tile[Y_FIRST], tile[Y_FIRST + 1], tile[Y_FIRST + 2] = y_first, p_first, e_first
         tile[Y_SECOND], tile[Y_SECOND + 1], tile[Y_SECOND + 2] = y_second, p_second, e_second
         tile[PRODUCT] = product

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.bits import disjoint, larger, prefetch, select, smaller, wide_vectors, window
+from ..compiler.bits import aligned_stack, larger, prefetch, select, smaller, wide_vectors, window
 from .error_tiles import (
+    AHEAD,
     CENTER,
     ERROR,
-    FIRST,
     LARGEST,
     MOST,
     N_MOMENTS,
@@ -22,34 +22,31 @@ from .error_tiles import (
     RELATIVE,
     REST,
     SCALE,
-    SECOND,
-    SQUARED_WEIGHT,
+    SLACK,
     SYMMETRIC,
     TILE,
     WEIGHT,
     Y_CENTER,
-    Y_FIRST,
-    Y_SECOND,
     N,
+    add_tile,
+    clear,
     errors_adder,
     find_centers,
     finite,
     moments_adder,
     relative_adder,
+    unit_of,
     weighing,
 )
 from .form import Function
+from .quick_errors import QUICK_SCRATCH, quick_run_adder
 from .tally import add, lost
 
-# How far ahead of a tile memory is asked for.
-_AHEAD = 4 * TILE
-# Terms of errors are cut where adding so many units rounds them. A unit is so many times the
-# largest term of the tile that made it necessary. So the sum of what is cut off is exact.
-_SLACK = 2.0**10
 # Two lines of the caches lie between the memory of two threads, which else would take turns.
 _APART = 16
 # Memory that a run needs: for a tile, and for its sums, which go to the tables in the end.
-SCRATCH = _APART + N_TILE + N_MOMENTS + 2 * (N_TERMS + N_MOMENTS) + _APART
+_OF_TILE = larger(N_TILE + N_MOMENTS, QUICK_SCRATCH)
+SCRATCH = _APART + _OF_TILE + 2 * (N_TERMS + N_MOMENTS) + _APART
 
 
 def _count_undefined(y: Any, p: Any) -> Any:
@@ -60,20 +57,9 @@ def _count_undefined(y: Any, p: Any) -> Any:
     return n
 
 
-def _clear(sums: Any) -> None:
-    for i in range(sums.size):
-        sums[i] = 0.0
-
-
 def _copy(source: Any, target: Any) -> None:
     for i in range(target.size):
         target[i] = source[i]
-
-
-def _add_tile(tile: Any, high: Any, low: Any) -> None:
-    disjoint()
-    for i in range(high.size):
-        add(tile[i], 0.0, i, high, low)
 
 
 def _add_centers(factor: Any, number: Any, center: Any, to: Any, high: Any, low: Any) -> None:
@@ -83,25 +69,23 @@ def _add_centers(factor: Any, number: Any, center: Any, to: Any, high: Any, low:
     add(factor * product, factor * tail, to, high, low)
 
 
+def _never(y: Any, p: Any, high: Any, low: Any, moments: Any, lost: Any, scratch: Any) -> Any:
+    """Rows with weights are always added up with care."""
+    return False
+
+
 def _run_adder(weighted: bool, single: bool) -> Function:
     """All sums over a run, from its rows and memory for a tile."""
     _, scale_for = weighing(weighted)
-    add_errors = errors_adder(weighted, single)
+    add_errors = errors_adder(weighted)
+    sum_quickly = _never if weighted else quick_run_adder(single)
     add_relative = relative_adder(weighted, single, with_zeros=False)
     add_with_zeros = relative_adder(weighted, single, with_zeros=True)
-    add_moments, cutting = moments_adder(weighted), weighted or not single
+    add_moments = moments_adder(weighted)
 
     def finish(n: Any, scale: Any, high: Any, low: Any, of_moments: Any, rests: Any) -> None:
         """What is known of a run once all its tiles are added up."""
         high[N], high[SCALE], of_moments[N_MOMENTS - 1] = n, scale, scale
-        if not weighted:
-            high[WEIGHT] = high[SQUARED_WEIGHT] = n
-            for i in range(3):
-                high[FIRST + i], low[FIRST + i] = high[ERROR + i], low[ERROR + i]
-            # Errors were added up as they are, and |e| and e^2 less their centers.
-            _add_centers(-1.0, n, high[CENTER], FIRST, high, low)
-            high[SECOND], low[SECOND] = of_moments[Y_SECOND + 2], rests[Y_SECOND + 2]
-            of_moments[Y_FIRST + 2], rests[Y_FIRST + 2] = high[FIRST], low[FIRST]
         for i in range(1, 3):
             _add_centers(1.0, high[WEIGHT], high[CENTER + i], ERROR + i, high, low)
             low[ERROR + i] += low[WEIGHT] * high[CENTER + i]
@@ -110,34 +94,37 @@ def _run_adder(weighted: bool, single: bool) -> Function:
     def sum_run(
         y: Any, p: Any, weight: Any, high: Any, low: Any, of_moments: Any, rests: Any, scratch: Any
     ) -> None:
-        _clear(high)
-        _clear(low)
-        _clear(of_moments)
-        _clear(rests)
-        _clear(scratch)
-        scale, n = scale_for(weight), smaller(TILE, p.size)
+        clear(high)
+        clear(low)
+        clear(of_moments)
+        clear(rests)
+        n = smaller(TILE, p.size)
         center, center_m = window(high, CENTER, 3), window(of_moments, Y_CENTER, 3)
-        tile, tile_m = window(scratch, 0, N_TILE), window(scratch, N_TILE, N_MOMENTS)
         find_centers(window(y, 0, n), window(p, 0, n), center, center_m)
-        unit = largest = 0.0
+        if sum_quickly(y, p, high, low, of_moments, rests, window(scratch, 0, QUICK_SCRATCH)):
+            return
+        clear(scratch)
+        scale, unit, largest = scale_for(weight), 0.0, 0.0
+        tile, tile_m = window(scratch, 0, N_TILE), window(scratch, N_TILE, N_MOMENTS)
+        relative = window(tile, RELATIVE, 4)
         for start in range(0, p.size, TILE):
             n = smaller(TILE, p.size - start)
             ys, ps, ws = window(y, start, n), window(p, start, n), window(weight, start, n)
-            add_errors(ys, ps, ws, scale, unit * _SLACK, center, tile)
-            if cutting and tile[MOST] > unit:
-                unit = select(tile[MOST] < 2.0**990, tile[MOST], 2.0**990) * _SLACK
-                add_errors(ys, ps, ws, scale, unit * _SLACK, center, tile)
-            add_relative(ys, ps, ws, scale, tile)
+            add_errors(ys, ps, ws, scale, unit * SLACK, center, tile)
+            if tile[MOST] > unit:
+                unit = unit_of(tile[MOST])
+                add_errors(ys, ps, ws, scale, unit * SLACK, center, tile)
+            add_relative(ys, ps, ws, scale, relative)
             if not finite(tile[RELATIVE] + tile[SYMMETRIC]):
-                add_with_zeros(ys, ps, ws, scale, tile)
+                add_with_zeros(ys, ps, ws, scale, relative)
             add_moments(ys, ps, ws, scale, center_m, tile_m)
-            prefetch(y, start + _AHEAD, TILE)
-            prefetch(p, start + _AHEAD, TILE)
+            prefetch(y, start + AHEAD, TILE)
+            prefetch(p, start + AHEAD, TILE)
             if not finite(tile[ERROR]):
                 tile[N_UNDEFINED] = _count_undefined(ys, ps)
             largest = larger(tile[LARGEST], largest)
-            _add_tile(tile, high, low)
-            _add_tile(tile_m, of_moments, rests)
+            add_tile(tile, high, low)
+            add_tile(tile_m, of_moments, rests)
             low[ERROR] += tile[REST]
             tile[N_UNDEFINED] = 0.0
         high[LARGEST], low[LARGEST] = largest, 0.0
@@ -169,8 +156,9 @@ def tally_errors(weighted: bool, single: bool) -> Function:
         numbers.
         """
         wide_vectors()
-        tile = window(scratch, _APART, N_TILE + N_MOMENTS)
-        sums = window(scratch, _APART + N_TILE + N_MOMENTS, 2 * (N_TERMS + N_MOMENTS))
+        aligned_stack()
+        tile = window(scratch, _APART, _OF_TILE)
+        sums = window(scratch, _APART + _OF_TILE, 2 * (N_TERMS + N_MOMENTS))
         of_errors, lost_of_errors = window(sums, 0, N_TERMS), window(sums, N_TERMS, N_TERMS)
         of_moments = window(sums, 2 * N_TERMS, N_MOMENTS)
         rests = window(sums, 2 * N_TERMS + N_MOMENTS, N_MOMENTS)
