@@ -215,6 +215,7 @@ def test_groups():
 def numbers(scores):
     found = scores.to_dict()
     groups = found.pop("groups") or {}
+    assert found.pop("errors") == "rows"
     found |= (
         found.pop("bins") | found.pop("confusion") | {f"group {k}": v for k, v in groups.items()}
     )
@@ -375,7 +376,7 @@ def test_what_is_given_may_change_afterwards():
         (ValueError, "thresholds is .* must be a list", [0, 1], [5.0, 2.0], {"thresholds": 0.5}),
         (ValueError, "n_bins is 0", [0, 1], [5.0, 2.0], {"n_bins": 0}),
         (ValueError, "bins must be None or a power of two", [0, 1], [5.0, 2.0], {"bins": 1000}),
-        (TypeError, "task='binary' knows no temperature: it takes bins, from_prob", [0, 1],
+        (TypeError, "task='binary' knows no temperature: it takes bins, bootstrap, clus", [0, 1],
          [5.0, 2.0], {"temperature": 2.0}),
     ],
 )  # fmt: skip

@@ -334,6 +334,20 @@ def test_clusters_and_what_is_kept_if_it_is_asked_for():
         fl.dask.evaluate(LABELS, cut(LOGITS), bootstrap=4)
 
 
+@pytest.mark.parametrize("task", ["binary", "multilabel", "regression", "ranking"])
+def test_clusters_and_a_bootstrap_of_each_task(task):
+    names = np.array(["a", "b", "c"])[np.arange(N) // 3 % 3]
+    y, x = (LABELS % 2, LOGITS[:, 0]) if task in ("binary", "regression") else (LOGITS > 0, LOGITS)
+    for by in ({"clusters": names}, {"ids": np.arange(N)}, {"clusters": cut(LABELS)}):
+        found = fl.dask.evaluate(y * 1, cut(x), task=task, bootstrap=4, **by).compute()
+        expected = fl.evaluate(
+            y * 1, x, task=task, bootstrap=4, **{k: np.asarray(v) for k, v in by.items()}
+        )
+        assert found.errors == expected.errors
+        for name, means in expected.bootstrap.replicates.items():
+            np.testing.assert_array_equal(found.bootstrap.replicates[name], means)
+
+
 def test_masks_of_rows_and_of_all_rows():
     inside = RNG.random((N, C)) < 0.6
     inside[np.arange(N), LABELS] = True

@@ -206,7 +206,7 @@ def test_a_report_of_nothing(run):
         (["--task", "binary", "--rows", "r.npz"], "--rows is for --task multiclass"),
         (["--task", "binary", "--queries", "y.npy"], "--task binary knows no --queries"),
         (["--task", "binary", "--offsets", "y.npy"], "--task binary knows no --offsets"),
-        (["--task", "binary", "--option", "x=1"], "NAME is one of bins, from_probabilities"),
+        (["--task", "binary", "--option", "x=1"], "NAME is one of bins, bootstrap, from_prob"),
         (["--task", "binary", "--option", "bins=1000"], "bins must be None or a power of two"),
         (["--task", "binary", "--sample-weight", "few.npy"], "first axis of both is that of the"),
         (["--task", "ranking", "--from-probabilities"], "ranking knows no --from-probabilities"),

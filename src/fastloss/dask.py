@@ -25,7 +25,7 @@ from .evaluation.given import Given, sizes_of
 from .evaluation.groups import Named, groups_of
 from .evaluation.scorecard import Scorecard
 from .evaluation.sums.group_names import GroupNames
-from .evaluation.tasks import options_of_call, task_named
+from .evaluation.tasks import call_with_logits, options_of_call, task_named
 
 try:
     import dask.array as da
@@ -168,16 +168,9 @@ def evaluate(labels: Any, predictions: Any, /, *, task: str = "multiclass", **op
     if not predictions.ndim:
         raise ValueError("predictions have shape (): there are no rows to be cut into chunks")
     check_rows(predictions, 1, "predictions")
-    for name in ("offsets", "rows"):
-        if name in by_row:
-            raise ValueError(
-                f"{name} is not for Dask arrays: leave it out, and give queries of rankings by ids"
-            )
+    _refuse(by_row, "offsets", "rows")
     n = predictions.shape[:1]
-    names = None
-    groups = by_row.get("groups")
-    if groups is not None and not isinstance(groups, da.Array):
-        by_row["groups"], names = groups_of(groups, n)
+    names = _with_ids(by_row, n)
     arrays = arrays_by_row("predictions", predictions, n, labels=labels, **by_row)
     empty = {name: without_rows(array) for name, array in arrays.items()}
     start = task_named(task).scorecard(**built)
@@ -187,47 +180,38 @@ def evaluate(labels: Any, predictions: Any, /, *, task: str = "multiclass", **op
     return _reduced(chunks, partial(_task_card, new, names), start, new)
 
 
-def _evaluate_logits(
-    labels: Any,
-    logits: Any,
-    *,
-    sample_weight: Any = None,
-    class_mask: Any = None,
-    groups: Any = None,
-    sequences: Any = None,
-    offsets: Any = None,
-    n_bytes: Any = None,
-    clusters: Any = None,
-    ids: Any = None,
-    **options: Any,
-) -> Any:
+def _refuse(told: dict[str, Any], *names: str) -> None:
+    """Raise for what cannot be told in chunks."""
+    for name in names:
+        if name in told:
+            raise ValueError(
+                f"{name} is not for Dask arrays: leave it out, and give queries of rankings by ids"
+            )
+
+
+def _with_ids(by_row: dict[str, Any], shape: tuple[int, ...]) -> GroupNames | None:
+    """Put ids in place of names that are known, and return what those of groups stand for."""
+    names = None
+    for name in ("groups", "clusters"):
+        if by_row.get(name) is not None and not isinstance(by_row[name], da.Array):
+            ids, found = groups_of(by_row[name], shape, name)
+            by_row[name] = ids.reshape(shape)
+            names = found if name == "groups" else names
+    return names
+
+
+def _evaluate_logits(labels: Any, logits: Any, **given: Any) -> Any:
     """`evaluate` of class ids and logits."""
     check_predictions(logits, "logits")
     if logits.ndim < 2:
         raise ValueError(f"logits have shape {logits.shape}, but rows of logits have two axes")
     lead = logits.ndim - 1
     check_rows(logits, lead, "logits")
-    if class_mask is not None and np.ndim(class_mask) == 1:
-        options["class_mask"], class_mask = class_mask, None
-    names = None
-    if groups is not None and not isinstance(groups, da.Array):
-        group_ids, names = groups_of(groups, logits.shape[:lead])
-        groups = group_ids.reshape(logits.shape[:lead])
-    if clusters is not None and not isinstance(clusters, da.Array):
-        clusters = groups_of(clusters, logits.shape[:lead], "clusters").ids
-        clusters = clusters.reshape(logits.shape[:lead])
-    by_row = arrays_by_row(
-        "logits",
-        logits,
-        logits.shape[:-1],
-        labels=labels,
-        sample_weight=sample_weight,
-        class_mask=class_mask,
-        groups=groups,
-        sequences=sequences,
-        clusters=clusters,
-        ids=ids,
-    )
+    options, told = call_with_logits(given, logits.ndim)
+    _refuse(told, "rows")
+    offsets, n_bytes = told.pop("offsets", None), told.pop("n_bytes", None)
+    names = _with_ids(told, logits.shape[:lead])
+    by_row = arrays_by_row("logits", logits, logits.shape[:-1], labels=labels, **told)
     # An update with no rows finds whatever is wrong with options and shapes, and knows the
     # sequences that are numbered. Chunks then have their numbers for names.
     empty: dict[str, Any] = {name: without_rows(given) for name, given in by_row.items()}

@@ -27,9 +27,10 @@ def evaluate(
     """Everything about columns of a data frame of Spark, in one pass: see `fl.evaluate`.
 
     `labels`, `predictions` and `sample_weight`: names of columns of numbers, or of arrays that are
-    of equal length, as logits are; `groups` the name of one column, or of several, each combination
-    of which is a group. Options are those of the scorecard of the task; what its `update` takes for
-    each row besides is named by its column, too. Rows of the result are not kept.
+    of equal length, as logits are; `groups` and `clusters` the name of one column, or of several,
+    each combination of which is a group. Options are those of the scorecard of the task; what its
+    `update` takes for each row besides is named by its column, too. Rows of the result are not
+    kept.
 
     Each partition has a scorecard on the machine where it lies, and the driver merges the states in
     the order of the partitions: numbers are those of one machine to 1e-15 relative, and partitions
@@ -48,7 +49,7 @@ def evaluate(
     built, told = options_of_call(task, {k: v for k, v in given.items() if v is not None})
     columns: dict[str, Any] = {"labels": labels, "predictions": predictions, **told}
     for name, column in columns.items():
-        several = name == "groups" and isinstance(column, (list, tuple))
+        several = name in ("groups", "clusters") and isinstance(column, (list, tuple))
         for each in column if several else [column]:
             if not isinstance(each, str):
                 raise TypeError(f"{name} is {each!r}, but must be the name of a column")

@@ -28,8 +28,7 @@ from ..kernels.tally_pairs import (
     Bins,
 )
 from .differences import Differences, Distribution, Summary
-from .given import resampled
-from .groups import groups_of
+from .given import Given
 from .resampling import bootstrap_of, check_replicates
 from .rows import is_one_slab, slabs, warn_of_probabilities
 from .sums.accumulator import Accumulator
@@ -187,8 +186,7 @@ class Comparison(Accumulator[PairSums]):
                 f"ignore_index is {self._loss.ignore_index}, but there are no labels to find it "
                 "in: give labels, or leave rows out by the sample_weight 0"
             )
-        cluster = None if clusters is None else groups_of(clusters, a.shape[:-1], "clusters").ids
-        drawn = resampled(ids, clusters, None, a.shape[:-1], self._bootstrap)
+        sampled = Given(clusters=clusters, ids=ids).sampled_of(a.shape[:-1], self._bootstrap)
         new = PairSums.of_nothing(self._bootstrap)
         new = new._replace(n_classes=a.shape[-1], labelled=given is not None)
         self._sums.check(new)
@@ -202,10 +200,10 @@ class Comparison(Accumulator[PairSums]):
             ).reshape(-1, N_PAIR_SCORES)
             mine = np.s_[stop : stop + len(scores)]
             stop += len(scores)
-            rows = PairRows(scores, None if cluster is None else cluster[mine])
-            new = new.with_rows(rows, len(scores))
-            if drawn is not None:
-                more = replicated(self._bootstrap, drawn[mine], scores[:, 0], scores[:, 1:])
+            its = sampled.at(mine)
+            new = new.with_rows(PairRows(scores, its.clusters), len(scores))
+            if its.draws is not None:
+                more = replicated(self._bootstrap, its.draws, scores[:, 0], scores[:, 1:])
                 new = new.with_part("bootstrap", new.parts["bootstrap"].merged(more))
         self._add(new)
         return self
@@ -237,7 +235,7 @@ class Comparison(Accumulator[PairSums]):
             n_clusters, errors = errors_by_cluster(clusters, 2, range(MEANS, MEANS + N_MEANS))
             by = {"errors": "clusters", "n_clusters": n_clusters}
         if self._bootstrap:
-            by["bootstrap"] = bootstrap_of(s.parts["bootstrap"], PairScores._fields[1:])
+            by["bootstrap"] = bootstrap_of((s.parts["bootstrap"], PairScores._fields[1:]))
         with np.errstate(all="ignore"):
             root_mean_square = float(np.sqrt(np.float64(rounded[-2]) / weight))
             weight = float(np.float64(weight) / scale) if n else 0.0

@@ -154,7 +154,7 @@ class Differences(Result):
         yield "classes", f"{self.n_classes:,}"
         agreement = self.agreement
         if self.n_clusters is not None:
-            yield "standard errors", by_clusters(self.n_clusters)
+            yield "standard errors", by_clusters(self.n_clusters).strip()
         yield "same prediction", f"{agreement.mean:.4%} ± {agreement.standard_error:.2%}"
         if self.perplexity_ratio is not None:
             ratio = f"{self.perplexity_ratio:.6g} ± {self.perplexity_ratio_standard_error:.2g}"

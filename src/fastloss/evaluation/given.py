@@ -10,6 +10,7 @@ from ..kernels.tally import N_SCORES
 from .groups import check_shape, groups_of, integers, no_ids
 from .sums.group_names import GroupNames
 from .sums.row_sums import NAMED, NUMBERED, ScoredRows
+from .sums.samples import Sampled
 from .sums.table import NO_KEYS
 from .tensors import as_array
 
@@ -51,15 +52,33 @@ class Given(NamedTuple):
         ids = self.sequences if self.numbers is None else self.numbers
         return None if ids is None else ids_of(ids, "sequences", shape)
 
-    def clusters_of(self, shape: tuple[int, ...]) -> Array | None:
-        """The cluster of each row."""
+    def sampled_of(self, shape: tuple[int, ...], bootstrap: int) -> Sampled:
+        """The cluster of each row, and what a bootstrap of so many replicates knows it by."""
+        draws = self._draws_of(shape, bootstrap)
         if self.clusters is None:
-            return None
-        return groups_of(self.clusters, shape, "clusters").ids
+            return Sampled(None, draws)
+        return Sampled(groups_of(self.clusters, shape, "clusters").ids, draws)
 
-    def resampled_of(self, shape: tuple[int, ...], bootstrap: int) -> Array | None:
-        """For each row what a bootstrap of so many replicates, if there is any, knows it by."""
-        return resampled(self.ids, self.clusters, self.sequences, shape, bootstrap)
+    def _draws_of(self, shape: tuple[int, ...], bootstrap: int) -> Array | None:
+        if self.ids is not None and self.clusters is not None:
+            raise ValueError(
+                "give ids, if rows are independent, or clusters, of rows that are drawn together, "
+                "not both"
+            )
+        if not bootstrap:
+            if self.ids is not None:
+                raise ValueError(
+                    "ids are for a bootstrap, which is off: build it with bootstrap=1000"
+                )
+            return None
+        for name in "ids", "clusters", "sequences":
+            if getattr(self, name) is not None:
+                return groups_of(getattr(self, name), shape, name).ids
+        raise ValueError(
+            "a bootstrap knows rows by ids, the same ones wherever they come (offsets do not do, "
+            "which number as they come): give ids=, an integer for each row, such as its number in "
+            "the whole, or clusters= of rows that belong together"
+        )
 
     def new_sequences(self) -> ScoredRows:
         """The sequences of `offsets`, before their rows come."""
@@ -68,29 +87,6 @@ class Given(NamedTuple):
         if self.n_bytes is not None:
             known = _bytes(as_array(self.n_bytes, "n_bytes"), n)
         return ScoredRows(np.empty((0, N_SCORES)), NO_KEYS, None, None, None, np.arange(n), known)
-
-
-def resampled(
-    ids: Any, clusters: Any, sequences: Any, shape: tuple[int, ...], bootstrap: int
-) -> Array | None:
-    """For each row the id by which a bootstrap of so many replicates draws it."""
-    if ids is not None and clusters is not None:
-        raise ValueError(
-            "give ids, if rows are independent, or clusters, of rows that are drawn together, not "
-            "both"
-        )
-    if not bootstrap:
-        if ids is not None:
-            raise ValueError("ids are for a bootstrap, which is off: build it with bootstrap=1000")
-        return None
-    for name, given in (("ids", ids), ("clusters", clusters), ("sequences", sequences)):
-        if given is not None:
-            return groups_of(given, shape, name).ids
-    raise ValueError(
-        "a bootstrap knows rows by ids, the same ones wherever they come (offsets do not do, which "
-        "number as they come): give ids=, an integer for each row, such as its number in the "
-        "whole, or clusters= of rows that belong together"
-    )
 
 
 def ids_of(value: Any, name: str, shape: tuple[int, ...]) -> Array:

@@ -1,5 +1,6 @@
 """What a bootstrap found: means over rows that were drawn again and again."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..bases.options import check_integer
 from ..call.arrays import Array
 from .frames import frame
 from .result import Result
+from .sums.samples import Samples
 from .sums.table import Table
 
 # What `to_dict` has of the probability that an interval holds.
@@ -46,7 +48,7 @@ class Bootstrap(Result):
 
     n: int
     replicates: dict[str, Array]
-    _empty: Array  # whether a replicate has no row
+    _empty: dict[str, Array]  # whether a replicate has no row
 
     def standard_error(self, name: str) -> float:
         """The standard deviation of the means of all replicates."""
@@ -72,8 +74,18 @@ class Bootstrap(Result):
     def _means(self, name: str) -> Array:
         if name not in self.replicates:
             raise ValueError(f"there is no {name!r}: there are {', '.join(self.replicates)}")
-        means: Array = self.replicates[name][~self._empty]
+        means: Array = self.replicates[name][~self._empty[name]]
         return means
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Standard errors and intervals, as text."""
+        for name in self.replicates:
+            low, high = self.interval(name)
+            error = f"{self.standard_error(name):.2g}"
+            yield (
+                f"bootstrap: {name.replace('_', ' ')}",
+                f"± {error}, {LEVEL:.0%} within {low:.6g} and {high:.6g}",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Standard errors and intervals by name."""
@@ -92,10 +104,48 @@ class Bootstrap(Result):
         return f"Bootstrap of {self.n:,} replicates: {', '.join(self.replicates)}"
 
 
-def bootstrap_of(table: Table, names: tuple[str, ...]) -> Bootstrap:
-    """Of the sums of `sums.replicates`, by the names of the values."""
-    sums = table.sums
-    with np.errstate(all="ignore"):
-        means = sums[:, 1:-1] / sums[:, :1]
-    replicates = dict(zip(names, means.T.copy(), strict=True))
-    return Bootstrap(table.n_keys, replicates, sums[:, 0] == 0)
+def bootstrap_of(*tables: tuple[Table, Iterable[str]]) -> Bootstrap | None:
+    """Of sums of `sums.replicates`, each with the names of its values; None without replicates."""
+    n = tables[0][0].n_keys
+    replicates: dict[str, Array] = {}
+    empty: dict[str, Array] = {}
+    for table, names in tables:
+        sums = table.sums
+        with np.errstate(all="ignore"):
+            means = sums[:, 1:-1] / sums[:, :1]
+        more = dict(zip(names, means.T.copy(), strict=True))
+        replicates |= more
+        empty |= dict.fromkeys(more, sums[:, 0] == 0)
+    return Bootstrap(n, replicates, empty) if n else None
+
+
+def fields_of(*means: tuple[Samples, Sequence[str], int]) -> dict[str, Any]:
+    """Fields of a result: whose its standard errors are, and the bootstrap.
+
+    `means` are sums with the names of what they are of, and how many rows each mean is over, the
+    first being over all that count. If each of these has a cluster, there are the standard errors
+    of all means, as fields of their names.
+    """
+    fields: dict[str, Any] = {
+        "bootstrap": bootstrap_of(*((samples.replicates, names) for samples, names, _ in means))
+    }
+    for samples, names, n in means:
+        found = samples.errors(n)
+        if found is None:
+            continue
+        n_clusters, errors = found
+        if "errors" not in fields:
+            fields |= {"errors": "clusters", "n_clusters": n_clusters}
+        fields |= {
+            f"{name}_standard_error": e for name, e in zip(names, errors.tolist(), strict=True)
+        }
+    return fields
+
+
+def how_sure(scores: Any) -> dict[str, Any]:
+    """Of what `fields_of` gives, for `to_dict`."""
+    return {
+        "errors": scores.errors,
+        "n_clusters": scores.n_clusters,
+        "bootstrap": None if scores.bootstrap is None else scores.bootstrap.to_dict(),
+    }

@@ -62,9 +62,9 @@ class Columns(ABC):
         return frame(columns, np.arange(len(next(iter(columns.values())))), (self.key,))
 
 
-def by_clusters(n: int) -> str:
-    """Whose standard errors are shown, if they are not those of independent rows."""
-    return f"by {n:,} cluster{'' if n == 1 else 's'}"
+def by_clusters(n: int | None) -> str:
+    """Whose standard errors are shown, behind them, if they are not those of independent rows."""
+    return "" if n is None else f" by {n:,} cluster{'' if n == 1 else 's'}"
 
 
 class Result(ABC):

@@ -10,6 +10,9 @@ import numpy as np
 from ..call.arrays import Array
 from .regression.deviance import deviance, generator, least_of
 
+# The names of the means of e, |e| and e^2.
+ERRORS = ("bias", "mae", "mse")
+
 
 @dataclass(frozen=True)
 class RowNumbers:
@@ -39,6 +42,11 @@ class RowNumbers:
         )
 
     @cached_property
+    def levels(self) -> tuple[float, ...]:
+        """The share of labels that each interval should hold."""
+        return tuple(1 - 2 * self.quantiles[i] for i, _ in self.pairs)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Of what `of_rows` gives, in order."""
         n, m = len(self.quantiles), len(self.pairs)
@@ -49,6 +57,19 @@ class RowNumbers:
             *(["crossing"] if n else []),
             *(f"{what} {i}" for i in range(m) for what in ("inside", "width", "winkler")),
         )
+
+    @cached_property
+    def sampled(self) -> tuple[str, ...]:
+        """Of what `with_errors` gives, in order."""
+        return (() if self.point is None else ERRORS) + self.names
+
+    def with_errors(self, labels: Array, predictions: Array) -> Iterator[Array]:
+        """e, |e| and e^2 of each row of one column, and all that `of_rows` has."""
+        if self.point is not None:
+            point = predictions if predictions.ndim == 1 else predictions[:, self.point]
+            e = point - labels
+            yield from (e, np.abs(e), e * e)
+        yield from self.of_rows(labels, predictions)
 
     def check(self, labels: Array, predictions: Array, counts: Array | None) -> None:
         """Raise ValueError for numbers of shape (n, k) of which something asked for there is not.

@@ -1,7 +1,7 @@
 """Everything about labels and logits in one pass: `Scorecard`, for parts."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..losses.multiclass import CrossEntropy
 from .given import Given
 from .resampling import check_replicates
 from .result import warn_of_nothing
-from .row_results import RowResults, new_arrays
+from .row_results import RowResults
 from .rows import Rows, Slab, warn_of_probabilities
 from .scores import Scores, scores_of
 from .sums.accumulator import Accumulator
@@ -204,8 +204,7 @@ class Scorecard(Accumulator[RowSums]):
         sums = sums._replace(n_classes=rows.n_classes, sequences=given.kind)
         self._sums.check(sums)
         self._check_classes(rows.n_classes)
-        clusters = given.clusters_of(rows.shape)
-        ids = given.resampled_of(rows.shape, self._kept.bootstrap)
+        sampled = given.sampled_of(rows.shape, self._kept.bootstrap)
         if given.offsets is not None:
             new = given.new_sequences()
             n = len(new.ids)
@@ -216,17 +215,18 @@ class Scorecard(Accumulator[RowSums]):
             scores = rows.score(slab)
             outputs.write(slab, scores)
             mine = slab.places
+            its = sampled.at(mine)
             scored = ScoredRows(
                 scores,
                 slab.labels.reshape(-1).astype(np.int64),
                 None if groups is None else groups[mine],
                 None if sequences is None else sequences[mine],
-                None if clusters is None else clusters[mine],
+                its.clusters,
             )
             sums = sums.with_rows(scored, len(scores))
             more: dict[str, Any] = {}
-            if ids is not None:
-                more["bootstrap"] = resampled_rows(self._kept.bootstrap, ids[mine], scores)
+            if its.draws is not None:
+                more["bootstrap"] = resampled_rows(self._kept.bootstrap, its.draws, scores)
             if self._kept.by_confidence:
                 more["confidences"] = confidences_of(scores)
             if self._kept.tokens and sequences is not None:
@@ -292,31 +292,3 @@ class Scorecard(Accumulator[RowSums]):
     @property
     def _nothing(self) -> RowSums:
         return RowSums.of_nothing(self._n_bins, self._kept)
-
-
-def evaluate_logits(
-    labels: Any,
-    logits: Any,
-    *,
-    sample_weight: Any = None,
-    class_mask: Any = None,
-    groups: Any = None,
-    sequences: Any = None,
-    offsets: Any = None,
-    n_bytes: Any = None,
-    clusters: Any = None,
-    ids: Any = None,
-    rows: Mapping[str, Array] | Iterable[str] = (),
-    top: int = 5,
-    **options: Any,
-) -> Scores:
-    """`fastloss.evaluate` of class ids and logits, which it is called by."""
-    if class_mask is not None and np.ndim(class_mask) == 1 != np.ndim(logits):
-        options["class_mask"], class_mask = class_mask, None
-    card = Scorecard(**options)
-    logits = as_array(logits, "logits")
-    arrays = rows if isinstance(rows, Mapping) else new_arrays(rows, labels, logits, top)
-    warn_of_probabilities(logits, above=1)
-    given = Given(sample_weight, class_mask, groups, sequences, offsets, n_bytes, clusters, ids)
-    card._update(labels, logits, given, arrays)
-    return replace(card.result(), rows=dict(arrays))

@@ -159,7 +159,7 @@ class Scores(Result):
         yield from row_lines(self.n_rows, self.n_counted, self.n_undefined, "rows with NaN")
         absent = f" ({self.n_absent:,} absent)" if self.n_absent and self.n_counted else ""
         yield "classes", f"{self.n_classes:,}{absent}"
-        by = "" if self.n_clusters is None else f" {by_clusters(self.n_clusters)}"
+        by = by_clusters(self.n_clusters)
         yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}{by}"
         yield "perplexity", f"{self.perplexity:.6g}"
         yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}{by}"
@@ -180,6 +180,8 @@ class Scores(Result):
             table = getattr(self, name)
             if table is not None:
                 yield name, f"{len(table.ids):,}"
+        if self.bootstrap is not None:
+            yield from self.bootstrap.lines()
 
     def __repr__(self) -> str:
         partial = "" if self.complete else "partial: the evaluation was interrupted\n"
@@ -232,7 +234,7 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
             else None
         ),
         **(_by_confidence(sums, bool(found.n_undefined)) if kept.by_confidence else {}),
-        bootstrap=(bootstrap_of(tables["bootstrap"], RESAMPLED) if kept.bootstrap else None),
+        bootstrap=bootstrap_of((tables["bootstrap"], RESAMPLED)) if kept.bootstrap else None,
         by_class=(
             ClassScores(tables["classes"], tables["predictions"], sums.n_classes, exponent)
             if kept.by_class

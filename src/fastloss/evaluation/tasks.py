@@ -1,20 +1,29 @@
 """Every task that can be evaluated, by name; and `evaluate`, which takes any of them."""
 
 import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, NamedTuple, overload
 
+import numpy as np
+
+from ..call.arrays import Array
 from .binary.binary_scorecard import BinaryScorecard
 from .binary.binary_scores import BinaryScores
+from .given import Given
 from .multilabel.multilabel_scorecard import MultilabelScorecard
 from .multilabel.multilabel_scores import MultilabelScores
 from .ranking.ranking_scorecard import RankingScorecard
 from .ranking.ranking_scores import RankingScores
 from .regression.regression_scorecard import RegressionScorecard
 from .regression.regression_scores import RegressionScores
-from .scorecard import Scorecard, evaluate_logits
+from .row_results import new_arrays
+from .rows import warn_of_probabilities
+from .scorecard import Scorecard
 from .scores import Scores
 from .sums.accumulator import Accumulator
+from .tensors import as_array
 
 
 class Task(NamedTuple):
@@ -71,6 +80,15 @@ def options_of_call(task: str, given: dict[str, Any]) -> tuple[dict[str, Any], d
         {name: value for name, value in given.items() if name in built},
         {name: value for name, value in given.items() if name in told and name not in built},
     )
+
+
+def call_with_logits(given: dict[str, Any], n_axes: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`options_of_call` of logits with so many axes: a class mask of one row is an option."""
+    built, told = options_of_call("multiclass", given)
+    mask = built.get("class_mask")
+    if mask is not None and not np.ndim(mask) == 1 != n_axes:
+        told["class_mask"] = built.pop("class_mask")
+    return built, told
 
 
 @overload
@@ -161,7 +179,25 @@ def evaluate(
     more = {"sample_weight": sample_weight, "groups": groups}
     given = options | {name: value for name, value in more.items() if value is not None}
     if task_named(task).scorecard is Scorecard:
-        return evaluate_logits(labels, predictions, **given)
+        return _evaluate_logits(labels, predictions, **given)
     built, told = options_of_call(task, given)
     card: Any = task_named(task).scorecard(**built)
     return card.update(labels, predictions, **told).result()
+
+
+def _evaluate_logits(
+    labels: Any,
+    logits: Any,
+    *,
+    rows: Mapping[str, Array] | Iterable[str] = (),
+    top: int = 5,
+    **options: Any,
+) -> Scores:
+    """`evaluate` of class ids and logits."""
+    built, told = call_with_logits(options, np.ndim(logits))
+    card = Scorecard(**built)
+    logits = as_array(logits, "logits")
+    arrays = rows if isinstance(rows, Mapping) else new_arrays(rows, labels, logits, top)
+    warn_of_probabilities(logits, above=1)
+    card._update(labels, logits, Given(**told), arrays)
+    return replace(card.result(), rows=dict(arrays))

@@ -8,6 +8,7 @@ from ...bases.options import check_integer, check_switch
 from ...call.arrays import Array, format_of
 from ...kernels.binary_rows import BinaryTerms
 from ..given import Given
+from ..resampling import check_replicates
 from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import BinaryRows, BinarySums, Manner
@@ -43,7 +44,8 @@ class BinaryScorecard(Accumulator[BinarySums]):
     the calibration error, each with its lower edge. What depends on the order of scores, as the
     areas under both curves, is exact and takes 4 bytes a row of float32 (8 of float64, half a
     megabyte in all of 16 bits); with `bins=2**20`, it lies in an interval that is given, and takes
-    16 MiB however many rows there are; with `ranks=False` it is left out.
+    16 MiB however many rows there are; with `ranks=False` it is left out. `bootstrap` is the number
+    of replicates of a Poisson bootstrap of loss, Brier score and accuracy, 0 for none.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
@@ -59,6 +61,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
         n_bins: int = 15,
         ranks: bool = True,
         bins: int | None = None,
+        bootstrap: int = 0,
     ) -> None:
         check_switch("from_probabilities", from_probabilities)
         check_switch("ranks", ranks)
@@ -73,6 +76,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
             int(n_bins),
             bool(ranks),
             ScoreTable.empty(bins).bins,
+            check_replicates(bootstrap),
         )
         super().__init__(self._nothing)
 
@@ -84,13 +88,16 @@ class BinaryScorecard(Accumulator[BinarySums]):
         *,
         sample_weight: Any = None,
         groups: Any = None,
+        clusters: Any = None,
+        ids: Any = None,
     ) -> "BinaryScorecard":
         """Add rows: `labels`, 0 or 1, and `predictions`, logits or probabilities of label 1.
 
         Both have the same shape, and every one of their elements is a row. `sample_weight` and
         `groups` have that shape, too: a weight, and an integer, a text or a category, or several
         columns of these as `Scorecard` takes them, whose results are then given apart. Rows of
-        weight 0 count nowhere.
+        weight 0 count nowhere. `clusters` and `ids` of that shape are as `Scorecard.update` has
+        them: rows of a cluster belong together, in standard errors and the bootstrap.
 
         Returns the scorecard itself. Raises TypeError or ValueError before anything is changed: for
         labels that are neither 0 nor 1, probabilities outside [0, 1], weights that are negative or
@@ -101,7 +108,9 @@ class BinaryScorecard(Accumulator[BinarySums]):
         format_of(labels, "labels")
         format_of(scores, "predictions")
         _check_shapes(labels, scores)
-        ids, names = Given(groups=groups).groups_of(labels.shape)
+        given = Given(groups=groups, clusters=clusters, ids=ids)
+        group_ids, names = given.groups_of(labels.shape)
+        sampled = given.sampled_of(labels.shape, self._manner.bootstrap)
         new = self._nothing.with_part("group_names", names)
         self._sums.check(new)
         weight = checked_weight(sample_weight, labels.shape)
@@ -112,7 +121,8 @@ class BinaryScorecard(Accumulator[BinarySums]):
             check_probabilities(scores)
         elif self._sums.n_rows == 0:
             warn_of_probabilities(scores)
-        rows = BinaryRows(binary, scores, weight, ids).each(lambda array: array.reshape(-1))
+        rows = BinaryRows(binary, scores, weight, group_ids, *sampled)
+        rows = rows.each(lambda array: array.reshape(-1))
         n = len(rows.labels)
         new = new._replace(n_rows=n)
         if n >= _FEW_ROWS:

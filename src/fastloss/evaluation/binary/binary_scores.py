@@ -24,8 +24,9 @@ from ..ranks.rank_curves import (
     decomposition,
 )
 from ..ranks.rank_statistics import Areas, Interval, Statistic, read
-from ..result import Columns, Result, row_lines, table_of
-from ..sums.binary_sums import BinarySums
+from ..resampling import Bootstrap, fields_of, how_sure
+from ..result import Columns, Result, by_clusters, row_lines, table_of
+from ..sums.binary_sums import SAMPLES, BinarySums
 from ..sums.score_table import ScoreTable
 from ..sums.table import Table
 from .binary_means import MEANS, BinaryMeans, GroupMeans
@@ -68,7 +69,10 @@ class BinaryScores(Result):
       `ks_threshold`; ties are one threshold. With `bins` they are within `auc_interval` and so on;
     - `best_f1` at `best_f1_threshold`, the highest there is, and `fpr_at_95_tpr`, the share of
       label 0 that is decided to be 1 where 95% of label 1 is;
-    - `bins` of probability, and `groups`, if they were given.
+    - `bins` of probability, and `groups`, if they were given;
+    - `errors`: "rows" if standard errors take rows to be independent, "clusters" if they take
+      `n_clusters` clusters, of which that of AUC, DeLong's, is not known; `bootstrap`, if it was
+      asked for: a `Bootstrap` of loss, Brier score and accuracy.
 
     What is a ratio is NaN where its denominator is 0.
 
@@ -118,6 +122,9 @@ class BinaryScores(Result):
     confusion: Confusion
     bins: BinaryBins
     groups: Groups | None = None
+    errors: str = "rows"
+    n_clusters: int | None = None
+    bootstrap: Bootstrap | None = None
     _scores: ScoreTable | None = None
     _from_probabilities: bool = False
 
@@ -188,15 +195,17 @@ class BinaryScores(Result):
             "confusion": {k: v.tolist() for k, v in self.confusion._asdict().items()},
             "bins": self.bins.to_dict(),
             "groups": None if self.groups is None else self.groups.to_dict(),
+            **how_sure(self),
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Names and values of the numbers, as text."""
         yield from row_lines(self.n_rows, self.n_counted, self.n_undefined, "rows with NaN")
+        by = by_clusters(self.n_clusters)
         yield "base rate", f"{self.base_rate:.4%}"
-        yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}"
+        yield "loss", f"{self.loss:.6g} ± {self.loss_standard_error:.2g}{by}"
         yield "normalised entropy", f"{self.normalised_entropy:.6g}"
-        yield "Brier score", f"{self.brier:.6g} ± {self.brier_standard_error:.2g}"
+        yield "Brier score", f"{self.brier:.6g} ± {self.brier_standard_error:.2g}{by}"
         yield "calibration error", f"{self.calibration_error:.4g}"
         if self._scores is not None:
             yield "ROC AUC", _with_error(self.auc, self.auc_standard_error)
@@ -205,7 +214,7 @@ class BinaryScores(Result):
             yield "FPR at 95% TPR", f"{self.fpr_at_95_tpr:.4%}"
             yield "KS", f"{self.ks:.6g} at {self.ks_threshold:.6g}"
         yield "threshold", f"{self.thresholds[0]:g}"
-        yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}"
+        yield "accuracy", f"{self.accuracy:.4%} ± {self.accuracy_standard_error:.2%}{by}"
         yield "balanced accuracy", f"{self.balanced_accuracy:.4%}"
         yield "precision", f"{self.precision:.4%}"
         yield "recall", f"{self.recall:.4%}"
@@ -215,6 +224,8 @@ class BinaryScores(Result):
         yield "kappa", f"{self.kappa:.6g}"
         if self.groups is not None:
             yield "groups", f"{len(self.groups.ids):,}"
+        if self.bootstrap is not None:
+            yield from self.bootstrap.lines()
 
     def __repr__(self) -> str:
         return table_of(self.lines())
@@ -261,19 +272,27 @@ def scores_of(sums: BinarySums) -> BinaryScores:
     of_groups = sums.parts.get("group_scores")
     areas = of_groups.areas() if groups.n_keys and of_groups is not None else None
 
+    n = int(means.n[0])
+    known = n - int(means.n_undefined[0])
+    samples = zip(SAMPLES.items(), (n, known), strict=True)
+    sure = fields_of(*((sums.parts[name], of, m) for (name, of), m in samples))
+    if "n_clusters" in sure:
+        sure["auc_standard_error"] = math.nan  # DeLong's is of independent rows
+
     def means_of_groups(table: Table) -> GroupMeans:
         return GroupMeans(table, n_thresholds, areas)
 
     return BinaryScores(
         n_rows=sums.n_rows,
-        n_counted=int(means.n[0]),
-        **{name: getattr(means, name).item() for name in MEANS if name != "n"},
+        n_counted=n,
         probability=ratio(probability.sum(), weight.sum()),
         calibration_error=ratio(gaps.sum(), weight.sum()),
         maximum_calibration_error=float(np.max(ratio(gaps, weight)[weight > 0], initial=-np.inf))
         if weight.any()
         else np.nan,
-        **summary._asdict(),
+        **{name: getattr(means, name).item() for name in MEANS if name != "n"}
+        | summary._asdict()
+        | sure,
         best_f1=best.value,
         best_f1_threshold=best.threshold,
         fpr_at_95_tpr=at_95.value,

@@ -14,6 +14,7 @@ from ..binary.binary_inputs import (
     warn_of_probabilities,
 )
 from ..given import Given
+from ..resampling import check_replicates
 from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import Manner
@@ -43,7 +44,8 @@ class MultilabelScorecard(Accumulator[LabelSums]):
     unit of the scores (0.0, or 0.5 of probabilities). What depends on the order of scores is exact:
     areas under curves take 4 bytes for each label of each row of float32 and less, 8 of float64;
     with `bins=2**12` they lie in an interval, and take 64 KiB for each label however many rows
-    there are; with `ranks=False` all that depends on an order is left out.
+    there are; with `ranks=False` all that depends on an order is left out. `bootstrap` is the
+    number of replicates of a Poisson bootstrap of means over rows, 0 for none.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative. An update that raises, or is interrupted
@@ -58,6 +60,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         threshold: float | None = None,
         ranks: bool = True,
         bins: int | None = None,
+        bootstrap: int = 0,
     ) -> None:
         check_switch("from_probabilities", from_probabilities)
         check_switch("ranks", ranks)
@@ -65,7 +68,9 @@ class MultilabelScorecard(Accumulator[LabelSums]):
             threshold = 0.5 if from_probabilities else 0.0
         check_number("threshold", threshold, -np.inf, finite=False)
         bins = ScoreTable.empty(bins).bins
-        self._manner = Manner(from_probabilities, (float(threshold),), 0, ranks, bins)
+        self._manner = Manner(
+            from_probabilities, (float(threshold),), 0, ranks, bins, check_replicates(bootstrap)
+        )
         super().__init__(self._nothing)
 
     @property
@@ -85,6 +90,8 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         sample_weight: Any = None,
         mask: Any = None,
         groups: Any = None,
+        clusters: Any = None,
+        ids: Any = None,
     ) -> "MultilabelScorecard":
         """Add rows: `labels`, 0 or 1, and `predictions`, logits or probabilities, both (..., l).
 
@@ -92,6 +99,8 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         looked at nowhere. `sample_weight` and `groups` have the shape of the rows, (...): a weight,
         and an integer, a text or a category, or several columns of these as `Scorecard` takes
         them, whose means over rows are then given apart. Rows of weight 0 count nowhere.
+        `clusters` and `ids` of that shape are as `Scorecard.update` has them: rows of a cluster
+        belong together, in standard errors and the bootstrap.
 
         Returns the scorecard itself. Raises TypeError or ValueError before anything is changed: for
         labels that are neither 0 nor 1, probabilities outside [0, 1], weights that are negative or
@@ -103,7 +112,9 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         format_of(scores, "predictions")
         _check_shapes(labels, scores)
         shape, n_labels = labels.shape[:-1], labels.shape[-1]
-        ids, names = Given(groups=groups).groups_of(shape)
+        given = Given(groups=groups, clusters=clusters, ids=ids)
+        group_ids, names = given.groups_of(shape)
+        sampled = given.sampled_of(shape, self._manner.bootstrap)
         new = self._nothing.with_part("group_names", names)._replace(n_labels=n_labels)
         self._sums.check(new)
         known = None if mask is None else _checked_mask(as_array(mask, "mask"), labels.shape)
@@ -122,7 +133,8 @@ class MultilabelScorecard(Accumulator[LabelSums]):
             scores.reshape(n, n_labels),
             None if known is None else known.reshape(n, n_labels),
             None if weight is None else weight.reshape(n),
-            ids,
+            group_ids,
+            *sampled,
         )
         new = new._replace(n_rows=n)
         if rows.labels.size >= _FEW_NUMBERS:

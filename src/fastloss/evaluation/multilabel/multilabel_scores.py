@@ -11,7 +11,8 @@ from ...kernels.label_rows import LabelRowScores
 from ..binary.binary_means import MEANS, BinaryMeans
 from ..means import Groups
 from ..ranks.rank_statistics import Summary, summary
-from ..result import Columns, Result, row_lines, table_of
+from ..resampling import Bootstrap, fields_of, how_sure
+from ..result import Columns, Result, by_clusters, row_lines, table_of
 from ..sums.binary_sums import merged
 from ..sums.label_sums import TABLES, LabelSums
 from ..sums.mean_sums import means_of
@@ -112,7 +113,10 @@ class MultilabelScores(Result):
       of AUC `n_one_class`, that are true always or never; of average precision those never true,
       `n_never_true`;
     - `by_label`: all of these for each label;
-    - `groups`, if they were given: means over the rows of each.
+    - `groups`, if they were given: means over the rows of each;
+    - `errors`: "rows" if standard errors of means over rows take these to be independent,
+      "clusters" if they take `n_clusters` clusters; `bootstrap`, if it was asked for: a `Bootstrap`
+      of these means.
 
     What is a ratio is NaN where its denominator is 0; in `macro` it is 0, as in scikit-learn.
 
@@ -149,6 +153,9 @@ class MultilabelScores(Result):
     n_never_true: int
     by_label: LabelMeans
     groups: Groups | None = None
+    errors: str = "rows"
+    n_clusters: int | None = None
+    bootstrap: Bootstrap | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them."""
@@ -158,6 +165,7 @@ class MultilabelScores(Result):
             "macro": self.macro._asdict(),
             "by_label": self.by_label.to_dict(),
             "groups": None if self.groups is None else self.groups.to_dict(),
+            **how_sure(self),
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -168,7 +176,7 @@ class MultilabelScores(Result):
             error = getattr(self, f"{name}_standard_error")
             if name in _ORDERED and np.isnan(self.ranking_loss) and not np.isnan(self.loss):
                 continue
-            yield title, f"{getattr(self, name):.6g} ± {error:.2g}"
+            yield title, f"{getattr(self, name):.6g} ± {error:.2g}{by_clusters(self.n_clusters)}"
         yield "threshold", f"{self.threshold:g}"
         for kind in "micro", "macro":
             average = getattr(self, kind)
@@ -183,6 +191,8 @@ class MultilabelScores(Result):
                 yield title, f"{getattr(self, name):,}"
         if self.groups is not None:
             yield "groups", f"{len(self.groups.ids):,}"
+        if self.bootstrap is not None:
+            yield from self.bootstrap.lines()
 
     def __repr__(self) -> str:
         return table_of(self.lines())
@@ -232,12 +242,20 @@ def multilabel_scores_of(sums: LabelSums) -> MultilabelScores:
     }
     both = (positive > 0) & (negative > 0)
     rows = _row_means({name: parts[name].with_keys(known.ids) for name in TABLES})
+    n_counted = rows.pop("n").item()
+    numbers = {name: column.item() for name, column in rows.items()}
+    sure = fields_of(
+        *(
+            (parts[f"{name}_samples"], LabelRowScores._fields[columns], n_counted)
+            for name, columns in TABLES.items()
+        )
+    )
     return MultilabelScores(
         n_rows=sums.n_rows,
-        n_counted=rows.pop("n").item(),
+        n_counted=n_counted,
         n_undefined=means_of(known).n_undefined.item(),
         n_labels=n_labels,
-        **{name: column.item() for name, column in rows.items()},
+        **numbers | sure,
         threshold=sums.manner.thresholds[0],
         micro=Average(**micro, auc=of_whole.auc, average_precision=of_whole.average_precision),
         macro=Average(

@@ -188,20 +188,28 @@ class Documents:
             first = end
 
     def with_ids(
-        self, queries: Any, weight: Array | None, groups: Array | None, names: GroupNames
+        self,
+        queries: Any,
+        weight: Array | None,
+        groups: Array | None,
+        names: GroupNames,
+        clusters: Array | None,
     ) -> QueryRows:
         """All documents, which are kept, as their queries may go on."""
         if self.in_rows:
             raise ValueError("queries are for labels of shape (n,): here each row is a query")
         ids = ids_of(queries, "queries", self.shape)
-        for name, values in ("query_weight", weight), ("groups", groups):
+        given = {"query_weight": weight, "groups": groups, "clusters": clusters}
+        for name, values in given.items():
             if values is not None:
-                _check_same_in_query(ids, values, name, names.names)
+                _check_same_in_query(ids, values, name, names.names if name == "groups" else {})
         rows = QueryRows(ids, self.relevances.astype(np.float64), self.scores.astype(np.float64))
         if weight is not None:
             rows = rows._replace(weight=weight)
         if groups is not None:
             rows = rows._replace(groups=groups, grouped=np.ones(len(groups), bool))
+        if clusters is not None:
+            rows = rows._replace(clusters=clusters, clustered=np.ones(len(clusters), bool))
         return rows
 
 

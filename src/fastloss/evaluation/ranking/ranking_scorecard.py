@@ -10,6 +10,7 @@ from ...call.arrays import Array
 from ...call.outputs import check_no_overlap, check_out
 from ...kernels.ranked_queries import N_QUERY_SCORES, QueryScores
 from ..given import Given
+from ..resampling import check_replicates
 from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
 from ..sums.query_sums import QuerySums, ScoredQueries
@@ -31,7 +32,8 @@ class RankingScorecard(Accumulator[QuerySums]):
 
     - `k`: of how many documents at the top numbers are found, None for all: several, or one;
     - `gain` of a document of relevance r: "linear", r, or "exponential", 2^r - 1;
-    - `relevant_from`: a document of this relevance or more is relevant, for all numbers but NDCG.
+    - `relevant_from`: a document of this relevance or more is relevant, for all numbers but NDCG;
+    - `bootstrap`: the number of replicates of a Poisson bootstrap of all means, 0 for none.
 
     Of a query with n documents, R of them relevant, sorted by their scores, the largest first:
 
@@ -66,20 +68,22 @@ class RankingScorecard(Accumulator[QuerySums]):
         k: Any = (1, 5, 10, None),
         gain: str = LINEAR,
         relevant_from: float = 1.0,
+        bootstrap: int = 0,
     ) -> None:
         if gain not in (LINEAR, EXPONENTIAL):
             raise ValueError(f"gain must be {LINEAR!r} or {EXPONENTIAL!r}, got {gain!r}")
         check_positive("relevant_from", relevant_from)
         self._measure = Measure(_numbers_of(k), gain, float(relevant_from))
+        self._bootstrap = check_replicates(bootstrap)
         super().__init__(self._nothing)
 
     @property
     def _nothing(self) -> QuerySums:
-        return QuerySums.of_nothing(len(self._measure.ks))
+        return QuerySums.of_nothing(len(self._measure.ks), self._bootstrap)
 
     @property
     def _options(self) -> dict[str, Any]:
-        return self._measure._asdict()
+        return self._measure._asdict() | {"bootstrap": self._bootstrap}
 
     def update(
         self,
@@ -92,6 +96,8 @@ class RankingScorecard(Accumulator[QuerySums]):
         mask: Any = None,
         query_weight: Any = None,
         groups: Any = None,
+        clusters: Any = None,
+        ids: Any = None,
         rows: Mapping[str, Array] | None = None,
     ) -> "RankingScorecard":
         """Add documents: `labels`, relevances of 0 or more, and `predictions`, any scores.
@@ -109,7 +115,12 @@ class RankingScorecard(Accumulator[QuerySums]):
         Of each query there may be, with `queries` once for each document and all the same:
 
         - `query_weight`, its weight in the means;
-        - `groups`, any integer or name, for results of each group besides.
+        - `groups`, any integer or name, for results of each group besides;
+        - `clusters`, any integer or name, the same for queries that belong together, as those of a
+          user do: if each query that counts has one, standard errors take clusters to be
+          independent, not queries;
+        - `ids`, any integer that no other query has, by which a bootstrap draws it, if there is
+          one and no clusters are drawn; not with `queries`, which are such ids.
 
         Where a query goes on in a call that has another for it, the largest counts.
 
@@ -131,12 +142,19 @@ class RankingScorecard(Accumulator[QuerySums]):
                 "write labels[np.newaxis] and predictions[np.newaxis]"
             )
         if queries is not None:
-            self._keep(documents, queries, query_weight, groups, rows)
+            if rows:
+                raise ValueError(_NOT_YET)
+            if ids is not None:
+                raise ValueError("queries= are ids, by which a bootstrap draws them: leave ids out")
+            given = Given(groups=groups, clusters=clusters)
+            self._keep(documents, queries, query_weight, given)
             return self
         starts = documents.offsets_of(offsets)
         n = len(starts) - 1
         weight = weights_of(query_weight, n)
-        ids, names = Given(groups=groups).groups_of((n,))
+        given = Given(groups=groups, clusters=clusters, ids=ids)
+        group_ids, names = given.groups_of((n,))
+        sampled = given.sampled_of((n,), self._bootstrap)
         inputs = {"labels": labels, "predictions": predictions, "mask": mask, "groups": groups}
         arrays = self._checked(rows or {}, n, inputs | {"query_weight": query_weight})
         sums = self._nothing.with_part("group_names", names)
@@ -145,12 +163,14 @@ class RankingScorecard(Accumulator[QuerySums]):
             numbers, counts = self._measure.score(slab.relevances, slab.scores, slab.offsets)
             self._write(arrays, slab.queries, numbers, counts)
             size = len(counts)
+            its = sampled.at(slab.queries)
             scored = ScoredQueries(
                 numbers,
                 counts,
                 np.ones(size) if weight is None else weight[slab.queries],
-                np.zeros(size, np.int64) if ids is None else ids[slab.queries],
-                np.full(size, ids is not None),
+                *_known(None if group_ids is None else group_ids[slab.queries], size),
+                *_known(its.clusters, size),
+                _NO_IDS if its.draws is None else its.draws,
             )
             sums = sums.with_queries(scored, len(slab.scores))
         self._add(sums)
@@ -172,9 +192,14 @@ class RankingScorecard(Accumulator[QuerySums]):
                 numbers,
                 counts,
                 np.maximum.reduceat(rows.weight, first),
-                np.maximum.reduceat(np.where(rows.grouped, rows.groups, -(2**63)), first),
-                np.maximum.reduceat(rows.grouped, first),
+                *_largest(rows.groups, rows.grouped, first),
+                *_largest(rows.clusters, rows.clustered, first),
+                _NO_IDS,
             )
+            if self._bootstrap:
+                ids = rows.queries[first]
+                draws = np.where(scored.clustered, scored.clusters, ids)
+                scored = scored._replace(draws=draws)
             sums = sums.with_queries(scored, 0)
         scores = ranking_scores_of(sums.added_up(), self._measure.ks)
         warn_of_nothing(scores.n_counted, "query")
@@ -182,18 +207,11 @@ class RankingScorecard(Accumulator[QuerySums]):
 
     # ---------------------------------------------------------------------------------------------
 
-    def _keep(
-        self, documents: Documents, queries: Any, weight: Any, groups: Any, rows: Any
-    ) -> None:
-        if rows:
-            raise ValueError(
-                "rows are not known before the result, as queries may go on in another call: sort "
-                "by query and give offsets instead: "
-                "offsets = np.append(0, np.cumsum(np.unique(queries, return_counts=True)[1]))"
-            )
+    def _keep(self, documents: Documents, queries: Any, weight: Any, given: Given) -> None:
         shape = documents.shape
-        ids, names = Given(groups=groups).groups_of(shape)
-        kept = documents.with_ids(queries, weights_of(weight, shape[0]), ids, names)
+        groups, names = given.groups_of(shape)
+        clusters = given.sampled_of(shape, 0).clusters
+        kept = documents.with_ids(queries, weights_of(weight, shape[0]), groups, names, clusters)
         self._add(self._nothing.with_part("group_names", names).with_kept(kept))
 
     def _checked(
@@ -225,6 +243,27 @@ class RankingScorecard(Accumulator[QuerySums]):
         for place, array in arrays.items():
             there = counts[:, 1 if place == 0 else 0, np.newaxis] > 0
             array[queries] = np.where(there, of_each[:, place], np.nan)
+
+
+_NO_IDS = np.empty(0, np.int64)
+_NOT_YET = (
+    "rows are not known before the result, as queries may go on in another call: sort by query and "
+    "give offsets instead: "
+    "offsets = np.append(0, np.cumsum(np.unique(queries, return_counts=True)[1]))"
+)
+
+
+def _known(ids: Array | None, n: int) -> tuple[Array, Array]:
+    """The ids of n queries, and which of them have one."""
+    return (np.zeros(n, np.int64) if ids is None else ids), np.full(n, ids is not None)
+
+
+def _largest(ids: Array, known: Array, first: Array) -> tuple[Array, Array]:
+    """Of the documents of each query, the first of which are given."""
+    return (
+        np.maximum.reduceat(np.where(known, ids, -(2**63)), first),
+        np.maximum.reduceat(known, first),
+    )
 
 
 def _numbers_of(k: Any) -> tuple[int | None, ...]:

@@ -9,7 +9,8 @@ import numpy as np
 from ...call.arrays import Array
 from ...kernels.ranked_queries import N_QUERY_SCORES
 from ..frames import frame
-from ..result import Result
+from ..resampling import Bootstrap, fields_of
+from ..result import Result, by_clusters
 from ..sums.group_names import GroupNames
 from ..sums.mean_sums import Means, means_of
 from ..sums.query_sums import QuerySums
@@ -59,7 +60,7 @@ class _Rankings(Result):
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {_label(k): _plain(of_k) for k, of_k in value.items()}
-    if isinstance(value, _Rankings):
+    if isinstance(value, (_Rankings, Bootstrap)):
         return value.to_dict()
     if isinstance(value, tuple):
         return list(value)
@@ -111,7 +112,10 @@ class RankingScores(_Rankings):
       left out, and `n_without_gain` have none of a relevance above 0 and are left out of NDCG;
     - `n_counted` have a relevant document and a weight above 0, `weight` their sum; `n_undefined`
       would count but for a score of NaN: their numbers are NaN, so means are;
-    - `groups`, if they were given, the same by group.
+    - `groups`, if they were given, the same by group;
+    - `errors`: "queries" if standard errors take queries to be independent, "clusters" if they take
+      `n_clusters` clusters of them; `bootstrap`, if it was asked for: a `Bootstrap` of all means,
+      by names such as "ndcg@10" and "ndcg".
 
     >>> import fastloss as fl
     >>> scores = fl.evaluate([[2, 0, 1], [0, 1, 0]], [[3, 2, 1], [3, 2, 1]], task="ranking", k=2)
@@ -127,6 +131,9 @@ class RankingScores(_Rankings):
     n_undefined: int
     weight: float
     groups: RankingGroups | None = None
+    errors: str = "queries"
+    n_clusters: int | None = None
+    bootstrap: Bootstrap | None = None
 
     def to_pandas(self) -> Any:
         """A data frame with a row for each k; "all" is the last, if there is one."""
@@ -151,9 +158,11 @@ class RankingScores(_Rankings):
             yield "queries with NaN", f"{self.n_undefined:,}"
         yield "documents", f"{self.n_documents:,}"
         for title, value, error in self.titled():
-            yield title, f"{value:.6g} ± {error:.2g}"
+            yield title, f"{value:.6g} ± {error:.2g}{by_clusters(self.n_clusters)}"
         if self.groups is not None:
             yield "groups", f"{len(self.groups.ids):,}"
+        if self.bootstrap is not None:
+            yield from self.bootstrap.lines()
 
     def __repr__(self) -> str:
         lines = list(self.lines())
@@ -177,8 +186,22 @@ def ranking_scores_of(sums: QuerySums, ks: tuple[int | None, ...]) -> RankingSco
     parts = sums.parts
     gains, relevant = means_of(_one(parts["gains"])), means_of(_one(parts["relevant"]))
     of_all = _by_k(gains, relevant, ks)
+    numbers: dict[str, Any] = {
+        name: {k: v.item() for k, v in by_k.items()} for name, by_k in of_all.items()
+    }
+    names = [(name, k, name if k is None else f"{name}@{k}") for name in _SHORT for k in ks]
+    titles = [title for *_, title in names]
+    sure = fields_of(
+        (parts["gains_samples"], titles[: len(ks)], gains.n.item()),
+        (parts["relevant_samples"], titles[len(ks) :], relevant.n.item()),
+    )
+    for name, k, title in names:
+        error = sure.pop(f"{title}_standard_error", None)
+        if error is not None:
+            numbers[f"{name}_standard_error"][k] = error
     return RankingScores(
-        **{name: {k: v.item() for k, v in by_k.items()} for name, by_k in of_all.items()},
+        **numbers,
+        **sure,
         n_queries=sums.n_queries,
         n_documents=sums.n_rows,
         n_without_relevant=sums.n_without_relevant,

@@ -1,7 +1,8 @@
 """From sums of errors and moments to the numbers of `RegressionScores`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from ...kernels import error_tiles as kernel
 from ...kernels.error_tiles import Terms
 from ..ranks.operating_points import Quantiles
 from ..ranks.rank_statistics import read
-from ..row_numbers import RowNumbers
+from ..resampling import Bootstrap, fields_of
+from ..row_numbers import ERRORS, RowNumbers
 from ..sums.double_double import Pair, add, divide, multiply
-from ..sums.error_sums import ERROR, GROUP_NAMES, MOMENT, ErrorSums, name_of
+from ..sums.error_sums import ERROR, GROUP_NAMES, MOMENT, SAMPLES, ErrorSums, name_of
 from ..sums.group_names import GroupNames
+from ..sums.samples import Samples
 from ..sums.score_table import ScoreTable
 from ..sums.standard_error import standard_error
 from ..sums.table import Table, spread
@@ -50,6 +53,7 @@ def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
     if medians:
         found["median_absolute_error"] = np.array([medians])
     n, weight = (_each(found.pop(name), _number) for name in ("n", "weight"))
+    sure = _with_samples(found, sums.parts[SAMPLES], n, numbers, n_columns)
     groups = _groups(by_group, sums, force_finite)
     of_all = {name: _each(value, _reduced(name)) for name, value in found.items()}
     one = {name: _each(value, _number) for name, value in of_all.items()}
@@ -64,7 +68,80 @@ def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
         weight=weight,
         by_column=by_column,
         groups=groups,
+        **sure,
     )
+
+
+def _with_samples(
+    found: dict[str, Any], samples: Samples, n: int, numbers: RowNumbers, n_columns: int
+) -> dict[str, Any]:
+    """Fields that say how sure means are; standard errors by cluster come in place of others."""
+    names = [f"{name}/{j}" for j in range(n_columns) for name in numbers.sampled]
+    sure = fields_of((samples, names, n))
+
+    def of_columns(name: str, what: str = "_standard_error") -> Array:
+        return np.array([[sure.pop(f"{name}/{j}{what}") for j in range(n_columns)]])
+
+    if "n_clusters" in sure:
+        if numbers.point is not None:
+            for name in ERRORS:
+                found[f"{name}_standard_error"] = of_columns(name)
+            found["rmse_standard_error"] = _of_root(found["rmse"], found["mse_standard_error"])
+        for name, kind, n_kinds in _of_quantiles(numbers):
+            columns = [of_columns(f"{kind} {i}") for i in range(n_kinds)]
+            if columns:
+                found["quantiles"][f"{name}_standard_error"] = np.stack(columns, axis=-1)
+    bootstrap: Bootstrap | None = sure["bootstrap"]
+    if bootstrap is not None:
+        replicates = {
+            name: np.mean(
+                [change(bootstrap.replicates[f"{kind}/{j}"]) for j in range(n_columns)], 0
+            )
+            for name, kind, change in _resampled(numbers)
+        }
+        empty = next(iter(bootstrap._empty.values()))
+        bootstrap = replace(
+            bootstrap, replicates=replicates, _empty=dict.fromkeys(replicates, empty)
+        )
+    kept = ("errors", "n_clusters")
+    return {name: sure[name] for name in kept if name in sure} | {"bootstrap": bootstrap}
+
+
+def _resampled(numbers: RowNumbers) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
+    """Means that have replicates: their names, what sums they are of, and what is made of these."""
+    if numbers.point is not None:
+        for name in ERRORS:
+            yield name, name, np.asarray
+        yield "rmse", "mse", np.sqrt
+    if numbers.rmsle:
+        yield "rmsle", "log", np.sqrt
+    for name, _ in numbers.deviances:
+        yield f"{name} deviance", f"deviance {name}", np.asarray
+    for name, kind, n in _of_quantiles(numbers):
+        levels = numbers.quantiles if n == len(numbers.quantiles) else numbers.levels
+        for i in range(n):
+            yield f"{name} {levels[i]:g}", f"{kind} {i}", np.asarray
+    if numbers.quantiles:
+        yield "crossing", "crossing", np.asarray
+
+
+def _of_quantiles(numbers: RowNumbers) -> tuple[tuple[str, str, int], ...]:
+    """Means for each quantile, or each interval: what they are of, and how many there are."""
+    n, m = len(numbers.quantiles), len(numbers.pairs)
+    return (
+        ("pinball", "pinball", n),
+        ("coverage", "covered", n),
+        ("interval_coverage", "inside", m),
+        ("width", "width", m),
+        ("winkler", "winkler", m),
+    )
+
+
+def _of_root(root: Array, error: Array) -> Array:
+    """The standard error of the root of a mean."""
+    with np.errstate(all="ignore"):
+        found: Array = error / np.where(root > 0, 2 * root, 1.0)
+    return found
 
 
 def _groups(
@@ -112,9 +189,8 @@ def _complete(found: dict[str, Any], numbers: RowNumbers) -> dict[str, Any]:
     of_quantiles = found.pop("quantiles")
     quantiles = None
     if of_quantiles:
-        levels = np.array([1 - 2 * numbers.quantiles[i] for i, _ in numbers.pairs])
         quantiles = QuantileScores(
-            quantiles=np.array(numbers.quantiles), level=levels, **of_quantiles
+            quantiles=np.array(numbers.quantiles), level=np.array(numbers.levels), **of_quantiles
         )
     return found | {"quantiles": quantiles}
 
@@ -211,7 +287,7 @@ def _errors_of(table: Table, terms: Terms) -> dict[str, Array]:
         "mse": mse,
         "mse_standard_error": of_mse,
         "rmse": rmse,
-        "rmse_standard_error": of_mse / np.where(rmse > 0, 2 * rmse, 1.0),
+        "rmse_standard_error": _of_root(rmse, of_mse),
         "mae": mae,
         "mae_standard_error": of_mae,
     }
@@ -277,13 +353,7 @@ def _median_of(table: ScoreTable) -> float:
 def _quantiles_of(tables: dict[str, Table], numbers: RowNumbers) -> dict[str, Array]:
     """Of shape (keys, quantiles) or (keys, intervals)."""
     found: dict[str, Array] = {}
-    for name, kind, n in (
-        ("pinball", "pinball", len(numbers.quantiles)),
-        ("coverage", "covered", len(numbers.quantiles)),
-        ("interval_coverage", "inside", len(numbers.pairs)),
-        ("width", "width", len(numbers.pairs)),
-        ("winkler", "winkler", len(numbers.pairs)),
-    ):
+    for name, kind, n in _of_quantiles(numbers):
         n_keys = tables["crossing"].n_keys
         each = [_mean_of(tables[f"{kind} {i}"]) for i in range(n)]
         for suffix, k in ("", 0), ("_standard_error", 1):

@@ -9,6 +9,7 @@ from ...call.arrays import Array, format_of
 from ...call.messages import report_weight
 from ...call.shapes import check_weight_shape
 from ..given import Given
+from ..resampling import check_replicates
 from ..result import warn_of_nothing
 from ..row_numbers import numbers_asked_for
 from ..sums.accumulator import Accumulator
@@ -40,7 +41,9 @@ class RegressionScorecard(Accumulator[ErrorSums]):
     - `median=True` for the median of |e| of all rows, for which 8 bytes a row are kept, and 16 with
       weights: no sum knows a median;
     - `force_finite=True` for scikit-learn's R2 and explained variance of labels that are all the
-      same, and for D2: 1 if predictions are as good as can be, else 0, and not NaN.
+      same, and for D2: 1 if predictions are as good as can be, else 0, and not NaN;
+    - `bootstrap`, the number of replicates of a Poisson bootstrap of all means over rows, 0 for
+      none.
 
     Sums are kept in twice the precision of float64, and moments are about centers close to the
     numbers, so that nothing is lost of variances and correlations of large numbers that differ
@@ -58,31 +61,46 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         rmsle: bool = False,
         median: bool = False,
         force_finite: bool = False,
+        bootstrap: int = 0,
     ) -> None:
         check_switch("rmsle", rmsle)
         check_switch("median", median)
         check_switch("force_finite", force_finite)
         self._numbers = numbers_asked_for(quantiles, powers_of(deviance), rmsle, median)
         self._force_finite = force_finite
-        super().__init__(ErrorSums(self._numbers))
+        self._bootstrap = check_replicates(bootstrap)
+        super().__init__(self._nothing)
 
     def update(
-        self, labels: Any, predictions: Any, /, *, sample_weight: Any = None, groups: Any = None
+        self,
+        labels: Any,
+        predictions: Any,
+        /,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        clusters: Any = None,
+        ids: Any = None,
     ) -> "RegressionScorecard":
         """Add rows: `labels` of shape (n,) or (n, k), and `predictions` of the same shape.
 
         With `quantiles` the predictions have one axis more, of one number for each. Columns are
         evaluated apart. `sample_weight` of shape (n,), and `groups`, any integer or name for
-        each row, whose results are then given apart.
+        each row, whose results are then given apart; `clusters` and `ids` are as `Scorecard.update`
+        has them: rows of a cluster belong together, in standard errors and the bootstrap.
 
         Returns the scorecard itself. Raises TypeError for what is no numbers and ValueError for
         shapes that do not fit, weights below 0 or not finite, and numbers that a deviance or
         `rmsle` is not of, before anything is changed. Rows of weight 0 count nowhere, whatever they
         hold; NaN is counted, and makes means NaN.
         """
-        ids, names = Given(groups=groups).groups_of(np.shape(as_array(labels, "labels"))[:1])
-        rows, n_columns = self._rows_of(labels, predictions, sample_weight, ids)
-        new = ErrorSums(self._numbers).with_part(GROUP_NAMES, names).with_columns(n_columns)
+        labels = as_array(labels, "labels")
+        given, shape = Given(groups=groups, clusters=clusters, ids=ids), labels.shape[:1]
+        group_ids, names = given.groups_of(shape)
+        sampled = given.sampled_of(shape, self._bootstrap)
+        rows, n_columns = self._rows_of(labels, predictions, sample_weight, group_ids)
+        rows = rows._replace(sampled=sampled)
+        new = self._nothing.with_part(GROUP_NAMES, names).with_columns(n_columns)
         self._sums.check(new)
         new = new.with_new(rows)
         self._add(new)
@@ -100,6 +118,10 @@ class RegressionScorecard(Accumulator[ErrorSums]):
     # ---------------------------------------------------------------------------------------------
 
     @property
+    def _nothing(self) -> ErrorSums:
+        return ErrorSums(self._numbers, self._bootstrap)
+
+    @property
     def _options(self) -> dict[str, Any]:
         numbers = self._numbers
         return {
@@ -108,13 +130,14 @@ class RegressionScorecard(Accumulator[ErrorSums]):
             "rmsle": numbers.rmsle,
             "median": numbers.median,
             "force_finite": self._force_finite,
+            "bootstrap": self._bootstrap,
         }
 
     def _rows_of(
-        self, labels: Any, predictions: Any, sample_weight: Any, groups: Array | None
+        self, y: Array, predictions: Any, sample_weight: Any, groups: Array | None
     ) -> tuple[Rows, int]:
         """The rows of a call, once they are checked, and the number of columns, 0 for none."""
-        y, p = as_array(labels, "labels"), as_array(predictions, "predictions")
+        p = as_array(predictions, "predictions")
         format_of(y, "labels")
         format_of(p, "predictions")
         self._check_shapes(y, p)

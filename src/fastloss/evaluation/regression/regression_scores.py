@@ -8,7 +8,8 @@ import numpy as np
 
 from ...call.arrays import Array
 from ..frames import frame
-from ..result import Result, row_lines
+from ..resampling import Bootstrap
+from ..result import Result, by_clusters, row_lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +153,9 @@ class RegressionScores(Errors):
     means of those of the columns, the maximum error excepted. The mean of standard errors is
     what that of the mean is at most: nobody looked at how much columns err together. `by_column`
     has each column, if labels have an axis of columns, and `groups` each group, if there are any.
+    `errors` is "rows" if standard errors take rows to be independent, "clusters" if they take
+    `n_clusters` clusters, as those of columns then do; `bootstrap`, if it was asked for, is a
+    `Bootstrap` of the means over rows, its names having the quantiles and levels of intervals.
 
     What has no value is NaN: R2 and correlations of a constant, and all that was not asked for.
 
@@ -166,6 +170,9 @@ class RegressionScores(Errors):
     weight: float
     by_column: ColumnErrors | None = None
     groups: GroupErrors | None = None
+    errors: str = "rows"
+    n_clusters: int | None = None
+    bootstrap: Bootstrap | None = None
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Names and values of the numbers, as text."""
@@ -182,14 +189,17 @@ class RegressionScores(Errors):
             yield f"{name} deviance", f"{value:.6g}"
             yield f"{name} D2", f"{self.d2[name]:.6g}"
         if self.quantiles is not None:
-            yield from _quantile_lines(self.quantiles)
+            yield from _quantile_lines(self.quantiles, by_clusters(self.n_clusters))
         if self.groups is not None:
             yield "groups", f"{len(self.groups.ids):,}"
+        if self.bootstrap is not None:
+            yield from self.bootstrap.lines()
 
     def _error_lines(self) -> Iterator[tuple[str, str]]:
         for name in ("bias", "MSE", "RMSE", "MAE"):
             error = getattr(self, f"{name.lower()}_standard_error")
-            yield name, f"{getattr(self, name.lower()):.6g} ± {error:.2g}"
+            by = by_clusters(self.n_clusters)
+            yield name, f"{getattr(self, name.lower()):.6g} ± {error:.2g}{by}"
         yield "maximum error", f"{self.maximum_error:.6g}"
         zeros = f" ({self.n_zero_labels:,} labels of 0 left out)" if self.n_zero_labels else ""
         yield "MAPE", f"{self.mape:.4%}{zeros}"
@@ -205,18 +215,18 @@ class RegressionScores(Errors):
         return "\n".join(f"{name:{width}}  {value}" for name, value in lines)
 
 
-def _quantile_lines(found: QuantileScores) -> Iterator[tuple[str, str]]:
+def _quantile_lines(found: QuantileScores, by: str) -> Iterator[tuple[str, str]]:
     yield "pinball loss", f"{found.pinball.mean():.6g}"
     for i, q in enumerate(found.quantiles):
         yield (
             f"quantile {q:g}",
-            f"pinball {found.pinball[i]:.6g} ± {found.pinball_standard_error[i]:.2g}, "
+            f"pinball {found.pinball[i]:.6g} ± {found.pinball_standard_error[i]:.2g}{by}, "
             f"coverage {found.coverage[i]:.2%}",
         )
     for i, level in enumerate(found.level):
         yield (
             f"interval {level:g}",
-            f"Winkler {found.winkler[i]:.6g} ± {found.winkler_standard_error[i]:.2g}, "
+            f"Winkler {found.winkler[i]:.6g} ± {found.winkler_standard_error[i]:.2g}{by}, "
             f"coverage {found.interval_coverage[i]:.2%}, width {found.width[i]:.6g}",
         )
     yield "crossing", f"{found.crossing:.2%}"
@@ -229,8 +239,8 @@ def _of_fields(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, Result):
-        return _of_fields(value)
+    if isinstance(value, (QuantileScores, Errors, Bootstrap)):
+        return value.to_dict()
     if isinstance(value, tuple):
         return list(value)
     return value.tolist() if isinstance(value, np.ndarray) else value

@@ -11,9 +11,11 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
+from ...kernels.binary_row_scores import N_BINARY_ROW_SCORES, SCRATCH, score_binary_rows
 from .accumulator import PARALLEL_ROWS, Part, Sums, joined
 from .group_names import GroupNames
 from .grouped_scores import GroupedScores
+from .samples import Sampled, Samples
 from .score_table import ScoreTable
 from .state import entry
 from .table import NO_KEYS, Layout, Table
@@ -22,6 +24,8 @@ P = TypeVar("P", bound=Part)
 _NO_NUMBERS = np.empty(0)
 # Rows that a thread adds up at a time, so that bits do not depend on the number of threads.
 BLOCK = 1 << 16
+# Means with errors by cluster, and with replicates; decisions have weights of their own.
+SAMPLES = {"means": ("loss", "brier"), "decisions": ("accuracy",)}
 
 
 def layout_of(n_thresholds: int, n_bins: int) -> Layout:
@@ -42,6 +46,7 @@ class Manner(NamedTuple):
     n_bins: int
     ranks: bool
     bins: int | None  # of ranks, which are exact without
+    bootstrap: int = 0  # replicates
 
     def nothing(self) -> dict[str, Any]:
         """Parts without rows. Groups have no bins, as there may be many."""
@@ -50,6 +55,7 @@ class Manner(NamedTuple):
             "totals": Table.empty(layout_of(n, self.n_bins)),
             "groups": Table.empty(layout_of(n, 0)),
             "group_names": GroupNames(),
+            **{name: Samples.empty(len(of), self.bootstrap) for name, of in SAMPLES.items()},
         }
         if self.ranks:
             parts["scores"] = ScoreTable.empty(self.bins)
@@ -59,17 +65,19 @@ class Manner(NamedTuple):
 
 
 class BinaryRows(NamedTuple):
-    """Labels of 0 and 1, scores of any dtype, weights and groups, if there are any, in a line."""
+    """Labels of 0 and 1, scores of any dtype and, if there are any, what rows have, in a line."""
 
     labels: Array  # uint8
     scores: Array
     weights: Array | None = None
     groups: Array | None = None
+    clusters: Array | None = None
+    draws: Array | None = None
 
     @property
     def kind(self) -> Any:
         """Rows of one kind can be joined."""
-        return self.scores.dtype, self.weights is None, self.groups is None
+        return (self.scores.dtype, *(array is None for array in self[2:]))
 
     def each(self, change: Any) -> "BinaryRows":
         columns: Any = (None if array is None else change(array) for array in self)
@@ -92,7 +100,45 @@ class BinaryRows(NamedTuple):
             if manner.ranks and manner.bins is None:
                 rows = self.groups, self.labels, self.scores, self.weights
                 parts["group_scores"] = GroupedScores.of(*rows)
+        sampled = Sampled(self.clusters, self.draws)
+        if sampled.is_any:
+            parts |= self._samples(sampled, manner)
         return parts
+
+    def _samples(self, sampled: Sampled, manner: Manner) -> dict[str, Samples]:
+        """What errors by cluster and a bootstrap need of these rows."""
+        weights = np.ones(len(self.labels)) if self.weights is None else self.weights
+        scores = self._scores(manner)
+        # Decisions leave out what the loss does not know.
+        known = np.where(np.isnan(scores[:, 2]), 0.0, weights)
+        numbers = {"means": (weights, scores[:, :2]), "decisions": (known, scores[:, 2:])}
+        return {
+            name: Samples.empty(values.shape[1], manner.bootstrap).with_rows(
+                sampled, np.column_stack([weight, values])
+            )
+            for name, (weight, values) in numbers.items()
+        }
+
+    def _scores(self, manner: Manner) -> Array:
+        """Loss, Brier score and whether the decision is right, of shape (rows, 3)."""
+        n = len(self.labels)
+        found = np.empty((n, N_BINARY_ROW_SCORES))
+        what = kernel.PROBABILITIES if manner.from_probabilities else kernel.LOGITS
+        score = _score_binary_rows()
+
+        def run(i: int) -> None:
+            here = slice(i * BLOCK, (i + 1) * BLOCK)
+            score(
+                np.ascontiguousarray(self.labels[here]),
+                np.ascontiguousarray(self.scores[here], np.float64),
+                what,
+                manner.thresholds[0],
+                np.empty(SCRATCH),
+                found[here].reshape(-1),
+            )
+
+        threads.run(run, -(-n // BLOCK), parallel=n >= PARALLEL_ROWS)
+        return found
 
     def sums(self, starts: Array, manner: Manner, edges: Array = _NO_NUMBERS) -> Table:
         """The sums of each segment of rows between two `starts`, by its number."""
@@ -164,6 +210,8 @@ class BinarySums(_Fields, Sums):
                 parts[name] = GroupNames.from_state(name, state, parts["groups"].ids)
             elif name == "group_scores":
                 parts[name] = GroupedScores.from_state(name, state)
+            elif name in SAMPLES:
+                parts[name] = part.from_state(name, state)
             elif name == "scores":
                 parts[name] = ScoreTable.from_state(name, state, self.manner.bins)
             else:
@@ -180,6 +228,12 @@ def merged(parts: Iterable[P]) -> P:
         rest = found[-1:] if len(found) % 2 else []
         found = [*(a.merged(b) for a, b in pairs), *rest]
     return found[0]
+
+
+@cache
+def _score_binary_rows() -> Any:
+    examples = np.empty(0, np.uint8), _NO_NUMBERS, 1, 1.0, _NO_NUMBERS, _NO_NUMBERS
+    return compiler().load_or_compile(score_binary_rows, examples)
 
 
 @cache

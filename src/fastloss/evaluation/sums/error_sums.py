@@ -14,6 +14,7 @@ from ...kernels.tally_errors import SCRATCH, tally_errors
 from ..row_numbers import RowNumbers
 from .accumulator import PENDING_ROWS, Sums, joined
 from .group_names import GroupNames
+from .samples import NOT_SAMPLED, Sampled, Samples
 from .score_table import ScoreTable
 from .state import entry
 from .table import Layout, Table
@@ -53,16 +54,19 @@ class Rows(NamedTuple):
     predictions: Array  # of shape (n, k) or (n, k, q)
     weight: Array | None
     groups: Array | None
+    sampled: Sampled = NOT_SAMPLED
 
     def at(self, index: Any) -> "Rows":
         """Some of the rows."""
         weight = None if self.weight is None else self.weight[index]
         groups = None if self.groups is None else self.groups[index]
-        return Rows(self.targets[index], self.predictions[index], weight, groups)
+        targets, predictions = self.targets[index], self.predictions[index]
+        return Rows(targets, predictions, weight, groups, self.sampled.at(index))
 
 
 class _Fields(NamedTuple):
     numbers_of_rows: RowNumbers
+    bootstrap: int = 0  # replicates
     parts: Mapping[str, Any] = {GROUP_NAMES: GroupNames()}
     n_rows: int = 0
     n_columns: int = -1  # 0: targets have one axis; -1: not known yet
@@ -79,7 +83,9 @@ class ErrorSums(_Fields, Sums):
             return self
         empty = {name: Table.empty(_layout(name)) for name in self._names(n)}
         medians = {name: ScoreTable.empty() for name in self.medians(n)}
-        return self._replace(n_columns=n, parts={**self.parts, **empty, **medians})
+        n_means = max(n, 1) * len(self.numbers_of_rows.sampled)
+        samples = {SAMPLES: Samples.empty(n_means, self.bootstrap)}
+        return self._replace(n_columns=n, parts={**self.parts, **empty, **medians, **samples})
 
     def medians(self, n_columns: int) -> list[str]:
         """The names of the tables of |e| that medians are found in, one for each column."""
@@ -126,6 +132,8 @@ class ErrorSums(_Fields, Sums):
         }
         for name in empty.medians(n_columns):
             parts[name] = ScoreTable.from_state(name, state)
+        if n_columns >= 0:
+            parts[SAMPLES] = empty.parts[SAMPLES].from_state(SAMPLES, state)
         ids = [table.ids for name, table in parts.items() if name.endswith(_BY_GROUP)]
         if any(not np.array_equal(each, ids[0]) for each in ids):
             raise ValueError("tables of the state have different groups: it is damaged")
@@ -142,6 +150,9 @@ class ErrorSums(_Fields, Sums):
 
     def _with_pending(self) -> dict[str, Any]:
         parts = dict(self.parts)
+        for each in self.pending:
+            if each.sampled.is_any:
+                parts[SAMPLES] = _with_samples(parts[SAMPLES], each, self.numbers_of_rows)
         for grouped in False, True:
             rows = [each for each in self.pending if (each.groups is not None) is grouped]
             if rows:
@@ -161,8 +172,9 @@ class ErrorSums(_Fields, Sums):
         return {"parts": parts}
 
 
-# The tables of errors, of moments and for medians, and how the names of those by group end.
-ERROR, MOMENT, MEDIAN = "error", "moment", "median"
+# The tables of errors, of moments and for medians, and how the names of those by group end; and
+# what errors by cluster and a bootstrap need.
+ERROR, MOMENT, MEDIAN, SAMPLES = "error", "moment", "median", "samples"
 _BY_GROUP = "/group"
 
 
@@ -230,6 +242,23 @@ def _tables_of_slab(
             for name, each in zip(numbers.names, found, strict=True):
                 # The mean of a number is that of its distance from nothing.
                 yield name_of(name, j, by_group), _tally(nothing, each, weight, ids, edges)[0]
+
+
+def _with_samples(samples: Samples, rows: Rows, numbers: RowNumbers) -> Samples:
+    """The samples with all means of each column of some rows."""
+    for start in range(0, len(rows.targets), _SMALL_SLAB):
+        part = rows.at(slice(start, start + _SMALL_SLAB))
+        targets, predictions = part.targets.astype(float), part.predictions.astype(float)
+        weight = np.ones(len(targets)) if part.weight is None else part.weight
+        # Rows of weight 0 may hold what numbers are not of.
+        with np.errstate(all="ignore"):
+            columns = [
+                number
+                for j in range(targets.shape[1])
+                for number in numbers.with_errors(targets[:, j], predictions[:, j])
+            ]
+        samples = samples.with_rows(part.sampled, np.column_stack([weight, *columns]))
+    return samples
 
 
 def _sizes_of_errors(rows: Rows, column: int, numbers: RowNumbers) -> Array:

@@ -17,6 +17,7 @@ from .binary_sums import BinaryRows, Manner, layout_of, merged
 from .group_names import GroupNames
 from .mean_sums import layout_of as layout_of_means
 from .mean_sums import with_rows
+from .samples import Sampled, Samples
 from .score_table import ScoreTable
 from .state import entry
 from .table import Table
@@ -26,9 +27,8 @@ _NO_MASK = np.empty(0, np.uint8)
 SLAB, PIECE = 1 << 22, 1 << 16
 # Of what is found out about a row, the means over its labels, and what rows have as a whole.
 _KNOWN, _WHOLE = slice(1, 4), slice(4, N_LABEL_ROW_SCORES)
-# The tables of both, of all rows and by group.
+# The tables of both, of all rows; there are those by group, and samples, besides.
 TABLES = {"known": _KNOWN, "rows": _WHOLE}
-GROUP_TABLES = {f"{name}_groups": columns for name, columns in TABLES.items()}
 
 
 class LabelTables(NamedTuple):
@@ -70,6 +70,8 @@ class LabelRows(NamedTuple):
     mask: Array | None = None  # which labels are known
     weights: Array | None = None
     groups: Array | None = None
+    clusters: Array | None = None
+    draws: Array | None = None
 
     @property
     def kind(self) -> Any:
@@ -85,7 +87,7 @@ class LabelRows(NamedTuple):
         n, n_labels = self.labels.shape
         found: dict[str, Any] = {"labels": merged(self._by_label(manner))}
         weight = np.ones(n) if self.weights is None else np.asarray(self.weights, np.float64)
-        scores = self._scores(manner)
+        scores, sampled = self._scores(manner), Sampled(self.clusters, self.draws)
         for name, columns in TABLES.items():
             # In means over labels a row weighs as many as are known of it.
             share = scores[:, 0] / n_labels if columns == _KNOWN else scores[:, 0] > 0
@@ -94,6 +96,9 @@ class LabelRows(NamedTuple):
             found[name] = with_rows(table, np.zeros(n, np.int64), numbers)
             if self.groups is not None:
                 found[f"{name}_groups"] = with_rows(table, self.groups, numbers)
+            if sampled.is_any:
+                nothing = Samples.empty(numbers.shape[1] - 1, manner.bootstrap)
+                found[f"{name}_samples"] = nothing.with_rows(sampled, numbers)
         if manner.ranks:
             found["scores"] = LabelTables(
                 tuple(self._scores_of(j, manner.bins) for j in range(n_labels))
@@ -176,8 +181,10 @@ class LabelSums(_Fields, Sums):
             "labels": Table.empty(layout_of(len(manner.thresholds), 0)),
             "group_names": GroupNames(),
         }
-        for name, columns in (TABLES | GROUP_TABLES).items():
-            parts[name] = Table.empty(layout_of_means(len(LabelRowScores._fields[columns])))
+        for name, columns in TABLES.items():
+            n = len(LabelRowScores._fields[columns])
+            parts[name] = parts[f"{name}_groups"] = Table.empty(layout_of_means(n))
+            parts[f"{name}_samples"] = Samples.empty(n, manner.bootstrap)
         return cls(manner, parts | ({"scores": LabelTables()} if manner.ranks else {}))
 
     def check(self, new: "LabelSums", other: bool = False) -> None:
@@ -217,6 +224,11 @@ class LabelSums(_Fields, Sums):
             name: Table.from_state(part.layout, name, state, n_keys.get(name))
             for name, part in self.parts.items()
             if isinstance(part, Table)
+        }
+        parts |= {
+            name: part.from_state(name, state)
+            for name, part in self.parts.items()
+            if isinstance(part, Samples)
         }
         ids = parts["rows_groups"].ids
         parts["group_names"] = GroupNames.from_state("group_names", state, ids)

@@ -10,10 +10,12 @@ from ...kernels.ranked_queries import N_QUERY_SCORES
 from .accumulator import Sums, joined
 from .group_names import GroupNames
 from .mean_sums import layout_of, with_rows
+from .samples import Sampled, Samples
 from .state import entry
 from .table import Table
 
 # Of what is found out about a query, the first needs a gain and the others a relevant document.
+MEANS = ("gains", "relevant")
 _TABLES = ("gains", "gains_groups", "relevant", "relevant_groups")
 
 
@@ -25,12 +27,15 @@ class ScoredQueries(NamedTuple):
     weight: Array
     groups: Array
     grouped: Array  # which of them have a group
+    clusters: Array
+    clustered: Array
+    draws: Array  # what a bootstrap knows them by, if there is one
 
 
 class QueryRows(NamedTuple):
     """Documents of queries with ids, each in a row. They are kept, as their queries may go on.
 
-    There may be neither weights nor groups, which then take no memory.
+    There may be neither weights nor groups nor clusters, which then take no memory.
     """
 
     queries: Array = np.empty(0, np.int64)
@@ -39,14 +44,18 @@ class QueryRows(NamedTuple):
     weight: Array = np.empty(0)
     groups: Array = np.empty(0, np.int64)
     grouped: Array = np.empty(0, bool)
+    clusters: Array = np.empty(0, np.int64)
+    clustered: Array = np.empty(0, bool)
 
     def filled(self) -> "QueryRows":
-        """With weights and groups."""
+        """With weights, groups and clusters."""
         n = len(self.queries)
-        return self._replace(
-            weight=self.weight if len(self.weight) == n else np.ones(n),
-            groups=self.groups if len(self.groups) == n else np.zeros(n, np.int64),
-            grouped=self.grouped if len(self.grouped) == n else np.zeros(n, bool),
+        missing = {"weight": np.ones(n)}
+        return QueryRows(
+            *(
+                array if len(array) == n else missing.get(name, np.zeros(n, array.dtype))
+                for name, array in self._asdict().items()
+            )
         )
 
 
@@ -115,13 +124,17 @@ class QuerySums(_Fields, Sums):
     __slots__ = ()
 
     @classmethod
-    def of_nothing(cls, n_ks: int) -> "QuerySums":
+    def of_nothing(cls, n_ks: int, bootstrap: int = 0) -> "QuerySums":
         more = (N_QUERY_SCORES - 1) * n_ks
         widths = (n_ks, n_ks, more, more)
         tables = {
             name: Table.empty(layout_of(width)) for name, width in zip(_TABLES, widths, strict=True)
         }
-        return cls({**tables, "rows": KeptRows(), "group_names": GroupNames()})
+        samples = {
+            f"{name}_samples": Samples.empty(width, bootstrap)
+            for name, width in zip(MEANS, (n_ks, more), strict=True)
+        }
+        return cls({**tables, **samples, "rows": KeptRows(), "group_names": GroupNames()})
 
     def with_queries(self, queries: ScoredQueries, n_documents: int) -> "QuerySums":
         """The sums with so many more queries pending."""
@@ -159,6 +172,13 @@ class QuerySums(_Fields, Sums):
             groups, grouped = f"{name}_groups", queries.grouped
             parts[name] = with_rows(parts[name], total, weighed)
             parts[groups] = with_rows(parts[groups], queries.groups[grouped], weighed[grouped])
+            samples, clustered = f"{name}_samples", queries.clustered
+            if clustered.any():
+                its = Sampled(queries.clusters[clustered])
+                parts[samples] = parts[samples].with_rows(its, weighed[clustered])
+            if queries.draws.size:
+                its = Sampled(None, queries.draws)
+                parts[samples] = parts[samples].with_rows(its, weighed)
         return {"parts": parts}
 
     def numbers(self) -> dict[str, Array]:
@@ -174,12 +194,17 @@ class QuerySums(_Fields, Sums):
             )
             for name in _TABLES
         }
+        samples = {
+            name: part.from_state(name, state)
+            for name, part in self.parts.items()
+            if isinstance(part, Samples)
+        }
         kept = KeptRows.from_state("rows", state)
         rows = kept.whole()
         ids = np.append(tables["gains_groups"].ids, rows.groups[rows.grouped])
         names = GroupNames.from_state("group_names", state, ids)
         return self._replace(
-            parts={**tables, "rows": kept, "group_names": names},
+            parts={**tables, **samples, "rows": kept, "group_names": names},
             n_rows=n_rows,
             **dict(zip(_COUNTS, counts, strict=True)),
         )

@@ -33,7 +33,9 @@ def clustered_error(weights: Pair, sums: Pair, mean: Pair) -> float:
     n = np.count_nonzero(weights[0] > 0)
     with np.errstate(all="ignore"):
         away = add(sums, multiply((-mean[0], -mean[1]), weights))[0]
-        return float(standard_error(np.float64(n), weights[0].sum(), (away * away).sum()))
+        # Rounded, so that bits do not depend on how the rows were split.
+        whole = (weights[0] + weights[1]).sum()
+        return float(standard_error(np.float64(n), whole, (away * away).sum()))
 
 
 def errors_by_cluster(table: Table, weight: int, columns: Iterable[int]) -> tuple[int, Array]:

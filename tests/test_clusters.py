@@ -1,0 +1,293 @@
+"""Errors by cluster and a bootstrap, of every task: the formulas, row by row, however rows come."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from plain import plain
+
+import fastloss as fl
+from fastloss.evaluation.sums import replicates
+from fastloss.evaluation.tasks import TASKS
+
+pytestmark = plain
+N, B = 40, 6
+RNG = np.random.default_rng(5)
+CLUSTERS = RNG.integers(-3, 6, N) * 10**11
+WEIGHT = RNG.uniform(0, 2, N)
+WEIGHT[[4, 31]] = 0
+X = RNG.standard_normal((N, 3))
+Y = RNG.integers(0, 2, (N, 3))
+KNOWN = RNG.random((N, 3)) < 0.8
+KNOWN[:, 0] = True
+QUANTILES = np.sort(RNG.standard_normal((N, 3)), axis=1)
+
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class Case(NamedTuple):
+    task: str
+    data: tuple[Any, Any]
+    numbers: Callable[[], dict[str, Any]]  # of each row, by the names that replicates have
+    options: Mapping[str, Any] = NONE
+    given: Mapping[str, Any] = NONE
+    weight: str = "sample_weight"
+    # Numbers whose weight is not that of the row.
+    shares: Mapping[str, Any] = NONE
+
+
+def of_two_classes():
+    x, y = X[:, 0], Y[:, 0]
+    return {
+        "loss": np.logaddexp(0, x) - x * y,
+        "brier": (1 / (1 + np.exp(-x)) - y) ** 2,
+        "accuracy": (x >= 0.25) == y,
+    }
+
+
+def of_labels():
+    loss = np.where(KNOWN, np.logaddexp(0, X) - X * Y, 0).sum(axis=1) / KNOWN.sum(axis=1)
+    wrong = ((X >= 0) != Y) & KNOWN
+    return {
+        "loss": loss,
+        "hamming_loss": wrong.sum(axis=1) / KNOWN.sum(axis=1),
+        "subset_accuracy": ~wrong.any(axis=1),
+    }
+
+
+def of_numbers():
+    e = X[:, 0] - Y[:, 0]
+    return {"bias": e, "mae": abs(e), "mse": e**2}
+
+
+def of_quantiles():
+    e = Y[:, :1] - QUANTILES
+    pinball = np.maximum(np.array([0.1, 0.5, 0.9]) * e, np.array([-0.9, -0.5, -0.1]) * e)
+    width = QUANTILES[:, 2] - QUANTILES[:, 0]
+    outside = np.maximum(-e[:, 2] * -1, 0) + np.maximum(-e[:, 0], 0)
+    return {
+        **{f"pinball {q}": pinball[:, i] for i, q in enumerate((0.1, 0.5, 0.9))},
+        **{f"coverage {q}": e[:, i] <= 0 for i, q in enumerate((0.1, 0.5, 0.9))},
+        "width 0.8": width,
+        "winkler 0.8": width + outside / 0.1,
+        "mae": abs(e[:, 1]),
+    }
+
+
+def of_queries():
+    """Of three documents each; those without a relevant one weigh nothing."""
+    order = np.argsort(-X, axis=1)
+    relevant = np.take_along_axis(Y, order, axis=1)
+    first = np.where(relevant.any(axis=1), relevant.argmax(axis=1), 0)
+    return {"mean_reciprocal_rank": 1 / (1 + first), "precision@1": relevant[:, 0]}
+
+
+ANY = Y.any(axis=1)
+SOME = KNOWN.sum(axis=1) / 3
+CASES = {
+    "binary": Case("binary", (Y[:, 0], X[:, 0]), of_two_classes, {"thresholds": [0.25]}),
+    "labels": Case(
+        "multilabel",
+        (Y, X),
+        of_labels,
+        given={"mask": KNOWN},
+        shares={"loss": SOME, "hamming_loss": SOME},
+    ),
+    "numbers": Case("regression", (Y[:, 0], X[:, 0]), of_numbers),
+    "quantiles": Case(
+        "regression", (Y[:, 0], QUANTILES), of_quantiles, {"quantiles": (0.1, 0.5, 0.9)}
+    ),
+    "rankings": Case(
+        "ranking",
+        (Y, X),
+        of_queries,
+        {"k": (1, None)},
+        weight="query_weight",
+        shares={"mean_reciprocal_rank": ANY, "precision@1": ANY},
+    ),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def scores_of(case, cuts=(), by="clusters", **options):
+    """Of the rows between the cuts, each part in a card whose state is merged into another."""
+    kind = TASKS[case.task].scorecard
+    options = {**case.options, "bootstrap": B, **options}
+    ids = {"clusters": CLUSTERS, "ids": np.arange(N) * 3}[by]
+    given = {case.weight: WEIGHT, by: ids, **case.given}
+    whole = kind(**options)
+    for start, stop in zip((0, *cuts), (*cuts, N), strict=True):
+        part = np.s_[start:stop]
+        card = kind(**options).update(
+            *(array[part] for array in case.data),
+            **{name: array[part] for name, array in given.items()},
+        )
+        whole.merge(kind.from_state(card.state(), **options))
+    return whole.result()
+
+
+def error_of(scores, name):
+    """The standard error of a mean."""
+    name, _, at = name.partition("@" if "@" in name else " ")
+    if hasattr(scores, "ndcg"):
+        return getattr(scores, f"{name}_standard_error")[int(at) if at else None]
+    if at:
+        levels = scores.quantiles.quantiles if len(scores.quantiles.level) < 3 else []
+        place = 0 if name in ("width", "winkler") else levels.tolist().index(float(at))
+        return getattr(scores.quantiles, f"{name}_standard_error")[place]
+    return getattr(scores, f"{name}_standard_error")
+
+
+@every_case
+def test_errors_by_cluster_are_those_of_the_formula(case):
+    scores = scores_of(case)
+    assert scores.errors == scores.to_dict()["errors"] == "clusters"
+    assert scores.n_clusters == scores.to_dict()["n_clusters"] == 9
+    assert " by 9 clusters" in repr(scores)
+    for name, x in case.numbers().items():
+        w = WEIGHT * case.shares.get(name, 1.0)
+        mean = np.average(x, weights=w)
+        away = [(w * (x - mean))[g == CLUSTERS].sum() for g in np.unique(CLUSTERS)]
+        expected = math.sqrt(9 / 8 * np.square(away).sum()) / w.sum()
+        assert error_of(scores, name) == pytest.approx(expected, rel=1e-12), name
+
+
+@every_case
+@pytest.mark.parametrize("by", ["ids", "clusters"])
+def test_replicates_are_means_over_rows_that_are_drawn_again(case, by):
+    scores = scores_of(case, by=by)
+    assert scores.n_clusters == (9 if by == "clusters" else None)
+    ids, one = CLUSTERS if by == "clusters" else np.arange(N) * 3, np.ones(1)
+    counts = np.array(
+        [replicates.replicated(B, ids[[i]], one, one[:, None]).sums[:, 0] for i in range(N)]
+    )
+    numbers = case.numbers()
+    assert numbers.keys() <= scores.bootstrap.replicates.keys()
+    for name, x in numbers.items():
+        w = (WEIGHT * case.shares.get(name, 1.0))[:, None] * counts
+        expected = (w * x[:, None]).sum(axis=0) / w.sum(axis=0)
+        np.testing.assert_allclose(scores.bootstrap.replicates[name], expected, rtol=1e-12)
+    assert "bootstrap: " in repr(scores)
+    assert scores.to_dict()["bootstrap"]["n"] == B
+
+
+@every_case
+@pytest.mark.parametrize("by", ["ids", "clusters"])
+def test_any_split_and_order_give_the_same_bits(case, by):
+    whole = scores_of(case, by=by)
+    parts = scores_of(case, (5, 9, 30), by)
+    for name, means in whole.bootstrap.replicates.items():
+        np.testing.assert_array_equal(parts.bootstrap.replicates[name], means)
+    if by == "clusters":
+        errors = [[error_of(each, name) for name in case.numbers()] for each in (parts, whole)]
+        assert errors[0] == errors[1]
+
+
+@every_case
+def test_clusters_of_one_row_are_rows(case):
+    given = {case.weight: WEIGHT, **case.given}
+    rows, alone = (
+        fl.evaluate(*case.data, task=case.task, **case.options, **given, clusters=clusters)
+        for clusters in (None, np.arange(N))
+    )
+    assert rows.errors == ("queries" if case.task == "ranking" else "rows")
+    assert rows.n_clusters is rows.bootstrap is None
+    for name in case.numbers():
+        assert error_of(alone, name) == pytest.approx(error_of(rows, name), rel=1e-12)
+
+
+@every_case
+def test_parts_without_clusters_leave_errors_of_rows(case):
+    kind, half = TASKS[case.task].scorecard, np.arange(N) < 20
+    card, rows = kind(**case.options), kind(**case.options)
+    for part in half, ~half:
+        given = {name: array[part] for name, array in case.given.items()}
+        data = [array[part] for array in case.data]
+        rows.update(*data, **given)
+        card.update(*data, **given, **({"clusters": CLUSTERS[part]} if part is half else {}))
+    found, expected = card.result(), rows.result()
+    assert (found.errors, found.n_clusters) == (expected.errors, None)
+    for name in case.numbers():
+        assert error_of(found, name) == pytest.approx(error_of(expected, name), rel=1e-12)
+
+
+@every_case
+def test_names_are_clusters_and_what_does_not_go_together_is_refused(case):
+    def evaluate(**given):
+        return fl.evaluate(*case.data, task=case.task, **case.options, **case.given, **given)
+
+    names = np.array(["ann", "bob", "eve"])[CLUSTERS % 3]
+    assert evaluate(clusters=names).n_clusters == 3
+    with pytest.raises(ValueError, match="bootstrap knows rows by ids"):
+        evaluate(bootstrap=9)
+    with pytest.raises(ValueError, match="give ids, if rows are independent, or clusters"):
+        evaluate(bootstrap=9, ids=np.arange(N), clusters=names)
+    with pytest.raises(ValueError, match="off: build it with bootstrap=1000"):
+        evaluate(ids=np.arange(N))
+    with pytest.raises(ValueError, match=r"clusters has shape \(5,\)"):
+        evaluate(clusters=names[:5])
+    with pytest.raises(ValueError, match="bootstrap is 1, but must be 0 for none, or 2"):
+        evaluate(bootstrap=1)
+    kind = TASKS[case.task].scorecard
+    with pytest.raises(ValueError, match="bootstrap is 6 there and 0 here"):
+        kind(**case.options).merge(kind(**case.options, bootstrap=6))
+    with pytest.raises(ValueError, match="other options: bootstrap was"):
+        kind.from_state(kind(**case.options).state(), **case.options, bootstrap=6)
+
+
+def test_of_several_columns_errors_are_means_over_them():
+    given = {"clusters": CLUSTERS, "sample_weight": WEIGHT, "task": "regression"}
+    found = fl.evaluate(Y, X, **given, bootstrap=4)
+    each = [fl.evaluate(y, x, **given, bootstrap=4) for y, x in zip(Y.T, X.T, strict=True)]
+    for name in ("bias", "mae", "mse", "rmse"):
+        errors = [getattr(one, f"{name}_standard_error") for one in each]
+        assert getattr(found, f"{name}_standard_error") == pytest.approx(np.mean(errors))
+        np.testing.assert_allclose(getattr(found.by_column, f"{name}_standard_error"), errors)
+        np.testing.assert_allclose(
+            found.bootstrap.replicates[name],
+            np.mean([one.bootstrap.replicates[name] for one in each], axis=0),
+        )
+    mse, rmse = (found.by_column.mse_standard_error, found.by_column.rmse_standard_error)
+    np.testing.assert_allclose(rmse, mse / (2 * found.by_column.rmse))
+
+
+@pytest.mark.parametrize("bootstrap", [0, 8])
+def test_queries_that_go_on_are_drawn_by_their_ids(bootstrap):
+    """A coarser cluster, as a user, is given for each document, and is that of the query."""
+    queries = np.repeat(np.arange(N), 3)
+    documents = {"queries": queries, "query_weight": np.repeat(WEIGHT, 3)}
+    whole = {"query_weight": WEIGHT, "task": "ranking", "bootstrap": bootstrap}
+    ids = {"ids": np.arange(N)} if bootstrap else {}
+    for by_query, by_document in (
+        (ids, {}),
+        ({"clusters": CLUSTERS}, {"clusters": np.repeat(CLUSTERS, 3)}),
+    ):
+        expected = fl.evaluate(Y, X, **whole, **by_query)
+        card = fl.RankingScorecard(bootstrap=bootstrap)
+        for part in np.s_[100:], np.s_[:100]:  # a query goes on in the other
+            given = {k: v[part] for k, v in (documents | by_document).items()}
+            card.update(Y.reshape(-1)[part], X.reshape(-1)[part], **given)
+            card = fl.RankingScorecard.from_state(card.state(), bootstrap=bootstrap)
+        assert card.result() == expected
+    with pytest.raises(ValueError, match=r"clusters\[1\] is 1 and clusters\[0\] is 0, but both"):
+        fl.evaluate([1, 0], [1.0, 0], queries=[3, 3], clusters=[0, 1], task="ranking")
+    with pytest.raises(ValueError, match="queries= are ids, .* leave ids out"):
+        fl.evaluate([1], [1.0], queries=[3], ids=[0], task="ranking", bootstrap=3)
+
+
+def test_what_is_not_known_is_not_known_of_clusters():
+    """A score of NaN has no loss and no decision; DeLong's error is of rows."""
+    x = X[:, 0].copy()
+    x[7] = np.nan
+    found = fl.evaluate(Y[:, 0], x, task="binary", clusters=CLUSTERS)
+    rest = np.arange(N) != 7
+    expected = fl.evaluate(Y[rest, 0], x[rest], task="binary", clusters=CLUSTERS[rest])
+    assert math.isnan(found.loss_standard_error)
+    assert found.accuracy_standard_error == expected.accuracy_standard_error
+    assert not math.isnan(expected.auc)
+    assert math.isnan(expected.auc_standard_error)
+    assert fl.evaluate([0, 1], [-0.5, 1.0], task="binary", clusters=[4, 4]).n_clusters == 1
