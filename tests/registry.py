@@ -16,18 +16,16 @@ import mpmath
 import numpy as np
 
 import fastloss as fl
+from fastloss.kernels.storage import DECODED, FLOATS, dtype_of
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-DTYPES = [np.dtype(np.float16), BFLOAT16, np.dtype(np.float32), np.dtype(np.float64)]
+DTYPES = [dtype_of(name) for name in FLOATS]
+# Those that kernels decode and encode.
+NARROW = [dtype_of(name) for name in DECODED]
 
 # Half the distance of 1 to the next number: the largest relative error of one rounding.
-_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-_SMALLEST = {
-    "float16": 2.0**-24,
-    "bfloat16": 2.0**-133,
-    "float32": 2.0**-149,
-    "float64": 2.0**-1074,
-}
+ROUNDING = {dtype.name: float(ml_dtypes.finfo(dtype).eps) / 2 for dtype in DTYPES}
+SMALLEST = {dtype.name: float(ml_dtypes.finfo(dtype).smallest_subnormal) for dtype in DTYPES}
 
 # ---------------------------------------------------------------------------------------------
 # Two ways to evaluate a formula
@@ -738,7 +736,7 @@ def name_of(dtype: Any) -> str:
 def storage(y_pred: Any) -> np.dtype:
     """The dtype of the gradient: that of the predictions, native; float64 if they are integers."""
     dtype = np.asarray(y_pred).dtype
-    return dtype.newbyteorder("=") if dtype.name in _ROUNDING else np.dtype(np.float64)
+    return dtype.newbyteorder("=") if dtype.name in ROUNDING else np.dtype(np.float64)
 
 
 def arithmetic(loss: fl.Loss, y_true: Any, y_pred: Any) -> np.dtype:
@@ -799,15 +797,15 @@ def expect(
 
     a = arithmetic(case.loss, y_true, y_pred).name
     stored = storage(y_pred).name
-    u = _ROUNDING[a] if lib is EXACT else max(_ROUNDING[a], 4 * _ROUNDING["float64"])
+    u = ROUNDING[a] if lib is EXACT else max(ROUNDING[a], 4 * ROUNDING["float64"])
     allowed = (8 + np.where(kept, terms.gap, 0.0)) * u
     width = math.prod(shape[len(samples) :])
     # Underflow: each exponential may be off by one smallest number.
-    tiny = (8 + width) * _SMALLEST[a]
+    tiny = (8 + width) * SMALLEST[a]
     losses_error = allowed * losses_size + tiny * (1 + weight)
     allowed = allowed.reshape(per_sample)
-    stored_error = 2 * u + _ROUNDING[stored]
-    tiny_here = tiny * (1 + abs(factor)) + 0.51 * _SMALLEST[stored]
+    stored_error = 2 * u + ROUNDING[stored]
+    tiny_here = tiny * (1 + abs(factor)) + 0.51 * SMALLEST[stored]
     return Expected(
         losses.sum() / denominator,
         losses_error.sum() / denominator,

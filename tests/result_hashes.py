@@ -32,6 +32,7 @@ import numpy as np
 import fastloss as fl
 from fastloss.call.cpus import available_cpus
 from fastloss.kernels.softmax import long_rows
+from fastloss.kernels.storage import DECODED, dtype_of
 from trust.kinds import KINDS, compiled_for
 
 # tests/result_hashes.json
@@ -294,14 +295,10 @@ def _() -> Results:
     return fl.huber.grad_hess(*elements(fl.huber, (1031,), "f8"), out=out)
 
 
-@form("elements, float16")
-def _() -> Results:
-    return fl.mse.value_and_grad(*elements(fl.mse, (1031,), "f2"))
-
-
-@form("elements, bfloat16")
-def _() -> Results:
-    return fl.mse.value_and_grad(*elements(fl.mse, (1031,), ml_dtypes.bfloat16))
+for _dtype in map(dtype_of, DECODED):
+    form(f"elements, {_dtype.name}")(
+        lambda dtype=_dtype: fl.mse.value_and_grad(*elements(fl.mse, (1031,), dtype))
+    )
 
 
 @form("elements, an option for each column")

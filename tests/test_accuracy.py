@@ -7,16 +7,18 @@
 import itertools
 import math
 
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
 from plain import both, partly_long, plain
 from registry import (
     BFLOAT16,
-    DTYPES,
     EXACT,
     LOGITS,
+    NARROW,
     PLAIN,
+    SMALLEST,
     SOFTMAX,
     SOFTMAX_SOFT,
     SQUARED,
@@ -330,9 +332,9 @@ def in_float32(y_true, y_pred):
 
 @both(
     "case, dtype",
-    itertools.product(PLAIN, DTYPES[:2]),
-    compiled=[(SOFTMAX, DTYPES[0])],
-    long=[(SQUARED, DTYPES[0]), (SQUARED, DTYPES[1]), (SOFTMAX, DTYPES[1])],
+    itertools.product(PLAIN, NARROW),
+    compiled=[(SOFTMAX, NARROW[0])],
+    long=[*((SQUARED, dtype) for dtype in NARROW), *((SOFTMAX, dtype) for dtype in NARROW[1:])],
 )
 def test_16_bit_results_are_the_float32_results_rounded_once(case, dtype):
     y_true, y_pred = case.data(dtype, (60, 5))
@@ -346,8 +348,8 @@ def test_16_bit_results_are_the_float32_results_rounded_once(case, dtype):
 
 @both(
     "case, dtype",
-    itertools.product([SQUARED, LOGITS, SOFTMAX], DTYPES[:2]),
-    long=[(SOFTMAX, DTYPES[0])],
+    itertools.product([SQUARED, LOGITS, SOFTMAX], NARROW),
+    long=[(SOFTMAX, NARROW[0])],
 )
 def test_16_bit_hessians_and_losses(case, dtype):
     y_true, y_pred = case.data(dtype, (60, 5))
@@ -363,22 +365,23 @@ def test_16_bit_hessians_and_losses(case, dtype):
     np.testing.assert_array_equal(losses, none(*wide))
 
 
-@pytest.mark.parametrize("dtype", DTYPES[:2], ids=name_of)
+@pytest.mark.parametrize("dtype", NARROW, ids=name_of)
 def test_every_16_bit_number_is_read_as_it_is(dtype):
-    """All 65,536 bit patterns: subnormal, infinite and NaN among them."""
-    y_pred = np.arange(2**16, dtype=np.uint16).view(dtype)
+    """All patterns of bits: subnormal, infinite and NaN among them."""
+    n = 1 << 8 * dtype.itemsize
+    y_pred = np.arange(n, dtype=f"u{dtype.itemsize}").view(dtype)
     with np.errstate(invalid="ignore"):
         wide = y_pred.astype(np.float32)
-    losses = fl.AbsoluteError(reduction="none")(np.zeros(2**16, dtype), y_pred)
+    losses = fl.AbsoluteError(reduction="none")(np.zeros(n, dtype), y_pred)
     np.testing.assert_array_equal(losses, abs(wide))
 
 
-@pytest.mark.parametrize("dtype", DTYPES[:2], ids=name_of)
+@pytest.mark.parametrize("dtype", NARROW, ids=name_of)
 def test_gradients_are_rounded_to_nearest_even(dtype):
     """Ties, subnormal results and overflow: 2 r with r running over sums of two numbers."""
-    finfo = (65504.0, 2.0**-24) if dtype != BFLOAT16 else (3.3895314e38, 2.0**-133)
+    most, least = float(ml_dtypes.finfo(dtype).max), SMALLEST[dtype.name]
     numbers = np.array(
-        [1.0, 1 + 2.0**-8, 1 + 2.0**-11, 1 + 3 * 2.0**-11, finfo[0], finfo[1], 5 * finfo[1], 0.1],
+        [1.0, 1 + 2.0**-8, 1 + 2.0**-11, 1 + 3 * 2.0**-11, most, least, 5 * least, 0.1],
         np.float64,
     )
     y_pred = np.concatenate([numbers, -numbers]).astype(dtype)

@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 import fastloss as fl  # noqa: E402
 from bench import conftest, readme, storage  # noqa: E402
 from fastloss.catalogue import entries  # noqa: E402
+from fastloss.kernels.storage import DECODED, FLOATS  # noqa: E402
 from fastloss.study import (  # noqa: E402
     cold,
     contenders,
@@ -86,7 +87,7 @@ def test_workloads_of_the_tables():
     """A row that loses cannot get lost."""
     shapes = ["32x10", "1024x10", "1000000x2", "1000000x10", "262144x32", "65536x100"]
     shapes += ["65536x1000", "16384x4096", "8192x32768", "2048x131072", "16x262144"]
-    dtypes = ["float32", "float64", "float16", "bfloat16"]
+    dtypes = FLOATS
     names = [f"cross_entropy-{shape}-{dtype}" for shape in shapes for dtype in dtypes]
     names += [f"cross_entropy-{shape}-float32-soft" for shape in ("65536x100", "8192x32768")]
     assert sorted(names) == sorted(workload.name for workload in CROSS_ENTROPY)
@@ -293,7 +294,7 @@ def test_gradients_go_where_the_task_says(contender):
         assert (grad is data.out) == is_out, task
 
 
-@partly_long(1, "dtype", ["float16", "bfloat16"])
+@partly_long(1, "dtype", DECODED)
 @pytest.mark.parametrize(
     "contender",
     [who for who in CONTENDERS if "float16" in who.dtypes],

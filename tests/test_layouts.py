@@ -13,9 +13,9 @@ import pytest
 from covering import covering
 from plain import both, compiled, partly_long, plain
 from registry import (
-    BFLOAT16,
     CATEGORICAL,
     CATEGORICAL_SOFT,
+    DTYPES,
     IN_FLOAT64,
     KL,
     SOFTMAX,
@@ -59,7 +59,7 @@ def test_class_by_class_has_the_bits_of_row_by_row(i):
         assert_same(result, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16, np.float32, np.float64], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_where_new_results_lie_and_given_ones(dtype):
     x = LOGITS.astype(dtype)
     by_class = np.asfortranarray(x)

@@ -19,7 +19,9 @@ from registry import (
     IN_FLOAT64,
     LOGITS,
     MECHANICS,
+    NARROW,
     PLAIN,
+    ROUNDING,
     ROWS,
     ROWWISE,
     SOFTMAX,
@@ -66,7 +68,7 @@ def exactly(*halves):
     """Each case in its widest dtype, and halves; float32 has fewer digits of the same formula."""
     widest = [(case, FLOAT64 if case in IN_FLOAT64 else FLOAT32) for case in CASES]
     narrower = list(itertools.product(IN_FLOAT64, (FLOAT32,)))
-    first = [*widest, *itertools.product(halves, DTYPES[:2])]
+    first = [*widest, *itertools.product(halves, NARROW)]
     return partly_long(len(first), "case, dtype", [*first, *narrower], ids=str)
 
 
@@ -111,7 +113,7 @@ def test_gradient_and_hessian(case, dtype):
     ("case", "dtype"),
     [
         *itertools.product(IN_FLOAT64, (FLOAT32,)),
-        *itertools.product(PLAIN, (*DTYPES[:2], FLOAT64)),
+        *itertools.product(PLAIN, (*NARROW, FLOAT64)),
     ],
     ids=str,
 )
@@ -286,7 +288,7 @@ def test_at_least_as_exact_as_naive_numpy(case, dtype):
 
 
 def _rounding(dtype):
-    return 2.0**-9 if dtype == BFLOAT16 else 2.0**-12
+    return ROUNDING[dtype.name] / 2
 
 
 # ---------------------------------------------------------------------------------------------

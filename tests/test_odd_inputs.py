@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from plain import both, compiled, plain
 from registry import (
-    BFLOAT16,
     BINARY,
     CASES,
     CATEGORICAL,
     CATEGORICAL_SOFT,
+    DTYPES,
     FAMILY,
     IN_FLOAT64,
     LOGITS,
     MECHANICS,
+    NARROW,
     PLAIN,
     ROWWISE,
     SOFTMAX,
@@ -38,6 +39,7 @@ from registry import (
 import fastloss as fl
 from fastloss.call.work import Work
 from fastloss.kernels.args import SURVEY
+from fastloss.kernels.storage import FLOATS
 
 pytestmark = plain
 
@@ -64,9 +66,7 @@ def assert_rejected(loss, y_true, y_pred, error, *parts, verbs=True, **options):
     """
     shape = np.shape(y_pred)
     pred_dtype = np.asarray(y_pred).dtype
-    dtype = pred_dtype if pred_dtype.kind == "f" or pred_dtype == BFLOAT16 else np.float64
-    if pred_dtype == np.longdouble:
-        dtype = np.float64
+    dtype = pred_dtype if pred_dtype.name in FLOATS else np.float64
     out, hess = np.full(shape, 7, dtype), np.full(shape, 7, dtype)
     calls = [lambda: loss.value_and_grad(y_true, y_pred, out=out, **options)]
     if verbs:
@@ -588,7 +588,7 @@ def test_a_stray_mark_is_an_error_unless_it_is_the_one_to_ignore():
 
 
 @pytest.mark.parametrize("case", [SOFTMAX, CATEGORICAL], ids=str)
-@pytest.mark.parametrize("dtype", ["f2", BFLOAT16, "f4", "f8"], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_float_class_ids(case, dtype):
     labels, y_pred = case.data()
     message = assert_rejected(
@@ -813,7 +813,7 @@ def test_probability_zero_at_the_true_class():
     assert floored(y, p).tolist() == [3.0, 3.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16, np.float32, np.float64], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_infinite_binary_logits(dtype):
     x = np.array([INF, -INF, INF, -INF, INF, -INF], dtype)
     y = np.array([1, 0, 0, 1, 0.5, 0.5], dtype)
@@ -1204,12 +1204,12 @@ def test_what_lies_around_a_strided_out_is_not_touched():
     assert np.all(wide == 7)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16, np.float64], ids=str)
+@pytest.mark.parametrize("dtype", [*NARROW, np.dtype(np.float64)], ids=str)
 def test_layouts_of_other_dtypes(dtype):
     labels, logits = SOFTMAX.data(dtype, (50, 5))
     expected = fl.cross_entropy.value_and_grad(labels, logits)
     for name, layout in LAYOUTS.items():
-        if name == "byte_swapped" and dtype == BFLOAT16:
+        if name == "byte_swapped" and dtype.kind == "V":
             continue  # ml_dtypes has none
         value, grad = fl.cross_entropy.value_and_grad(labels, layout(logits))
         assert_same(value, expected[0])

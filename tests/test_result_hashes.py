@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import result_hashes
 from plain import plain, plain_python
+from registry import NARROW, ROUNDING
 from result_hashes import FORMS, PLAIN, hash_of, kept, results_of
 
 from trust.kinds import compiled_for
@@ -42,8 +43,8 @@ def test_bits_of_compiled_code(name):
 
 def steps(name, dtype):
     """The distance of 1 to the next number of the arithmetic, or of what is stored."""
-    if dtype.itemsize == 2:
-        return 2.0 ** (-10 if dtype == np.float16 else -7)
+    if dtype in NARROW:
+        return 2 * ROUNDING[dtype.name]
     return float(np.finfo(np.float64 if "float64" in name else np.float32).eps)
 
 

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 
 from fastloss.compiler.bits import (
-    bfloat_as_float,
     float_as_bfloat,
-    float_as_half,
-    half_as_float,
     next_larger,
 )
 from fastloss.kernels import scalar
 from fastloss.kernels.scalar import exp
+from fastloss.kernels.storage import DECODED, STORED, bits_type, dtype_of
 from trust.kinds import fuses
 from trust.ulp import apply, arguments, around, errors_of, float64_errors, loop_of, worst
 
@@ -259,23 +257,19 @@ def test_next_larger(dtype):
 
 
 # -------------------------------------------------------------------------------------------------
-# 16-bit formats
+# What is stored in few bits
 
 
-PATTERNS = np.arange(1 << 16, dtype=np.uint16)
+def patterns_of(dtype):
+    """All that its bits may be."""
+    return np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}")
 
 
-FORMATS = {
-    "float16": (half_as_float, float_as_half),
-    "bfloat16": (bfloat_as_float, float_as_bfloat),
-}
-
-
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=DECODED)
 def storage(request):
-    """A 16-bit dtype of someone else's making, and our functions from and to its bits."""
-    library = np if request.param == "float16" else pytest.importorskip("ml_dtypes")
-    return np.dtype(getattr(library, request.param)), *FORMATS[request.param]
+    """A dtype of someone else's making, and our functions from and to its bits."""
+    row = STORED[request.param]
+    return dtype_of(row.name), row.decode, row.encode
 
 
 def modes(function, x, dtype):
@@ -289,13 +283,13 @@ def modes(function, x, dtype):
 
 def test_every_pattern_decodes(storage):
     dtype, decode, _ = storage
-    for patterns, decoded in modes(decode, PATTERNS, np.float32):
+    for patterns, decoded in modes(decode, patterns_of(dtype), np.float32):
         np.testing.assert_array_equal(decoded, patterns.view(dtype).astype(np.float32))
 
 
 def test_encoding_rounds_once_to_nearest_even(storage):
     dtype, _, encode = storage
-    exact = PATTERNS.view(dtype).astype(np.float32)
+    exact = patterns_of(dtype).view(dtype).astype(np.float32)
     exact = exact[np.isfinite(exact)]
     ordered = np.unique(exact).astype(np.float64)
     ties = ((ordered[1:] + ordered[:-1]) / 2).astype(np.float32)
@@ -307,9 +301,9 @@ def test_encoding_rounds_once_to_nearest_even(storage):
     x = np.concatenate([exact, ties, *beside, anything, usual, special])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        for numbers, encoded in modes(encode, x, np.uint16):
+        for numbers, encoded in modes(encode, x, bits_type(dtype.name)):
             nan = np.isnan(numbers)
-            expected = numbers[~nan].astype(dtype).view(np.uint16)
+            expected = numbers[~nan].astype(dtype).view(bits_type(dtype.name))
             np.testing.assert_array_equal(encoded[~nan], expected)
             assert np.isnan(encoded[nan].view(dtype).astype(np.float32)).all()
 

@@ -3,7 +3,6 @@
 import math
 from itertools import pairwise
 
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,10 +32,11 @@ from fastloss.evaluation.sums.grouped_scores import GroupedScores
 from fastloss.evaluation.sums.score_keys import FORMS
 from fastloss.evaluation.sums.score_table import ScoreTable
 from fastloss.kernels.score_runs import split_keys
+from fastloss.kernels.storage import FLOATS, dtype_of
 
 pytestmark = plain
 
-DTYPES = np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int8, np.uint16, np.int64
+DTYPES = *map(dtype_of, FLOATS), np.int8, np.uint16, np.int64
 
 
 def rows(n, dtype=np.float32, seed=0, weighted=False):
@@ -224,7 +224,7 @@ def test_only_ratios_of_weights_count():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [dtype_of(name) for name in FLOATS])
 @pytest.mark.parametrize("bins", [2, 512])
 def test_bins_guarantee_an_interval(dtype, weighted, bins):
     for seed in range(4):
@@ -615,8 +615,7 @@ def test_keys_are_in_the_order_of_scores(form):
     bits = rng.integers(0, 1 << 32, 2000, np.uint64) << np.uint64(32) >> np.uint64(64 - form.bits)
     edges = [0, form.sign, form.infinity, form.sign + form.infinity, 1, form.infinity - 1]
     bits = np.append(bits, np.array(edges, np.uint64)).astype(form.dtype)
-    dtype = ml_dtypes.bfloat16 if form.name == "bfloat16" else np.dtype(form.name)
-    x = bits.view(dtype)
+    x = bits.view(dtype_of(form.name))
     keys = np.empty(len(x), form.dtype)
     of_label_0 = np.zeros(len(x), np.uint8)
     split_keys(bits, of_label_0, form.sign, form.infinity, form.nan, keys, 0, len(x))
@@ -629,8 +628,7 @@ def test_keys_are_in_the_order_of_scores(form):
     np.testing.assert_array_equal(
         np.unique(keys, return_inverse=True)[1], np.unique(values, return_inverse=True)[1]
     )
-    if form.name != "bfloat16":
-        np.testing.assert_array_equal(form.keys(values), keys)
+    np.testing.assert_array_equal(form.keys(values), keys)
     assert form.holds(keys)
     # Nor do NaN that signal warn when they are rounded for bins.
     assert ScoreTable.of(np.zeros(len(x)), x, bins=2).n_nan == np.count_nonzero(~known)

@@ -15,6 +15,7 @@ import pytest
 import fastloss as fl
 from fastloss import cli
 from fastloss.catalogue import entries
+from fastloss.kernels.storage import FLOATS
 from fastloss.study import (
     GRADIENT,
     LOSS,
@@ -59,7 +60,7 @@ def test_the_full_suite_has_what_it_claims():
     assert max(classes) == 262_144
     assert len({w.size for w in FULL.comparisons[suites.CLASSES]}) == 1
     dtypes = {w.dtype for w in FULL.comparisons[suites.DTYPES]}
-    assert dtypes == {"float16", "bfloat16", "float32", "float64"}
+    assert dtypes == set(FLOATS)
     losses = {w.loss for w in FULL.comparisons[suites.FAMILIES]}
     assert losses == {next(iter(entry.instances)) for entry in entries()}
     assert FULL.mapped_gib == 4
@@ -146,6 +147,7 @@ def documented(tmp_path):
 
 WRONG = """
 from fastloss.study import Contender, Job
+from fastloss.kernels.storage import FLOATS
 class Wrong(Contender):
     name = "wrong"
     def job(self, loss, task, data):

@@ -51,7 +51,7 @@ def test_float64_errors_are_in_units_of_the_spacing():
     np.testing.assert_allclose(errors, 5, atol=1)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", loss_errors.FLOATS)
 def test_errors_of_losses_are_in_ulp_of_their_dtype(dtype):
     number = loss_errors.number(dtype)
     exact = np.array([mpmath.mpf(1), mpmath.mpf(0), mpmath.mpf(10) ** 400], object)

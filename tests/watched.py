@@ -71,7 +71,7 @@ def _part_of(array: Any, number: Any, size: Any) -> Any:
 
 def _scratch(number: Any, size: Any) -> Any:
     kind = np.dtype(number)
-    nothing = np.nan if kind.kind == "f" else 0x7FFF if kind == np.uint16 else np.iinfo(kind).max
+    nothing = np.nan if kind.kind == "f" else np.iinfo(kind).max
     return Window(np.full(size, nothing, kind), 0, size)
 
 

@@ -17,13 +17,13 @@ import mpmath
 import numpy as np
 
 import fastloss as fl
+from fastloss.kernels.storage import FLOATS
 
 from . import report, rivals
 from .drawing import STYLES, panels, save
 
 TITLE = "Errors of losses and gradients, by dtype"
 CONTENDERS = (rivals.Fastloss, rivals.PyTorch, rivals.SciPy, rivals.ScikitLearn)
-DTYPES = ("float16", "bfloat16", "float32", "float64")
 QUANTITIES = ("loss", "gradient")
 _MARKERS = {"fastloss": "o", "PyTorch": "s", "SciPy": "^", "scikit-learn": "x"}
 
@@ -70,7 +70,7 @@ def _inputs(case: Any, dtype: Any, n_rows: int) -> Any:
 
 def measure(
     names: Sequence[str] | None = None,
-    dtypes: Sequence[str] = DTYPES,
+    dtypes: Sequence[str] = FLOATS,
     contenders: Sequence[type[rivals.Library]] = CONTENDERS,
     n_rows: int = 60,
 ) -> dict[str, Any]:

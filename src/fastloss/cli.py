@@ -22,12 +22,12 @@ from .compiler.interrupts import compiler
 from .evaluation import command as evaluation
 from .evaluation.files import signals
 from .evaluation.report import terminal
+from .kernels.storage import FLOATS
 
 Verb = Callable[[Any, Any], Any]
 Command = Callable[[argparse.Namespace], int]
 
 _DEMO_PACKAGES = ("matplotlib", "rich", "sklearn")
-_DTYPES = ("float16", "bfloat16", "float32", "float64")
 _BENCH_PACKAGES = ("matplotlib", "ml_dtypes", "psutil", "rich", "scipy", "sklearn")
 
 
@@ -157,7 +157,7 @@ def _add_selection(parser: argparse.ArgumentParser, argument_default: Any = None
         "such as 65536x1000; with --loss, one that the suite lacks, too",
         type=_shape,
     )
-    several("--dtype", "NAME", f"one of {', '.join(_DTYPES)}", choices=_DTYPES)
+    several("--dtype", "NAME", f"one of {', '.join(FLOATS)}", choices=FLOATS)
     several("--contender", "NAME", "who is compared with fastloss, such as 'careful NumPy'")
     several("--contender-file", "FILE", "Python code with contenders of your own")
     one("--threads", "N", "for everyone (default: all CPUs it may use)", type=_count)

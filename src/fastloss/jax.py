@@ -13,7 +13,7 @@ from .bases.rows import RowwiseLoss
 from .call.arrays import Array
 from .call.run import evaluate
 from .call.verbs import VALUE, VALUE_AND_GRAD, Verb
-from .hosts.common import hvp, in_words_of_host, named
+from .hosts.common import VANISHING, hvp, in_words_of_host, named
 
 
 def value_and_grad(
@@ -230,8 +230,7 @@ def callback(loss: Loss) -> Callable[..., Any]:
 
     def function(logits: Any, labels: Any, weight: Any = None, normalizer: Any = None) -> Any:
         logits = jnp.asarray(logits)
-        # Of a mean of many rows float16 cannot hold the gradient before it is scaled up.
-        if logits.dtype == jnp.float16:
+        if logits.dtype.name in VANISHING:
             logits = logits.astype(jnp.float32)
         return value(logits, labels, weight, normalizer)
 

@@ -17,6 +17,7 @@ from ..call.verbs import GRAD_HESS, VALUE_AND_GRAD
 from ..kernels import elementwise, single
 from ..kernels.args import Extras
 from ..kernels.form import Form
+from ..kernels.storage import FLOATS, STORED
 from .check import random_in
 from .compiled import ElementFunctions
 from .constant import check_any, counted, mean, root
@@ -105,6 +106,7 @@ def _best(loss: "ElementwiseLoss", y_true: Array, weight: Array) -> float:
     return float(loss._constant(y_true[counts], weight[counts]))
 
 
+_NARROW = [name for name in FLOATS if STORED[name].arithmetic == "float32"]
 # For the docstrings of losses, with a line for each part that some of them do without.
 _SECTION = """\
 Arguments of the verbs, both of shape (...), any real dtype and any layout:
@@ -112,7 +114,7 @@ Arguments of the verbs, both of shape (...), any real dtype and any layout:
 - `{true}`: {true_numbers}.
 - `{pred}`: {pred_numbers}.
 
-The arithmetic is that of float32 where `{pred}` are float16, bfloat16 or float32
+The arithmetic is that of float32 where `{pred}` are {narrow}
 {wider}and that of float64 elsewhere. The loss is a float, or with
 `reduction="none"` an array of shape (...), and derivatives have the shape and the floating dtype
 of `{pred}`.
@@ -138,6 +140,7 @@ def _section(loss: type["ElementwiseLoss"]) -> str:
         pred=pred,
         true_numbers=_numbers_in(ranges[0]),
         pred_numbers=_numbers_in(ranges[1]),
+        narrow=" or ".join(", ".join(_NARROW).rsplit(", ", 1)),
         wider=f"(and `{true}` no wider), " if loss.y_true_widens else "",
         several=_SEVERAL.format(pred=pred) if {Numbers, Numbers | None} & kinds else "",
         out_of_range="" if set(ranges) == {UNBOUNDED} else "for numbers out of range, ",

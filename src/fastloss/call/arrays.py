@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.storage import bits_type
+from ..kernels.storage import FLOATS, STORED, Storage, bits_type
 from .columns import array_of, is_column
 
 Array = np.ndarray[Any, Any]
@@ -19,14 +19,17 @@ class Format(NamedTuple):
     kind: str  # "float", "int" or "bool"
     dtype: np.dtype[Any]  # in the byte order of this machine
     bits: np.dtype[Any]  # what a kernel takes these numbers for
+    is_wide: bool  # whether float32 does not hold all of them
+
+    @classmethod
+    def of(cls, stored: Storage, dtype: np.dtype[Any]) -> "Format":
+        wide = stored.arithmetic != "float32"
+        return cls(stored.name, stored.kind, dtype, bits_type(stored.name), wide)
 
 
-FLOAT32 = Format("float32", "float", np.dtype(np.float32), np.dtype(np.float32))
-FLOAT64 = Format("float64", "float", np.dtype(np.float64), np.dtype(np.float64))
-INT64 = Format("int64", "int", np.dtype(np.int64), np.dtype(np.int64))
-
-# The formats whose numbers float32 cannot hold.
-WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
+FLOAT32, FLOAT64, INT64 = (
+    Format.of(STORED[name], np.dtype(name)) for name in ("float32", "float64", "int64")
+)
 
 _formats: dict[np.dtype[Any], Format] = {form.dtype: form for form in (FLOAT32, FLOAT64, INT64)}
 
@@ -38,16 +41,11 @@ def format_of(array: Array, name: str) -> Format:
         return _formats[dtype]
     except KeyError:
         pass
-    if dtype.name in ("float16", "bfloat16", "float32", "float64"):
-        kind = "float"
-    elif dtype.kind in "iu":
-        kind = "int"
-    elif dtype.kind == "b":
-        kind = "bool"
-    else:
+    stored = STORED.get(dtype.name)
+    if stored is None:
         raise TypeError(f"{name} has dtype {dtype}: {_remedy(array, name)}")
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
-    return _formats.setdefault(dtype, Format(dtype.name, kind, native, bits_type(dtype.name)))
+    return _formats.setdefault(dtype, Format.of(stored, native))
 
 
 def _remedy(array: Array, name: str) -> str:
@@ -67,9 +65,12 @@ def _remedy(array: Array, name: str) -> str:
         )
     if dtype.type is np.void:
         # As numpy.load gives numbers whose dtype it does not know.
-        kind = {2: "ml_dtypes.bfloat16", 4: "np.float32", 8: "np.float64"}.get(dtype.itemsize)
+        floats = {bits_type(each).itemsize: STORED[each] for each in FLOATS}
+        of_size = floats.get(dtype.itemsize, STORED["uint8"])
+        package = of_size.package.replace("numpy", "np")
         return (
-            f"say what numbers these bytes are; write np.asarray({name}).view({kind or 'np.uint8'})"
+            f"say what numbers these bytes are; write "
+            f"np.asarray({name}).view({package}.{of_size.name})"
         )
     kinds = "np.float64" if dtype.kind in "fV" else "np.int64 or np.float64"
     return f"write np.asarray({name}).astype({kinds})"
@@ -180,13 +181,13 @@ def _is_tensor(value: Any) -> bool:
 
 def _to_numpy(tensor: Any) -> str:
     """The calls that make a tensor of PyTorch one that NumPy can read."""
-    dtype = str(tensor.dtype)
+    dtype = str(tensor.dtype).removeprefix("torch.")
     steps = {
         ".detach()": tensor.requires_grad,
         ".to_dense()": not str(getattr(tensor, "layout", "strided")).endswith("strided"),
         ".dequantize()": getattr(tensor, "is_quantized", False),
         ".cpu()": getattr(getattr(tensor, "device", None), "type", "cpu") != "cpu",
-        ".float()": "bfloat16" in dtype or "float8" in dtype,
+        ".float()": "float" in dtype and not hasattr(np, dtype),
     }
     return "".join(step for step, needed in steps.items() if needed)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.storage import kind_of
 from .arrays import Array, as_array, place_of
 
 _MOST = 2.0**63
@@ -88,7 +89,7 @@ def _labels(labels: Array, name: str) -> Array:
         for place in np.argwhere(labels > 2**63 - 1):
             raise _no_label(labels[tuple(place)], place, name)
         return labels.astype(np.int64)
-    if kind != "f" and labels.dtype.name != "bfloat16":
+    if kind != "f" and kind_of(labels.dtype) != "float":
         raise TypeError(
             f"{name} has dtype {labels.dtype}, but labels are whole numbers, strings or booleans: "
             f"write np.asarray({name}).astype(str)"

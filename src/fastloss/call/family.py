@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..kernels.args import Extras
 from ..kernels.form import Form, Function
 from ..kernels.survey import Limits
-from .arrays import FLOAT32, FLOAT64, WIDE, Array, Format
+from .arrays import FLOAT32, FLOAT64, Array, Format
 from .messages import report_range
 
 UNBOUNDED = (-math.inf, math.inf)
@@ -105,8 +105,8 @@ class Family(ABC):
     def arithmetic(self, batch: Batch) -> Format:
         """The format of the arithmetic: float64, unless float32 holds all numbers that it takes."""
         pred, true = batch.pred, batch.true
-        wide = pred.kind != "float" or pred.name in WIDE
-        wide = wide or (self.traits.y_true_widens and true.name in WIDE)
+        wide = pred.kind != "float" or pred.is_wide
+        wide = wide or (self.traits.y_true_widens and true.is_wide)
         return FLOAT64 if wide else FLOAT32
 
     def limits(self, form: Form) -> Limits:

@@ -7,6 +7,7 @@ known before the work, and `run_identity` has each new argument without being to
 import argparse
 from pathlib import Path
 
+from ..kernels.storage import DECODED, STORED
 from .files.formats import FileName
 from .row_results import NUMBERS
 from .tasks import TASKS
@@ -45,13 +46,13 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add_bits(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_mutually_exclusive_group()
-    for name in ("float16", "bfloat16"):
+    for name in DECODED:
         kinds.add_argument(
             f"--{name}",
             dest="bits",
             action="store_const",
             const=name,
-            help=f"logits saved as uint16 are the bit patterns of {name}",
+            help=f"logits saved as {STORED[name].bits} are the bit patterns of {name}",
         )
 
 

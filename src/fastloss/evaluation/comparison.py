@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..bases.softmax import Softmax, SoftmaxLoss
-from ..call.arrays import FLOAT64, WIDE, Array, Format
+from ..call.arrays import FLOAT64, Array, Format
 from ..call.family import Batch
 from ..call.plan import prepare
 from ..call.run import check, evaluate
@@ -77,9 +77,8 @@ class _OfPairs(Softmax):
 
     def arithmetic(self, batch: Batch) -> Format:
         # A cap is rounded, and what is rounded in float32 cannot be told from what differs.
-        if self.loss.softcap is not None or (
-            batch.extras is not None and batch.extras.vector.name in WIDE
-        ):
+        wide = batch.extras is not None and batch.extras.vector.is_wide
+        if self.loss.softcap is not None or wide:
             return FLOAT64
         return super().arithmetic(batch)
 

@@ -11,6 +11,7 @@ from ..call.arrays import Array
 from ..call.plan import prepare
 from ..call.run import check, evaluate
 from ..call.verbs import Verb
+from ..kernels.storage import kind_of
 from ..losses.multiclass import CrossEntropy
 from .tensors import as_array
 
@@ -145,7 +146,7 @@ def _task(name: str) -> str:
 
 
 def _is_binary(labels: Array) -> bool:
-    return labels.dtype.kind in "biufV" and bool(((labels == 0) | (labels == 1)).all())
+    return bool(kind_of(labels.dtype)) and bool(((labels == 0) | (labels == 1)).all())
 
 
 def _check_classes(labels: Array, logits: Array, ignore_index: int | None) -> None:
@@ -181,17 +182,14 @@ def warn_of_probabilities(logits: Array, name: str = "logits", above: int = 0) -
 
     With `above`, so many callers further up. A row of zeros and a one may well be logits.
     """
-    if logits.ndim == 0 or logits.dtype.kind not in "fV":
+    if logits.ndim == 0 or kind_of(logits.dtype) != "float":
         return
-    try:
-        rows = logits[(slice(4),) * (logits.ndim - 1)].astype(np.float64)
-    except (TypeError, ValueError):
-        return  # no numbers, of which checks will tell
+    rows = logits[(slice(4),) * (logits.ndim - 1)].astype(np.float64)
     with np.errstate(invalid="ignore"):
         inside = (rows > 0) & (rows < 1)
         if not inside.any() or not (inside | (rows == 0) | (rows == 1)).all():
             return
-        close = 1e-2 if logits.dtype.itemsize == 2 else 1e-4
+        close = 1e-2 if logits.dtype.itemsize <= 2 else 1e-4
         if (abs(rows.sum(axis=-1) - 1) < close).all():
             warnings.warn(
                 f"{name} seem to be probabilities: in each row that was looked at they lie in "

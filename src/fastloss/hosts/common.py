@@ -11,7 +11,11 @@ from ..bases.rows import LIKE_ROWS, RowFamily
 from ..call.arrays import Array
 from ..call.run import evaluate
 from ..call.verbs import GRAD_HESS, HVP
+from ..kernels.storage import FLOATS, least_above_0
 
+# Dtypes of few exponents, such as float16: in them the gradient of a mean of many rows vanishes
+# before it is scaled up.
+VANISHING = frozenset(name for name in FLOATS if least_above_0(name) > 1e-30)
 # A label that is larger is no class id.
 _MOST_CLASSES = 1 << 24
 

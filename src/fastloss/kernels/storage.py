@@ -1,40 +1,90 @@
-"""How numbers lie in memory and what they are in a register.
+"""The dtypes in which numbers are stored, in one table, and what these numbers are in a register.
 
-16-bit floats are stored in arrays that Numba sees as uint16 and are decoded and encoded one number
-at a time inside the loops, so no up-cast copy of an array exists. Arithmetic is float32 or float64.
+A new dtype is a row of the table `STORED`, with two functions of `compiler/bits.py` if Numba does
+not know it: such numbers are decoded and encoded one at a time inside the loops, so that no up-cast
+copy of an array exists. What has to be said of it elsewhere, `tests/test_storage.py` finds.
+Arithmetic is float32 or float64.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler.bits import bfloat_as_float, float_as_bfloat, float_as_half, half_as_float
 
-# Storage formats by name: numpy knows the name "bfloat16" only once `ml_dtypes` is imported.
-_DECODED: dict[str, Callable[[Any], Any]] = {
-    "float16": half_as_float,
-    "bfloat16": bfloat_as_float,
-}
-_ENCODED: dict[str, Callable[[Any], Any]] = {
-    "float16": float_as_half,
-    "bfloat16": float_as_bfloat,
-}
+
+class Storage(NamedTuple):
+    """A dtype in which numbers are stored.
+
+    Predictions, weights and labels that are numbers may be of any of them, and class ids of those
+    of the kind "int".
+    """
+
+    name: str  # as NumPy, PyTorch and JAX have it
+    kind: str  # "float", "int" or "bool"
+    arithmetic: str  # float32 if that holds all its numbers, else float64
+    bits: str  # the dtype under which a kernel sees an array of it
+    in_files: str  # its name in .safetensors
+    infinity: int = 0  # of floats: the bits of infinity, or of the largest number without it
+    decode: Callable[[Any], Any] | None = None  # from bits to float32, if Numba does not know it
+    encode: Callable[[Any], Any] | None = None
+    package: str = "numpy"  # the one that has it
+
+
+# Floats are known by their order here in states of `ScoreTable`: a new one comes after the others.
+_ROWS = (
+    Storage("float16", "float", "float32", "uint16", "F16", 0x7C00, half_as_float, float_as_half),
+    Storage("bfloat16", "float", "float32", "uint16", "BF16", 0x7F80,
+            bfloat_as_float, float_as_bfloat, "ml_dtypes"),
+    Storage("float32", "float", "float32", "float32", "F32", 0x7F800000),
+    Storage("float64", "float", "float64", "float64", "F64", 0x7FF0000000000000),
+    Storage("bool", "bool", "float32", "uint8", "BOOL"),
+    Storage("int8", "int", "float32", "int8", "I8"),
+    Storage("uint8", "int", "float32", "uint8", "U8"),
+    Storage("int16", "int", "float32", "int16", "I16"),
+    Storage("uint16", "int", "float32", "uint16", "U16"),
+    Storage("int32", "int", "float64", "int32", "I32"),
+    Storage("uint32", "int", "float64", "uint32", "U32"),
+    Storage("int64", "int", "float64", "int64", "I64"),
+    Storage("uint64", "int", "float64", "uint64", "U64"),
+)  # fmt: skip
+
+STORED = {row.name: row for row in _ROWS}
+FLOATS = tuple(row.name for row in _ROWS if row.kind == "float")
+# Those that kernels decode and encode, as Numba does not know them.
+DECODED = tuple(row.name for row in _ROWS if row.decode)
+# Those that NumPy itself does not have.
+FOREIGN = tuple(row.name for row in _ROWS if row.package != "numpy")
+
+
+def kind_of(dtype: np.dtype[Any]) -> str:
+    """ "float", "int" or "bool", or "" for a dtype that no loss takes, in any order of bytes."""
+    row = STORED.get(dtype.name)
+    return row.kind if row else ""
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The dtype of a name, which NumPy knows only once the package of the dtype is imported.
+
+    Raises ImportError where that is not installed.
+    """
+    import_module(STORED[name].package)
+    return np.dtype(name)
 
 
 @cache
 def bits_type(name: str) -> np.dtype[Any]:
     """The dtype under which a kernel sees an array of the dtype `name`."""
-    if name in _DECODED:
-        return np.dtype(np.uint16)
-    return np.dtype(np.uint8 if name == "bool" else name)
+    return np.dtype(STORED[name].bits)
 
 
 @cache
 def least_above_0(name: str) -> float:
     """The least positive number that is stored."""
-    bits = np.array(1, f"u{np.dtype(bits_type(name)).itemsize}")
+    bits = np.array(1, f"u{bits_type(name).itemsize}")
     return float(decoder(name, "float64")(bits.view(bits_type(name))[()]))
 
 
@@ -42,8 +92,8 @@ def least_above_0(name: str) -> float:
 def decoder(name: str, arithmetic: str) -> Callable[[Any], Any]:
     """The function from a stored number to one of the `arithmetic` dtype."""
     number = np.dtype(arithmetic).type
-    if name in _DECODED:
-        widen = _DECODED[name]
+    widen = STORED[name].decode
+    if widen:
 
         def decode(stored: Any) -> Any:
             return number(widen(stored))
@@ -64,8 +114,8 @@ def decoder(name: str, arithmetic: str) -> Callable[[Any], Any]:
 @cache
 def encoder(name: str) -> Callable[[Any], Any]:
     """The function from a number of the arithmetic dtype to a stored one, rounded once."""
-    if name in _ENCODED:
-        narrow = _ENCODED[name]
+    narrow = STORED[name].encode
+    if narrow:
         single = np.float32
 
         def encode(number: Any) -> Any:

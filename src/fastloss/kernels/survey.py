@@ -11,7 +11,7 @@ import numpy as np
 
 from ..compiler.bits import accumulate, select, window
 from .form import Form, Function
-from .storage import decoder
+from .storage import STORED, decoder
 
 # The arrays with an illegal number; codes of several are added.
 BAD_Y_TRUE = 1
@@ -52,11 +52,11 @@ class Limits(NamedTuple):
 
 def _exact(name: str) -> Any:
     """The type of arithmetic that holds all numbers of a dtype (of wide integers, near enough)."""
-    return np.float32 if name in ("float16", "bfloat16", "float32", "bool") else np.float64
+    return np.dtype(STORED[name].arithmetic).type
 
 
 def _exact_decoder(name: str) -> Function:
-    return decoder(name, _exact(name).__name__)
+    return decoder(name, STORED[name].arithmetic)
 
 
 def survey(form: Form, limits: Limits) -> Function:

@@ -16,12 +16,13 @@ import numpy as np
 import fastloss as fl
 
 from ..call.threads import run
+from ..kernels.storage import DECODED
 from .workloads import EVALUATION, LOSS, NEW_ARRAY, Array, Data
 
 FASTLOSS = "fastloss"
 NAIVE = "naive NumPy"
 
-ALL_DTYPES = ("float32", "float64", "float16", "bfloat16")
+ALL_DTYPES = ("float32", "float64", *DECODED)
 
 # Up to so many elements one thread is faster than several, and a call cannot be timed alone.
 SMALL = 1 << 16

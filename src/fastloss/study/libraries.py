@@ -10,6 +10,7 @@ import numpy as np
 
 import fastloss as fl
 
+from ..call.tensors import tensor_of
 from . import scores
 from .contender import ALL_DTYPES, SMALL, Contender, Job, in_place, threads_of
 from .workloads import EVALUATION, GRADIENT, IN_PLACE, LOSS, Array, Data
@@ -200,7 +201,7 @@ class Torch(Contender):
         n_threads = fl.get_num_threads() if data.y_pred.size > SMALL else 1
         threads = partial(threads_of, torch, n_threads)
         function = self.prepared(getattr(functional, self.functions[loss]))
-        y_true, y_pred = _tensor(data.y_true), _tensor(data.y_pred)
+        y_true, y_pred = tensor_of(data.y_true), tensor_of(data.y_pred)
         if task == LOSS:
             return Job(lambda: function(y_pred, y_true).item(), threads)
         y_pred.requires_grad_()
@@ -216,15 +217,6 @@ class Torch(Contender):
 
     def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
-
-
-def _tensor(array: Array) -> Any:
-    """The same memory. PyTorch does not know the bfloat16 of `ml_dtypes`, but has its own."""
-    import torch
-
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
 
 
 def _with_array(dtype: Any, result: Any) -> Any:

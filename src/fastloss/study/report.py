@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
+from ..kernels.storage import bits_type
 from . import bootstrap
 from .bootstrap import Estimate
 from .contender import FASTLOSS, NAIVE
@@ -179,8 +178,7 @@ def summary(results: list[Result], missing: list[str]) -> str:
 
 def array_bytes(result: Result) -> int:
     """Of an array of the size of the gradient."""
-    size = 2 if result["dtype"] in ("float16", "bfloat16") else np.dtype(result["dtype"]).itemsize
-    return math.prod(result["shape"]) * size
+    return math.prod(result["shape"]) * bits_type(result["dtype"]).itemsize
 
 
 # -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import fastloss as fl
 
 from ..catalogue import entries, find
+from ..kernels.storage import DECODED, bits_type, dtype_of
 
 Array = np.ndarray[Any, Any]
 
@@ -56,8 +57,7 @@ WORKLOADS = (
     Workload("cross_entropy", (65_536, 100), main=True),
     Workload("cross_entropy", (65_536, 1_000), main=True),
     Workload("cross_entropy", (65_536, 1_000), "float64"),
-    Workload("cross_entropy", (65_536, 1_000), "float16"),
-    Workload("cross_entropy", (65_536, 1_000), "bfloat16"),
+    *(Workload("cross_entropy", (65_536, 1_000), dtype) for dtype in DECODED),
     Workload("cross_entropy", (8_192, 32_768), main=True),
     Workload("categorical_cross_entropy", (65_536, 100)),
     Workload("mse", _MILLIONS_32, main=True),
@@ -84,7 +84,7 @@ CROSS_ENTROPY = (
     *(
         Workload("cross_entropy", shape, dtype)
         for shape in _SHAPES
-        for dtype in ("float32", "float64", "float16", "bfloat16")
+        for dtype in ("float32", "float64", *DECODED)
     ),
     Workload("cross_entropy", (65_536, 100), labels=SOFT_LABELS),
     Workload("cross_entropy", (8_192, 32_768), labels=SOFT_LABELS),
@@ -127,7 +127,7 @@ def make_data(workload: Workload) -> Data:
     """The same numbers at each call."""
     rng = np.random.default_rng(20240229)
     loss, shape = workload.loss, workload.shape
-    dtype = _dtype(workload.dtype)
+    dtype = dtype_of(workload.dtype)
     if loss in ("mse", "mae"):
         y_true, y_pred = _normal(rng, shape, dtype), _normal(rng, shape, dtype)
     elif loss == "cross_entropy":
@@ -209,15 +209,6 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Arr
     return rng.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
 
 
-def _dtype(name: str) -> Any:
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
-
-
 def needed_bytes(workload: Workload) -> int:
     """Memory at the peak: the data, a copy of it, and the temporaries of naive NumPy."""
-    itemsize: int = _dtype(workload.dtype).itemsize
-    return 8 * workload.size * itemsize
+    return 8 * workload.size * bits_type(workload.dtype).itemsize

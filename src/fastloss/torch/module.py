@@ -9,9 +9,11 @@ from torch.autograd import forward_ad
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.loss import Loss as CoreLoss
 from ..bases.softmax import SoftmaxLoss
+from ..hosts.common import VANISHING
 from . import operators
 from .tensors import Arrays, KeptMemory, Tensor, place_of
 
+_VANISHING = frozenset(getattr(torch, name) for name in VANISHING)
 _IGNORED = -100  # PyTorch's mark of labels to be skipped
 _OPTIONS = frozenset(
     {
@@ -30,7 +32,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     `loss`: any loss of fastloss, with all its options. The arguments come in PyTorch's order:
 
     - `logits`, or predictions: shape (...); of losses of rows (N, C, d1, ...) or (C,), with
-      PyTorch's axis of classes. float16, bfloat16, float32 or float64, in any layout.
+      PyTorch's axis of classes. Any dtype that losses take, in any layout.
     - `labels`: class ids of shape (N, d1, ...) and any integer dtype, or what else the loss takes,
       of the shape of the logits.
     - `weight`: that of each sample, its `sample_weight`.
@@ -119,8 +121,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         self, logits: Tensor, labels: Tensor, weight: Tensor = None, normalizer: Any = None
     ) -> Tensor:
         """The loss of tensors: see the class."""
-        # Of a mean of many rows float16 cannot hold the gradient before it is scaled up.
-        if getattr(logits, "dtype", None) is torch.float16 and torch.is_grad_enabled():
+        if getattr(logits, "dtype", None) in _VANISHING and torch.is_grad_enabled():
             logits = logits.float()
         if torch.compiler.is_compiling():
             return operators.compiled(self._text, logits, labels, weight, normalizer)

@@ -12,22 +12,26 @@ from ..bases.loss import Loss
 from ..bases.rows import RowwiseLoss
 from ..call.arrays import Array
 from ..call.run import evaluate
+from ..call.tensors import by_bits, tensor_of
 from ..call.verbs import HVP, VALUE, VALUE_AND_GRAD, Verb
 from ..hosts.common import hvp, in_words_of_host, named
+from ..kernels.storage import FLOATS, STORED
 
 Tensor = Any  # type checkers are told nothing of PyTorch, which may not be installed
 Arrays = tuple[Array, Array, Array | None]  # logits, labels and weight
 # Given logits, as a tensor and as an array, it returns where their gradient goes, as both.
 Room = Callable[[Tensor, Array], tuple[Tensor, Array]]
 
-_OF_FLOAT32 = frozenset({torch.float16, torch.bfloat16, torch.float32})
+_OF_FLOAT32 = frozenset(
+    getattr(torch, name) for name in FLOATS if STORED[name].arithmetic == "float32"
+)
 # A gradient of up to this many bytes is in memory of NumPy, which is there sooner. For a larger one
 # NumPy asks for huge pages, and to find and clear these takes longer in a real step than it saves.
 _SMALL = 1 << 16
 
 
 def array_of(tensor: Tensor, name: str) -> Array:
-    """The numbers of a tensor where they lie; those of bfloat16 by their bits.
+    """The numbers of a tensor where they lie.
 
     Raises RuntimeError for tensors without memory, as transforms have them.
     """
@@ -46,16 +50,10 @@ def array_of(tensor: Tensor, name: str) -> Array:
         )
     if tensor.layout != torch.strided:
         raise TypeError(f"{name} is a sparse tensor: write {name}.to_dense()")
-    if tensor.dtype != torch.bfloat16:
+    array = by_bits(tensor, name)
+    if array is None:
         raise TypeError(f"{name} has dtype {tensor.dtype}: write {name}.float()")
-    try:
-        from ml_dtypes import bfloat16
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{name} has dtype bfloat16, for which ml_dtypes is needed: "
-            'pip install "fastloss[torch]"'
-        ) from error
-    return tensor.view(torch.int16).numpy().view(bfloat16)  # type: ignore[no-any-return]
+    return array
 
 
 def check_constant(**inputs: Any) -> None:
@@ -144,7 +142,7 @@ class OfTensors:
         x = arrays[0]
         if x.nbytes <= _SMALL and x.ndim < 3 and room is not place_of and x.flags.c_contiguous:
             value, found, _ = self._run(VALUE_AND_GRAD, arrays, normalizer)
-            return self._tensor(value, logits), _tensor_of(found, logits)
+            return self._tensor(value, logits), tensor_of(found)
         grad, out = (room or new_place)(logits, x)
         return self._tensor(self._run(VALUE_AND_GRAD, arrays, normalizer, out)[0], logits), grad
 
@@ -188,13 +186,6 @@ class OfTensors:
         if self.unreduced:
             return torch.from_numpy(np.asarray(value)).to(dtype)
         return torch.scalar_tensor(value, dtype=dtype)
-
-
-def _tensor_of(array: Array, like: Tensor) -> Tensor:
-    """An array as a tensor of the same memory, and of the dtype of another."""
-    if like.dtype is torch.bfloat16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
 
 
 # -------------------------------------------------------------------------------------------------

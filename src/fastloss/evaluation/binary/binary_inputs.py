@@ -9,6 +9,7 @@ import numpy as np
 from ...call import threads
 from ...call.arrays import Array, format_of, place_of
 from ...call.messages import report_range, report_weight
+from ...kernels.storage import kind_of
 from ..sums.accumulator import PARALLEL_ROWS
 from ..sums.binary_sums import BLOCK
 from ..tensors import as_array
@@ -78,7 +79,7 @@ def check_probabilities(predictions: Array) -> None:
 def warn_of_probabilities(scores: Array) -> None:
     """Warn the caller of who calls this, if all that is looked at seems to be probabilities."""
     looked_at = scores.reshape(-1)[:1000]
-    if scores.dtype.kind not in "fV" or not looked_at.size:
+    if kind_of(scores.dtype) != "float" or not looked_at.size:
         return
     part = looked_at.astype(np.float64)
     if ((part >= 0) & (part <= 1)).all() and ((part > 0) & (part < 1)).any():

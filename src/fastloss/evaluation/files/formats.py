@@ -15,15 +15,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from ...kernels.storage import STORED, dtype_of
 from . import tables
 from .part import PLAIN, ZIPPED, Arrays, Checksum, FileError, Part, check_size, stamp_of
 
 _SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".arrow", ".feather")
-_SAFETENSORS = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2",
-    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
-}  # fmt: skip
+_SAFETENSORS = {stored.in_files: name for name, stored in STORED.items()}
 _LONGEST_HEADER = 100_000_000  # bytes, as in the library safetensors
 
 
@@ -273,15 +270,12 @@ def _tensor(
         raise FileError(
             f"{path} is truncated: {name} ends at byte {start + end:,}, the file at {stamp[0]:,}"
         )
-    if kind == "BF16":
-        try:
-            dtype = bfloat16(f"{path}:{name}")
-        except FileError as error:
-            return error
-    elif kind in _SAFETENSORS:
-        dtype = np.dtype(_SAFETENSORS[kind])
-    else:
+    if kind not in _SAFETENSORS:
         return FileError(f"{path}:{name} has dtype {kind}, which no loss takes: convert it to F32")
+    try:
+        dtype = stored_as(_SAFETENSORS[kind], f"{path}:{name}").newbyteorder("<")
+    except FileError as error:
+        return error
     part = Part(path, name, dtype, shape, start + first, PLAIN, stamp)
     check_size(part, end - first)
     return part
@@ -313,13 +307,13 @@ def _length(number: Any) -> int:
     return number
 
 
-def bfloat16(name: str) -> np.dtype[Any]:
+def stored_as(dtype: str, name: str) -> np.dtype[Any]:
+    """The dtype of this name, that of the array `name`."""
     try:
-        import ml_dtypes
+        return dtype_of(dtype)
     except ImportError:
+        package = STORED[dtype].package
         raise FileError(
-            f"{name} holds bfloat16, which NumPy knows by the package ml_dtypes: "
-            "pip install ml_dtypes"
+            f"{name} holds {dtype}, which NumPy knows by the package {package}: "
+            f"pip install {package}"
         ) from None
-    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-    return dtype

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .formats import bfloat16, find
+from ...kernels.storage import DECODED, FLOATS, bits_type, kind_of
+from .formats import find, stored_as
 from .part import TEXT, FileError, Part
 from .reading import FileRows
-
-# The second is what NumPy makes of bfloat16 when it saves it: two bytes of no known meaning.
-_PATTERNS = ("uint16", "void16")
 
 
 def logits(names: Sequence[str], bits: str | None = None) -> FileRows:
@@ -35,32 +33,46 @@ def arrays(name: str) -> FileRows:
     """Numbers along the first axis, which is that of rows."""
     parts = find(name, 1)
     dtype = parts[0].dtype
-    if dtype.kind not in "biuf" and dtype.name != "bfloat16":
+    if dtype.kind not in "biuf" and not kind_of(dtype):
         raise FileError(f"{_told(parts[0])}, but numbers are expected")
     return FileRows(parts, dtype, max(0, len(parts[0].shape) - 1))
 
 
 def holds_patterns(name: str) -> bool:
-    """Whether the logits are 16-bit patterns that do not say of which dtype."""
-    return find(name, 2)[0].dtype.name in _PATTERNS
+    """Whether the logits are patterns of bits that do not say of which dtype."""
+    dtype = find(name, 2)[0].dtype
+    return dtype.kind != "i" and bool(_meanings(dtype))
+
+
+def _meanings(dtype: np.dtype[Any]) -> list[str]:
+    """The dtypes whose bits may have been saved as this one.
+
+    NumPy makes bytes of no known meaning, "void", of a dtype that is not its own when it saves it.
+    """
+    n = 8 * dtype.itemsize
+    if dtype.name not in (f"int{n}", f"uint{n}", f"void{n}"):
+        return []
+    return [name for name in DECODED if bits_type(name).itemsize == dtype.itemsize]
 
 
 def _dtype_of_logits(part: Part, bits: str | None) -> np.dtype[Any]:
     dtype = part.dtype
+    meanings = _meanings(dtype)
     if bits is not None:
-        if dtype.name not in (*_PATTERNS, "int16"):
+        if bits not in meanings:
             raise FileError(
-                f"{part} has dtype {dtype}, but --{bits} is for bit patterns saved as uint16: "
-                "leave it out"
+                f"{part} has dtype {dtype}, but --{bits} is for bit patterns saved as "
+                f"{bits_type(bits)}: leave it out"
             )
-        wanted = bfloat16(str(part)) if bits == "bfloat16" else np.dtype(np.float16)
+        wanted = stored_as(bits, str(part))
         return wanted if dtype.isnative or dtype.kind == "V" else wanted.newbyteorder()
-    if dtype.name in _PATTERNS:
+    if meanings and dtype.kind != "i":
+        options = " or ".join(f"--{name}" for name in meanings)
         raise FileError(
-            f"{part} has dtype {dtype}: say what its 16 bits stand for, --float16 or --bfloat16"
+            f"{part} has dtype {dtype}: say what its {8 * dtype.itemsize} bits stand for, {options}"
         )
-    if dtype.kind not in "iu" and dtype.name not in ("float16", "bfloat16", "float32", "float64"):
-        raise FileError(f"{_told(part)}, but predictions are float16 to float64")
+    if kind_of(dtype) not in ("int", "float"):
+        raise FileError(f"{_told(part)}, but predictions are integers or {', '.join(FLOATS)}")
     return dtype
 
 

@@ -39,7 +39,7 @@ def counted_rows(
 
     def run(index: int) -> None:
         for part in blocks[index::n_parts]:
-            values = scores[part] if form.bits == 16 else as_single(scores[part])
+            values = scores[part] if form.is_counted else as_single(scores[part])
             count(
                 native_bits(values, form).astype(np.uint32, copy=False),
                 positive_rows(labels, part),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...call.arrays import Array, format_of, place_of
+from ...kernels.storage import FLOATS, STORED, bits_type, dtype_of
 from ..tensors import as_array
 
 
@@ -15,6 +16,11 @@ class ScoreForm(NamedTuple):
 
     name: str
     bits: int
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether there are so few keys that rows are counted by them."""
+        return self.bits <= 16
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -28,7 +34,7 @@ class ScoreForm(NamedTuple):
 
     @property
     def infinity(self) -> Any:
-        return self._number(_INFINITIES[self.name])
+        return self._number(STORED[self.name].infinity)
 
     @property
     def nan(self) -> Any:
@@ -49,43 +55,31 @@ class ScoreForm(NamedTuple):
         """The scores of keys, of a dtype that NumPy has."""
         sign = self.dtype.type(self.sign)
         bits: Array = np.where(keys < sign, sign + (sign - keys), keys - sign)
-        if self.name == "bfloat16":
-            return _upper_half(bits)
-        return bits.view(self.name)
+        scores: Array = bits.view(dtype_of(self.name))
+        return scores if scores.dtype.kind == "f" else scores.astype(np.float32)
 
     def least_keys(self, thresholds: Array) -> Array:
         """The least keys of scores that are not below these float64."""
-        if self.name == "bfloat16":
-            keys = (FLOAT32.least_keys(thresholds) >> np.uint32(16)).astype(self.dtype)
-        else:
-            keys = self.keys(thresholds)
+        keys = self.keys(thresholds)
         below = self.scores(keys).astype(np.float64) < thresholds
         least = keys + below.astype(self.dtype)
         # No score is below -inf, in whatever bin it is.
         return np.where(thresholds == -np.inf, self.dtype.type(0), least)
 
     def keys(self, scores: Array) -> Array:
-        """The keys of scores, rounded to this dtype of NumPy, none of them NaN."""
+        """The keys of scores, rounded to this dtype, none of them NaN."""
         with np.errstate(over="ignore"):
-            rounded = scores.astype(self.name)
+            rounded = scores.astype(dtype_of(self.name))
         bits = rounded.view(self.dtype)
         sign, one = self.dtype.type(self.sign), self.dtype.type(1)
-        size = bits & (sign - one)
+        # Where there is no infinity, what is larger than all numbers is taken for the largest.
+        size = np.minimum(bits & (sign - one), self.dtype.type(self.infinity))
         keys: Array = np.where(bits < sign, sign + size, sign - size)
         return keys
 
 
-_INFINITIES = {
-    "float16": 0x7C00,
-    "bfloat16": 0x7F80,
-    "float32": 0x7F800000,
-    "float64": 0x7FF0000000000000,
-}
-FORMS = tuple(
-    ScoreForm(name, bits)
-    for name, bits in (("float16", 16), ("bfloat16", 16), ("float32", 32), ("float64", 64))
-)
-FLOAT16, _, FLOAT32, FLOAT64 = FORMS
+FORMS = tuple(ScoreForm(name, 8 * bits_type(name).itemsize) for name in FLOATS)
+FLOAT16, FLOAT32, FLOAT64 = (FORMS[FLOATS.index(f"float{n}")] for n in (16, 32, 64))
 
 
 def wider(a: ScoreForm, b: ScoreForm) -> ScoreForm:
@@ -138,7 +132,3 @@ def as_single(scores: Array) -> Array:
     """Scores rounded to float32: none gets past another."""
     with np.errstate(over="ignore", invalid="ignore"):
         return scores.astype(np.float32, copy=False)
-
-
-def _upper_half(bits: Array) -> Array:
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -91,8 +91,8 @@ class ScoreTable(NamedTuple):
             scale = scale_of(weight.max(initial=1.0 if not weight.size else 0.0))
             weight = scaled(weight, scale)
         table = table._replace(is_weighted=weights is not None, scale=scale)
-        if bins is None and (form.bits > 16 or weights is not None):
-            if form.bits == 16:
+        if bins is None and (not form.is_counted or weights is not None):
+            if form.is_counted:
                 values, form = as_single(values), FLOAT32
             return table._with_runs(form, sorted_rows(labels, values, form, weight), len(values))
         form = form if bins is None else FLOAT32
@@ -302,10 +302,10 @@ class ScoreTable(NamedTuple):
 
     def _with_counts(self, name: str, state: Mapping[str, Array]) -> tuple[ScoreTable, bool]:
         """With the counts of a state, and whether they make sense."""
-        counts = np.zeros((self.bins or 1 << 16, 2))
+        sound = self.form == FLOAT32 if self.bins else self.form.is_counted and not self.is_weighted
+        counts = np.zeros((self.bins or 1 << (self.form.bits if sound else 1), 2))
         places = entry(state, f"{name}_places", np.int64, (None,))
         given = entry(state, f"{name}_counts", np.float64, (len(places),))
-        sound = self.form == FLOAT32 if self.bins else self.form.bits == 16 and not self.is_weighted
         sound &= bool(
             ((places >= 0) & (places < counts.size)).all() and (np.diff(places) > 0).all()
         )
@@ -325,7 +325,7 @@ class ScoreTable(NamedTuple):
     def _with_saved_runs(self, name: str, state: Mapping[str, Array]) -> tuple[ScoreTable, bool]:
         """With the runs of a state, and whether they make sense."""
         runs: list[Runs] = []
-        sound = not self.n_rows or (self.bins is None and self.form.bits > 16)
+        sound = not self.n_rows or (self.bins is None and not self.form.is_counted)
         for label, n in zip(_LABELS, (self.n_negatives, self.n_positives), strict=True):
             keys = entry(state, f"{name}_{label}_keys", self.form.dtype, (n,))
             shape = (n if self.is_weighted else 0,)
