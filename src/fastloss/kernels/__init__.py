@@ -33,7 +33,7 @@ And for memory:
     window    some numbers of an array, one behind the other (`compiler.bits.window`)
     stored    of a number, as it lies in the user's array; decoded, in the arithmetic
     spare     memory that a function may use as it likes
-    columns   arrays that lie class by class, in which lanes lie as they are (`blocks.Columns`)
+    columns   an array that lies class by class, in which lanes lie as they are (`blocks.Columns`)
 
 And for numbers, and for what is made of them:
 

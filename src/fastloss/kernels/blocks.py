@@ -9,19 +9,22 @@ Numba's threading layer hands out the blocks.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..compiler.bits import aligned_stack, part_of, prange, settle, wide_vectors, window
+from ..compiler.bits import aligned_stack, part_of, prange, settle, smaller, wide_vectors, window
 from .args import COMPUTE, SURVEY, Args
 from .form import Form, Function
 from .survey import LEAST_WEIGHT, MOST_WEIGHT
 
 
 class Columns(NamedTuple):
-    """Arrays that lie class by class, from the first number of a sample on."""
+    """What belongs to some samples of an array that lies class by class.
 
-    step: Any  # from a number of the sample to that of the next class
-    y_pred: Any
-    grad_out: Any
-    hess_out: Any
+    A block and a group of rows have one in the place of a window: places and sizes are what they
+    would be if samples lay one after the other.
+    """
+
+    size: Any
+    first: Any
+    whole: Any  # all samples of the first class, then all of the next one
 
 
 class Block(NamedTuple):
@@ -31,9 +34,8 @@ class Block(NamedTuple):
     streamed: Any  # whether derivatives go past the caches
     true_width: Any  # elements of y_true in a sample
     width: Any  # elements of y_pred in a sample
-    columns: Any  # of class-major forms, or ()
     y_true: Any
-    y_pred: Any  # where there are columns, only as large as it should be; derivatives likewise
+    y_pred: Any  # in class-major forms `Columns`; derivatives likewise
     weight: Any
     probabilities: Any
     mask: Any
@@ -43,20 +45,30 @@ class Block(NamedTuple):
     hess_out: Any
 
 
-def _columns_of(args: Any, b: Any) -> Any:
-    whole = Columns(args.y_pred.size // args.width, args.y_pred, args.grad_out, args.hess_out)
-    return columns_from(whole, b * args.block)
+def _part_of_columns(array: Any, number: Any, size: Any) -> Any:
+    whole = window(array, 0, array.size)
+    start = number * size
+    return Columns(smaller(size, array.size - start), start, whole)
 
 
-def columns_from(columns: Any, start: Any) -> Any:
-    """Those that begin so many samples later."""
-    size = columns.y_pred.size - start
-    return Columns(
-        columns.step,
-        window(columns.y_pred, start, size),
-        window(columns.grad_out, start, size),
-        window(columns.hess_out, start, size),
-    )
+def _columns_from(columns: Any, start: Any, size: Any) -> Any:
+    return Columns(size, columns.first + start, columns.whole)
+
+
+class Cut(NamedTuple):
+    """Functions that cut predictions, gradients and Hessians, as these lie in memory."""
+
+    y_pred: Function
+    grad_out: Function
+    hess_out: Function
+
+
+def cuts(form: Form) -> tuple[Cut, Cut]:
+    """Those into parts of a size, by their number, and those into windows: see `bits.py`."""
+    there = True, form.with_grad, form.with_hess
+    by_class = [form.class_major and array_is_there for array_is_there in there]
+    parts = Cut(*(_part_of_columns if columns else part_of for columns in by_class))
+    return parts, Cut(*(_columns_from if columns else window for columns in by_class))
 
 
 # Numba knows arguments by their places alone, and its parallel loops take no tuples of tuples. So
@@ -86,7 +98,8 @@ def over_blocks(
 
     `options_type` is the type of the options, whose names are lost on the way into compiled code.
     """
-    named, n_results, class_major = options_type is not tuple, form.n_results, form.class_major
+    named, n_results = options_type is not tuple, form.n_results
+    part_of_pred, part_of_grad, part_of_hess = cuts(form)[0]
 
     def run_block(b: Any, *arguments: Any) -> None:
         args = Args(*arguments)
@@ -96,16 +109,15 @@ def over_blocks(
             streamed=args.streamed,
             true_width=args.true_width,
             width=args.width,
-            columns=_columns_of(args, b) if class_major else (),
             y_true=part_of(args.y_true, b, n_true),
-            y_pred=part_of(args.y_pred, b, n_pred),
+            y_pred=part_of_pred(args.y_pred, b, n_pred),
             weight=part_of(args.weight, b, args.block),
             probabilities=part_of(args.probabilities, b, n_true),
             mask=part_of(args.mask, b, n_pred),
             vector=part_of(args.vector, b, n_pred),
             losses_out=part_of(args.losses_out, b, args.block * n_results),
-            grad_out=part_of(args.grad_out, b, n_pred),
-            hess_out=part_of(args.hess_out, b, n_pred),
+            grad_out=part_of_grad(args.grad_out, b, n_pred),
+            hess_out=part_of_hess(args.hess_out, b, n_pred),
         )
         scale = args.scale
         legal = True

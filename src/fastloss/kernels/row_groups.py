@@ -14,7 +14,7 @@ import numpy as np
 from ..compiler.bits import accumulate, disjoint, larger, scratch, select, smaller, window
 from ..compiler.flags import allocating
 from .args import own_options
-from .blocks import columns_from
+from .blocks import cuts
 from .elementwise import TILE, tile_function
 from .form import Form, Function
 from .tiles import fill
@@ -39,8 +39,7 @@ class Rows(NamedTuple):
     n_classes: Any
     n_labels: Any  # numbers of y_true in a row
     y_true: Any  # n class ids, or n rows of labels, as stored
-    columns: Any  # of class-major forms, or ()
-    y_pred: Any  # n rows, as stored; where there are columns, only as large
+    y_pred: Any  # n rows, as stored; in class-major forms `Columns`
     n_behind: Any  # how many numbers of y_pred lie behind them, at least
     weights: Any  # float64, room for GROUP rows
     probabilities: Any  # n rows of as many as there are class ids, or ()
@@ -48,7 +47,7 @@ class Rows(NamedTuple):
     vector: Any  # n rows, or ()
     scale: Any
     losses: Any  # float64, room for GROUP rows
-    scores: Any  # n times `RowScores`, or ()
+    scores: Any  # n times `RowScores`, n losses, or ()
     grad_out: Any  # as y_pred, or ()
     hess_out: Any
     streamed: Any  # whether derivatives go past the caches
@@ -116,7 +115,7 @@ def rowwise(
     weigh, weighted_sum = _weighing(form, ignoring, class_weighted)
     weighted, n_results = form.weighted, form.n_results
     number, double, stored = form.number, np.float64, form.stored_derivatives
-    class_major = form.class_major
+    _, (window_of_pred, window_of_grad, window_of_hess) = cuts(form)
     n_doubles = (N_DOUBLE_SUMS + (N_MOMENTS + n_results if form.scored else 0)) * GROUP
 
     @allocating
@@ -143,8 +142,7 @@ def rowwise(
                 n_classes,
                 n_labels,
                 y_true,
-                columns_from(block.columns, start) if class_major else (),
-                window(block.y_pred, first, n_numbers),
+                window_of_pred(block.y_pred, first, n_numbers),
                 block.y_pred.size - first - n_numbers,
                 weights,
                 window(block.probabilities, start * n_labels, n * n_labels),
@@ -153,15 +151,15 @@ def rowwise(
                 scale,
                 losses,
                 window(block.losses_out, start * n_results, n * n_results),
-                window(block.grad_out, first, n_numbers),
-                window(block.hess_out, first, n_numbers),
+                window_of_grad(block.grad_out, first, n_numbers),
+                window_of_hess(block.hess_out, first, n_numbers),
                 block.streamed,
                 window(numbers, 0, n_scratch),
                 window(encoded, 0, n_encoded),
                 window(doubles, 2 * GROUP, n_doubles),
             )
             group(rows)
-            total += weighted_sum(losses, weights, window(block.losses_out, start, n), n)
+            total += weighted_sum(losses, weights, rows.scores, n)
         return total
 
     return sum_rows

@@ -150,6 +150,12 @@ def lane(lanes: Any, j: Any) -> Any:
     return window(lanes, j * GROUP, GROUP)
 
 
+def column_of(columns: Any, j: Any, n_classes: Any) -> Any:
+    """What a group of rows has of class j, where arrays lie class by class."""
+    place = columns.first // n_classes + j * (columns.whole.size // n_classes)
+    return window(columns.whole, place, columns.size // n_classes)
+
+
 # -------------------------------------------------------------------------------------------------
 # Between rows and lanes
 
@@ -199,9 +205,9 @@ def lane_writer(traits: Traits) -> Function:
             put(rows.encoded, out, rows.streamed)
 
     def write_columns(lanes: Any, rows: Any, decoded: Any, out: Any) -> None:
-        n = rows.y_pred.size // rows.n_classes
         for j in range(rows.n_classes):
-            encode_rows(lane(lanes, j), window(out, j * rows.columns.step, n), n)
+            column = column_of(out, j, rows.n_classes)
+            encode_rows(lane(lanes, j), column, column.size)
 
     return write_columns if traits.form.class_major else write
 
@@ -211,6 +217,7 @@ def loader(traits: Traits) -> Function:
     one_id, sparse, labelled = traits.one_id, traits.sparse, traits.form.labelled
     row_masked, keeping = traits.row_masked, keeping_masks(traits)
     multiplying, side = traits.multiplying, square_side(traits)
+    more = keeping or multiplying
     capped, smoothed = traits.variant.capped, traits.variant.smoothed
     changing = capped or smoothed or traits.variant.class_masked or keeping
     decode_true, decode, decode_mask, decode_vector = (
@@ -236,6 +243,18 @@ def loader(traits: Traits) -> Function:
         for i in range(stored_rows.size):
             rows[i] = select(mask[i] != 0, number(decode(stored_rows[i])), minus_inf)
 
+    def load_columns(columns: Any, n_classes: Any, lanes: Any) -> None:
+        for j in range(n_classes):
+            decode_rows(decode, column_of(columns, j, n_classes), lane(lanes, j))
+
+    def load_more(rows: Any, scratch: Any) -> None:
+        if keeping:
+            decode_rows(decode_mask, rows.mask, scratch.decoded)
+            to_lanes(scratch.decoded, rows.n_classes, scratch.masks)
+        if multiplying:
+            decode_rows(decode_vector, rows.vector, scratch.decoded)
+            to_lanes(scratch.decoded, rows.n_classes, scratch.vectors)
+
     def load(o: Any, rows: Any, scratch: Any) -> None:
         c, decoded = rows.n_classes, scratch.decoded
         # Squares reach over the end of the last row, so something must lie behind it.
@@ -251,17 +270,10 @@ def loader(traits: Traits) -> Function:
             else:
                 decode_rows(decode_true, rows.y_true, given)
             to_lanes(given, c, scratch.labels)
-        if keeping:
-            decode_rows(decode_mask, rows.mask, decoded)
-            to_lanes(decoded, c, scratch.masks)
-        if multiplying:
-            decode_rows(decode_vector, rows.vector, decoded)
-            to_lanes(decoded, c, scratch.vectors)
+        if more:
+            load_more(rows, scratch)
         if class_major:
-            n = rows.y_pred.size // c
-            for j in range(c):
-                column = window(rows.columns.y_pred, j * rows.columns.step, n)
-                decode_rows(decode, column, lane(scratch.logits, j))
+            load_columns(rows.y_pred, c, scratch.logits)
         else:
             source = decoded
             if row_masked and not keeping:

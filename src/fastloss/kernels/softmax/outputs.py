@@ -195,7 +195,7 @@ def group_writer(traits: Traits) -> Function:
     """The function that writes a group of short rows, whose exponentials are in lanes."""
     write_lane, write, add_dots = _lane_outputs(traits), lane_writer(traits), _dots_adder(traits)
     multiplying, one_id, with_hess = traits.multiplying, traits.one_id, traits.form.with_hess
-    class_major, zero = traits.form.class_major, traits.form.number(0)
+    zero = traits.form.number(0)
 
     def write_group(o: Any, rows: Any, scratch: Any) -> None:
         c, sums = rows.n_classes, scratch.sums
@@ -219,10 +219,9 @@ def group_writer(traits: Traits) -> Function:
                 sums,
                 lane(scratch.hesses, j),
             )
-        outs = rows.columns if class_major else rows
-        write(scratch.grads, rows, scratch.decoded, outs.grad_out)
+        write(scratch.grads, rows, scratch.decoded, rows.grad_out)
         if with_hess:
-            write(scratch.hesses, rows, scratch.decoded, outs.hess_out)
+            write(scratch.hesses, rows, scratch.decoded, rows.hess_out)
 
     return write_group
 

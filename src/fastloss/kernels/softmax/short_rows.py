@@ -112,9 +112,16 @@ def _adder(traits: Traits) -> Function:
         for r in range(GROUP):
             sums[r] += parts[r]
 
-    def lower(sums: Any, unit: Any) -> None:
+    def settle_moments(moments: Any) -> None:
+        disjoint()
         for r in range(GROUP):
-            sums[r] *= unit
+            moments.squares[r] *= unit * unit
+            moments.gaps[r] *= unit
+            moments.square_gaps[r] *= unit
+
+    def fetch_column(columns: Any, j: Any, n_classes: Any) -> None:
+        step = columns.whole.size // n_classes
+        prefetch(columns.whole, columns.first // n_classes + j * step + GROUP, GROUP)
 
     def settle_sums(rest: Any, maxima: Any, n_classes: Any) -> None:
         """Find the rest from the lifted one, and the number of maxima from that of the others."""
@@ -129,7 +136,7 @@ def _adder(traits: Traits) -> Function:
         for j in range(c):
             ahead = (c + j) * GROUP  # in the next group
             if class_major:
-                prefetch(rows.columns.y_pred, j * rows.columns.step + GROUP, GROUP)
+                fetch_column(rows.y_pred, j, c)
             else:
                 prefetch(rows.y_pred, ahead, GROUP)
             if row_masked:
@@ -145,8 +152,6 @@ def _adder(traits: Traits) -> Function:
             add_to(sums.rest, scratch.part_rest)
         settle_sums(sums.rest, scratch.others, c)
         if scoring:
-            lower(moments.squares, unit * unit)
-            lower(moments.gaps, unit)
-            lower(moments.square_gaps, unit)
+            settle_moments(moments)
 
     return sum_exps
