@@ -371,7 +371,7 @@ def test_what_is_given_may_change_afterwards():
          {"from_probabilities": True}),
         (ValueError, r"sample_weight\[1\] is -1.0", [0, 1], [5.0, 2.0],
          {"sample_weight": [1.0, -1.0]}),
-        (ValueError, r"one weight for each row: expected \(2,\)", [0, 1], [5.0, 2.0],
+        (ValueError, r"one weight for each row: expected shape \(2,\)", [0, 1], [5.0, 2.0],
          {"sample_weight": [1.0]}),
         (ValueError, "thresholds is .* must be a list", [0, 1], [5.0, 2.0], {"thresholds": 0.5}),
         (ValueError, "n_bins is 0", [0, 1], [5.0, 2.0], {"n_bins": 0}),

@@ -409,7 +409,7 @@ ONE = np.array([1.0, 0.0, 2.0])
         (ONE, ONE, {"offsets": [0, 3], "mask": ONE > 0}, ValueError, "leave documents out"),
         (ONE[None], ONE[None], {"mask": ONE[None]}, TypeError, "mask must have booleans"),
         (ONE[None], ONE[None], {"mask": ONE > 0}, ValueError, r"mask has shape \(3,\)"),
-        (ONE[None], ONE[None], {"query_weight": ONE}, ValueError, r"expected \(1,\)"),
+        (ONE[None], ONE[None], {"query_weight": ONE}, ValueError, r"expected shape \(1,\)"),
         (ONE[None], ONE[None], {"query_weight": [-1]}, ValueError, r"query_weight\[0\] is -1.0"),
         (ONE[None], ONE[None], {"groups": ["a", "b"]}, ValueError, r"expected \(1,\)"),
         (

@@ -499,7 +499,7 @@ def test_weights():
         told(
             lambda weight=weight: fl.mse([0.0, 0.0], [9.0, 1.0], sample_weight=weight),
             "sample_weight[0] is",
-            "give samples to be left out the weight 0",
+            "give what is to be left out the weight 0",
         )
     assert fl.mse([0.0, 0.0], [9.0, 1.0], sample_weight=[0.0, 1.0]) == 1
     told(lambda: mse(sample_weight=[[1.0], [1.0]]), "expected shape (1, 2)")

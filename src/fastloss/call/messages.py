@@ -90,13 +90,13 @@ def report_variance(array: Array, start: int, stop: int, name: str) -> None:
     )
 
 
-def report_weight(weight: Array, start: int, stop: int) -> None:
+def report_weight(weight: Array, start: int, stop: int, name: str = "sample_weight") -> None:
     """Raise ValueError for the first weight in [start, stop) that is negative or not finite."""
     part = _float64(weight, start, stop)
     value, place = _first(part, ~((part >= 0) & (part < np.inf)), start, weight.shape)
     raise ValueError(
-        f"sample_weight{place} is {value}, but weights are finite and not negative: "
-        "give samples to be left out the weight 0"
+        f"{name}{place} is {value}, but weights are finite and not negative: "
+        "give what is to be left out the weight 0"
     )
 
 

@@ -79,9 +79,11 @@ def check_sparse_labels(ids: Array, probabilities: Array, y_pred: Array) -> None
         )
 
 
-def check_weight_shape(weight: Array, expected: tuple[int, ...], what: str) -> None:
+def check_weight_shape(
+    weight: Array, expected: tuple[int, ...], what: str, name: str = "sample_weight"
+) -> None:
     if weight.shape != expected:
         raise ValueError(
-            f"sample_weight has shape {weight.shape}, but there is one weight for each {what}: "
+            f"{name} has shape {weight.shape}, but there is one weight for each {what}: "
             f"expected shape {expected}"
         )

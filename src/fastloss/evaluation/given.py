@@ -1,13 +1,20 @@
 """Weights, groups and sequences: what an update may be given besides labels and logits, checked."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..call.arrays import Array
+from ..call import threads
+from ..call.arrays import Array, format_of
+from ..call.messages import report_weight
+from ..call.shapes import check_weight_shape
 from ..kernels.tally import N_SCORES
 from .groups import check_shape, groups_of, integers, no_ids
+from .sums.accumulator import PARALLEL_ROWS
+from .sums.binary_sums import BLOCK
 from .sums.group_names import GroupNames
 from .sums.row_sums import NAMED, NUMBERED, ScoredRows
 from .sums.samples import Sampled
@@ -128,3 +135,41 @@ def _bytes(n_bytes: Array, n_sequences: int) -> Array:
     if bad.size:
         raise ValueError(f"n_bytes[{bad[0]}] is {n_bytes[bad[0]]}, but counts bytes")
     return n_bytes.astype(np.float64)
+
+
+def checked_weight(
+    value: Any, shape: tuple[int, ...], each: str = "row", name: str = "sample_weight"
+) -> Array | None:
+    """One weight for each row or query, if there are any: finite and not negative."""
+    if value is None:
+        return None
+    weight = as_array(value, name)
+    format_of(weight, name)
+    check_weight_shape(weight, shape, each, name)
+    report = partial(report_weight, name=name)
+    check_numbers(weight, lambda w: (w >= 0) & (w < np.inf), report)
+    return weight
+
+
+def check_numbers(
+    array: Array,
+    are_good: Callable[[Array], Array],
+    report: Callable[[Array, int, int], None],
+) -> None:
+    """Report the first part of an array that has bad numbers."""
+    flat = array.reshape(-1)
+    start = first_failing(flat.size, lambda here: bool(are_good(flat[here]).all()))
+    if start is not None:
+        report(array, start, min(start + BLOCK, flat.size))
+
+
+def first_failing(n: int, work: Callable[[slice], bool]) -> int | None:
+    """Do the work for parts of n rows, on threads; where the first begins for which it fails."""
+    failed: list[int] = []
+
+    def run(i: int) -> None:
+        if not work(slice(i * BLOCK, min((i + 1) * BLOCK, n))):
+            failed.append(i * BLOCK)
+
+    threads.run(run, -(-n // BLOCK), parallel=n >= PARALLEL_ROWS)
+    return min(failed, default=None)

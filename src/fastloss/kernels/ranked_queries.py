@@ -38,6 +38,24 @@ class QueryScores(NamedTuple):
 N_QUERY_SCORES = len(QueryScores._fields)
 
 
+class Documents(NamedTuple):
+    """Documents of queries, or of one."""
+
+    relevances: Any
+    gains: Any  # which grow with the relevances
+    scores: Any
+    index: Any  # scratch, for each document of the longest query
+    spare: Any
+
+
+class Asked(NamedTuple):
+    """What is asked of rankings."""
+
+    ks: Any  # in ascending order
+    relevant_from: Any  # the least relevance of a relevant document
+    discounts: Any  # of each place in the longest query
+
+
 def goes_before(i: Any, j: Any, first: Any, second: Any) -> Any:
     """Whether i comes before j, the larger number first; of equal ones by a second number."""
     return first[i] > first[j] or (first[i] == first[j] and second[i] > second[j])
@@ -71,55 +89,31 @@ def sort_down(first: Any, second: Any, index: Any, spare: Any) -> None:
         size *= 2
 
 
-def score_queries(
-    relevances: Any,
-    gains: Any,
-    scores: Any,
-    offsets: Any,
-    ks: Any,
-    relevant_from: Any,
-    discounts: Any,
-    index: Any,
-    spare: Any,
-    counts_out: Any,
-    out: Any,
-) -> None:
+def score_queries(documents: Any, offsets: Any, asked: Any, counts_out: Any, out: Any) -> None:
     """Write `QueryScores` of queries, whose documents begin at `offsets`; NaN where there are none.
 
-    `gains` grow with the relevances, of which those from `relevant_from` on are relevant. `ks` is
-    in ascending order. `discounts` of each place, `index` and `spare` are as long as the longest
-    query. `counts_out` gets of each query the number of relevant documents and the largest gain.
+    `counts_out` gets of each query the number of relevant documents and the largest gain.
     """
-    width = N_QUERY_SCORES * ks.size
+    # Names are lost on the way into compiled code.
+    every, what = Documents(*documents), Asked(*asked)
+    width = N_QUERY_SCORES * what.ks.size
     for q in range(offsets.size - 1):
         start = offsets[q]
         n = offsets[q + 1] - start
-        score_query(
-            window(relevances, start, n),
-            window(gains, start, n),
-            window(scores, start, n),
-            ks,
-            relevant_from,
-            discounts,
-            window(index, 0, n),
-            window(spare, 0, n),
-            window(counts_out, 2 * q, 2),
-            window(out, width * q, width),
+        of_query = Documents(
+            window(every.relevances, start, n),
+            window(every.gains, start, n),
+            window(every.scores, start, n),
+            window(every.index, 0, n),
+            window(every.spare, 0, n),
         )
+        counts = window(counts_out, 2 * q, 2)
+        score_query(of_query, what, counts, window(out, width * q, width))
 
 
-def score_query(
-    relevances: Any,
-    gains: Any,
-    scores: Any,
-    ks: Any,
-    relevant_from: Any,
-    discounts: Any,
-    index: Any,
-    spare: Any,
-    counts_out: Any,
-    out: Any,
-) -> None:
+def score_query(documents: Any, asked: Any, counts_out: Any, out: Any) -> None:
+    relevances, gains, scores, index, spare = documents
+    ks, relevant_from, discounts = asked
     n, n_ks = scores.size, ks.size
     n_relevant, largest, known = 0.0, 0.0, True
     for i in range(n):

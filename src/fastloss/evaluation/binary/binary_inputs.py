@@ -1,18 +1,15 @@
-"""Labels of two classes, weights and predictions: whether they are what they have to be."""
+"""Labels of two classes and predictions: whether they are what they have to be."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ...call import threads
-from ...call.arrays import Array, format_of, place_of
-from ...call.messages import report_range, report_weight
+from ...call.arrays import Array, place_of
+from ...call.messages import report_range
 from ...kernels.storage import kind_of
-from ..sums.accumulator import PARALLEL_ROWS
+from ..given import check_numbers, first_failing
 from ..sums.binary_sums import BLOCK
-from ..tensors import as_array
 
 
 def binary_labels(labels: Array) -> Array:
@@ -27,7 +24,7 @@ def binary_labels(labels: Array) -> Array:
         found[here] = part == 1
         return bool(((part == 0) | (part == 1)).all())
 
-    start = _blocks(flat.size, work)
+    start = first_failing(flat.size, work)
     if start is not None:
         part = flat[start : start + BLOCK]
         first = start + int(np.flatnonzero(~((part == 0) | (part == 1)))[0])
@@ -52,24 +49,9 @@ def _report_label(value: Any, place: str) -> None:
     )
 
 
-def checked_weight(weight: Any, shape: tuple[int, ...]) -> Array | None:
-    """One weight for each row, if there are any: finite and not negative."""
-    if weight is None:
-        return None
-    given = as_array(weight, "sample_weight")
-    format_of(given, "sample_weight")
-    if given.shape != shape:
-        raise ValueError(
-            f"sample_weight has shape {given.shape}, but there is one weight for each row: "
-            f"expected {shape}"
-        )
-    _check_numbers(given, lambda w: (w >= 0) & (w < np.inf), report_weight)
-    return given
-
-
 def check_probabilities(predictions: Array) -> None:
     """Raise unless they lie between 0 and 1; NaN passes."""
-    _check_numbers(
+    check_numbers(
         predictions,
         lambda p: ~((p < 0) | (p > 1)),
         lambda p, start, stop: report_range(p, start, stop, (0.0, 1.0), "predictions"),
@@ -89,27 +71,3 @@ def warn_of_probabilities(scores: Array) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _check_numbers(
-    array: Array,
-    are_good: Callable[[Array], Array],
-    report: Callable[[Array, int, int], None],
-) -> None:
-    """Report the first part of an array that has bad numbers."""
-    flat = array.reshape(-1)
-    start = _blocks(flat.size, lambda here: bool(are_good(flat[here]).all()))
-    if start is not None:
-        report(array, start, min(start + BLOCK, flat.size))
-
-
-def _blocks(n: int, work: Callable[[slice], bool]) -> int | None:
-    """Do the work for parts of n rows, on threads; where the first begins for which it fails."""
-    failed: list[int] = []
-
-    def run(i: int) -> None:
-        if not work(slice(i * BLOCK, min((i + 1) * BLOCK, n))):
-            failed.append(i * BLOCK)
-
-    threads.run(run, -(-n // BLOCK), parallel=n >= PARALLEL_ROWS)
-    return min(failed, default=None)

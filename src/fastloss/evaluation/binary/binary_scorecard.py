@@ -7,7 +7,7 @@ import numpy as np
 from ...bases.options import check_integer, check_switch
 from ...call.arrays import Array, format_of
 from ...kernels.binary_rows import BinaryTerms
-from ..given import Given
+from ..given import Given, checked_weight
 from ..resampling import check_replicates
 from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
@@ -18,7 +18,6 @@ from ..tensors import as_array
 from .binary_inputs import (
     binary_labels,
     check_probabilities,
-    checked_weight,
     warn_of_probabilities,
 )
 from .binary_scores import BinaryScores, scores_of

@@ -10,10 +10,9 @@ from ...kernels.label_rows import LabelRowScores
 from ..binary.binary_inputs import (
     binary_labels,
     check_probabilities,
-    checked_weight,
     warn_of_probabilities,
 )
-from ..given import Given
+from ..given import Given, checked_weight
 from ..resampling import check_replicates
 from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator

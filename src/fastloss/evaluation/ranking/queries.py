@@ -11,7 +11,7 @@ from ...call.arrays import Array, format_of, place_of
 from ...call.shapes import check_same_shape
 from ...compiler.interrupts import compiler
 from ...kernels.ranked_queries import ALL, N_QUERY_SCORES, score_queries
-from ..given import ids_of, sizes_of
+from ..given import checked_weight, ids_of, sizes_of
 from ..sums.group_names import GroupNames, Name
 from ..sums.query_sums import QueryRows
 from ..sums.score_keys import check_held
@@ -52,7 +52,7 @@ class Measure(NamedTuple):
         ks = np.array([ALL if k is None else k for k in self.ks])
         numbers, counts = np.empty((n, N_QUERY_SCORES * len(ks))), np.empty((n, 2))
         longest = int(np.diff(offsets).max(initial=0))
-        discounts = 1.0 / np.log2(np.arange(longest) + 2.0)
+        asked = ks, self.relevant_from, 1.0 / np.log2(np.arange(longest) + 2.0)
         cuts = [0]
         while cuts[-1] < n:
             cuts.append(_next(offsets, cuts[-1], PIECE, PIECE))
@@ -63,18 +63,14 @@ class Measure(NamedTuple):
             inside = offsets[cuts[index] : cuts[index + 1] + 1]
             rows = slice(inside[0], inside[-1])
             of_rows = np.ascontiguousarray(relevances[rows], np.float64)
-            run(
+            documents = (
                 of_rows,
                 self.gains_of(of_rows),
                 np.ascontiguousarray(scores[rows], np.float64),
-                inside - inside[0],
-                ks,
-                self.relevant_from,
-                discounts,
                 *np.empty((2, longest), np.int64),
-                counts[queries].reshape(-1),
-                numbers[queries].reshape(-1),
             )
+            outs = counts[queries].reshape(-1), numbers[queries].reshape(-1)
+            run(documents, inside - inside[0], asked, *outs)
 
         threads.run(task, len(cuts) - 1)
         return numbers, counts
@@ -231,28 +227,15 @@ def _check_same_in_query(ids: Array, values: Array, name: str, names: Mapping[in
 
 def weights_of(value: Any, n: int) -> Array | None:
     """Weights of so many queries, or of their documents."""
-    if value is None:
-        return None
-    given = as_array(value, "query_weight")
-    format_of(given, "query_weight")
-    if given.shape != (n,):
-        raise ValueError(
-            f"query_weight has shape {given.shape}, but there is one for each query, or with "
-            f"queries= for each document: expected ({n},)"
-        )
-    weight = given.astype(np.float64)
-    bad = np.flatnonzero(~((weight >= 0) & (weight < np.inf)))
-    if bad.size:
-        raise ValueError(
-            f"query_weight[{bad[0]}] is {weight[bad[0]]}, but weights are finite and not negative: "
-            "give queries to be left out the weight 0"
-        )
-    return weight
+    each = "query, or with queries= for each document"
+    weight = checked_weight(value, (n,), each, "query_weight")
+    return None if weight is None else weight.astype(np.float64)
 
 
 @cache
 def _score_queries() -> Any:
     """The compiled loop."""
     numbers, integers = np.empty(0), np.empty(0, np.int64)
-    examples = (numbers, numbers, numbers, integers, integers, 1.0, numbers, integers, integers)
-    return compiler().load_or_compile(score_queries, (*examples, numbers, numbers))
+    documents = (numbers, numbers, numbers, integers, integers)
+    examples = documents, integers, (integers, 1.0, numbers), numbers, numbers
+    return compiler().load_or_compile(score_queries, examples)

@@ -6,9 +6,7 @@ import numpy as np
 
 from ...bases.options import check_switch
 from ...call.arrays import Array, format_of
-from ...call.messages import report_weight
-from ...call.shapes import check_weight_shape
-from ..given import Given
+from ..given import Given, checked_weight
 from ..resampling import check_replicates
 from ..result import warn_of_nothing
 from ..row_numbers import numbers_asked_for
@@ -142,10 +140,11 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         format_of(p, "predictions")
         self._check_shapes(y, p)
         n, k = len(y), y.shape[1] if y.ndim == 2 else 1
+        weight = checked_weight(sample_weight, (n,))
         rows = Rows(
             y.reshape(n, k),
             p.reshape(n, k, *p.shape[y.ndim :]),
-            None if sample_weight is None else _weight(sample_weight, n),
+            None if weight is None else weight.astype(np.float64, copy=False),
             groups,
         )
         counts = None if rows.weight is None else rows.weight != 0
@@ -177,13 +176,3 @@ class RegressionScorecard(Accumulator[ErrorSums]):
             f"labels have shape {y.shape} and predictions have shape {p.shape}: expected "
             f"{expected}" + (f", with {len(quantiles)} quantiles" if quantiles else "") + remedy
         )
-
-
-def _weight(sample_weight: Any, n: int) -> Array:
-    weight = as_array(sample_weight, "sample_weight")
-    format_of(weight, "sample_weight")
-    check_weight_shape(weight, (n,), "row")
-    weight = weight.astype(np.float64, copy=False)
-    if not np.all((weight >= 0) & (weight < np.inf)):
-        report_weight(weight, 0, n)
-    return weight
