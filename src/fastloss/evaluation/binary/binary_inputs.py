@@ -17,19 +17,19 @@ def binary_labels(labels: Array) -> Array:
     flat = labels.reshape(-1)
     if flat.dtype.kind == "b":
         return np.ascontiguousarray(flat).view(np.uint8).reshape(labels.shape)
-    found = np.empty(flat.size, np.uint8)
+    found = np.empty(flat.size, np.bool_)
 
     def work(here: slice) -> bool:
         part = flat[here]
-        found[here] = part == 1
-        return bool(((part == 0) | (part == 1)).all())
+        positive = np.equal(part, 1, out=found[here])
+        return bool((positive | (part == 0)).all())
 
     start = first_failing(flat.size, work)
     if start is not None:
         part = flat[start : start + BLOCK]
         first = start + int(np.flatnonzero(~((part == 0) | (part == 1)))[0])
         _report_label(flat[first], place_of(np.unravel_index(first, labels.shape)))
-    return found.reshape(labels.shape)
+    return found.view(np.uint8).reshape(labels.shape)
 
 
 def _report_label(value: Any, place: str) -> None:

@@ -21,7 +21,7 @@ from .state import entry
 from .table import NO_KEYS, Layout, Table
 
 P = TypeVar("P", bound=Part)
-_NO_NUMBERS = np.empty(0)
+_NO_NUMBERS, _NO_SINGLES = np.empty(0), np.empty(0, np.float32)
 # Rows that a thread adds up at a time, so that bits do not depend on the number of threads.
 BLOCK = 1 << 16
 # Means with errors by cluster, and with replicates; decisions have weights of their own.
@@ -148,6 +148,7 @@ class BinaryRows(NamedTuple):
         high, low = np.zeros((2, n, layout.width))
         what = kernel.PROBABILITIES if manner.from_probabilities else kernel.LOGITS
         tally, n_scratch = _tally_binary(), kernel.n_scratch(len(thresholds), n_bins)
+        is_single = np.can_cast(self.scores.dtype, np.float32)
         # A thread takes whole segments.
         cuts = np.unique(np.searchsorted(starts, np.arange(0, starts[-1], BLOCK)))
         cuts = np.append(cuts[cuts < n], n)
@@ -158,13 +159,15 @@ class BinaryRows(NamedTuple):
             weights = self.weights
             tally(
                 np.ascontiguousarray(self.labels[here]),
-                np.ascontiguousarray(self.scores[here], np.float64),
+                np.ascontiguousarray(self.scores[here], np.float32) if is_single else _NO_SINGLES,
+                _NO_NUMBERS if is_single else np.ascontiguousarray(self.scores[here], np.float64),
                 _NO_NUMBERS if weights is None else np.ascontiguousarray(weights[here], np.float64),
                 starts[first : last + 1] - starts[first],
                 what,
                 thresholds,
                 edges,
                 np.empty(n_scratch),
+                np.empty(kernel.n_counts(n_bins), np.int32),
                 high[first:last].reshape(-1),
                 low[first:last].reshape(-1),
             )
@@ -238,7 +241,7 @@ def _score_binary_rows() -> Any:
 
 @cache
 def _tally_binary() -> Any:
-    numbers = _NO_NUMBERS
-    labels = np.empty(0, np.uint8)
-    examples = labels, numbers, numbers, NO_KEYS, 1, numbers, numbers, numbers, numbers, numbers
+    numbers, labels, counts = _NO_NUMBERS, np.empty(0, np.uint8), np.empty(0, np.int32)
+    rows = labels, _NO_SINGLES, numbers, numbers, NO_KEYS
+    examples = *rows, 1, numbers, numbers, numbers, counts, numbers, numbers
     return compiler().load_or_compile(kernel.tally_binary, examples)
