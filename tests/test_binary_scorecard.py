@@ -10,8 +10,7 @@ from plain import compiled, partly_long, plain
 from sklearn import metrics
 
 import fastloss as fl
-from fastloss.evaluation.binary import binary_scorecard
-from fastloss.evaluation.sums import accumulator, binary_sums
+from fastloss.evaluation.sums import accumulator, binary_sums, labelled_rows
 
 pytestmark = plain
 approx = pytest.approx
@@ -168,8 +167,9 @@ def test_rows_of_nan_are_counted_apart():
 
 def test_one_class_alone():
     scores = fl.evaluate([1, 1], [1.0, -2.0], task="binary")
-    for name in ("auc", "average_precision", "ks", "specificity", "normalised_entropy"):
+    for name in ("auc", "ks", "specificity", "normalised_entropy"):
         assert math.isnan(getattr(scores, name)), name
+    assert scores.average_precision == metrics.average_precision_score([1, 1], [1.0, -2.0]) == 1
     assert (scores.recall, scores.precision, scores.accuracy) == (0.5, 1.0, 0.5)
     assert math.isnan(fl.evaluate([0], [-1.0], task="binary").precision)
 
@@ -225,7 +225,7 @@ def numbers(scores):
 @partly_long(2, "pending, few", [(9, 0), (9, 1 << 16), (1, 0), (1000, 0), (1000, 1 << 16)])
 def test_any_split_and_order_of_merges_give_the_same(pending, few, monkeypatch):
     monkeypatch.setattr(accumulator, "PENDING_ROWS", pending)
-    monkeypatch.setattr(binary_scorecard, "_FEW_ROWS", few)
+    monkeypatch.setattr(labelled_rows, "FEW_LABELS", few)
     monkeypatch.setattr(binary_sums, "BLOCK", 16)
     y, x = data(80)
     x = x * 1.1

@@ -10,9 +10,8 @@ from plain import compiled, partly_long, plain, plain_python
 from watched import watched
 
 import fastloss as fl
-from fastloss.evaluation.multilabel import multilabel_scorecard
 from fastloss.evaluation.report import task_page
-from fastloss.evaluation.sums import label_sums
+from fastloss.evaluation.sums import label_sums, labelled_rows
 
 pytestmark = plain
 
@@ -212,7 +211,7 @@ def test_splits_merges_and_states_change_nothing(bins, monkeypatch):
     whole = fl.evaluate(labels, scores, task="multilabel", bins=bins, **given)
     cards = []
     for i, rows in enumerate(np.array_split(np.arange(n), [3, 4, 12, 12])):
-        monkeypatch.setattr(multilabel_scorecard, "_FEW_NUMBERS", 1 if i % 2 else 1 << 16)
+        monkeypatch.setattr(labelled_rows, "FEW_LABELS", 1 if i % 2 else 1 << 16)
         card = fl.MultilabelScorecard(bins=bins)
         part = {name: value[rows] for name, value in given.items()}
         cards.append(card.update(labels[rows], scores[rows], **part))

@@ -253,7 +253,12 @@ def test_what_is_unknown_is_nan():
     for labels in [], [0, 0], [1, 1]:
         for bins in None, 4:
             table = ScoreTable.of(np.array(labels), np.arange(len(labels), dtype=float), bins=bins)
-            assert all(map(math.isnan, np.hstack(ranks.summary(table))))
+            found = ranks.summary(table)
+            precisions = found.average_precision, *found.average_precision_interval
+            expected = [1.0 if 1 in labels else math.nan] * 3
+            np.testing.assert_array_equal(precisions, expected)
+            others = found._replace(average_precision=math.nan, average_precision_interval=())
+            assert all(map(math.isnan, np.hstack(others)))
     one = ranks.summary(ScoreTable.of(np.array([0, 1]), np.array([1.0, 2.0])))
     assert one.auc == 1.0
     assert math.isnan(one.auc_standard_error)

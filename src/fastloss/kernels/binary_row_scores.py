@@ -27,7 +27,8 @@ def score_binary_rows(
     x, y, w, loss, brier, p = windows(scratch, CHUNK, 6)
     for start in range(0, labels.size, CHUNK):
         n = smaller(labels.size - start, CHUNK)
-        read_rows(labels, scores, window(scores, 0, 0), start, n, 1.0, x, y, w)
+        none = window(scores, 0, 0)
+        read_rows(window(labels, start, n), none, window(scores, start, n), none, 1.0, x, y, w)
         # As many at a time as sums take, so that bits do not depend on where a row stands.
         here = window(x, 0, (n + LANES - 1) // LANES * LANES)
         if what == LOGITS:

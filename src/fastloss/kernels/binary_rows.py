@@ -75,7 +75,7 @@ def powers_of(n_thresholds: int, n_bins: int) -> Any:
     return np.array([*TERM_POWERS, *more, 0])
 
 
-def n_scratch(n_thresholds: int, n_bins: int) -> int:
+def n_scratch(n_thresholds: int, n_bins: int) -> Any:
     """How many numbers of memory `tally_binary` needs."""
     n_terms = _THRESHOLD + N_THRESHOLD * n_thresholds
     return (6 + n_terms) * CHUNK + 2 * (n_terms * LANES + N_BIN * n_places(n_bins))
@@ -86,7 +86,7 @@ def n_places(n_bins: Any) -> Any:
     return _COPIES * (n_bins + 1)
 
 
-def n_counts(n_bins: int) -> int:
+def n_counts(n_bins: int) -> Any:
     """How many integers of memory it needs."""
     return CHUNK + 2 * n_places(n_bins)
 

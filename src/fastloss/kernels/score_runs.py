@@ -264,7 +264,7 @@ def areas_by_group(
         false, true = both(NEGATIVE, high, low)
         wins, precisions = both(WINS, high, low)
         of_group[3] = wins / true / false
-        of_group[4] = select(false > 0.0, precisions / true, np.nan)
+        of_group[4] = precisions / true
 
 
 def add_areas(high: Any, low: Any) -> None:

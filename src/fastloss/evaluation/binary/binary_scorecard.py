@@ -22,9 +22,6 @@ from .binary_inputs import (
 )
 from .binary_scores import BinaryScores, scores_of
 
-# Fewer rows wait, as a copy, until they are added up together with others.
-_FEW_ROWS = 1 << 16
-
 
 class BinaryScorecard(Accumulator[BinarySums]):
     """Adds up everything about labels of two classes and scores that come in parts.
@@ -121,14 +118,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
         elif self._sums.n_rows == 0:
             warn_of_probabilities(scores)
         rows = BinaryRows(binary, scores, weight, group_ids, *sampled)
-        rows = rows.each(lambda array: array.reshape(-1))
-        n = len(rows.labels)
-        new = new._replace(n_rows=n)
-        if n >= _FEW_ROWS:
-            new = new._replace(parts={**new.parts, **rows.parts(self._manner)})
-        elif n:
-            new = new._replace(pending=(rows.each(np.copy),), n_pending=n)
-        self._add(new)
+        self._add(new.with_new(rows.each(lambda array: array.reshape(-1))))
         return self
 
     def result(self) -> BinaryScores:

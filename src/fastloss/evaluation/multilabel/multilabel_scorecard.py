@@ -23,9 +23,6 @@ from ..sums.score_table import ScoreTable
 from ..tensors import as_array
 from .multilabel_scores import MultilabelScores, multilabel_scores_of
 
-# Fewer numbers wait, as a copy, until they are added up together with others.
-_FEW_NUMBERS = 1 << 16
-
 
 class MultilabelScorecard(Accumulator[LabelSums]):
     """Adds up everything about rows of labels and scores that come in parts.
@@ -135,12 +132,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
             group_ids,
             *sampled,
         )
-        new = new._replace(n_rows=n)
-        if rows.labels.size >= _FEW_NUMBERS:
-            new = new._replace(parts={**new.parts, **rows.parts(self._manner)})
-        elif n:
-            new = new._replace(pending=(rows.each(np.copy),), n_pending=n)
-        self._add(new)
+        self._add(new.with_new(rows))
         return self
 
     def result(self) -> MultilabelScores:

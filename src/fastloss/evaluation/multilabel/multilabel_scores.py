@@ -13,8 +13,8 @@ from ..means import Groups
 from ..ranks.rank_statistics import Summary, summary
 from ..resampling import Bootstrap, fields_of, how_sure
 from ..result import Columns, Result, by_clusters, row_lines, table_of
-from ..sums.binary_sums import merged
 from ..sums.label_sums import TABLES, LabelSums
+from ..sums.labelled_rows import merged
 from ..sums.mean_sums import means_of
 from ..sums.score_table import ScoreTable
 from ..sums.table import Table
@@ -227,10 +227,10 @@ def multilabel_scores_of(sums: LabelSums) -> MultilabelScores:
     if sums.manner.ranks:
         tables = tuple(table.settled() for table in parts["scores"].tables)
     of_none = ScoreTable.empty(sums.manner.bins)
-    found = [_ranks_of(table) for table in tables or (of_none,) * n_labels]
+    found = [summary(table) for table in tables or (of_none,) * n_labels]
     by_label = LabelMeans(labels, found)
     whole = BinaryMeans(labels.total().with_keys(np.zeros(1, np.int64)), 1)
-    of_whole = _ranks_of(merged(tables or (of_none,)))
+    of_whole = summary(merged(tables or (of_none,)))
     tp, fp, fn, _ = (column[:, 0] for column in by_label.confusion)
     positive, negative = tp + fn, by_label._terms.known - by_label._terms.positive
     present = tp + fp + fn > 0
@@ -272,14 +272,6 @@ def multilabel_scores_of(sums: LabelSums) -> MultilabelScores:
 
 
 _MEANS = "loss", "brier", "accuracy"
-
-
-def _ranks_of(table: ScoreTable) -> Summary:
-    """What follows from the order of scores; where all labels are true, every precision is 1."""
-    found = summary(table)
-    if table.n_positives and not table.n_negatives:
-        return found._replace(average_precision=1.0)
-    return found
 
 
 def _mean(values: Array) -> float:

@@ -4,7 +4,8 @@
 
 A statistic is told of the distinct scores of a `ScoreTable`, from the highest down, block by block.
 Equal scores are one threshold, and a row is predicted positive if its score is at least the
-threshold. Where a class is absent, or nothing has a score, what needs it is NaN. Others are in
+threshold. Where a class is absent, or nothing has a score, what needs it is NaN: the average
+precision needs positives alone, and without negatives is 1, as in scikit-learn. Others are in
 `operating_points.py` and `rank_curves.py`.
 """
 
@@ -163,7 +164,10 @@ class Areas(Statistic):
     def result(self) -> Summary:
         if not self.has_both:
             nan = math.nan
-            return Summary(nan, nan, nan, nan, nan, (nan, nan), (nan, nan), (nan, nan))
+            # Where all rows are positive, every precision is 1.
+            precision = 1.0 if self.positive > 0 else nan
+            both = precision, precision
+            return Summary(nan, nan, precision, nan, nan, (nan, nan), both, (nan, nan))
         auc = self._share(sum(self.wins) if not self.table.is_weighted else math.fsum(self.wins))
         average_precision = math.fsum(self.precisions) / self.positive
         threshold = float(self.table.scores(self.key)[0])

@@ -1,9 +1,8 @@
 """What a binary scorecard has seen: sums over rows, by group, and the scores by rank."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from itertools import groupby
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,15 +11,15 @@ from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
 from ...kernels.binary_row_scores import N_BINARY_ROW_SCORES, SCRATCH, score_binary_rows
-from .accumulator import PARALLEL_ROWS, Part, Sums, joined
+from .accumulator import PARALLEL_ROWS
 from .group_names import GroupNames
 from .grouped_scores import GroupedScores
+from .labelled_rows import LabelledRows, LabelledSums
 from .samples import Sampled, Samples
 from .score_table import ScoreTable
 from .state import entry
 from .table import NO_KEYS, Layout, Table
 
-P = TypeVar("P", bound=Part)
 _NO_NUMBERS, _NO_SINGLES = np.empty(0), np.empty(0, np.float32)
 # Rows that a thread adds up at a time, so that bits do not depend on the number of threads.
 BLOCK = 1 << 16
@@ -64,9 +63,7 @@ class Manner(NamedTuple):
         return parts
 
 
-class BinaryRows(NamedTuple):
-    """Labels of 0 and 1, scores of any dtype and, if there are any, what rows have, in a line."""
-
+class _Columns(NamedTuple):
     labels: Array  # uint8
     scores: Array
     weights: Array | None = None
@@ -74,14 +71,11 @@ class BinaryRows(NamedTuple):
     clusters: Array | None = None
     draws: Array | None = None
 
-    @property
-    def kind(self) -> Any:
-        """Rows of one kind can be joined."""
-        return (self.scores.dtype, *(array is None for array in self[2:]))
 
-    def each(self, change: Any) -> "BinaryRows":
-        columns: Any = (None if array is None else change(array) for array in self)
-        return BinaryRows(*columns)
+class BinaryRows(_Columns, LabelledRows):
+    """Labels of 0 and 1, scores of any dtype and, if there are any, what rows have, in a line."""
+
+    __slots__ = ()
 
     def parts(self, manner: Manner) -> dict[str, Any]:
         """The sums over these rows."""
@@ -184,21 +178,8 @@ class _Fields(NamedTuple):
     n_pending: int = 0
 
 
-class BinarySums(_Fields, Sums):
+class BinarySums(_Fields, LabelledSums):
     __slots__ = ()
-
-    def _with_pending(self) -> dict[str, Any]:
-        found = [dict(self.parts)]
-        for _, alike in groupby(self.pending, lambda rows: rows.kind):
-            columns = zip(*alike, strict=True)
-            whole: Any = (None if a[0] is None else joined(list(a)) for a in columns)
-            rows = BinaryRows(*whole)
-            found.append(rows.parts(self.manner))
-        return {
-            "parts": {
-                name: merged(each[name] for each in found if name in each) for name in self.parts
-            }
-        }
 
     def numbers(self) -> dict[str, Array]:
         return {"rows": np.array([self.n_rows], np.int64)}
@@ -221,16 +202,6 @@ class BinarySums(_Fields, Sums):
                 n_keys = 1 if name == "totals" else None
                 parts[name] = Table.from_state(part.layout, name, state, n_keys)
         return self._replace(parts=parts, n_rows=n_rows)
-
-
-def merged(parts: Iterable[P]) -> P:
-    """All in one, merged two by two."""
-    found = list(parts)
-    while len(found) > 1:
-        pairs = zip(found[::2], found[1::2], strict=False)
-        rest = found[-1:] if len(found) % 2 else []
-        found = [*(a.merged(b) for a, b in pairs), *rest]
-    return found[0]
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,10 @@ from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
 from ...kernels.label_rows import N_LABEL_ROW_SCORES, LabelRowScores, score_label_rows
-from .accumulator import PARALLEL_ROWS, Sums, joined
-from .binary_sums import BinaryRows, Manner, layout_of, merged
+from .accumulator import PARALLEL_ROWS
+from .binary_sums import BinaryRows, Manner, layout_of
 from .group_names import GroupNames
+from .labelled_rows import LabelledRows, LabelledSums, merged
 from .mean_sums import layout_of as layout_of_means
 from .mean_sums import with_rows
 from .samples import Sampled, Samples
@@ -62,9 +62,7 @@ class LabelTables(NamedTuple):
         )
 
 
-class LabelRows(NamedTuple):
-    """Rows of labels of 0 and 1 and scores, of shape (rows, labels); and what rows have besides."""
-
+class _Columns(NamedTuple):
     labels: Array  # uint8
     scores: Array
     mask: Array | None = None  # which labels are known
@@ -73,14 +71,11 @@ class LabelRows(NamedTuple):
     clusters: Array | None = None
     draws: Array | None = None
 
-    @property
-    def kind(self) -> Any:
-        """Rows of one kind can be joined."""
-        return (self.scores.dtype, *(array is None for array in self[2:]))
 
-    def each(self, change: Any) -> "LabelRows":
-        columns: Any = (None if array is None else change(array) for array in self)
-        return LabelRows(*columns)
+class LabelRows(_Columns, LabelledRows):
+    """Rows of labels of 0 and 1 and scores, of shape (rows, labels); and what rows have besides."""
+
+    __slots__ = ()
 
     def parts(self, manner: Manner) -> dict[str, Any]:
         """The sums over these rows."""
@@ -172,7 +167,7 @@ class _Fields(NamedTuple):
     n_pending: int = 0
 
 
-class LabelSums(_Fields, Sums):
+class LabelSums(_Fields, LabelledSums):
     __slots__ = ()
 
     @classmethod
@@ -199,18 +194,6 @@ class LabelSums(_Fields, Sums):
 
     def _joined(self, other: "LabelSums") -> dict[str, Any]:
         return {"n_labels": self.n_labels or other.n_labels}
-
-    def _with_pending(self) -> dict[str, Any]:
-        found = [dict(self.parts)]
-        for _, alike in groupby(self.pending, lambda rows: rows.kind):
-            columns = zip(*alike, strict=True)
-            whole: Any = (None if a[0] is None else joined(list(a)) for a in columns)
-            found.append(LabelRows(*whole).parts(self.manner))
-        return {
-            "parts": {
-                name: merged(each[name] for each in found if name in each) for name in self.parts
-            }
-        }
 
     def numbers(self) -> dict[str, Array]:
         return {"counts": np.array([self.n_rows, self.n_labels], np.int64)}
