@@ -258,6 +258,8 @@ def test_weights_count_by_their_ratios(scale):
         if isinstance(value, dict):
             for key in value:
                 np.testing.assert_allclose(found[name][key], value[key], rtol=1e-14, err_msg=key)
+        elif isinstance(value, str):
+            assert found[name] == value
         elif value is not None:
             np.testing.assert_allclose(found[name], value, rtol=1e-14, err_msg=name)
 
