@@ -26,6 +26,7 @@ X = RNG.standard_normal(N).astype(np.float32)
 Y = (RNG.random(N) < 0.5).astype(np.int64)
 GROUPS = RNG.integers(0, 3, N)
 WEIGHT = RNG.uniform(0.5, 2, N)
+CLUSTERS = RNG.integers(-3, 3, N)
 
 
 class Case(NamedTuple):
@@ -36,6 +37,7 @@ class Case(NamedTuple):
     arguments: tuple[str, ...] = ()
     options: Mapping[str, Any] = MappingProxyType({})
     pictures: int = 0
+    known: Mapping[str, Any] = MappingProxyType({})  # keywords that the command finds by itself
 
 
 CASES = {
@@ -43,13 +45,33 @@ CASES = {
         "binary",
         Y,
         X,
-        {"groups": GROUPS, "sample_weight": WEIGHT},
-        ("--option", "thresholds=0,0.5", "--bins", "5"),
-        {"thresholds": [0.0, 0.5], "n_bins": 5},
+        {"groups": GROUPS, "sample_weight": WEIGHT, "clusters": CLUSTERS},
+        ("--option", "thresholds=0,0.5", "--bins", "5", "--bootstrap", "3"),
+        {"thresholds": [0.0, 0.5], "n_bins": 5, "bootstrap": 3},
         pictures=4,
     ),
     "offsets": Case(
-        "ranking", Y, X, {"offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60])}, pictures=1
+        "ranking",
+        Y,
+        X,
+        {
+            "offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60]),
+            "groups": GROUPS[:7],
+            "query_weight": WEIGHT[:7],
+        },
+        ("--bootstrap", "3"),
+        {"bootstrap": 3},
+        pictures=1,
+        known={"ids": np.arange(7)},
+    ),
+    "users": Case(
+        "ranking",
+        Y,
+        X,
+        {"offsets": np.array([0, 0, 7, 30, 30, 33, 60, 60]), "clusters": CLUSTERS[:7]},
+        ("--option", "bootstrap=3"),
+        {"bootstrap": 3},
+        pictures=1,
     ),
     "probabilities": Case(
         "binary",
@@ -60,12 +82,20 @@ CASES = {
         {"from_probabilities": True, "ranks": False},
         pictures=2,
     ),
-    "numbers": Case("regression", Y + 0.5, X, {"groups": GROUPS}, ("--option", "rmsle=False"), {}),
+    "numbers": Case(
+        "regression",
+        Y + 0.5,
+        X,
+        {"groups": GROUPS},
+        ("--option", "rmsle=False", "--bootstrap", "3"),
+        {"bootstrap": 3},
+        known={"ids": np.arange(N)},
+    ),
     "quantiles": Case(
         "regression",
         X.reshape(30, 2),
         np.stack([X.reshape(30, 2) - 0.5, X.reshape(30, 2) + 0.25], axis=-1),
-        {"sample_weight": WEIGHT[:30]},
+        {"sample_weight": WEIGHT[:30], "clusters": CLUSTERS[:30]},
         ("--option", "quantiles=[0.1,0.9]"),
         {"quantiles": [0.1, 0.9]},
     ),
@@ -74,12 +104,32 @@ CASES = {
         Y.reshape(20, 3),
         X.reshape(20, 3),
         {"groups": GROUPS[:20], "sample_weight": WEIGHT[:20], "mask": X.reshape(20, 3) < 1},
-        ("--option", "threshold=0.5"),
-        {"threshold": 0.5},
+        ("--option", "threshold=0.5", "--bootstrap", "3"),
+        {"threshold": 0.5, "bootstrap": 3},
         pictures=1,
+        known={"ids": np.arange(20)},
     ),
     "queries": Case(
-        "ranking", Y * 2, X, {"queries": GROUPS}, ("--option", "k=2"), {"k": 2}, pictures=1
+        "ranking",
+        Y * 2,
+        X,
+        {"queries": GROUPS, "query_weight": WEIGHT[GROUPS], "clusters": GROUPS // 2},
+        ("--option", "k=2", "--bootstrap", "3"),
+        {"k": 2, "bootstrap": 3},
+        pictures=1,
+    ),
+    "drawn queries": Case(
+        "ranking", Y, X, {"queries": GROUPS}, ("--bootstrap", "3"), {"bootstrap": 3}, pictures=1
+    ),
+    "several axes": Case(
+        "binary",
+        Y.reshape(20, 3),
+        X.reshape(20, 3),
+        {},
+        ("--bootstrap", "3"),
+        {"bootstrap": 3},
+        pictures=4,
+        known={"ids": np.arange(N).reshape(20, 3)},
     ),
     "rows of documents": Case("ranking", Y.reshape(12, 5), X.reshape(12, 5), {}, pictures=1),
 }
@@ -115,7 +165,8 @@ def saved(case):
 
 
 def expected_of(case):
-    return fl.evaluate(case.labels, case.predictions, task=case.task, **case.files, **case.options)
+    given = {**case.files, **case.options, **case.known}
+    return fl.evaluate(case.labels, case.predictions, task=case.task, **given)
 
 
 def numbers_of(case):
@@ -211,7 +262,13 @@ def test_a_report_of_nothing(run):
         (["--task", "binary", "--sample-weight", "few.npy"], "first axis of both is that of the"),
         (["--task", "ranking", "--from-probabilities"], "ranking knows no --from-probabilities"),
         (["--task", "ranking", "--bins", "3"], "ranking knows no --bins"),
-        (["--task", "ranking", "--offsets", "o.npy", "--groups", "y.npy"], "give --queries"),
+        (["--task", "ranking", "--offsets", "o.npy", "--groups", "y.npy"], "--offsets has 1 que"),
+        (["--task", "binary", "--query-weight", "y.npy"], "--task binary knows no --query-weight"),
+        (["--query-weight", "y.npy"], "--query-weight is for another task"),
+        (["--task", "binary", "--clusters", "x.npy"], "a group is an integer"),
+        (["--task", "binary", "--clusters", "few.npy"], "a group is an integer"),
+        (["--task", "binary", "--bootstrap", "1"], "bootstrap is 1, but must be 0 for none, or 2"),
+        (["--task", "binary", "--bootstrap", "3", "--option", "bootstrap=4"], "--bootstrap say"),
         (["--mask", "y.npy"], "--mask is for another task"),
         (["--task", "binary", "--no-classes"], "--no-classes is for --task multiclass"),
         (["--task", "binary", "--bins", "3", "--option", "n_bins=4"], "n_bins=4 and --bins say"),
@@ -237,6 +294,19 @@ def test_arrays_without_rows_or_numbers_get_a_clear_word(run):
     for task, n in ("binary", 0), ("ranking", 5):
         found = run("none.npy", "none.npy", "--task", task)
         assert re.match(rf"(rows|queries) +{n}\b", found)
+
+
+def test_logits_have_clusters_and_draw_them(run):
+    logits = np.stack([X, -X, X / 2], axis=-1)
+    for name, array in {"y": Y, "x": logits, "clusters": CLUSTERS}.items():
+        np.save(f"{name}.npy", array)
+    given = ("y.npy", "x.npy", "--clusters", "clusters.npy", "--bootstrap", "3")
+    found = json.loads(run(*given, "--json", "--html", "r.html"))
+    expected = fl.evaluate(Y, logits, clusters=CLUSTERS, bootstrap=3)
+    same(found, expected.to_dict())
+    text = Path("r.html").read_text()
+    assert "by 6 clusters" in text
+    assert "bootstrap: mean reciprocal rank" in text
 
 
 def test_a_bootstrap_knows_rows_by_their_numbers(run):

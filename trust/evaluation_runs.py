@@ -59,13 +59,14 @@ CASES: dict[str, list[str]] = {
     "probabilities of two classes": [
         *["evaluate", "binary.npy", "probabilities.npy", "--task", "binary", "--groups"],
         *["groups.npy", "--from-probabilities", "--option", "thresholds=0.3,0.5"],
+        *["--clusters", "groups.npy", "--bootstrap", "4"],
     ],
     "several labels": [
         *["evaluate", "marks.npy", "logits.npy", "--task", "multilabel", "--mask", "known.npy"],
     ],
     "rankings": [
         *["evaluate", "binary.npy", "weights.npy", "--task", "ranking"],
-        *["--queries", "queries.npy"],
+        *["--queries", "queries.npy", "--query-weight", "query_weights.npy", "--bootstrap", "4"],
     ],
     "numbers": ["evaluate", "logits.npy", "other.npy", "--task", "regression"],
     "two sets of logits": [
@@ -78,6 +79,8 @@ CASES: dict[str, list[str]] = {
 }
 # Ways to ask for something else, each of which a state of "report and rows" must not go on with.
 OTHERS: dict[str, Callable[[list[str]], list[str]]] = {
+    "clusters": lambda given: [*given, "--clusters", "groups.npy"],
+    "a bootstrap": lambda given: [*given, "--bootstrap", "4"],
     "another temperature": lambda given: [*given, "--temperature", "2"],
     "a soft cap": lambda given: [*given, "--softcap", "5"],
     "rows left out": lambda given: [*given, "--ignore-index", "0"],
@@ -105,6 +108,7 @@ def write_inputs(folder: Path) -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, C, N)
     logits = rng.standard_normal((N, C), dtype=np.float32) * 3
+    queries = rng.integers(0, 40, N)
     arrays = {
         "labels": labels,
         "logits": logits,
@@ -120,7 +124,8 @@ def write_inputs(folder: Path) -> None:
         "probabilities": rng.random(N),
         "marks": rng.integers(0, 2, (N, C)),
         "known": rng.random((N, C)) < 0.9,
-        "queries": rng.integers(0, 40, N),
+        "queries": queries,
+        "query_weights": queries % 3,
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

@@ -79,8 +79,22 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     _add_file(parser, "--class-weight", "one weight for each class")
     _add_sample_weight(parser)
     _add_file(parser, "--groups", "one integer, or a text of a table, for each row: its group")
+    _add_file(parser, "--clusters", "one of these for each row: those that belong together")
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        metavar="N",
+        help="errors of means by so many replicates: of clusters, sequences or queries if there "
+        "are any, else of rows by their numbers",
+    )
     _add_file(parser, "--offsets", "where sequences of rows begin, and where the last ends")
     _add_file(parser, "--queries", "of rankings: one integer for each row, its query")
+    _add_file(
+        parser,
+        "--query-weight",
+        "of rankings: one weight for each query, or with --queries for each row; so are --groups "
+        "and --clusters",
+    )
     _add_file(parser, "--mask", "where there is a label: one boolean for each")
     _add_file(parser, "--n-bytes", "with --offsets: bytes of each text")
     parser.add_argument("--bins", type=int, metavar="N", help="of confidence or probability (15)")

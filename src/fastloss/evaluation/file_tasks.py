@@ -3,6 +3,7 @@
 import argparse
 import ast
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from .files import inputs, opened
 from .files.one_pass import Outcome
 from .files.output import Output
 from .files.part import FileError
-from .files.reading import FileRows
+from .files.reading import FileRows, Texts
 from .files.row_output import Column, RowOutput
 from .report import page, task_page
 from .row_results import NUMBERS, TOP, new_arrays
@@ -27,10 +28,12 @@ from .tasks import keywords, task_named
 # Arguments that every task has, or that are looked at apart. All others are for class ids.
 _OF_ANY_TASK = {
     *("task", "option", "from_probabilities", "bins", "labels", "predictions", "bits"),
-    *("offsets", "json", "html", "state", "resume"),
+    *("offsets", "bootstrap", "json", "html", "state", "resume"),
 }
-# Arrays with something for each row, if the scorecard of a task takes it.
-_BY_ROW = ("sample_weight", "groups", "queries", "mask")
+# Arrays with something for each row, if the scorecard of a task takes it; with offsets some of
+# them have something for each query.
+_BY_ROW = ("sample_weight", "groups", "clusters", "queries", "query_weight", "mask")
+_BY_QUERY = ("groups", "clusters", "query_weight")
 
 
 class FileTask(ABC):
@@ -83,7 +86,7 @@ class LogitsInFiles(FileTask):
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        for name in ("queries", "mask", "from_probabilities"):
+        for name in ("queries", "query_weight", "mask", "from_probabilities"):
             if getattr(options, name):
                 raise FileError(f"{_flag(name)} is for another task: give --task, or leave it out")
         self.rows = inputs.with_labels(options)
@@ -119,7 +122,8 @@ class LogitsInFiles(FileTask):
         places = np.arange(start, stop)
         if self.offsets is not None:
             return {"sequences": np.searchsorted(self.offsets, places, side="right") - 1}
-        return {"ids": places} if self.settings.get("bootstrap") else {}
+        by_number = self.settings.get("bootstrap") and "clusters" not in self.rows
+        return {"ids": places} if by_number else {}
 
     def scores(self, outcome: Outcome[Any]) -> Scores:
         scores: Scores = outcome.sums.result()
@@ -153,29 +157,34 @@ class AnyInFiles(FileTask):
             "predictions": inputs.predictions(options.predictions, options.bits),
             "labels": opened.arrays(options.labels),
         }
+        first = self.rows["predictions"]
+        self.offsets: Array | None = None
+        if options.offsets is not None:
+            if "offsets" not in taken:
+                raise FileError(f"--task {self.task} knows no --offsets: leave it out")
+            self.offsets = inputs.offsets(options.offsets, first)
+        self.by_query: dict[str, Any] = {}
         for name in _BY_ROW:
             given = getattr(options, name)
-            if given is not None:
-                if name not in taken:
-                    raise FileError(f"--task {self.task} knows no {_flag(name)}: leave it out")
-                self.rows[name] = (opened.groups if name == "groups" else opened.arrays)(given)
-        first = self.rows["predictions"]
+            if given is None:
+                continue
+            if name not in taken:
+                raise FileError(f"--task {self.task} knows no {_flag(name)}: leave it out")
+            names = name in ("groups", "clusters")
+            rows = (opened.groups if names else opened.arrays)(given)
+            if self.offsets is not None and name in _BY_QUERY:
+                n = len(self.offsets) - 1
+                if rows.shape != (n,):
+                    raise FileError(f"{rows} has shape {rows.shape}, but --offsets has {n} queries")
+                self.by_query[name] = rows.read(0, n)
+            else:
+                self.rows[name] = rows
         for each in self.rows.values():
             if each.n_rows != first.n_rows:
                 raise FileError(
                     f"{each} has shape {each.shape}, but {first} has shape {first.shape}: the "
                     "first axis of both is that of the rows"
                 )
-        self.offsets: Array | None = None
-        if options.offsets is not None:
-            if "offsets" not in taken:
-                raise FileError(f"--task {self.task} knows no --offsets: leave it out")
-            if options.groups is not None:
-                raise FileError(
-                    "--groups has one for each row, and with --offsets there is one for each "
-                    "query: give --queries, the query of each row, instead of --offsets"
-                )
-            self.offsets = inputs.offsets(options.offsets, first)
         self.settings = _options(options, self.kind)
         if options.bins is not None:
             self._set("n_bins", options.bins, "--bins")
@@ -196,13 +205,34 @@ class AnyInFiles(FileTask):
         return int(self.offsets[np.searchsorted(self.offsets, start, side="right")])
 
     def more(self, start: int, stop: int) -> dict[str, Any]:
-        if self.offsets is None:
-            return {}
-        # Queries without documents come with those behind them, at the end with the last.
-        first, last = np.searchsorted(self.offsets[:-1], [start, stop])
-        if stop == self.offsets[-1]:
-            last = len(self.offsets) - 1
-        return {"offsets": self.offsets[first : last + 1] - start}
+        more: dict[str, Any] = {}
+        first, last = start, stop
+        if self.offsets is not None:
+            # Queries without documents come with those behind them, at the end with the last.
+            first, last = np.searchsorted(self.offsets[:-1], [start, stop])
+            if stop == self.offsets[-1]:
+                last = len(self.offsets) - 1
+            more["offsets"] = self.offsets[first : last + 1] - start
+            for name, each in self.by_query.items():
+                more[name] = (
+                    each.at(slice(first, last)) if isinstance(each, Texts) else each[first:last]
+                )
+        if self.draws_rows:
+            more["ids"] = self._numbers(first, last)
+        return more
+
+    @property
+    def draws_rows(self) -> bool:
+        """Whether a bootstrap draws rows by their numbers, or queries by theirs."""
+        known = {"clusters", "queries"} & (self.rows | self.by_query).keys()
+        return bool(self.settings.get("bootstrap")) and not known
+
+    def _numbers(self, first: int, last: int) -> Array:
+        """Those of rows, of the shape that these have."""
+        axes = self.rows["predictions"].shape[1:]
+        of_row = {"binary": axes, "multilabel": axes[:-1]}.get(self.task, ())
+        n = math.prod(of_row)
+        return np.arange(first * n, last * n).reshape(last - first, *of_row)
 
     def scores(self, outcome: Outcome[Any]) -> Any:
         return outcome.sums.result()
@@ -245,6 +275,8 @@ def _options(options: argparse.Namespace, scorecard: Any) -> dict[str, Any]:
     """What was given as NAME=VALUE."""
     known, found = keywords(scorecard), {}
     flags = {"n_bins" if name == "bins" else name: flag for name, flag in _given(options).items()}
+    if options.bootstrap is not None:
+        found["bootstrap"] = options.bootstrap
     for text in options.option or ():
         name, equals, value = text.partition("=")
         name = name.replace("-", "_")

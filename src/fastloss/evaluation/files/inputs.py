@@ -40,8 +40,9 @@ def with_labels(options: argparse.Namespace) -> dict[str, FileRows]:
         "labels": opened.labels(options.labels),
     }
     rows |= weights(options)
-    if getattr(options, "groups", None) is not None:
-        rows["groups"] = opened.groups(options.groups)
+    for name in ("groups", "clusters"):
+        if getattr(options, name, None) is not None:
+            rows[name] = opened.groups(getattr(options, name))
     for each in list(rows.values())[1:]:
         opened.check_same_rows(each, rows["predictions"])
     return rows

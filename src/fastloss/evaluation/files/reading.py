@@ -35,6 +35,10 @@ class Texts(NamedTuple):
     codes: Array
     categories: list[str]
 
+    def at(self, rows: slice) -> "Texts":
+        """Those of some rows."""
+        return Texts(self.codes[rows], self.categories)
+
 
 class Checked(NamedTuple):
     """How far a part was read in order, and the checksum so far."""

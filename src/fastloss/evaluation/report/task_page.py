@@ -131,7 +131,7 @@ def tables(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, list[Any]]
     [('bins', {'weight': [1.0, 2.0], 'mean a': [0.1, 0.2]})]
     """
     for title, value in found.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and title != "bootstrap":  # which has lines
             columns = dict(_columns("", value))
             if columns and len({len(column) for column in columns.values()}) == 1:
                 yield title.replace("_", " "), columns
