@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import window
-from .binary_rows import LOGITS, score_logits, score_probabilities
+from ..compiler.bits import accumulate, disjoint, larger, select, smaller, window
+from .binary_rows import CHUNK, LOGITS, score_logits, score_probabilities
 from .ranked_queries import sort_down
-from .tally import add
 
 
 class LabelRowScores(NamedTuple):
@@ -53,81 +52,98 @@ def score_label_rows(
     """Write `LabelRowScores` of rows, NaN for those of ranks unless they are `ranked`.
 
     `labels` are 0 and 1, `scores` LOGITS or PROBABILITIES, as `what` says; `mask`, if there is one,
-    says which labels are known. There are 5 n + 4 numbers of `memory`, and n of `index` and
-    `spare`.
+    says which labels are known. There are `n_memory` numbers of `memory`, and as many of `index`
+    and `spare` as labels. Short rows are scored several at a time, as SIMD takes 16 numbers.
     """
-    for r in range(out.size // N_LABEL_ROW_SCORES):
-        here = window(out, r * N_LABEL_ROW_SCORES, N_LABEL_ROW_SCORES)
-        x, y = window(memory, 0, n_labels), window(memory, n_labels, n_labels)
-        m = read_row(labels, scores, mask, r * n_labels, x, y)
-        x, y = window(memory, 0, m), window(memory, n_labels, m)
-        for i in range(1, here.size):
-            here[i] = np.nan
-        here[0] = m
-        if m and is_known(x):
-            score_row(
-                x,
-                y,
-                what,
-                threshold,
-                window(memory, 2 * n_labels, m),
-                window(memory, 3 * n_labels, m),
-                window(memory, 4 * n_labels, m),
-                window(memory, 5 * n_labels, 2),
-                window(memory, 5 * n_labels + 2, 2),
-                here,
-            )
-            if ranked:
-                rank_row(x, y, window(index, 0, m), window(spare, 0, m), here)
+    n_rows = out.size // N_LABEL_ROW_SCORES
+    step = rows_at_once(n_labels)
+    size = step * n_labels
+    for first in range(0, n_rows, step):
+        n = smaller(step, n_rows - first)
+        for r in range(n):
+            here = window(out, (first + r) * N_LABEL_ROW_SCORES, N_LABEL_ROW_SCORES)
+            x = window(memory, r * n_labels, n_labels)
+            y = window(memory, size + r * n_labels, n_labels)
+            here[0] = read_row(labels, scores, mask, (first + r) * n_labels, x, y)
+        score(
+            what,
+            window(memory, 0, n * n_labels),
+            window(memory, size, n * n_labels),
+            window(memory, 2 * size, n * n_labels),
+            window(memory, 3 * size, n * n_labels),
+            window(memory, 4 * size, n * n_labels),
+        )
+        for r in range(n):
+            here = window(out, (first + r) * N_LABEL_ROW_SCORES, N_LABEL_ROW_SCORES)
+            m = np.int64(here[0])
+            x = window(memory, r * n_labels, m)
+            y = window(memory, size + r * n_labels, m)
+            for i in range(1, here.size):
+                here[i] = np.nan
+            if m and is_known(x):
+                loss = window(memory, 2 * size + r * n_labels, m)
+                brier = window(memory, 3 * size + r * n_labels, m)
+                score_row(x, y, threshold, loss, brier, here)
+                if ranked:
+                    rank_row(x, y, window(index, 0, m), window(spare, 0, m), here)
+
+
+def rows_at_once(n_labels: Any) -> Any:
+    return larger(CHUNK // n_labels, 1)
+
+
+def n_memory(n_labels: int) -> Any:
+    """How many numbers of memory rows of so many labels need."""
+    return 5 * rows_at_once(n_labels) * n_labels
 
 
 def read_row(labels: Any, scores: Any, mask: Any, start: Any, x: Any, y: Any) -> Any:
-    """The known labels of a row and their scores, one behind the other, and how many they are."""
+    """The known labels of a row and their scores, and behind them 0; and how many are known."""
+    n = x.size
+    if mask.size == 0:
+        read_labels(window(labels, start, n), window(scores, start, n), x, y)
+        return n
     m = 0
-    for i in range(start, start + x.size):
-        if mask.size == 0 or mask[i] != 0:
+    for i in range(start, start + n):
+        if mask[i] != 0:
             x[m] = scores[i]
             y[m] = 1.0 if labels[i] != 0 else 0.0
             m += 1
+    for i in range(m, n):
+        x[i] = y[i] = 0.0
     return m
 
 
-def is_known(x: Any) -> Any:
-    known = True
-    for i in range(x.size):
-        if x[i] != x[i]:
-            known = False
-    return known
+def read_labels(labels: Any, scores: Any, x: Any, y: Any) -> None:
+    disjoint()
+    for i in range(labels.size):
+        x[i] = scores[i]
+        y[i] = select(labels[i] != 0, 1.0, 0.0)
 
 
-def score_row(
-    x: Any,
-    y: Any,
-    what: Any,
-    threshold: Any,
-    loss: Any,
-    brier: Any,
-    p: Any,
-    high: Any,
-    low: Any,
-    out: Any,
-) -> None:
-    """What needs no order."""
+def score(what: Any, x: Any, y: Any, loss: Any, brier: Any, p: Any) -> None:
     if what == LOGITS:
         score_logits(x, y, loss, brier, p)
     else:
         score_probabilities(x, y, loss, brier, p)
-    wrong = 0.0
-    high[0] = high[1] = low[0] = low[1] = 0.0
+
+
+def is_known(x: Any) -> Any:
+    unknown = 0.0
     for i in range(x.size):
-        add(loss[i], 0.0, 0, high, low)
-        add(brier[i], 0.0, 1, high, low)
-        if (x[i] >= threshold) != (y[i] != 0.0):
-            wrong += 1.0
+        unknown = accumulate(unknown, select(x[i] == x[i], 0.0, 1.0))
+    return unknown == 0.0
+
+
+def score_row(x: Any, y: Any, threshold: Any, loss: Any, brier: Any, out: Any) -> None:
+    """What needs no order."""
+    losses = squares = wrong = 0.0
+    for i in range(x.size):
+        losses = accumulate(losses, loss[i])
+        squares = accumulate(squares, brier[i])
+        wrong = accumulate(wrong, select((x[i] >= threshold) == (y[i] != 0.0), 0.0, 1.0))
     m = np.float64(x.size)
-    out[1] = (high[0] + low[0] if high[0] < np.inf else high[0]) / m
-    out[2] = (high[1] + low[1]) / m
-    out[3] = wrong / m
+    out[1], out[2], out[3] = losses / m, squares / m, wrong / m
     out[4] = 1.0 if wrong == 0.0 else 0.0
 
 

@@ -10,7 +10,7 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
-from ...kernels.label_rows import N_LABEL_ROW_SCORES, LabelRowScores, score_label_rows
+from ...kernels.label_rows import N_LABEL_ROW_SCORES, LabelRowScores, n_memory, score_label_rows
 from .accumulator import PARALLEL_ROWS
 from .binary_sums import BinaryRows, Manner, layout_of
 from .group_names import GroupNames
@@ -139,7 +139,7 @@ class LabelRows(_Columns, LabelledRows):
                 kernel.PROBABILITIES if manner.from_probabilities else kernel.LOGITS,
                 manner.thresholds[0],
                 int(manner.ranks),
-                np.empty(5 * n_labels + 4),
+                np.empty(n_memory(n_labels)),
                 *np.empty((2, n_labels), np.int64),
                 found[here].reshape(-1),
             )
