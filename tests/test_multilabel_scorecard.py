@@ -326,7 +326,7 @@ TWO = np.array([[0, 1], [1, 0]])
         (TWO + 1, TWO, {}, ValueError, r"labels\[0, 1\] is 2"),
         (TWO, TWO, {"mask": TWO}, TypeError, "mask must have booleans"),
         (TWO, TWO, {"mask": TWO[0] > 0}, ValueError, r"mask has shape \(2,\)"),
-        (TWO, TWO, {"sample_weight": TWO}, ValueError, r"expected \(2,\)"),
+        (TWO, TWO, {"sample_weight": TWO}, ValueError, r"expected shape \(2,\)"),
         (TWO, TWO, {"sample_weight": [1, -1]}, ValueError, r"sample_weight\[1\] is -1"),
         (TWO, TWO, {"groups": [1]}, ValueError, r"groups has shape \(1,\)"),
         (TWO.repeat(2, 1), TWO.repeat(2, 1), {}, ValueError, "4 labels on the last axis"),
