@@ -23,6 +23,8 @@ DTYPES = [dtype_of(name) for name in FLOATS]
 # Those that kernels decode and encode.
 NARROW = [dtype_of(name) for name in DECODED]
 
+INFINITE = [dtype for dtype in DTYPES if float(np.array(np.inf).astype(dtype)) == np.inf]
+
 # Half the distance of 1 to the next number: the largest relative error of one rounding.
 ROUNDING = {dtype.name: float(ml_dtypes.finfo(dtype).eps) / 2 for dtype in DTYPES}
 SMALLEST = {dtype.name: float(ml_dtypes.finfo(dtype).smallest_subnormal) for dtype in DTYPES}

@@ -87,13 +87,12 @@ def test_workloads_of_the_tables():
     """A row that loses cannot get lost."""
     shapes = ["32x10", "1024x10", "1000000x2", "1000000x10", "262144x32", "65536x100"]
     shapes += ["65536x1000", "16384x4096", "8192x32768", "2048x131072", "16x262144"]
-    dtypes = FLOATS
-    names = [f"cross_entropy-{shape}-{dtype}" for shape in shapes for dtype in dtypes]
+    names = [f"cross_entropy-{shape}-{dtype}" for shape in shapes for dtype in FLOATS]
     names += [f"cross_entropy-{shape}-float32-soft" for shape in ("65536x100", "8192x32768")]
     assert sorted(names) == sorted(workload.name for workload in CROSS_ENTROPY)
 
     losses = ["mse", "mae", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
-    cases = itertools.product(losses, ["32000000", "1000000"], dtypes[:2])
+    cases = itertools.product(losses, ["32000000", "1000000"], ["float32", "float64"])
     assert sorted(map("-".join, cases)) == sorted(workload.name for workload in ELEMENTWISE)
 
     names = [f"cross_entropy-{rows}x10-float32" for rows in (1, 32, 128, 1024)]

@@ -31,6 +31,7 @@ from registry import (
     IN_FLOAT64,
     NARROW,
     ROUNDING,
+    SMALLEST,
     SOFTMAX,
     SOFTMAX_SOFT,
     Case,
@@ -446,15 +447,14 @@ class Softmax:
         u = max(2.0**-24 if number == FLOAT32 else 2.0**-53, 2.0**-51)
         allowed = (10 + gap) * u
         rounding = ROUNDING[self.logits.dtype.name] if self.logits.dtype in NARROW else 0.0
+        least = max(2.0**-24, SMALLEST[self.logits.dtype.name])
         with np.errstate(invalid="ignore"):
             log_p = np.where(here, x - top - log_sum, -np.inf)
         if self.verb == "logsumexp":
             return (top + log_sum)[:, 0], (allowed * (abs(top) + log_sum + gap))[:, 0]
         result = np.exp(log_p) if self.verb == "proba" else log_p
         size = np.where(here, abs(result), 0)
-        error = (
-            allowed * (size + (self.verb == "log_proba") * (cap or 0)) + rounding * size + 2.0**-24
-        )
+        error = allowed * (size + (self.verb == "log_proba") * (cap or 0)) + rounding * size + least
         return result, error
 
 
