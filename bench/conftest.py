@@ -8,11 +8,11 @@ import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastloss.study import Contender, Job, Workload, report
+from fastloss.study import LOSS, Contender, Job, Workload, report
+from fastloss.study.compare import Truth, truth_of
 from fastloss.study.compare import compare as compared
 from fastloss.study.machine import machine
 from fastloss.study.measure import MIN_ROUNDS, SECONDS, Clock, Summary, timed
-from fastloss.study.reference import Reference, reference
 from fastloss.study.workloads import Data, make_data, needed_bytes
 
 from . import storage
@@ -34,16 +34,16 @@ class Run:
     def __init__(self) -> None:
         self.tables: dict[str, list[report.Result]] = {}
         self.missing: dict[str, list[str]] = {}  # contenders of each table that cannot take part
-        self._last: tuple[Workload, Data, Reference] | None = None
+        self._last: tuple[Workload, Data, Truth] | None = None
 
-    def data(self, workload: Workload) -> tuple[Data, Reference]:
+    def data(self, workload: Workload, tasks: Sequence[str] = (LOSS,)) -> tuple[Data, Truth]:
         """The data of one workload at a time, as the largest takes gigabytes."""
         if self._last is None or self._last[0] != workload:
             self._last = None  # before the next is made
             if psutil.virtual_memory().available < needed_bytes(workload):
                 pytest.skip(f"needs {needed_bytes(workload) / 2**30:.0f} GiB of memory")
             data = make_data(workload)
-            self._last = workload, data, reference(workload.loss, data.y_true, data.y_pred)
+            self._last = workload, data, truth_of(workload, tasks, data)
         return self._last[1:]
 
 
@@ -146,7 +146,7 @@ def compare(
     ) -> None:
         present = [contender for contender in contenders if contender.available()]
         run.missing[table] = [who.name for who in contenders if who not in present]
-        arguments = workload, tasks, present, *run.data(workload)
+        arguments = workload, tasks, present, *run.data(workload, tasks)
         for result in compared(*arguments, budget(seconds), min_rounds, clock):
             add(result, report.table(result, unit))
 

@@ -1,4 +1,4 @@
-"""`make bench TABLE=scorecard`: all numbers about logits, from memory and from a file."""
+"""`make bench TABLE=scorecard`: all numbers of each task, and of logits from a file as well."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastloss.study import Workload, scorecard
+from fastloss.study import EVALUATION, Workload, scorecard
 from fastloss.study.measure import MIN_ROUNDS, Clock
 
 from .conftest import Run
@@ -21,8 +21,8 @@ def test_scorecard(
     add: Callable[[Any, str], None],
     budget: Callable[[float], float],
 ) -> None:
-    data, _ = run.data(workload)
-    times = clock(scorecard.jobs(data), budget(6.0), MIN_ROUNDS)
+    data, truth = run.data(workload, (EVALUATION,))
+    times = clock(scorecard.jobs(workload.loss, data, truth), budget(6.0), MIN_ROUNDS)
     if times:
         result = scorecard.result(workload, times, "in memory")
         result["not_available"] = scorecard.missing()

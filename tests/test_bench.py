@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plain import partly_long
+from plain import partly_long, plain
 
 ROOT = Path(__file__).parent.parent
 # `bench` is no part of the package, so that it is found only next to this folder.
@@ -47,6 +47,7 @@ from fastloss.study.workloads import (  # noqa: E402
     CONFIDENT,
     CROSS_ENTROPY,
     ELEMENTWISE,
+    EVALUATED,
     EVALUATION,
     EXTREME,
     GRADIENT,
@@ -174,7 +175,7 @@ def workloads_for(contender):
 
 @pytest.mark.parametrize(
     "contender",
-    [who for who in CONTENDERS if not isinstance(who, libraries.TorchMetrics)],
+    [who for who in CONTENDERS if not isinstance(who, (libraries.TorchMetrics, contenders.Binned))],
     ids=lambda contender: contender.name,
 )
 @pytest.mark.long
@@ -770,7 +771,7 @@ def test_all_come_by_the_same_scores(n_classes, quick):
     """Of all that are there; `jobs` compares their numbers."""
     workload = Workload("cross_entropy", (200, n_classes))
     data = make_data(workload)
-    jobs = scorecard.jobs(data)
+    jobs = scorecard.jobs(workload.loss, data, scores.truth(data.y_true, data.y_pred))
     assert {scorecard.ALONE, FASTLOSS, "scikit-learn metrics", report.ROOF} <= set(jobs)
     assert jobs.keys().isdisjoint(scorecard.missing())
     result = scorecard.result(workload, quick(jobs, 0.0, 2), "in memory")
@@ -801,16 +802,32 @@ def test_scores_of_the_formula_by_hand():
         "mean accuracy of classes": (1 + 0) / 2,
         "mean loss of classes": (losses[0] + (losses[1] + losses[2]) / 2) / 2,
     }
-    found = scores.truth(Data(np.array(labels), logits, logits))
+    found = scores.truth(np.array(labels), logits)
     assert found == pytest.approx(expected, rel=1e-7)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_scores_do_not_depend_on_chunks(n_classes, monkeypatch):
-    data = make_data(Workload("cross_entropy", (20, n_classes)))
-    whole = scores.truth(data)
+    data = make_data(Workload("cross_entropy", (20, n_classes)))[:2]
+    whole = scores.truth(*data)
     monkeypatch.setattr(scores, "_CHUNK", 3 * n_classes)
-    assert scores.truth(data) == pytest.approx(whole, rel=1e-12)
+    assert scores.truth(*data) == pytest.approx(whole, rel=1e-12)
+
+
+@plain
+@pytest.mark.filterwarnings("ignore:.*shape and the target shape")
+@pytest.mark.parametrize("task", [task for task in EVALUATED if task != "cross_entropy"])
+def test_all_find_the_numbers_of_each_task(task):
+    workload = Workload(task, (200,) if EVALUATED[task] == 1 else (40, 12))
+    data = make_data(workload)
+    truth = truth_of(workload, (EVALUATION,), data)
+    ours = scores.WAYS[task].fastloss(data.y_true, data.y_pred)
+    assert ours == pytest.approx(truth, rel=1e-6)
+    assert list(ours) == list(truth)
+    for who in contenders.EVALUATORS:
+        job = who.job(task, EVALUATION, data) if who.available() else None
+        if job is not None:
+            assert check(who, job, data, truth)["remark"] == ""
 
 
 def test_other_scores_are_not_timed():

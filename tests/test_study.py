@@ -42,7 +42,7 @@ from fastloss.study.contender import FASTLOSS, NAIVE
 from fastloss.study.processes import run_python
 from fastloss.study.report import ROOF
 from fastloss.study.suites import FULL, QUICK, SECTIONS, Selection, select
-from fastloss.study.workloads import NUMBERS
+from fastloss.study.workloads import EVALUATED, NUMBERS
 
 DOCS = Path(__file__).parent.parent / "docs" / "study.md"
 
@@ -110,6 +110,12 @@ def test_hosts_and_evaluations_have_no_loss_to_choose():
     assert select(QUICK, chosen).comparisons[section] == (Workload("cross_entropy", (7, 3)),)
     with pytest.raises(ValueError, match="--loss cross_entropy"):
         select(QUICK, Selection([section], ["mse"], [(7,)]))
+    for sections in ([], [section]):
+        part = select(QUICK, Selection(sections, ["binary"], [(7,)]))
+        assert part.comparisons.pop(section) == (Workload("binary", (7,)),)
+        assert not any(part.comparisons.values())
+    for suite in (QUICK, FULL):
+        assert {w.loss for w in suite.comparisons[section]} == set(EVALUATED)
 
 
 def test_a_workload_that_no_suite_has():
@@ -368,6 +374,8 @@ def test_a_process_that_fails_costs_its_own_cell_alone(tmp_path, monkeypatch):
     [
         (["--loss", "mean"], "no loss is called mean"),
         (["--loss", "mse", "--loss", "dice", "--shape", "9"], "dice takes rows: give it a shape"),
+        (["--loss", "ranking", "--shape", "9"], "ranking takes rows: give it a shape"),
+        (["--loss", "binary", "--shape", "9x3"], "binary takes a line: give it a shape"),
         (["--contender", "TensorFlow"], "no contender is called TensorFlow"),
         (["--contender-file", "no/such/file.py"], "no/such/file.py"),
         (["report", "no/such/file.json"], "cannot be read"),

@@ -30,6 +30,7 @@ _COLORS = {
     FASTLOSS: "#0072B2",
     f"{FASTLOSS}, 1 thread": "#4D9BD0",
     f"{FASTLOSS}, prange": "#8FC1E3",
+    f"{FASTLOSS}, 2^20 bins": "#4D9BD0",
 }
 _MARKERS = "os^vD<>Pp*hX"
 _LOST = "#B00000"

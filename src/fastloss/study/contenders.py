@@ -10,7 +10,7 @@ from typing import Any
 
 import fastloss as fl
 
-from . import scores
+from . import scores, task_numbers
 from .contender import (
     ALL_DTYPES,
     FASTLOSS,
@@ -32,7 +32,7 @@ from .libraries import (
     TorchMetrics,
 )
 from .numpy_losses import Careful, Naive
-from .workloads import EVALUATION, GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, TASKS, Data
+from .workloads import BINARY, EVALUATION, GRADIENT, IN_PLACE, LOSS, NEW_ARRAY, TASKS, Data
 
 
 class Fastloss(Contender):
@@ -47,7 +47,7 @@ class Fastloss(Contender):
 
     def job(self, loss: str, task: str, data: Data) -> Job | None:
         if task == EVALUATION:
-            return Job(partial(scores.fastloss, data.y_true, data.y_pred))
+            return Job(partial(scores.WAYS[loss].fastloss, data.y_true, data.y_pred))
         ours = getattr(fl, loss)
         if task == LOSS:
             return Job(partial(ours, data.y_true, data.y_pred))
@@ -57,6 +57,17 @@ class Fastloss(Contender):
         # Without the name if there is no array: that is how it is called.
         place = {"out": data.out} if task == GRADIENT else {}
         return Job(partial(value_and_grad, data.y_pred, **place))
+
+
+class Binned(Fastloss):
+    """The areas under the curves of two classes from bins of scores, within fixed memory."""
+
+    name = f"{FASTLOSS}, 2^20 bins"
+
+    def job(self, loss: str, task: str, data: Data) -> Job | None:
+        if (loss, task) != (BINARY, EVALUATION):
+            return None
+        return Job(partial(task_numbers.BINNED, data.y_true, data.y_pred))
 
 
 class OneThread(Fastloss):
@@ -131,8 +142,8 @@ LIBRARIES: list[Contender] = [
 # Of all losses, those that others have by the same definition.
 FAMILY: list[Contender] = [Fastloss(), SciPy(), NumExpr(), ScikitLearn(), Torch(), Optax()]
 # Those who have all numbers of a scorecard.
-EVALUATORS: list[Contender] = [Fastloss(), ScikitLearnMetrics(), TorchMetrics()]
-CONTENDERS = [*LIBRARIES, NewArray(), InPlace(), OneThread(), Prange(), TorchMetrics()]
+EVALUATORS: list[Contender] = [Fastloss(), Binned(), ScikitLearnMetrics(), TorchMetrics()]
+CONTENDERS = [*LIBRARIES, NewArray(), InPlace(), Binned(), OneThread(), Prange(), TorchMetrics()]
 
 # The group of entry points by which an installed package brings contenders.
 GROUP = "fastloss.contenders"

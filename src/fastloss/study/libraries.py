@@ -159,7 +159,7 @@ class ScikitLearnMetrics(Contender):
 
         y_true, y_pred = data.y_true, data.y_pred
         if task == EVALUATION:
-            return Job(partial(scores.scikit_learn, y_true, y_pred))
+            return Job(partial(scores.WAYS[loss].scikit_learn, y_true, y_pred))
         if task != LOSS:
             return None
         if loss == "mse":
@@ -286,7 +286,8 @@ class TorchMetrics(Contender):
         import torch
 
         setting = partial(threads_of, torch, fl.get_num_threads())
-        return Job(partial(scores.torchmetrics, data.y_true, data.y_pred), setting)
+        call = partial(scores.WAYS[loss].torchmetrics, data.y_true, data.y_pred)
+        return Job(call, setting)
 
 
 class Jax(Contender):

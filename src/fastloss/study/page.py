@@ -55,8 +55,9 @@ _TEXTS = {
     "process of its own. A new array for the gradient counts; buffers made before the call do not.",
     suites.DATA: "Logits at random; rising along each row; whole, so that many are equal; so far "
     "apart that their exponentials overflow and vanish; and with the label far ahead.",
-    EVALUATION: "All numbers of a scorecard, from logits and class ids: losses, accuracies, "
-    "ranks, calibration, tables of classes.",
+    EVALUATION: "All numbers of a scorecard, from logits and class ids (losses, accuracies, "
+    "ranks, calibration, tables of classes); and what others have of two classes, of several "
+    "labels, of numbers, of rankings and of two sets of logits, while fastloss finds all it has.",
     suites.HOSTS: "The objective of a booster alone, a whole training with it, and a loss with its "
     "backward pass, which is called a step.",
     suites.COLD: "From the import of the library to its first loss and gradient, in fresh "

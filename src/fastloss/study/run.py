@@ -17,7 +17,7 @@ import fastloss as fl
 
 from . import cold, compare, hosts, jobs, memory, scaling, suites
 from .contender import FASTLOSS, Contender
-from .contenders import LIBRARIES, OneThread, Prange
+from .contenders import LIBRARIES, Binned, OneThread, Prange
 from .libraries import TorchMetrics
 from .machine import libraries, machine
 from .measure import MIN_ROUNDS, rounds_of, timed
@@ -232,8 +232,8 @@ class Study:
 
 
 def everyone(users: Sequence[Contender]) -> list[Contender]:
-    """All who can take part in a study: one way for each, and two variants of fastloss."""
-    return [*LIBRARIES, OneThread(), Prange(), TorchMetrics(), *users]
+    """All who can take part in a study: one way for each, and variants of fastloss."""
+    return [*LIBRARIES, Binned(), OneThread(), Prange(), TorchMetrics(), *users]
 
 
 def _of(workload: Workload) -> Result:

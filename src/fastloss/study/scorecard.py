@@ -1,4 +1,4 @@
-"""All numbers about logits beside the loss alone: from memory, and from a file."""
+"""All numbers of each task beside the loss alone: from memory, and of logits from a file."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +15,19 @@ from .contender import FASTLOSS, Job
 from .contenders import EVALUATORS
 from .report import ROOF, Result, aligned, noise, shape_text
 from .roof import roof
-from .workloads import EVALUATION, LOSS, Array, Data, Workload
+from .workloads import (
+    BINARY,
+    COMPARISON,
+    EVALUATION,
+    LOGITS,
+    LOSS,
+    MULTILABEL,
+    RANKING,
+    REGRESSION,
+    Array,
+    Data,
+    Workload,
+)
 
 ALONE = f"{FASTLOSS}: the loss alone"
 MAPPED_ANEW = f"{FASTLOSS}: mapping the file anew"
@@ -27,7 +39,20 @@ WORKLOADS = (
     Workload("cross_entropy", (65_536, 100)),
     Workload("cross_entropy", (65_536, 1_000)),
     Workload("cross_entropy", (8_192, 32_768)),
+    Workload(BINARY, (10_000_000,)),
+    Workload(MULTILABEL, (20_000, 20)),
+    Workload(REGRESSION, (10_000_000,)),
+    Workload(RANKING, (2_000, 100)),
+    Workload(COMPARISON, (1_000_000, 10)),
+    Workload(COMPARISON, (65_536, 1_000)),
 )
+# Of each task, if it has one.
+_LOSSES = {
+    LOGITS: fl.cross_entropy,
+    BINARY: fl.binary_cross_entropy_with_logits,
+    MULTILABEL: fl.binary_cross_entropy_with_logits,
+    REGRESSION: fl.mse,
+}
 # Larger than what the caches of a processor hold, and smaller than what the system keeps of files.
 FILE = Workload("cross_entropy", (4_096, 32_768))
 
@@ -39,17 +64,15 @@ def missing() -> list[str]:
     return [who.name for who in EVALUATORS if not who.available()]
 
 
-def jobs(data: Data) -> dict[str, Job]:
+def jobs(task: str, data: Data, truth: Any) -> dict[str, Job]:
     """By name, all that are there; each has been called once, and found the right numbers."""
-    found: dict[str, Job] = {
-        ROOF: roof(LOSS, data, fl.get_num_threads()),
-        ALONE: Job(partial(fl.cross_entropy, data.y_true, data.y_pred)),
-    }
+    found: dict[str, Job] = {ROOF: roof(LOSS, data, fl.get_num_threads())}
+    if task in _LOSSES:
+        found[ALONE] = Job(partial(_LOSSES[task], data.y_true, data.y_pred))
     for who in EVALUATORS:
-        job = who.job("cross_entropy", EVALUATION, data) if who.available() else None
+        job = who.job(task, EVALUATION, data) if who.available() else None
         if job is not None:
             found[who.name] = job
-    truth = scores.truth(data)
     for name, job in found.items():
         with job.setting():
             result = job.call()
@@ -127,6 +150,10 @@ def text(result: Result) -> str:
     head = ("", "median ms", "interval", "min ms", "x the loss alone", "x the scorecard", "")
     rows: list[Sequence[str]] = [head]
     for name, cell in cells:
-        ratios = [f"{report.ratio(cell, by_name[one]).value:.2f}" for one in (ALONE, FASTLOSS)]
+        ratios = [
+            f"{report.ratio(cell, by_name[one]).value:.2f}" if one in by_name else ""
+            for one in (ALONE, FASTLOSS)
+        ]
         rows.append((name, *report.times(cell), *ratios, ", ".join(noise(cell))))
-    return aligned(f"{shape_text(result)}, {result['dtype']}, {result['where']}", rows)
+    parts = result["loss"], shape_text(result), result["dtype"], result["where"]
+    return aligned(", ".join(parts), rows)

@@ -1,4 +1,6 @@
-"""The numbers of a scorecard: the formulas in float64, and how each library comes by them.
+"""The numbers of scorecards: the formulas in float64, and how each library comes by them.
+
+Here are those of logits over classes, and what all have in common; `task_numbers.py` has others.
 
 Each in its fairest form: the top-k accuracies follow from ranks, as `top_k_accuracy_score` of
 scikit-learn sorts all logits and that of TorchMetrics makes an array of zeros and ones of them;
@@ -12,15 +14,15 @@ import numpy as np
 
 import fastloss as fl
 
-from .workloads import Array, Data
+from . import task_numbers
+from .task_numbers import Numbers, Ways
+from .workloads import LOGITS, Array
 
 _N_BINS = 15
 _TOP = 5
 # Between float32 and float64 arithmetic, and of confidences that round across the edge of a bin.
 _TOLERANCE = 1e-4
 _CHUNK = 1 << 21  # elements
-
-Numbers = dict[str, float]
 
 
 class _Rows(NamedTuple):
@@ -78,9 +80,8 @@ def _numbers(labels: Array, n_classes: int, rows: _Rows) -> Numbers:
     }
 
 
-def truth(data: Data) -> Numbers:
+def truth(labels: Array, logits: Array) -> Numbers:
     """In float64, a chunk of rows at a time."""
-    labels, logits, _ = data
     n_rows, n_classes = logits.shape
     step = max(1, _CHUNK // n_classes)
     chunks = [
@@ -169,3 +170,7 @@ def torchmetrics(labels: Array, logits: Array) -> Numbers:
         "mean loss of classes": of_class.mean(),
     }
     return {name: tensor.item() for name, tensor in tensors.items()}
+
+
+# By what is evaluated.
+WAYS = {LOGITS: Ways(truth, fastloss, scikit_learn, torchmetrics)} | task_numbers.WAYS

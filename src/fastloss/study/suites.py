@@ -8,13 +8,20 @@ from . import scorecard
 from .contender import ALL_DTYPES
 from .hosts import CASES, Case, boosting, steps
 from .workloads import (
+    BINARY,
+    COMPARISON,
     CROSS_ENTROPY,
+    EVALUATED,
     EVALUATION,
     GRADIENT,
     IN_PLACE,
+    LOGITS,
     LOSS,
     LOSSES,
+    MULTILABEL,
     NUMBERS,
+    RANKING,
+    REGRESSION,
     SOFT_LABELS,
     Workload,
 )
@@ -109,7 +116,15 @@ QUICK = Suite(
         CLASSES: tuple(_ce(2**20 // 4**k, 4**k) for k in (1, 3, 5, 7, 9)),
         CALLS: tuple(_ce(rows, 10) for rows in (1, 32, 1_024)),
         DATA: _of_all_numbers(_ce(4_096, 1_000), Workload(_BINARY, (1_000_000,))),
-        EVALUATION: (_ce(65_536, 100), _ce(4_096, 1_000)),
+        EVALUATION: (
+            _ce(65_536, 100),
+            _ce(4_096, 1_000),
+            Workload(BINARY, (1_000_000,)),
+            Workload(MULTILABEL, (2_000, 20)),
+            Workload(REGRESSION, (1_000_000,)),
+            Workload(RANKING, (200, 100)),
+            Workload(COMPARISON, (100_000, 10)),
+        ),
     },
     threads=(_ce(16_384, 1_000), Workload("mse", (4_000_000,))),
     memory=(_ce(2_048, 8_192),),
@@ -219,11 +234,13 @@ def select(suite: Suite, selection: Selection) -> Suite:
     comparisons = {name: those(name, them) for name, them in suite.comparisons.items()}
     known = {workload for them in comparisons.values() for workload in them}
     new = tuple(workload for workload in selection.own_workloads() if workload not in known)
-    place = next((name for name in chosen if name in comparisons), None)
-    if place is not None:
-        comparisons[place] += new
-    if place == EVALUATION and any(workload.loss != "cross_entropy" for workload in new):
-        raise ValueError("what is evaluated is cross_entropy: --loss cross_entropy")
+    first = next((name for name in chosen if name in comparisons), None)
+    for workload in new:
+        place = EVALUATION if workload.loss in EVALUATED and workload.loss != LOGITS else first
+        if place == EVALUATION and workload.loss not in EVALUATED:
+            raise ValueError(f"what is evaluated is {', '.join(EVALUATED)}: --loss {LOGITS}")
+        if place in chosen and place is not None:
+            comparisons[place] += (workload,)
     # Whole jobs and hosts have no loss or shape to choose.
     is_whole = not any(selection[1:])
     has_jobs = JOBS in chosen and is_whole
@@ -246,10 +263,13 @@ def select(suite: Suite, selection: Selection) -> Suite:
 
 def check(selection: Selection) -> None:
     """A ValueError names a loss that does not exist, or a shape that it cannot have."""
-    known = {name: entry for entry in entries() for name in entry.instances}
+    known = {name: 1 + (e.kind == "row-wise") for e in entries() for name in e.instances}
+    known |= EVALUATED
     for loss in selection.losses:
         if loss not in known:
             raise ValueError(f"no loss is called {loss}: see fastloss losses")
     for workload in selection.own_workloads():
-        if known[workload.loss].kind == "row-wise" and len(workload.shape) < 2:
+        if len(workload.shape) < known[workload.loss]:
             raise ValueError(f"{workload.loss} takes rows: give it a shape such as 1000x10")
+        if workload.loss in EVALUATED and len(workload.shape) > known[workload.loss] == 1:
+            raise ValueError(f"{workload.loss} takes a line: give it a shape such as 1000")

@@ -16,7 +16,19 @@ GRADIENT = "loss + gradient"  # into a given array, by all who can
 NEW_ARRAY = "loss + gradient, new array"
 IN_PLACE = "loss + gradient, in place"  # the predictions are overwritten
 TASKS = (LOSS, GRADIENT)
-EVALUATION = "evaluation"  # all that `scores.py` names, of class ids and logits
+EVALUATION = "evaluation"  # all that `scores.py` names
+
+# What is evaluated, as workloads call it, and how many axes its predictions have.
+LOGITS, BINARY, MULTILABEL = "cross_entropy", "binary", "multilabel"
+REGRESSION, RANKING, COMPARISON = "regression", "ranking", "compare"
+EVALUATED = {
+    LOGITS: 2,
+    BINARY: 1,
+    MULTILABEL: 2,
+    REGRESSION: 1,
+    RANKING: 2,
+    COMPARISON: 2,
+}
 
 CLASS_IDS = "class ids"
 SOFT_LABELS = "soft labels"
@@ -128,7 +140,9 @@ def make_data(workload: Workload) -> Data:
     rng = np.random.default_rng(20240229)
     loss, shape = workload.loss, workload.shape
     dtype = dtype_of(workload.dtype)
-    if loss in ("mse", "mae"):
+    if loss in EVALUATED and loss != LOGITS:
+        y_true, y_pred = _evaluated(rng, loss, shape, dtype)
+    elif loss in ("mse", "mae"):
         y_true, y_pred = _normal(rng, shape, dtype), _normal(rng, shape, dtype)
     elif loss == "cross_entropy":
         if workload.labels == SOFT_LABELS:  # rows add up to 1
@@ -176,6 +190,26 @@ def _arrange(numbers: str, y_true: Array, y_pred: Array) -> None:
     elif numbers == CONFIDENT:
         ahead = y_pred.max(axis=-1, keepdims=True) + y_pred.dtype.type(_AHEAD)
         np.put_along_axis(y_pred, y_true[..., np.newaxis], ahead, axis=-1)
+
+
+def _evaluated(
+    rng: np.random.Generator, task: str, shape: tuple[int, ...], dtype: Any
+) -> tuple[Array, Array]:
+    """Labels or a first set of logits, and predictions that are somewhat like them."""
+    y_pred = _normal(rng, shape, dtype)
+    noise = _normal(rng, shape, dtype)
+    if task == REGRESSION:
+        return y_pred + noise + dtype.type(5), y_pred + dtype.type(5)
+    if task == COMPARISON:
+        return y_pred * dtype.type(2), y_pred * dtype.type(2) + noise / dtype.type(8)
+    if task == RANKING:  # relevances from 0 to 4, one of them not 0 at least; scores above 0
+        labels = np.clip(np.rint(y_pred + noise), 0, 4).astype(np.int64)
+        labels[:, 0] = 1
+        return labels, np.exp(y_pred)
+    labels = (y_pred + noise > 0).astype(np.int64)
+    if task == MULTILABEL:  # rows have a true label, as some numbers are of these alone
+        labels[:, 0] |= ~labels.any(axis=1)
+    return labels, y_pred * dtype.type(2)
 
 
 def _legal_data(
