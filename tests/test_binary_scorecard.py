@@ -523,5 +523,5 @@ def test_a_state_of_something_else_is_told_so():
                 with pytest.raises(ValueError, match="the state is that of something else"):
                     card.from_state(state)
     card = fl.BinaryScorecard().update([0, 1], [2.0, 3.0], groups=[1, 2])
-    with pytest.raises(ValueError, match="'group_scores_weights' of the state has dtype object"):
+    with pytest.raises(ValueError, match="'group_scores_weights' of the state is not what was"):
         fl.BinaryScorecard.from_state(card.state() | {"group_scores_weights": None})

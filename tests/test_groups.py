@@ -12,6 +12,7 @@ from plain import plain
 import fastloss as fl
 from fastloss.evaluation.groups import groups_of
 from fastloss.evaluation.sums.group_names import GroupNames, id_of
+from fastloss.evaluation.sums.state import with_checksums
 from fastloss.evaluation.tasks import TASKS
 
 pytestmark = plain
@@ -216,4 +217,6 @@ def test_a_state_whose_names_are_not_those_of_its_ids_is_refused():
     text = state["group_names"].tobytes()
     for damaged in (text.replace(b"fr", b"fx"), text[:-2], text.replace(b"names", b""), b"[1, 2]"):
         with pytest.raises(ValueError, match="damaged"):
-            fl.Scorecard.from_state({**state, "group_names": np.frombuffer(damaged, np.uint8)})
+            fl.Scorecard.from_state(
+                with_checksums({**state, "group_names": np.frombuffer(damaged, np.uint8)})
+            )

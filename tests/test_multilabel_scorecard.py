@@ -12,6 +12,7 @@ from watched import watched
 import fastloss as fl
 from fastloss.evaluation.report import task_page
 from fastloss.evaluation.sums import label_sums, labelled_rows
+from fastloss.evaluation.sums.state import with_checksums
 
 pytestmark = plain
 
@@ -352,7 +353,7 @@ def test_options_and_states_are_told_apart():
     assert fl.MultilabelScorecard.from_state(state).result() == card.result()
     for name, broken in (("counts", np.array([-1, 2])), ("labels_ids", np.array([0, 7]))):
         with pytest.raises(ValueError, match="state"):
-            fl.MultilabelScorecard.from_state({**state, name: broken})
+            fl.MultilabelScorecard.from_state(with_checksums({**state, name: broken}))
     with pytest.raises(ValueError, match="other options"):
         fl.MultilabelScorecard.from_state(state, ranks=False)
     with pytest.raises(ValueError, match="power of two"):

@@ -14,6 +14,7 @@ import fastloss as fl
 from fastloss.evaluation.ranking import queries as slabs
 from fastloss.evaluation.ranking import ranking_scores
 from fastloss.evaluation.report import task_page
+from fastloss.evaluation.sums.state import with_checksums
 
 pytestmark = plain
 
@@ -497,7 +498,7 @@ def test_options_and_states_are_told_apart():
         ("gains_ids", np.array([3])),
     ):
         with pytest.raises(ValueError, match="state"):
-            fl.RankingScorecard.from_state({**state, name: broken})
+            fl.RankingScorecard.from_state(with_checksums({**state, name: broken}))
 
 
 def test_tables_of_pandas(monkeypatch):

@@ -15,6 +15,7 @@ from sklearn import metrics
 
 import fastloss as fl
 from fastloss.evaluation.sums import error_sums
+from fastloss.evaluation.sums.state import with_checksums
 from fastloss.kernels import tally_errors
 
 pytestmark = plain
@@ -665,13 +666,15 @@ def test_states_go_on():
     assert fl.RegressionScorecard.from_state(fl.RegressionScorecard().state()).n_rows == 0
     with pytest.raises(ValueError, match="other options: rmsle was True"):
         fl.RegressionScorecard.from_state(state, deviance=options["deviance"])
-    for name in state:
+    for name in state.keys() - {"checksums"}:
         damaged = {key: value for key, value in state.items() if key != name}
         with pytest.raises(ValueError, match="state"):
-            fl.RegressionScorecard.from_state(damaged, **options)
+            fl.RegressionScorecard.from_state(with_checksums(damaged), **options)
     for rows in ([-1, 2], [5, 2**40], [5, -2]):
         with pytest.raises(ValueError, match="damaged"):
-            fl.RegressionScorecard.from_state(state | {"rows": np.array(rows)}, **options)
+            fl.RegressionScorecard.from_state(
+                with_checksums(state | {"rows": np.array(rows)}), **options
+            )
 
 
 def test_results_as_text_and_json():

@@ -1,9 +1,11 @@
 """`fl.evaluate` of each task, and what is said where another one is meant."""
 
+import numpy as np
 import pytest
 from plain import plain
 
 import fastloss as fl
+from fastloss.evaluation.tasks import TASKS
 
 pytestmark = plain
 
@@ -13,3 +15,36 @@ def test_a_task_that_there_is_not_is_told_by_name():
         ValueError, match=r"there is no task 'bin': there are 'multiclass', 'binary'"
     ):
         fl.evaluate([0], [[1.0, 2.0]], task="bin")
+
+
+Y, X = np.array([[0, 1], [1, 0], [1, 1]]), np.array([[-1.0, 2], [0.5, -0.25], [3, 1]])
+DATA = {
+    "multiclass": (Y[:, 0], X),
+    "binary": (Y[:, 0], X[:, 0]),
+    "multilabel": (Y, X),
+    "ranking": (Y, X),
+    "regression": (Y, X),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_state_is_refused_if_a_bit_of_it_changed_or_nothing_tells(task, tmp_path):
+    kind = TASKS[task].scorecard
+    card = kind(bootstrap=2).update(*DATA[task], clusters=[4, 5, 5], groups=["a", "b", "b"])
+    np.savez(tmp_path / "s.npz", **card.state())
+    with np.load(tmp_path / "s.npz") as saved:
+        assert kind.from_state(saved, bootstrap=2).result() == card.result()
+        state = dict(saved)
+    for name, array in state.items():
+        message = "checksums" if name == "checksums" else f"'{name}' of the state is not what was"
+        without = {other: each for other, each in state.items() if other != name}
+        with pytest.raises(ValueError, match=message):
+            kind.from_state(without, bootstrap=2)
+        if array.size:
+            changed = array.copy()
+            changed.view(np.uint8).flat[-1] ^= 1
+            with pytest.raises(ValueError, match="damaged"):
+                kind.from_state(without | {name: changed}, bootstrap=2)
+    del state["checksums"]
+    with pytest.raises(ValueError, match="no 'checksums': .* an earlier version, .* with its rows"):
+        kind.from_state(state, bootstrap=2)

@@ -79,6 +79,19 @@ def test_other_tasks(df):
     assert found.mae == pytest.approx(np.abs(LABELS - WEIGHTS).mean(), rel=1e-12)
 
 
+def test_clusters_and_a_bootstrap(df):
+    found = fl.spark.evaluate(
+        df, labels="weight", predictions="label", task="regression",
+        clusters=["name", "label"], bootstrap=4,
+    )  # fmt: skip
+    clusters = {"name": NAMES, "label": LABELS}
+    expected = fl.evaluate(WEIGHTS, LABELS, task="regression", clusters=clusters, bootstrap=4)
+    assert (found.errors, found.n_clusters) == ("clusters", 9)
+    assert found.mae_standard_error == pytest.approx(expected.mae_standard_error, rel=1e-12)
+    for name, means in expected.bootstrap.replicates.items():
+        np.testing.assert_allclose(found.bootstrap.replicates[name], means, rtol=1e-12)
+
+
 def test_what_is_refused_before_a_job_is_started(df):
     with pytest.raises(ValueError, match="labels is the column 'y', but there are label, the.log"):
         fl.spark.evaluate(df, labels="y", predictions="the.logits")

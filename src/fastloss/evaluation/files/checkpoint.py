@@ -1,6 +1,5 @@
 """The state of a pass on disk, from which a later process goes on."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...call.arrays import Array
+from ..sums.state import CHECKSUMS, check_checksums, with_checksums
 from .output import Output
 from .part import FileError
 
-_ABOUT, _DIGEST, _STATE = "about", "digest", "state."
+_ABOUT, _STATE = "about", "state."
 _LONG = 200  # characters, of what is shown
 
 
@@ -27,7 +27,7 @@ class Checkpoint:
     """A file with what was saved, and a fingerprint of the work it belongs to.
 
     The file is replaced as a whole, so that there is a valid one whenever the process dies. It has
-    a digest of all that it holds: the checksums of the archive would not tell that a part of it is
+    digests of all that it holds: the checksums of the archive would not tell that a part of it is
     of another one.
     """
 
@@ -51,9 +51,8 @@ class Checkpoint:
         about = {"n_done": saved.n_done, "notes": saved.notes, "fingerprint": self.fingerprint}
         arrays: dict[str, Any] = {_STATE + name: array for name, array in saved.sums.items()}
         arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-        arrays[_DIGEST] = np.frombuffer(_digest(arrays), np.uint8)
         with self.output.replaced() as file:
-            np.savez(file, **arrays)
+            np.savez(file, **with_checksums(arrays))  # type: ignore[arg-type]
         self.is_ours = True
 
     def load(self) -> Saved | None:
@@ -65,8 +64,8 @@ class Checkpoint:
             # Opened here, as `np.load` leaves a damaged file open.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            if arrays.pop(_DIGEST).tobytes() != _digest(arrays):
-                raise ValueError("its digest is not that of what it holds")
+            check_checksums(arrays)
+            del arrays[CHECKSUMS]
             about = json.loads(arrays.pop(_ABOUT).tobytes())
         except Exception as error:  # there are dozens of ways to be no archive of arrays
             raise self.refused(error) from None
@@ -90,14 +89,6 @@ class Checkpoint:
         """Remove the file, if it is of this run."""
         if self.is_ours:
             self.output.path.unlink(missing_ok=True)
-
-
-def _digest(arrays: Mapping[str, Array]) -> bytes:
-    digest = hashlib.blake2b(digest_size=32)
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.digest()
 
 
 def _difference(name: str, before: Any, now: Any) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from ...call.arrays import Array
-from .state import check_options, options_state
+from .state import check_checksums, check_options, options_state, with_checksums
 
 P = TypeVar("P", bound="Part")
 S = TypeVar("S", bound="Sums")
@@ -192,7 +192,7 @@ class Accumulator(ABC, Generic[S]):
         state = options_state(self._options) | sums.numbers()
         for name, part in sums.parts.items():
             state |= part.state(name)
-        return state
+        return with_checksums(state)
 
     @classmethod
     def from_state(cls: type[A], state: Mapping[str, Array], **options: Any) -> A:
@@ -200,7 +200,8 @@ class Accumulator(ABC, Generic[S]):
 
         Raises ValueError for a state that is not one, is damaged, or is of other options.
         """
-        new = cls(**options)
+        new, state = cls(**options), dict(state)  # of a file, read once
+        check_checksums(state)
         check_options(state, new._options)
         new._sums = new._sums.from_state(state)
         return new

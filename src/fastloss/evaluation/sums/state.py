@@ -2,13 +2,46 @@
 
 import json
 from collections.abc import Mapping
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any
 
 import numpy as np
 
 from ...bases.softmax import SoftmaxLoss
 from ...call.arrays import Array
+
+CHECKSUMS = "checksums"
+
+
+def with_checksums(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays, and besides the digest of each, by its name."""
+    found = {name: _digest(array) for name, array in arrays.items() if name != CHECKSUMS}
+    text = json.dumps(found).encode()
+    return {**arrays, CHECKSUMS: np.frombuffer(text, np.uint8).copy()}
+
+
+def check_checksums(arrays: Mapping[str, Array]) -> None:
+    """Raise ValueError unless arrays are what they were when their digests were taken."""
+    if CHECKSUMS not in arrays:
+        raise ValueError(
+            "the state has no 'checksums': it is another one, or of an earlier version, and cannot "
+            "be told from a damaged one: update a new one with its rows"
+        )
+    try:
+        digests = dict(json.loads(entry(arrays, CHECKSUMS, np.uint8, (None,)).tobytes()))
+    except ValueError:
+        raise ValueError("the checksums of the state cannot be read: it is damaged") from None
+    for name, digest in digests.items():
+        if name not in arrays or _digest(np.asarray(arrays[name])) != digest:
+            raise ValueError(f"{name!r} of the state is not what was saved: it is damaged")
+
+
+def _digest(array: Array) -> str:
+    if array.dtype.hasobject:
+        return ""  # nobody saved that
+    digest = blake2b(f"{array.dtype.str} {array.shape} ".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def entry(
