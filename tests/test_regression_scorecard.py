@@ -273,12 +273,24 @@ def test_deviances_of_predictions_that_are_nearly_right():
 def test_d2_of_labels_that_differ_little():
     rng = np.random.default_rng(0)
     deviances = ["poisson", "gamma", ("tweedie", 1.5), ("tweedie", 3.0)]
-    for spread in (1e-3, 1e-5, 1e-7):
-        y, p = 1e3 * (1 + spread * rng.normal(size=(2, 60)))
-        # So close to the mean any of these deviances is (y - m)^2, up to a factor.
-        expected = ((y - p) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-        for d2 in evaluate(y, p, deviance=deviances).d2.values():
-            assert 1 - d2 == pytest.approx(expected, rel=max(10 * spread, 1e-5))
+    for spread in (0.1, 1e-3, 1e-6, 1e-9, 1e-12):
+        y, p = 1e3 * (1 + spread * rng.normal(size=(2, 30)))
+        found = evaluate(y, p, deviance=deviances, groups=y > 0)
+        with mpmath.workdps(60):
+            labels, predictions = ([mpmath.mpf(float(x)) for x in each] for each in (y, p))
+            mean = mpmath.fsum(labels) / 30
+            of_deviances = (
+                lambda a, b: a * mpmath.log(a / b) - a + b,
+                lambda a, b: mpmath.log(b / a) + a / b - 1,
+                lambda a, b: -4 * mpmath.sqrt(a) + 2 * a / mpmath.sqrt(b) + 2 * mpmath.sqrt(b),
+                lambda a, b: 1 / (2 * a) + a / (2 * b * b) - 1 / b,
+            )
+            for name, deviance in zip(found.d2, of_deviances, strict=True):
+                pairs = zip(labels, predictions, strict=True)
+                of_mean = mpmath.fsum(deviance(a, mean) for a in labels)
+                expected = float(mpmath.fsum(deviance(a, b) for a, b in pairs) / of_mean)
+                for d2 in (found.d2[name], found.groups.d2[name][0]):
+                    assert 1 - d2 == pytest.approx(expected, rel=1e-10), (name, spread)
     for value in (0.1, 3.0):
         y, w = np.full(60, value), rng.gamma(1.0, 1.0, 60)
         for p in (y, y + 1):
@@ -435,6 +447,13 @@ def test_groups_are_what_they_are_apart():
     assert_same(scores, without)
 
 
+def test_rows_are_sorted_by_their_groups():
+    for step in (1, 70_000, 10**15, 2**62):
+        groups = np.random.default_rng(12).integers(-2, 2, 50) * step
+        order = error_sums._order_of(groups)
+        np.testing.assert_array_equal(order, np.argsort(groups, kind="stable"))
+
+
 def test_groups_that_are_names():
     y, p = data(40)
     names = np.array(["b", "a"])[np.arange(40) % 2]
@@ -472,6 +491,18 @@ def test_only_ratios_of_weights_count(scale):
     assert_same(small, plain_ones, rtol=1e-13)  # of weights that are rounded
     assert small.rmsle == pytest.approx(plain_ones.rmsle, rel=1e-13)
     assert small.weight == pytest.approx(w.sum() * scale, rel=1e-13)
+
+
+def test_the_largest_weights_beside_the_largest_errors():
+    y, p, w = (np.array(each) for each in ([1.0, -1.0, 3.0], [2.0, 1.0, 3.0], [1.0, 2.0, 0.5]))
+    expected = by_formula(y, p, w)
+    for weight in (2.0**-1000, 2.0**1020):
+        scores = evaluate(y * 2.0**500, p * 2.0**500, sample_weight=w * weight)
+        for name in ("bias", "mae", "rmse", "maximum_error"):
+            assert getattr(scores, name) == pytest.approx(expected[name] * 2.0**500, rel=1e-15)
+        assert scores.mse == pytest.approx(expected["mse"] * 2.0**1000, rel=1e-15)
+        for name in SHARES:
+            assert getattr(scores, name) == pytest.approx(expected[name], rel=1e-14)
 
 
 def test_weights_are_numbers_of_rows():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..call.arrays import Array
-from .regression.deviance import deviance, generator, least_of
+from .regression.deviance import deviance, least_of
 
 # The names of the means of e, |e| and e^2.
 ERRORS = ("bias", "mae", "mse")
@@ -96,15 +96,24 @@ class RowNumbers:
                         + ": do not ask for it, or give such rows the weight 0"
                     )
 
-    def of_rows(self, labels: Array, predictions: Array) -> Iterator[Array]:
-        """Each number of each row, of one column, in float64."""
+    @cached_property
+    def generators(self) -> dict[str, float]:
+        """The powers of those numbers that `of_rows` gives as distances from a tangent."""
+        return {f"generator {name}": power for name, power in self.deviances}
+
+    def of_rows(self, labels: Array, predictions: Array, center: float) -> Iterator[Array]:
+        """Each number of each row, of one column, in float64.
+
+        Generators are given as what they have more than their tangent at the center, half the
+        deviance from it: of labels that differ little that keeps digits which a generator loses.
+        """
         point = predictions if predictions.ndim == 1 else predictions[:, self.point or 0]
         if self.rmsle:
             yield _squared_log_error(labels, point)
         for _, power in self.deviances:
             undefined = np.where(np.isnan(point), np.nan, 0.0)
             yield deviance(power, labels, point)
-            yield generator(power, labels) + undefined
+            yield deviance(power, labels, np.float64(center)) / 2 + undefined
         if self.quantiles:
             yield from self._of_quantiles(labels, predictions)
 

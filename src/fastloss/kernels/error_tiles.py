@@ -16,12 +16,14 @@ import numpy as np
 from ..compiler.bits import (
     accumulate,
     disjoint,
+    float_as_int,
+    int_as_float,
     larger,
     select,
 )
 from ..compiler.flags import unfused
 from .form import Function
-from .tally import add, scale_of
+from .tally import add
 
 
 class Terms(NamedTuple):
@@ -171,6 +173,15 @@ def _center(first: Any, mean: Any) -> Any:
     return select(finite(center), center, 0.0)
 
 
+def _scale_of(most: Any) -> Any:
+    """The power of two that brings the largest weight to 1 or next below it.
+
+    So a sum of weighed numbers overflows where that of as many numbers does, and not before.
+    """
+    exponent = (float_as_int(most) - 1) >> 52
+    return int_as_float(larger(2045 - exponent, np.int64(1)) << 52)
+
+
 def weighing(weighted: bool) -> tuple[Function, Function]:
     """The weight of a row, and the scale for the weights of a run; both are 1 without weights."""
 
@@ -183,7 +194,7 @@ def weighing(weighted: bool) -> tuple[Function, Function]:
         most = 0.0
         for i in range(weight.size):
             most = larger(np.float64(weight[i]), most)
-        return scale_of(most)
+        return _scale_of(most)
 
     return weight_at, scale_for
 

@@ -2,7 +2,8 @@
 
 Of most rows nothing cancels: errors, their sizes and their squares differ, and so do targets and
 predictions. Then few sums do, of numbers as they are, and all others follow. Whether it is so is
-seen at the end of a run, which else is added up by the loops of `error_tiles.py`.
+seen at the end of a run, which else is added up by the loops of `error_tiles.py`. All centers are
+0, so that tables of such runs are merged without moving any.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ import numpy as np
 from ..compiler.bits import accumulate, disjoint, larger, prefetch, smaller, window
 from .error_tiles import (
     AHEAD,
-    CENTER,
     ERROR,
     FIRST,
     LARGEST,
@@ -24,7 +24,6 @@ from .error_tiles import (
     SQUARED_WEIGHT,
     TILE,
     WEIGHT,
-    Y_CENTER,
     Y_FIRST,
     Y_SECOND,
     N,
@@ -53,9 +52,9 @@ class Sums(NamedTuple):
     symmetric: Any
     n_zero: Any
     fourth: Any  # e^4
-    y_first: Any  # y - c
-    y_second: Any  # (y - c)^2
-    product: Any  # (y - c) e
+    y_first: Any  # y
+    y_second: Any  # y^2
+    product: Any  # y e
 
 
 N_SUMS, N_SHARED = len(Sums._fields), Sums._fields.index("fourth")
@@ -75,19 +74,19 @@ def quick_adder(single: bool) -> Function:
     """
     double, ratios = np.float64, ratios_of(single)
 
-    def add_quickly(y: Any, p: Any, center: Any, cut: Any, tile: Any) -> None:
+    def add_quickly(y: Any, p: Any, cut: Any, tile: Any) -> None:
         disjoint()
         error = rest = absolute = squared = fourth = size = relative = symmetric = largest = 0.0
         first = second = product = 0.0
         for i in range(p.size):
             target, prediction = double(y[i]), double(p[i])
-            gap, e = target - center, prediction - target
+            e = prediction - target
             part = e if single else cut_at(e, cut)
             error = accumulate(error, part)
             if not single:
                 rest = accumulate(rest, e - part)
-            second = accumulate(second, gap * gap)
-            product = accumulate(product, gap * e)
+            second = accumulate(second, target * target)
+            product = accumulate(product, target * e)
             square, e_size, y_size = e * e, abs(e), abs(target)
             squared = accumulate(squared, square)
             fourth = accumulate(fourth, square * square)
@@ -99,7 +98,7 @@ def quick_adder(single: bool) -> Function:
         # Processors with 16 registers have none left for these two in the loop above.
         for i in range(y.size):
             target = double(y[i])
-            first = accumulate(first, target - center)
+            first = accumulate(first, target)
             size = accumulate(size, abs(target))
         tile[0], tile[1], tile[2], tile[3] = error, absolute, squared, size
         tile[4], tile[5], tile[6], tile[7] = relative, double(p.size), 2.0 * symmetric, 0.0
@@ -135,9 +134,7 @@ def _are_sound(n: Any, sums: Any) -> Any:
 def _write(
     n: Any, largest: Any, sums: Any, rests: Any, high: Any, low: Any, moments: Any, lost: Any
 ) -> None:
-    """The rows of both tables; errors are about 0 in them, and predictions about the targets'
-    center.
-    """
+    """The rows of both tables, cleared before."""
     high[N] = high[WEIGHT] = high[SQUARED_WEIGHT] = moments[0] = n
     high[SCALE] = moments[N_MOMENTS - 1] = 1.0
     high[LARGEST] = largest
@@ -147,10 +144,8 @@ def _write(
         high[FIRST + i], low[FIRST + i] = sums[i], rests[i]
         high[SECOND + i] = sums[8] if i == 2 else sums[2]
         low[SECOND + i] = rests[8] if i == 2 else rests[2]
-        high[CENTER + i] = 0.0
-    moments[Y_CENTER + 1], moments[Y_CENTER + 2] = moments[Y_CENTER], 0.0
     for i in range(2):
-        # Of p - c = (y - c) + e.
+        # Of p = y + e.
         add(sums[9], rests[9], Y_FIRST + i, moments, lost)
         add(sums[10], rests[10], Y_SECOND + i, moments, lost)
     add(sums[10], rests[10], PRODUCT_OF_MOMENTS, moments, lost)
@@ -171,7 +166,6 @@ def quick_run_adder(single: bool) -> Function:
         y: Any, p: Any, high: Any, low: Any, moments: Any, lost: Any, scratch: Any
     ) -> Any:
         clear(scratch)
-        center = moments[Y_CENTER]
         tile, of_tile = window(scratch, 0, N_SUMS + 2), window(scratch, 0, N_SUMS)
         sums = window(scratch, N_SUMS + 2, N_SUMS)
         rests = window(scratch, 2 * N_SUMS + 2, N_SUMS)
@@ -179,10 +173,10 @@ def quick_run_adder(single: bool) -> Function:
         for start in range(0, p.size, TILE):
             n = smaller(TILE, p.size - start)
             ys, ps = window(y, start, n), window(p, start, n)
-            add_quickly(ys, ps, center, unit * SLACK, tile)
+            add_quickly(ys, ps, unit * SLACK, tile)
             if not single and tile[_MOST] > unit:
                 unit = unit_of(tile[_MOST])
-                add_quickly(ys, ps, center, unit * SLACK, tile)
+                add_quickly(ys, ps, unit * SLACK, tile)
             if not finite(tile[4] + tile[6]):
                 add_with_zeros(ys, ps, ys, 1.0, window(tile, RELATIVE - ERROR, 4))
             prefetch(y, start + AHEAD, TILE)

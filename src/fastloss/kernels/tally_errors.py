@@ -98,11 +98,11 @@ def _run_adder(weighted: bool, single: bool) -> Function:
         clear(low)
         clear(of_moments)
         clear(rests)
+        if sum_quickly(y, p, high, low, of_moments, rests, window(scratch, 0, QUICK_SCRATCH)):
+            return
         n = smaller(TILE, p.size)
         center, center_m = window(high, CENTER, 3), window(of_moments, Y_CENTER, 3)
         find_centers(window(y, 0, n), window(p, 0, n), center, center_m)
-        if sum_quickly(y, p, high, low, of_moments, rests, window(scratch, 0, QUICK_SCRATCH)):
-            return
         clear(scratch)
         scale, unit, largest = scale_for(weight), 0.0, 0.0
         tile, tile_m = window(scratch, 0, N_TILE), window(scratch, N_TILE, N_MOMENTS)

@@ -1,11 +1,18 @@
 """Deviances of distributions whose variance is a power of the mean, row by row."""
 
+import decimal
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from ...call.arrays import Array
+
+# A number, and what rounding took from it.
+_Pair = tuple[float, float]
+# Digits of tangents, of which twice those of float64 are kept.
+_DIGITS = decimal.Context(prec=50)
 
 _POWERS = {"poisson": 1.0, "gamma": 2.0}
 # Of ratios so close to 1 a series has more digits than the formula, in which terms cancel.
@@ -39,7 +46,7 @@ def least_of(power: float) -> tuple[tuple[float, bool], tuple[float, bool]]:
     return (0.0 if power >= 1 else -np.inf, power < 2), (0.0, False)
 
 
-def deviance(power: float, y: Array, mean: Array) -> Array:
+def deviance(power: float, y: Array, mean: Any) -> Array:
     """The unit deviance of each row. With the power p it is
 
         2 (y^(2 - p) / ((1 - p) (2 - p)) - y m^(1 - p) / (1 - p) + m^(2 - p) / (2 - p)),
@@ -83,3 +90,29 @@ def generator(power: float, y: Array) -> Array:
             return -np.log(y)
         # Of a power below 0, targets below 0 count as 0.
         return np.maximum(y, 0.0) ** (2 - power) / ((1 - power) * (2 - power))
+
+
+def center_of(labels: Array) -> float:
+    """A number above 0 close to the labels, if they have one."""
+    with np.errstate(all="ignore"):
+        mean = float(labels.mean())
+    return mean if 0 < mean < np.inf else 1.0
+
+
+def tangent(power: float, y: float) -> tuple[_Pair, _Pair]:
+    """The generator at y > 0 and its slope, in twice the precision of float64."""
+    with decimal.localcontext(_DIGITS):
+        x, p = Decimal(y), Decimal(power)
+        if power == 1:
+            value, slope = x * x.ln(), x.ln() + 1
+        elif power == 2:
+            value, slope = -x.ln(), -1 / x
+        else:
+            slope = x ** (1 - p) / (1 - p)
+            value = slope * x / (2 - p)
+        return _pair(value), _pair(slope)
+
+
+def _pair(number: Decimal) -> _Pair:
+    high = float(number)
+    return high, float(number - Decimal(high)) if abs(high) < np.inf else 0.0

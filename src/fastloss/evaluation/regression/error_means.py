@@ -21,7 +21,7 @@ from ..sums.samples import Samples
 from ..sums.score_table import ScoreTable
 from ..sums.standard_error import standard_error
 from ..sums.table import Table, spread
-from .deviance import generator
+from .deviance import generator, tangent
 from .regression_scores import (
     NUMBERS,
     ColumnErrors,
@@ -30,8 +30,10 @@ from .regression_scores import (
     RegressionScores,
 )
 
-# Of labels whose variance is so small beside their squared mean, digits of a deviance are lost.
-_CLOSE = 1e-12
+# Of labels whose variance is so small beside their squared mean, a deviance loses digits. Below the
+# second bound twice the digits of float64 are too few, and the first term of the series about the
+# mean has more.
+_CLOSE, _CLOSEST = 1e-2, 1e-21
 
 
 def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
@@ -262,8 +264,9 @@ def _means_of(table: Table, terms: Terms) -> tuple[Array, Array]:
     part = slice(kernel.ERROR, kernel.ERROR + 3)
     mean = divide((table.high[:, part], table.low[:, part]), table.column(kernel.WEIGHT))
     errors = standard_error(terms.n, terms.weight, spread(table, mean).T)
-    sums = np.stack(terms[part]) / terms.weight  # infinite ones, too
-    return np.where(np.isfinite(sums), mean[0].T, sums), errors
+    sums = np.stack(terms[part]) / terms.weight
+    # Of the largest numbers no digits beyond float64 are known; infinite means are theirs, too.
+    return np.where(np.isfinite(mean[0].T), mean[0].T, sums), errors
 
 
 def _mean_of(table: Table) -> tuple[Array, Array]:
@@ -300,7 +303,7 @@ def _shares_of(moments: Table, terms: Terms, force_finite: bool) -> dict[str, Ar
     # The covariance times n: the product of both moments is taken from that about centers.
     y, p = ((moments.high[:, i], moments.low[:, i]) for i in (kernel.Y_FIRST, kernel.Y_FIRST + 1))
     weight = moments.high[:, 0], moments.low[:, 0]
-    less = divide(multiply(y, p), weight)
+    less = multiply(divide(y, weight), p)
     product = moments.high[:, kernel.PRODUCT], moments.low[:, kernel.PRODUCT]
     covariance = add(product, (-less[0], -less[1]))[0]
     bias = terms.error / terms.weight
@@ -331,17 +334,25 @@ def _share(rest: Array, whole: Array, force_finite: bool) -> Array:
 
 
 def _of_constant(power: float, generators: Table, moments: Table) -> Array:
-    """The deviance of the mean of the labels, predicted for each row.
-
-    Of labels so close to one another the difference has fewer digits than the first term of the
-    series about their mean, which is 0 where they are all the same.
-    """
-    mean = _center_means(moments)
+    """The deviance of the mean of the labels, predicted for each row."""
+    mean, of_labels = _center_means(moments), _mean_of(generators)[0]
     variance = spread(moments, mean)[:, 0] / moments.sums[:, 0]
-    m = mean[0][:, 0]
-    near = np.where(variance > 0, variance * np.abs(m) ** -power, 0.0)
-    close = (variance <= _CLOSE * m * m) & ((m > 0) | (variance == 0))
-    return np.where(close, near, 2 * (_mean_of(generators)[0] - generator(power, m)))
+    m, rest = mean[0][:, 0], mean[1][:, 0]
+    found: Array = 2 * (of_labels - generator(power, m))
+    found = np.where(variance > 0, found, np.where(np.isnan(variance), np.nan, 0.0))
+    # Of labels that differ little, the difference takes more digits than float64 has.
+    close = (variance > 0) & (variance <= _CLOSE * m * m) & (m > 0) & np.isfinite(found)
+    whole = (
+        generators.high[:, kernel.ERROR, np.newaxis],
+        generators.low[:, kernel.ERROR, np.newaxis],
+    )
+    exact = divide(whole, generators.column(kernel.WEIGHT))
+    for i in np.flatnonzero(close).tolist():
+        value, slope = tangent(power, float(m[i]))
+        of_mean = add(value, multiply(slope, (rest[i], 0.0)))
+        found[i] = 2 * add((exact[0][i, 0], exact[1][i, 0]), (-of_mean[0], -of_mean[1]))[0]
+    found = np.where(close & (variance <= _CLOSEST * m * m), variance * m**-power, found)
+    return np.maximum(found, 0.0)
 
 
 def _median_of(table: ScoreTable) -> float:

@@ -11,8 +11,10 @@ from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import error_tiles as kernel
 from ...kernels.tally_errors import SCRATCH, tally_errors
+from ..regression.deviance import center_of, tangent
 from ..row_numbers import RowNumbers
 from .accumulator import PENDING_ROWS, Sums, joined
+from .double_double import add, exact_sum, multiply
 from .group_names import GroupNames
 from .samples import NOT_SAMPLED, Sampled, Samples
 from .score_table import ScoreTable
@@ -37,7 +39,7 @@ MOMENTS = Layout(
 # Rows that are looked at before the next ones are: all of them where they can be read as they lie,
 # few where something is computed of them first, which should stay in the caches, and more where
 # they are sorted by groups, as tables of these are merged each time.
-_SLAB, _SMALL_SLAB, _GROUPED_SLAB = 1 << 26, 1 << 16, 1 << 20
+_SLAB, _SMALL_SLAB, _GROUPED_SLAB = 1 << 26, 1 << 16, 1 << 21
 # A run is a power of two at least, and there are so many runs at most unless there are groups.
 _RUN, _N_RUNS = 1 << 14, 64
 # So many rows are worth waking a thread.
@@ -217,11 +219,25 @@ def _tables_of(rows: Rows, numbers: RowNumbers) -> Iterator[tuple[str, Table]]:
             continue
         ids, edges = np.array([NO_GROUP]), np.array([0, len(part.targets)])
         if part.groups is not None:
-            order = np.argsort(part.groups, kind="stable")
+            order = _order_of(part.groups)
             groups, part = part.groups[order], part.at(order)
             first = np.flatnonzero(np.diff(groups, prepend=~groups[:1]))
             ids, edges = groups[first], np.append(first, len(groups))
         yield from _tables_of_slab(part, numbers, ids, edges)
+
+
+def _order_of(groups: Array) -> Array:
+    """The places of rows, sorted by their groups, and in their order within each.
+
+    NumPy sorts 16 bits by counting: 32 of them, in two steps, take a third of the time of 64.
+    """
+    lowest = groups.min()
+    if int(groups.max()) - int(lowest) >= 1 << 32:
+        return np.argsort(groups, kind="stable")
+    places = (groups - lowest).astype(np.uint32)
+    order = np.argsort(places.astype(np.uint16), kind="stable")
+    upper = (places >> 16).astype(np.uint16)
+    return order[np.argsort(upper[order], kind="stable")] if upper.any() else order
 
 
 def _tables_of_slab(
@@ -237,11 +253,30 @@ def _tables_of_slab(
             yield name_of(MOMENT, j, by_group), moments
         if numbers.names:
             targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
-            nothing = np.zeros(len(targets))
-            found = numbers.of_rows(targets, predictions)
+            nothing, center = np.zeros(len(targets)), center_of(targets)
+            found = numbers.of_rows(targets, predictions, center)
             for name, each in zip(numbers.names, found, strict=True):
                 # The mean of a number is that of its distance from nothing.
-                yield name_of(name, j, by_group), _tally(nothing, each, weight, ids, edges)[0]
+                table = _tally(nothing, each, weight, ids, edges)[0]
+                if name in numbers.generators:
+                    table = _with_tangent(table, moments, numbers.generators[name], center)
+                yield name_of(name, j, by_group), table
+
+
+def _with_tangent(table: Table, moments: Table, power: float, center: float) -> Table:
+    """The sums of a generator of labels, of one of what it has more than its tangent."""
+    value, slope = tangent(power, center)
+    centers = exact_sum(moments.high[:, kernel.Y_CENTER], -center)
+    weight, first, whole = (
+        (each.high[:, i], each.low[:, i])
+        for each, i in ((moments, 0), (moments, kernel.Y_FIRST), (table, kernel.ERROR))
+    )
+    gaps = add(first, multiply(weight, centers))
+    high, low = table.high.copy(), table.low.copy()
+    with np.errstate(all="ignore"):
+        more = add(multiply(weight, value), multiply(gaps, slope))
+        high[:, kernel.ERROR], low[:, kernel.ERROR] = add(whole, more)
+    return table._replace(high=high, low=low)
 
 
 def _with_samples(samples: Samples, rows: Rows, numbers: RowNumbers) -> Samples:

@@ -79,8 +79,8 @@ class Table(NamedTuple):
         high, low = self.high, self.low
         scales = high[:, -1]
         if scales.any():
-            # The scale is that of the larger weights, and the centers are those of any key.
-            center = high[scales.argmax(), self.layout.centers]
+            # The scale is that of the larger weights, and the centers lie in the middle.
+            center = middle(high[scales == scales.max(), self.layout.centers])
             high, low = aligned(self.layout, (high, low), scales[scales != 0].min(), center)
         while len(high) > 1:
             half = len(high) // 2
@@ -247,28 +247,45 @@ def aligned(layout: Layout, sums: Pair, scale: Array, centers: Array) -> Pair:
             high[changed] *= factors
             low[changed] *= factors
         gap = exact_sum(np.where(here[:, np.newaxis], high[:, layout.centers], centers), -centers)
-        if np.any(gap[0]):
-            squares, firsts, seconds = layout.squared_weight, layout.firsts, layout.seconds
-            weight = high[:, squares, np.newaxis], low[:, squares, np.newaxis]
-            first, second = ((high[:, part], low[:, part]) for part in (firsts, seconds))
-            moved = add(first, multiply(gap, weight))
-            # 2 d B + d^2 D = d (B + (B + d D))
-            squares_moved = add(second, multiply(gap, add(first, moved)))
-            # What is infinite stays so about any center.
-            high[:, seconds] = np.where(second[0] == np.inf, np.inf, squares_moved[0])
-            low[:, seconds] = squares_moved[1]
-            if layout.product:
-                i, j, column = layout.product
-                # d_i B_j + d_j B_i + d_i d_j D = d_i B_j + d_j (B_i + d_i D)
-                more = add(
-                    multiply(_column(gap, i), _column(first, j)),
-                    multiply(_column(gap, j), _column(moved, i)),
-                )
-                both = add(_column((high, low), column), more)
-                high[:, column], low[:, column] = both
-            high[:, firsts], low[:, firsts] = moved
+        away = np.flatnonzero(gap[0].any(axis=1))
+        if away.size:
+            high[away], low[away] = _moved(
+                layout, (high[away], low[away]), (gap[0][away], gap[1][away])
+            )
     high[:, layout.centers], high[:, -1] = centers, scale
     return high, low
+
+
+def _moved(layout: Layout, sums: Pair, gap: Pair) -> Pair:
+    """The same sums, of moments about centers that are less by these gaps."""
+    high, low = sums
+    squares, firsts, seconds = layout.squared_weight, layout.firsts, layout.seconds
+    weight = high[:, squares, np.newaxis], low[:, squares, np.newaxis]
+    first, second = ((high[:, part], low[:, part]) for part in (firsts, seconds))
+    moved = add(first, multiply(gap, weight))
+    # 2 d B + d^2 D = d (B + (B + d D))
+    squares_moved = add(second, multiply(gap, add(first, moved)))
+    # What is infinite stays so about any center.
+    high[:, seconds] = np.where(second[0] == np.inf, np.inf, squares_moved[0])
+    low[:, seconds] = squares_moved[1]
+    if layout.product:
+        i, j, column = layout.product
+        # d_i B_j + d_j B_i + d_i d_j D = d_i B_j + d_j (B_i + d_i D)
+        more = add(
+            multiply(_column(gap, i), _column(first, j)),
+            multiply(_column(gap, j), _column(moved, i)),
+        )
+        both = add(_column((high, low), column), more)
+        high[:, column], low[:, column] = both
+    high[:, firsts], low[:, firsts] = moved
+    return high, low
+
+
+def middle(centers: Array) -> Array:
+    """One of some centers for each number, of which as many are larger as smaller."""
+    half = len(centers) // 2
+    found: Array = np.partition(centers, half, axis=0)[half]
+    return found
 
 
 def _column(pair: Pair, i: int) -> Pair:
