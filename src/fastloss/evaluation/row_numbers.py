@@ -69,7 +69,8 @@ class RowNumbers:
             point = predictions if predictions.ndim == 1 else predictions[:, self.point]
             e = point - labels
             yield from (e, np.abs(e), e * e)
-        yield from self.of_rows(labels, predictions)
+        # Nobody resamples a D2, for which alone a generator and its center are needed.
+        yield from self.of_rows(labels, predictions, 1.0)
 
     def check(self, labels: Array, predictions: Array, counts: Array | None) -> None:
         """Raise ValueError for numbers of shape (n, k) of which something asked for there is not.

@@ -74,7 +74,8 @@ def deviance(power: float, y: Array, mean: Any) -> Array:
         for a in reversed(coefficients):
             series = series * small + a
         near = series * small * small * mean ** (2 - power)
-        return 2 * np.where(close, near, far)
+        found: Array = 2 * np.where(close, near, far)
+    return found
 
 
 def generator(power: float, y: Array) -> Array:
