@@ -248,10 +248,27 @@ def test_any_split_and_order_of_merges_give_the_same(pending, few, monkeypatch):
             np.testing.assert_allclose(found[name], value, rtol=1e-14, atol=1e-15, err_msg=name)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_each_bin_has_its_lower_edge(weighted):
+    """However the product of a probability and the number of bins is rounded."""
+    for n_bins in 1, 3, 10, 49:
+        edges = np.arange(n_bins + 1) / n_bins
+        p = np.concatenate([edges, np.nextafter(edges[1:], 0), np.nextafter(edges[:-1], 1), [0.3]])
+        y = np.arange(len(p)) % 2
+        w = np.random.default_rng(0).uniform(0.2, 3, len(p)) if weighted else np.ones(len(p))
+        more = {"sample_weight": w} if weighted else {}
+        scores = fl.evaluate(y, p, task="binary", from_probabilities=True, n_bins=n_bins, **more)
+        places = np.minimum(np.searchsorted(edges, p, "right") - 1, n_bins - 1)
+        weights, positive, sums = (np.bincount(places, w * x, n_bins) for x in (1, y, p))
+        np.testing.assert_allclose(scores.bins.weight, weights, rtol=1e-14)
+        np.testing.assert_allclose(scores.bins.base_rate, positive / weights, rtol=1e-14)
+        np.testing.assert_allclose(scores.bins.probability, sums / weights, rtol=1e-14)
+
+
 @compiled
 @partly_long(1, "weighted", [False, True])
 def test_compiled_code_and_blocks_of_threads(weighted):
-    y, x = data(150_000, dtype=np.float32)
+    y, x = data(150_000, dtype=np.float64 if weighted else np.float32)
     w = np.random.default_rng(0).uniform(0.5, 2, len(y)) if weighted else None
     check(fl.evaluate(y, x, task="binary", sample_weight=w), y, x.astype(np.float64), w)
 

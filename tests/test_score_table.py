@@ -249,6 +249,31 @@ def test_bins_guarantee_an_interval(dtype, weighted, bins):
     assert ranks.summary(whole).auc_interval == (0.5, 1.0)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_numbers_of_bins_are_those_of_scores_lowered_to_the_least_of_their_bin(weighted):
+    labels, _, weights = rows(300, weighted=weighted)
+    scores = (3 * np.random.default_rng(1).standard_normal(300)).astype(np.float32)
+    bits = scores.view(np.uint32)
+    # Of 2**10 bins, ten upper bits are told apart; a negative score is lowered by a larger size.
+    rest = np.uint32(2**22 - 1)
+    lowered = np.where(scores < 0, bits + rest & ~rest, bits & ~rest).view(np.float32)
+    assert (lowered < scores).all()
+
+    def every(scores, bins=None):
+        return ranks.read(
+            ScoreTable.of(labels, scores, weights, bins),
+            BestF(),
+            FalsePositivesAt(),
+            SensitivityAt(0.7),
+            Gains([0.1, 0.7]),
+            Quantiles([0.2, 0.5]),
+            EqualMassBins(6, np.tanh),
+        )
+
+    for a, b in zip(every(scores, 1 << 10), every(lowered), strict=True):
+        np.testing.assert_allclose(np.hstack(a), np.hstack(b), rtol=1e-13)
+
+
 def test_what_is_unknown_is_nan():
     for labels in [], [0, 0], [1, 1]:
         for bins in None, 4:
