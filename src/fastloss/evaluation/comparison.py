@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +13,13 @@ from ..call.arrays import FLOAT64, Array, Format
 from ..call.family import Batch
 from ..call.plan import prepare
 from ..call.run import check, evaluate
+from ..call.threads import get_num_threads
 from ..call.verbs import PAIR_SCORES, UNLABELLED_PAIR_SCORES, Verb
 from ..kernels.form import Form, PairScores
-from ..kernels.softmax import pairs, two_rows
+from ..kernels.softmax import pairs, short_pairs, short_rows, two_rows
 from ..kernels.survey import Limits
 from ..kernels.tally_pairs import (
+    BLOCK,
     CHANGE_BINS,
     KL_BINS,
     MEANS,
@@ -33,7 +35,7 @@ from .resampling import bootstrap_of, check_replicates
 from .rows import is_one_slab, slabs, warn_of_probabilities
 from .sums.accumulator import Accumulator
 from .sums.double_double import divide
-from .sums.pair_sums import PairRows, PairSums
+from .sums.pair_sums import PairSums
 from .sums.replicates import replicated
 from .sums.standard_error import errors_by_cluster, standard_error
 from .sums.state import options_of
@@ -45,6 +47,18 @@ _Sums = PairSums  # as it was called when it was pickled
 
 def _verb(labels: Array | None) -> Verb:
     return UNLABELLED_PAIR_SCORES if labels is None else PAIR_SCORES
+
+
+# Rows of few classes whose scores stay in the caches of a thread until they are added up.
+_ROWS = 1 << 13
+# So it does not matter for sums how many rows there are at a time, which depends on the threads.
+assert _ROWS % BLOCK == 0
+
+
+def _most_rows(shape: tuple[int, ...]) -> int | None:
+    if len(shape) == 2 and shape[-1] <= max(short_rows.FEW.values()):
+        return _ROWS * get_num_threads()
+    return None
 
 
 @dataclass(frozen=True)
@@ -91,16 +105,18 @@ class _OfPairs(Softmax):
         return super().limits(form)
 
     def rows(self, width: int, arithmetic: str, class_major: bool = False) -> str:
-        return ""
+        return "few" if width <= short_rows.FEW[arithmetic] else ""
 
     def kernel(self, form: Form) -> Callable[..., Any]:
-        return pairs.pairs(self.traits_of(form))
+        make = short_pairs.few_pairs if form.rows == "few" else pairs.pairs
+        return make(self.traits_of(form))
 
 
 def _distribution(summary: Summary, bins: Bins, table: Table, scale: float) -> Distribution:
     """With the weights of its bins, times a scale."""
     weights = np.zeros(bins.n)
-    weights[table.ids] = table.sums[:, 0] * (scale / table.sums[:, 1])
+    sums = table.sums
+    weights[table.ids] = sums[:, 0] * (scale / sums[:, 1])
     return Distribution(**vars(summary), bins=bins, bin_weights=weights)
 
 
@@ -189,21 +205,28 @@ class Comparison(Accumulator[PairSums]):
         new = PairSums.of_nothing(self._bootstrap)
         new = new._replace(n_classes=a.shape[-1], labelled=given is not None)
         self._sums.check(new)
-        stop = 0
-        for part in slabs(a.shape):
-            scores = self._loss.score(
-                None if given is None else given[part],
-                a[part],
-                b[part],
-                None if weight is None else weight[part],
-            ).reshape(-1, N_PAIR_SCORES)
-            mine = np.s_[stop : stop + len(scores)]
-            stop += len(scores)
-            its = sampled.at(mine)
-            new = new.with_rows(PairRows(scores, its.clusters), len(scores))
-            if its.draws is not None:
-                more = replicated(self._bootstrap, its.draws, scores[:, 0], scores[:, 1:])
-                new = new.with_part("bootstrap", new.parts["bootstrap"].merged(more))
+        replicates = new.parts.get("bootstrap")
+
+        def scored() -> Iterator[Array]:
+            nonlocal replicates
+            stop = 0
+            for part in slabs(a.shape, None if self._bootstrap else _most_rows(a.shape)):
+                scores = self._loss.score(
+                    None if given is None else given[part],
+                    a[part],
+                    b[part],
+                    None if weight is None else weight[part],
+                ).reshape(-1, N_PAIR_SCORES)
+                start, stop = stop, stop + len(scores)
+                draws = sampled.at(slice(start, stop)).draws
+                if draws is not None and replicates is not None:
+                    more = replicated(self._bootstrap, draws, scores[:, 0], scores[:, 1:])
+                    replicates = replicates.merged(more)
+                yield scores
+
+        new = new.with_scores(scored(), math.prod(a.shape[:-1]), sampled.clusters)
+        if replicates is not None:
+            new = new.with_part("bootstrap", replicates)
         self._add(new)
         return self
 

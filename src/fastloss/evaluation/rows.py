@@ -21,12 +21,12 @@ SLAB_ROWS = 1 << 16
 SLAB = 1 << 28
 
 
-def slabs(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    """Indices of parts of an array of rows of this shape, in order.
+def slabs(shape: tuple[int, ...], most: int | None = None) -> Iterator[tuple[Any, ...]]:
+    """Indices of parts of an array of rows of this shape, in order; of `most` rows, if it is given.
 
     They leave the last axis, the classes, as it is, and index others as a view.
     """
-    yield from _slabs(shape[:-1], _most(shape))
+    yield from _slabs(shape[:-1], min(most or SLAB_ROWS, _most(shape)))
 
 
 def is_one_slab(shape: tuple[int, ...]) -> bool:

@@ -166,7 +166,9 @@ def add_weight(weight: Any, key: Any, room: Any) -> None:
     n = WEIGHT_POWERS.size
     place = place_of(key, n, room)
     if place >= 0:
-        add(fit(weight, place, WEIGHT_POWERS, room), 0.0, place * n, room.high, room.low)
+        if weight != 1.0 or room.high[place * n + n - 1] != 1.0:  # else it is as it is
+            weight = fit(weight, place, WEIGHT_POWERS, room)
+        add(weight, 0.0, place * n, room.high, room.low)
 
 
 @unfused

@@ -1,7 +1,7 @@
 """What a comparison has seen: sums, extremes and histograms over pairs of rows."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from ...kernels.tally import Room
 from ...kernels.tally_pairs import (
     CENTERS,
     CHANGE_BINS,
+    COLUMNS,
     FIRSTS,
     KL_BINS,
     N_MEANS,
@@ -21,7 +22,7 @@ from ...kernels.tally_pairs import (
     SECONDS,
     tally_pairs,
 )
-from .accumulator import PARALLEL_ROWS, Sums, joined
+from .accumulator import PARALLEL_ROWS, PENDING_ROWS, Sums, joined
 from .replicates import unseen
 from .state import entry
 from .table import HISTOGRAM, NO_KEYS, NO_ROOM, Layout, Table, keyed
@@ -87,9 +88,6 @@ class PairSums(_Fields, Sums):
                 + ": give them with all rows, or with none"
             )
 
-    def resumable(self) -> "PairSums":
-        return self
-
     def _joined(self, other: "PairSums") -> dict[str, Any]:
         return {
             "n_classes": self.n_classes or other.n_classes,
@@ -98,30 +96,46 @@ class PairSums(_Fields, Sums):
             "highest": np.maximum(self.highest, other.highest),
         }
 
+    def with_scores(self, parts: Iterable[Array], n: int, clusters: Array | None) -> "PairSums":
+        """The sums with n more rows, whose scores come in parts; of many rows none is kept."""
+        if n < PENDING_ROWS:
+            return self.with_rows(PairRows(joined(list(parts)), clusters), n)
+        sums = self.added_up()
+        return sums._with(n_rows=sums.n_rows + n, **sums._tallied(parts, n, [clusters], [n]))
+
     def _with_pending(self) -> dict[str, Any]:
-        scores = joined([rows.scores for rows in self.pending])
+        scores, clusters = zip(*self.pending, strict=True)
+        sizes = [len(rows) for rows in scores]
+        return self._tallied([joined(list(scores))], sum(sizes), list(clusters), sizes)
+
+    def _tallied(
+        self, parts: Iterable[Array], n: int, clusters: list[Array | None], sizes: list[int]
+    ) -> dict[str, Any]:
+        """What changes when n rows are added, and their clusters, which come in other parts."""
         lowest, highest = self.lowest.copy(), self.highest.copy()
         tables = dict(self.parts)
-        rooms = {name: tables[name].room(n, len(scores)) for name, n in _N_KEYS.items()}
+        rooms = {name: tables[name].room(n_keys, n) for name, n_keys in _N_KEYS.items()}
         means, *histograms = rooms.values()
-        tasks: list[tuple[Array, Any, tuple[Room, ...]]] = [
-            (NO_KEYS, (lowest, highest), (means, NO_ROOM, NO_ROOM)),
-            (NO_KEYS, (lowest, highest), (NO_ROOM, *histograms)),
+        tasks: list[tuple[Array, Any, tuple[Room, ...], Array]] = [
+            (NO_KEYS, (lowest, highest), (means, NO_ROOM, NO_ROOM), np.empty(COLUMNS)),
+            (NO_KEYS, (lowest, highest), (NO_ROOM, *histograms), np.empty(0)),
         ]
-        sizes = [len(rows.scores) for rows in self.pending]
-        found = keyed(tables["clusters"], [rows.clusters for rows in self.pending], sizes)
+        found = keyed(tables["clusters"], clusters, sizes)
         if found is not None:
             tables["clusters"], ids, places = found
-            rooms["clusters"] = tables["clusters"].room(len(ids), len(scores))
+            rooms["clusters"] = tables["clusters"].room(len(ids), n)
             # The extremes are those of all rows, which the first task finds.
-            tasks.append((places, np.zeros((2, N_MEANS)), (rooms["clusters"], NO_ROOM, NO_ROOM)))
-        tally, numbers = _tally_pairs(), scores.reshape(-1)
+            unused = np.zeros((2, N_MEANS))
+            tasks.append((places, unused, (rooms["clusters"], NO_ROOM, NO_ROOM), np.empty(0)))
+        tally, stop = _tally_pairs(), 0
+        for scores in parts:
+            start, stop, numbers = stop, stop + len(scores), scores.reshape(-1)
 
-        def run(index: int) -> None:
-            keys, extremes, rooms = tasks[index]
-            tally(numbers, keys, POWERS, *extremes, *rooms)
+            def run(index: int, numbers: Array = numbers, mine: slice = slice(start, stop)) -> None:
+                keys, extremes, rooms, scratch = tasks[index]
+                tally(numbers, keys[mine], POWERS, *extremes, *rooms, scratch)
 
-        threads.run(run, len(tasks), parallel=len(scores) >= PARALLEL_ROWS)
+            threads.run(run, len(tasks), parallel=len(scores) >= PARALLEL_ROWS)
         for name, room in rooms.items():
             tables[name] = tables[name].filled(room)
         if found is not None:
@@ -159,5 +173,5 @@ class PairSums(_Fields, Sums):
 @cache
 def _tally_pairs() -> Callable[..., None]:
     numbers = np.empty(0)
-    arguments = numbers, NO_KEYS, POWERS, numbers, numbers, NO_ROOM, NO_ROOM, NO_ROOM
+    arguments = numbers, NO_KEYS, POWERS, numbers, numbers, NO_ROOM, NO_ROOM, NO_ROOM, numbers
     return compiler().load_or_compile(tally_pairs, arguments)  # type: ignore[no-any-return]

@@ -4,15 +4,17 @@ The formulas are in `pairs.py`.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...compiler.bits import accumulate, disjoint, prefetch, select, smaller, window
+from ...compiler.flags import unfused
+from ..exponentials import constants
 from ..form import Function
 from ..log_ratio import divergence_from_mean, half_tanh
 from ..row_groups import CHUNK
-from ..scalar import exp_of_gap, expm1_less_x, log1p_less_x
+from ..scalar import log1p_less_x
 from .traits import Traits
 
 _LN2 = math.log(2.0)
@@ -49,6 +51,15 @@ def divergence_adder(traits: Traits) -> Function:
     return add_shares
 
 
+def _close_terms(mass: Any, d: Any) -> Any:
+    """What a class of p + q = `mass` adds where |d| <= 1.
+
+    That is twice the mean of both KL, half their difference, and twice the other two divergences.
+    """
+    tanh, lag = half_tanh(d)
+    return mass * (tanh * d), mass * lag, mass * divergence_from_mean(d), mass * abs(tanh)
+
+
 def _close_adder(traits: Traits) -> Function:
     zero, double = traits.form.number(0), np.float64
 
@@ -60,12 +71,11 @@ def _close_adder(traits: Traits) -> Function:
         both, skew, jensen_shannon, total_variation = zero, zero, zero, zero
         for j in range(exps_a.size):
             mass = exps_a[j] * inverse_a + exps_b[j] * inverse_b
-            d = differences[j] - shift
-            tanh, lag = half_tanh(d)
-            both = accumulate(both, mass * (tanh * d))
-            skew = accumulate(skew, mass * lag)
-            jensen_shannon = accumulate(jensen_shannon, mass * divergence_from_mean(d))
-            total_variation = accumulate(total_variation, mass * abs(tanh))
+            terms = _close_terms(mass, differences[j] - shift)
+            both = accumulate(both, terms[0])
+            skew = accumulate(skew, terms[1])
+            jensen_shannon = accumulate(jensen_shannon, terms[2])
+            total_variation = accumulate(total_variation, terms[3])
         mean, tilt = 0.5 * double(both), double(skew)
         return mean - tilt, mean + tilt, 0.5 * double(jensen_shannon), 0.5 * double(total_variation)
 
@@ -73,7 +83,7 @@ def _close_adder(traits: Traits) -> Function:
 
 
 def _any_adder(traits: Traits) -> Function:
-    shares_of_class = class_shares(traits)
+    probability, _, shares_of_class = class_shares(traits)
     zero, double = traits.form.number(0), np.float64
 
     def any_shares(
@@ -82,9 +92,8 @@ def _any_adder(traits: Traits) -> Function:
         disjoint()
         kl, reverse_kl, jensen_shannon, total_variation = zero, zero, zero, zero
         for j in range(exps_a.size):
-            shares = shares_of_class(
-                exps_a[j] * inverse_a, exps_b[j] * inverse_b, differences[j] - shift
-            )
+            p, q = probability(exps_a[j], inverse_a), probability(exps_b[j], inverse_b)
+            shares = shares_of_class(p, q, differences[j] - shift)
             kl = accumulate(kl, shares[0])
             reverse_kl = accumulate(reverse_kl, shares[1])
             jensen_shannon = accumulate(jensen_shannon, shares[2])
@@ -94,40 +103,55 @@ def _any_adder(traits: Traits) -> Function:
     return any_shares
 
 
-def class_shares(traits: Traits) -> Function:
-    """The function of p, q and log(p / q) of one class, however far these are apart."""
-    number = traits.form.number
-    zero, half, one, two = number(0), number(0.5), number(1), number(2)
-    inf, ln2 = number(np.inf), number(_LN2)
+class ClassShares(NamedTuple):
+    """Functions of p, q and d = log(p / q) of one class.
 
-    def shares_of_class(p: Any, q: Any, d: Any) -> Any:
+    Where |d| < 1 both give the same bits, whatever stands around them.
+    """
+
+    probability: Function
+    close: Function
+    any: Function
+
+
+def class_shares(traits: Traits) -> ClassShares:
+    number = traits.form.number
+    zero, half, one = number(0), number(0.5), number(1)
+    inf, ln2 = number(np.inf), number(_LN2)
+    least = constants(one).smallest_normal
+
+    @unfused
+    def probability(exp_x: Any, inverse: Any) -> Any:
+        return exp_x * inverse
+
+    @unfused
+    def close(p: Any, q: Any, d: Any) -> Any:
+        """What a class adds to KL both ways, Jensen-Shannon and the variation, if |d| < 1."""
+        both, skew, twice_js, twice_tv = _close_terms(p + q, d)
+        mean = half * both
+        return mean - skew, mean + skew, half * twice_js, half * twice_tv
+
+    def of_any(p: Any, q: Any, d: Any) -> Any:
+        """The same, however far p and q are apart."""
         above = d > zero
         size = abs(d)
-        greater = select(above, p, q)
-        near = size < ln2
-        small = select(near, size, zero)
-        power = exp_of_gap(-size)
-        w = expm1_less_x(-small)
-        v = select(near, w - small, power - one)
-        w = select(near, w, v + size)
-        u = select(near, one + v, power)
+        near = size < one
+        of_close = close(p, q, select(near, d, zero))
+        greater, lesser = select(above, p, q), select(above, q, p)
+        # Where both have underflowed, too.
+        u = lesser / select(greater > least, greater, least)
         # u s is 0 where u is 0, though s may be infinite. But a probability beside one that is 0 is
         # above 0, even if it has underflowed.
-        us = select(power == zero, zero, power * size)
+        us = select(u == zero, zero, u * size)
+        w = (u - one) + size
         ahead = select(w == inf, w, greater * w)
-        back = greater * select(near, small * small - w * (one + small), (one - u) - us)
-        z = select(near, half * v, power)
-        less = log1p_less_x(z)
-        inner = select(
-            near,
-            (two * z) * z - two * (one + z) * less - u * w,
-            (one + u) * (ln2 - (u + less)) - us,
-        )
+        back = greater * ((one - u) - us)
+        inner = (one + u) * (ln2 - (u + log1p_less_x(select(near, zero, u)))) - us
         return (
-            select(above, ahead, back),
-            select(above, back, ahead),
-            half * (greater * inner),
-            -half * (greater * v),
+            select(near, of_close[0], select(above, ahead, back)),
+            select(near, of_close[1], select(above, back, ahead)),
+            select(near, of_close[2], half * (greater * inner)),
+            select(near, of_close[3], half * (greater * (one - u))),
         )
 
-    return shares_of_class
+    return ClassShares(probability, close, of_any)

@@ -35,14 +35,22 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.bits import window
+from ...compiler.bits import select, window
 from ..form import Function, PairScores
 from ..row_groups import group_sizer, rowwise
-from ..scalar import exp, expm1_less_x, log, log1p
+from ..scalar import exp, log1p
 from ..tiles import fill
 from .divergences import divergence_adder
 from .traits import Traits
-from .two_rows import difference_finder, exp_adder, gap_reader, room, row_loader, rows_in
+from .two_rows import (
+    difference_finder,
+    excess_formula,
+    exp_adder,
+    gap_reader,
+    room,
+    row_loader,
+    rows_in,
+)
 
 # About how many numbers of each of the two arrays a group of rows has.
 PAIRED = 1 << 12
@@ -72,7 +80,7 @@ def pair_scorer(traits: Traits) -> Function:
     load_b = row_loader(traits, traits.form.decode_vector)
     find_differences, sum_exps = difference_finder(traits), exp_adder(traits)
     add_shares, gap_at = divergence_adder(traits), gap_reader(traits)
-    decode_true, labelled, double = traits.form.decode_true, traits.form.labelled, np.float64
+    label_of, labelled, double = label_reader(traits), traits.form.labelled, np.float64
 
     def score(o: Any, rows: Any, r: Any) -> PairScores:
         c = rows.n_classes
@@ -83,43 +91,57 @@ def pair_scorer(traits: Traits) -> Function:
         tops = top_a, top_b
         gap_a, gap_b, label = 0.0, 0.0, 0
         if labelled:
-            label = decode_true(rows.y_true[r])
-            if label < 0 or label >= c:
-                # The labels were checked, so they changed since: stay inside the arrays.
-                label = 0
+            label = label_of(rows, r)
             gap_a, gap_b = gap_at(o, two.a, label, top_a), gap_at(o, two.b, label, top_b)
         find_differences(o, two, tops)
         rest_a, rest_b, excess = sum_exps(o, rows, first + c, two, tops, (place_a, place_b))
         if not rest_a + rest_b < np.inf:
             x = np.nan
             return PairScores(rows.weights[r], x, x, x, x, 0.0, x, x, x, x)
-        ratio = excess / (1.0 + rest_b)
-        near = abs(ratio) < 0.5
-        log_ratio = log1p(ratio) if near else log((1.0 + rest_a) / (1.0 + rest_b))
+        log_sums = log1p(rest_a), log1p(rest_b)
         inverses = 1.0 / (1.0 + rest_a), 1.0 / (1.0 + rest_b)
+        log_ratio = log_ratio_of(excess * inverses[1], log_sums)
         kl, reverse_kl, js, tv = add_shares(rows, first + c, two, inverses, log_ratio)
-        loss_a, loss_b, difference, change = 0.0, 0.0, 0.0, 0.0
+        of_label = 0.0, 0.0, 0.0, 0.0
         if labelled:
-            loss_a, loss_b = gap_a + log1p(rest_a), gap_b + log1p(rest_b)
-            # log(p_y / q_y), exact where the losses are close; a sum of infinities is one.
             difference = double(two.differences[label]) - log_ratio
-            if loss_a == np.inf or loss_b == np.inf:
-                difference = loss_b - loss_a
-            change = change_of(loss_a, loss_b, difference)
+            of_label = label_scores(gap_a + log_sums[0], gap_b + log_sums[1], difference)
         agreement = 1.0 if place_a == place_b else 0.0
-        of_label = loss_a, loss_b, difference, change
         return PairScores(rows.weights[r], kl, reverse_kl, js, tv, agreement, *of_label)
 
     return score
 
 
-def change_of(loss_a: Any, loss_b: Any, difference: Any) -> Any:
-    """exp(-loss_b) - exp(-loss_a), with digits of its own where the two are close."""
-    greater = exp(-min(loss_a, loss_b))
-    size = abs(difference)
-    near = size < 1.0
-    small = size if near else 0.0
-    v = (expm1_less_x(-small) - small) if near else exp(-size) - 1.0
-    if greater == 0.0:  # both losses are infinite
-        return 0.0
-    return greater * v if difference > 0.0 else -(greater * v)
+# -------------------------------------------------------------------------------------------------
+# Of one row, with SIMD where there are several
+
+
+def label_reader(traits: Traits) -> Function:
+    decode_true = traits.form.decode_true
+
+    def label_of(rows: Any, r: Any) -> Any:
+        label = decode_true(rows.y_true[r])
+        # The labels were checked, so they changed since: stay inside the arrays.
+        return select((label >= 0) & (label < rows.n_classes), label, 0)
+
+    return label_of
+
+
+def log_ratio_of(excess: Any, log_sums: Any) -> Any:
+    """D: the logarithm of the ratio of the sums of exponentials, whose own are `log_sums`.
+
+    `excess` is how much the ratio is above 1.
+    """
+    near = abs(excess) < 0.5
+    return select(near, log1p(select(near, excess, 0.0)), log_sums[0] - log_sums[1])
+
+
+def label_scores(loss_a: Any, loss_b: Any, difference: Any) -> Any:
+    """The last four of `PairScores`; `difference` is log(p_y / q_y), exact where it is small."""
+    # A sum of infinities is one.
+    infinite = (loss_a == np.inf) | (loss_b == np.inf)
+    difference = select(infinite, loss_b - loss_a, difference)
+    return loss_a, loss_b, difference, _change_of(exp(-loss_b), exp(-loss_a), -difference)
+
+
+_change_of = excess_formula(np.float64)

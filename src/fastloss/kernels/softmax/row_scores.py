@@ -32,18 +32,19 @@ from ...compiler.bits import (
     next_larger,
     select,
     smaller,
+    transpose,
     window,
     windows,
 )
-from ..form import Function, RowScores
+from ..form import Form, Function, RowScores
 from ..row_groups import CHUNK, GROUP, N_DOUBLE_SUMS, N_MOMENTS
 from ..scalar import exp_of_gap, exp_of_minus, gap_in_reach, lift_unit
 from ..tiles import fill
 from .formulas import exponentials
 from .group_sums import RUN
-from .lanes import lane
+from .lanes import lane, square_side
 from .parts import parts
-from .traits import Traits
+from .traits import Traits, Variant
 
 
 def moment_terms(number: Any) -> Function:
@@ -66,28 +67,43 @@ def moment_terms(number: Any) -> Function:
     return terms
 
 
+def score_writer(form: Form) -> tuple[Function, Function]:
+    """Where the scores of a group are collected, GROUP of each; how they are written as rows."""
+    start, n_scores = (N_DOUBLE_SUMS + N_MOMENTS) * GROUP, form.n_results
+    side = square_side(Traits(form._replace(arithmetic="float64"), Variant()))
+
+    def columns_in(doubles: Any) -> Any:
+        return window(doubles, start, n_scores * GROUP)
+
+    def write_rows(columns: Any, scores_out: Any, n_rows: Any) -> None:
+        whole = n_rows - n_rows % side
+        for r in range(0, whole, side):
+            for i in range(0, n_scores, side):
+                # The last square reaches back, not over the end.
+                at = smaller(i, n_scores - side)
+                first, out = at * GROUP + r, r * n_scores + at
+                transpose(columns, first, GROUP, scores_out, out, n_scores, side)
+        for r in range(whole, n_rows):
+            for i in range(n_scores):
+                scores_out[r * n_scores + i] = columns[i * GROUP + r]
+
+    return columns_in, write_rows
+
+
 def scorer(traits: Traits) -> Function:
     """The function that writes the scores of a group, when all sums are known."""
     capped, tempered = traits.variant.capped, traits.variant.tempered
     n_scores, with_spread = traits.form.n_results, traits.form.with_spread
     number, double, nan = traits.form.number, np.float64, np.nan
 
-    start = (N_DOUBLE_SUMS + N_MOMENTS) * GROUP
-
-    def columns_in(doubles: Any) -> Any:
-        return RowScores(*windows(window(doubles, start, n_scores * GROUP), GROUP, n_scores))
+    columns_in, write_rows = score_writer(traits.form)
 
     def score(o: Any, sums: Any, moments: Any, rows: Any, n_rows: Any) -> None:
         n = (n_rows + (RUN - 1)) & -RUN
         columns = columns_in(rows.doubles)
-        score_all(o, sums, moments, rows.losses, rows.weights, columns, n)
-        write_rows(window(rows.doubles, start, n_scores * GROUP), rows.scores, n_rows)
-
-    def write_rows(columns: Any, scores_out: Any, n_rows: Any) -> None:
-        disjoint()
-        for r in range(n_rows):
-            for i in range(n_scores):
-                scores_out[r * n_scores + i] = columns[i * GROUP + r]
+        scores = RowScores(*windows(columns, GROUP, n_scores))
+        score_all(o, sums, moments, rows.losses, rows.weights, scores, n)
+        write_rows(columns, rows.scores, n_rows)
 
     def score_all(
         o: Any, sums: Any, moments: Any, losses: Any, weights: Any, columns: Any, n: Any

@@ -12,7 +12,7 @@ from ..form import Function
 from ..log_ratio import half_cosh_sinh, half_tanh
 from ..row_groups import CHUNK
 from ..row_loss import PADDED_TO, largest, largest_magnitude
-from ..scalar import exp, exp_of_gap, expm1_less_x
+from ..scalar import exp, exp_of_gap
 from ..tiles import fill
 from .formulas import logits
 from .traits import Traits
@@ -104,10 +104,11 @@ def row_loader(traits: Traits, decode: Function) -> Function:
             found = largest(window(x, start, padded(n)))
             if found > top:
                 top, place = found, start
-        place = _first_of(whole, place, top)
         if capped and top > -inf:
-            top = cap(o, top)[0]
+            # Others before it may be as large now.
+            top, place = cap(o, top)[0], 0
             cap_part(o, mask_of(o, 0, whole), top, whole)
+        place = _first_of(whole, place, top)
         if top == inf:
             top = zero if one_hot(whole) == 1 else nan
         elif top == -inf:
@@ -148,22 +149,28 @@ def _scaler(traits: Traits) -> Function:
     return scaled
 
 
-def _lost_by(a: Any, b: Any, rounded: Any) -> Any:
+def lost_by(a: Any, b: Any, rounded: Any) -> Any:
     """How much a - b is more than its rounded value (Knuth's two-sum)."""
     minus_b = rounded - a
     return (a - (rounded - minus_b)) - (b + minus_b)
 
 
-def difference_finder(traits: Traits) -> Function:
+def difference_formula(traits: Traits) -> Function:
     scaled, zero = _scaler(traits), traits.form.number(0)
 
     def difference_of(o: Any, a_j: Any, b_j: Any, shift: Any, lost_shift: Any) -> Any:
         """x - y; 0 for a class that is masked in both rows."""
         rounded = a_j - b_j
-        lost = _lost_by(a_j, b_j, rounded)
+        lost = lost_by(a_j, b_j, rounded)
         lost = select(lost == lost, lost, zero)  # of an infinite difference
         difference = scaled(o, (rounded - shift) + (lost - lost_shift))
         return select(difference == difference, difference, zero)
+
+    return difference_of
+
+
+def difference_finder(traits: Traits) -> Function:
+    difference_of = difference_formula(traits)
 
     def differences_of(
         o: Any, a: Any, b: Any, shift: Any, lost_shift: Any, differences: Any
@@ -175,7 +182,7 @@ def difference_finder(traits: Traits) -> Function:
     def find_differences(o: Any, two: Any, tops: Any) -> None:
         """Find x - y of all classes, and how wide these are in each chunk."""
         shift = tops[0] - tops[1]
-        lost_shift = _lost_by(tops[0], tops[1], shift)
+        lost_shift = lost_by(tops[0], tops[1], shift)
         for start in range(0, two.a.size, CHUNK):
             n = smaller(CHUNK, two.a.size - start)
             a, b = window(two.a, start, n), window(two.b, start, n)
@@ -186,15 +193,22 @@ def difference_finder(traits: Traits) -> Function:
     return find_differences
 
 
+def excess_formula(number: Any) -> Function:
+    zero, one = number(0), number(1)
+
+    def excess_of(exp_x: Any, exp_y: Any, difference: Any) -> Any:
+        """exp(x) - exp(y), with digits of its own where the two are close."""
+        near = abs(difference) < one
+        tanh = half_tanh(select(near, difference, zero))[0]
+        return select(near, (exp_x + exp_y) * tanh, exp_x - exp_y)
+
+    return excess_of
+
+
 def exp_adder(traits: Traits) -> Function:
     gap_at, (sum_close, sum_any) = gap_reader(traits), _part_adders(traits)
     number, double = traits.form.number, np.float64
-    zero, one, inf = number(0), number(1), number(np.inf)
-
-    def excess_of(exp_x: Any, exp_y: Any, difference: Any) -> Any:
-        near = abs(difference) < one
-        tanh = half_tanh(double(difference if near else zero))[0]
-        return (exp_x + exp_y) * tanh if near else exp_x - exp_y
+    one, inf, excess_of = number(1), number(np.inf), excess_formula(np.float64)
 
     def sum_exps(o: Any, rows: Any, ahead: Any, two: Any, tops: Any, places: Any) -> Any:
         """Put exponentials in the place of logits, and add up what `pairs.py` needs of them.
@@ -208,9 +222,9 @@ def exp_adder(traits: Traits) -> Function:
         apart = at_a != at_b
         exp_x, exp_y = exp(-gap_at(o, two.a, at_b, tops[0])), exp(-gap_at(o, two.b, at_a, tops[1]))
         rest_a, rest_b = exp_x if apart else 0.0, exp_y if apart else 0.0
-        excess = excess_of(1.0, exp_y, two.differences[at_a])
+        excess = excess_of(1.0, exp_y, double(two.differences[at_a]))
         if apart:
-            excess += excess_of(exp_x, 1.0, two.differences[at_b])
+            excess += excess_of(exp_x, 1.0, double(two.differences[at_b]))
         for place in places:
             two.a[place], two.b[place] = -inf, -inf
         for start in range(0, a.size, CHUNK):
@@ -232,24 +246,28 @@ def exp_adder(traits: Traits) -> Function:
     return sum_exps
 
 
+def exps_formula(traits: Traits) -> Function:
+    scaled, excess_of = _scaler(traits), excess_formula(traits.form.number)
+
+    def any_exps(o: Any, a_j: Any, b_j: Any, difference: Any, tops: Any) -> Any:
+        """exp(x), exp(y) and exp(x) - exp(y)."""
+        exp_x = exp_of_gap(scaled(o, a_j - tops[0]))
+        exp_y = exp_of_gap(scaled(o, b_j - tops[1]))
+        return exp_x, exp_y, excess_of(exp_x, exp_y, difference)
+
+    return any_exps
+
+
 def _part_adders(traits: Traits) -> tuple[Function, Function]:
     """The functions for chunks whose differences are all below 1, and for any chunks."""
     scaled, number, double = _scaler(traits), traits.form.number, np.float64
-    zero, half, one, two = number(0), number(0.5), number(1), number(2)
+    zero, half, two = number(0), number(0.5), number(2)
 
     def close_exps(o: Any, a_j: Any, b_j: Any, difference: Any, tops: Any) -> Any:
-        """exp(x), exp(y) and exp(x) - exp(y), from exp((x + y) / 2)."""
+        """The same from exp((x + y) / 2)."""
         mean = exp_of_gap(scaled(o, half * ((a_j - tops[0]) + (b_j - tops[1]))))
         cosh, sinh = half_cosh_sinh(difference)
         return mean * (cosh + sinh), mean * (cosh - sinh), two * (mean * sinh)
-
-    def any_exps(o: Any, a_j: Any, b_j: Any, difference: Any, tops: Any) -> Any:
-        exp_x = exp_of_gap(scaled(o, a_j - tops[0]))
-        exp_y = exp_of_gap(scaled(o, b_j - tops[1]))
-        near = abs(difference) < one
-        small = select(near, difference, zero)
-        close = exp_y * (small + expm1_less_x(small))
-        return exp_x, exp_y, select(near, close, exp_x - exp_y)
 
     def summing(exps_of: Function) -> Function:
         def sum_part(o: Any, a: Any, b: Any, differences: Any, tops: Any) -> Any:
@@ -266,4 +284,4 @@ def _part_adders(traits: Traits) -> tuple[Function, Function]:
 
         return sum_part
 
-    return summing(close_exps), summing(any_exps)
+    return summing(close_exps), summing(exps_formula(traits))

@@ -1,0 +1,459 @@
+"""Two sets of logits of few classes, with SIMD across rows.
+
+The formulas are in `pairs.py`, and why rows of few classes are computed so in `short_rows.py`. The
+bits of a row do not depend on its neighbours.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...compiler.bits import disjoint, larger, prefetch, select, smaller, window, windows
+from ..form import Function, PairScores
+from ..row_groups import GROUP, N_DOUBLE_SUMS, N_MOMENTS, rowwise
+from ..scalar import log1p
+from ..tiles import fill
+from .divergences import class_shares
+from .group_sums import RUN
+from .lanes import lane, loader, memory
+from .pairs import label_reader, label_scores, log_ratio_of
+from .row_scores import score_writer
+from .traits import Traits
+from .two_rows import difference_formula, exps_formula, gap_reader, lost_by
+
+# Classes whose terms are added up one after the other in the arithmetic.
+IN_TURN = 1 << 4
+
+
+class Side(NamedTuple):
+    """Of a group of rows, what the loader reads of one of the two sets: as in `Rows`."""
+
+    n_classes: Any
+    y_pred: Any
+    n_behind: Any
+    losses: Any
+    numbers: Any
+    doubles: Any
+
+
+class Numbers(NamedTuple):
+    """What is known of the rows of a group in the arithmetic: arrays with room for GROUP rows."""
+
+    tops_a: Any  # the largest logit
+    tops_b: Any
+    places_a: Any  # its class, the first one
+    places_b: Any
+    shifts: Any  # the difference of the largest logits, and what rounding took from it
+    lost_shifts: Any
+    inverses_a: Any  # 1 / the sum of the exponentials
+    inverses_b: Any
+    log_ratios: Any
+    # What some classes add to sums.
+    parts: Any
+    more_parts: Any
+    third_parts: Any
+    last_parts: Any
+
+
+class Doubles(NamedTuple):
+    """The same in float64."""
+
+    gaps_a: Any  # of the label
+    gaps_b: Any
+    rests_a: Any  # the sum of the exponentials but for the largest one
+    rests_b: Any
+    excesses: Any  # the sum of their differences
+    differences: Any  # of the label
+    log_ratios: Any
+
+
+# What the two have room for.
+_N_NUMBERS, _N_DOUBLES = len(Numbers._fields), N_DOUBLE_SUMS + N_MOMENTS
+
+
+def few_pairs(traits: Traits) -> Function:
+    """What to do with a block: as `pairs`, for few classes."""
+    form = traits.form
+    unlabelled = form._replace(labelled=False, class_ids=False)
+    side_a = traits._replace(form=unlabelled)
+    side_b = traits._replace(form=unlabelled._replace(pred=form.vector))
+    load_a, load_b, (side_room, scratch_in) = loader(side_a), loader(side_b), memory(side_a)
+    find_tops, settle, find_shifts = _top_finder(traits), _settler(traits), _shift_finder(traits)
+    read_labels, sum_exps = _label_reader(traits), _exp_adder(traits)
+    find_ratios, add_shares, finish = _ratio_finder(traits), _share_adder(traits), _finisher(traits)
+    columns_in, write_rows = score_writer(form)
+    labelled, n_scores = form.labelled, form.n_results
+
+    def room(n_classes: Any) -> Any:
+        n_numbers, n_encoded = side_room(n_classes)
+        return 2 * n_numbers + (n_classes + _N_NUMBERS) * GROUP, n_encoded
+
+    def group_size(n_classes: Any) -> Any:
+        return GROUP
+
+    def group(rows: Any) -> None:
+        o, c = rows.options, rows.n_classes
+        n_rows, (n_side, _) = rows.y_pred.size // c, side_room(c)
+        n = (n_rows + (RUN - 1)) & -RUN
+        first, second = window(rows.numbers, 0, n_side), window(rows.numbers, n_side, n_side)
+        of_a = Side(c, rows.y_pred, rows.n_behind, rows.losses, first, rows.doubles)
+        of_b = Side(c, rows.vector, rows.n_behind, rows.losses, second, rows.doubles)
+        in_a, in_b = scratch_in(of_a), scratch_in(of_b)
+        load_a(o, of_a, in_a)
+        load_b(o, of_b, in_b)
+        a, b = in_a.logits, in_b.logits
+        differences = window(rows.numbers, 2 * n_side, c * GROUP)
+        rest = window(rows.numbers, 2 * n_side + c * GROUP, _N_NUMBERS * GROUP)
+        numbers = Numbers(*windows(rest, GROUP, _N_NUMBERS))
+        doubles = Doubles(*windows(rows.doubles, GROUP, _N_DOUBLES))
+        columns = columns_in(rows.doubles)
+        scores = PairScores(*windows(columns, GROUP, n_scores))
+        find_tops(c, a, numbers.tops_a, numbers.places_a)
+        find_tops(c, b, numbers.tops_b, numbers.places_b)
+        settle(c, a, numbers.tops_a, numbers.parts)
+        settle(c, b, numbers.tops_b, numbers.parts)
+        find_shifts(numbers.tops_a, numbers.tops_b, numbers.shifts, numbers.lost_shifts)
+        if labelled:
+            read_labels(o, rows, a, b, numbers, doubles, n_rows)
+        sum_exps(o, rows, a, b, differences, numbers, doubles)
+        find_ratios(numbers, doubles, scores.loss_a, scores.loss_b, n)
+        add_shares(rows, a, b, differences, numbers, scores)
+        finish(numbers, doubles, rows.weights, scores, n)
+        write_rows(columns, rows.scores, n_rows)
+        fill(rows.losses, 0.0)
+
+    return rowwise(group, group_size, room, form, traits.ignoring)
+
+
+def _top_finder(traits: Traits) -> Function:
+    number = traits.form.number
+    zero, minus_inf = number(0), number(-np.inf)
+
+    # NaN is passed over; it shows in the sum of the exponentials.
+    def raise_top(j: Any, x: Any, tops: Any, places: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            higher = x[r] > tops[r]
+            tops[r] = select(higher, x[r], tops[r])
+            places[r] = select(higher, number(j), places[r])
+
+    def find_tops(n_classes: Any, lanes: Any, tops: Any, places: Any) -> None:
+        fill(tops, minus_inf)
+        fill(places, zero)
+        for j in range(n_classes):
+            raise_top(j, lane(lanes, j), tops, places)
+
+    return find_tops
+
+
+def _settler(traits: Traits) -> Function:
+    number = traits.form.number
+    zero, one, inf, nan = number(0), number(1), number(np.inf), number(np.nan)
+
+    def any_infinite(tops: Any) -> Any:
+        found = False
+        for r in range(GROUP):
+            found |= tops[r] == inf
+        return found
+
+    def settle_lane(x: Any, tops: Any, counts: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            is_top = x[r] == inf
+            counts[r] += select(is_top, one, zero)
+            x[r] = select(tops[r] == inf, select(is_top, zero, x[r] - inf), x[r])
+
+    def settle_tops(tops: Any, counts: Any) -> None:
+        disjoint()
+        for r in range(GROUP):
+            tops[r] = select(tops[r] == inf, select(counts[r] == one, zero, nan), tops[r])
+
+    def settle(n_classes: Any, lanes: Any, tops: Any, counts: Any) -> None:
+        """Put 0 in the place of +inf, and -inf beside it; several have no softmax."""
+        if any_infinite(tops):
+            fill(counts, zero)
+            for j in range(n_classes):
+                settle_lane(lane(lanes, j), tops, counts)
+            settle_tops(tops, counts)
+
+    return settle
+
+
+def _shift_finder(traits: Traits) -> Function:
+    minus_inf, nan = traits.form.number(-np.inf), traits.form.number(np.nan)
+
+    def find_shifts(tops_a: Any, tops_b: Any, shifts: Any, lost_shifts: Any) -> None:
+        """The differences of the largest logits, of which a row of -inf has none."""
+        disjoint()
+        for r in range(GROUP):
+            a = select(tops_a[r] == minus_inf, nan, tops_a[r])
+            b = select(tops_b[r] == minus_inf, nan, tops_b[r])
+            shifts[r] = a - b
+            lost_shifts[r] = lost_by(a, b, shifts[r])
+
+    return find_shifts
+
+
+def _label_reader(traits: Traits) -> Function:
+    label_of, gap_at, difference_of = (
+        label_reader(traits),
+        gap_reader(traits),
+        difference_formula(traits),
+    )
+    double = np.float64
+
+    def read_labels(
+        o: Any, rows: Any, a: Any, b: Any, numbers: Any, doubles: Any, n_rows: Any
+    ) -> None:
+        for r in range(n_rows):
+            place = label_of(rows, r) * GROUP + r
+            doubles.gaps_a[r] = gap_at(o, a, place, numbers.tops_a[r])
+            doubles.gaps_b[r] = gap_at(o, b, place, numbers.tops_b[r])
+            shift, lost_shift = numbers.shifts[r], numbers.lost_shifts[r]
+            doubles.differences[r] = double(difference_of(o, a[place], b[place], shift, lost_shift))
+
+    return read_labels
+
+
+def _widener(traits: Traits) -> Function:
+    zero, double = traits.form.number(0), np.float64
+
+    # In a loop of its own: beside float64, LLVM takes half of the rows at a time.
+    def widen(parts: Any, sums: Any) -> None:
+        """Add what some classes have added up to, and begin anew."""
+        disjoint()
+        for r in range(GROUP):
+            sums[r] += double(parts[r])
+            parts[r] = zero
+
+    return widen
+
+
+def _exp_adder(traits: Traits) -> Function:
+    difference_of, exps_of = difference_formula(traits), exps_formula(traits)
+    widen, number, zero = _widener(traits), traits.form.number, traits.form.number(0)
+
+    def sum_class(
+        o: Any,
+        j: Any,
+        a: Any,
+        b: Any,
+        differences: Any,
+        tops_a: Any,
+        tops_b: Any,
+        places_a: Any,
+        places_b: Any,
+        shifts: Any,
+        lost_shifts: Any,
+        rests_a: Any,
+        rests_b: Any,
+        excesses: Any,
+    ) -> None:
+        """Put exp(x) and exp(y) in the place of a and b, and add them up, but for the largest."""
+        disjoint()
+        for r in range(GROUP):
+            difference = difference_of(o, a[r], b[r], shifts[r], lost_shifts[r])
+            exps = exps_of(o, a[r], b[r], difference, (tops_a[r], tops_b[r]))
+            differences[r] = difference
+            a[r], b[r] = exps[0], exps[1]
+            rests_a[r] += select(places_a[r] == number(j), zero, exps[0])
+            rests_b[r] += select(places_b[r] == number(j), zero, exps[1])
+            excesses[r] += exps[2]
+
+    def sum_exps(
+        o: Any, rows: Any, a: Any, b: Any, differences: Any, numbers: Any, doubles: Any
+    ) -> None:
+        c = rows.n_classes
+        parts = numbers.parts, numbers.more_parts, numbers.third_parts
+        sums = doubles.rests_a, doubles.rests_b, doubles.excesses
+        for i in range(3):
+            fill(parts[i], zero)
+            fill(sums[i], 0.0)
+        for start in range(0, c, IN_TURN):
+            for j in range(start, start + smaller(IN_TURN, c - start)):
+                prefetch(rows.y_pred, (c + j) * GROUP, GROUP)  # in the next group
+                sum_class(
+                    o,
+                    j,
+                    lane(a, j),
+                    lane(b, j),
+                    lane(differences, j),
+                    numbers.tops_a,
+                    numbers.tops_b,
+                    numbers.places_a,
+                    numbers.places_b,
+                    numbers.shifts,
+                    numbers.lost_shifts,
+                    *parts,
+                )
+            for i in range(3):
+                widen(parts[i], sums[i])
+
+    return sum_exps
+
+
+def _ratio_finder(traits: Traits) -> Function:
+    number, double = traits.form.number, np.float64
+
+    def find(
+        rests_a: Any,
+        rests_b: Any,
+        excesses: Any,
+        log_ratios: Any,
+        log_sums_a: Any,
+        log_sums_b: Any,
+        inverses_a: Any,
+        inverses_b: Any,
+        n: Any,
+    ) -> None:
+        disjoint()
+        for r in range(n):
+            a, b = rests_a[r], rests_b[r]
+            log_sum_a, log_sum_b, inverse_b = log1p(a), log1p(b), 1.0 / (1.0 + b)
+            log_ratios[r] = log_ratio_of(excesses[r] * inverse_b, (log_sum_a, log_sum_b))
+            log_sums_a[r], log_sums_b[r] = log_sum_a, log_sum_b
+            inverses_a[r], inverses_b[r] = number(1.0 / (1.0 + a)), number(inverse_b)
+
+    def narrow(wide: Any, numbers: Any, n: Any) -> None:
+        for r in range(n):
+            numbers[r] = number(double(wide[r]))
+
+    def find_ratios(numbers: Any, doubles: Any, log_sums_a: Any, log_sums_b: Any, n: Any) -> None:
+        find(
+            doubles.rests_a,
+            doubles.rests_b,
+            doubles.excesses,
+            doubles.log_ratios,
+            log_sums_a,
+            log_sums_b,
+            numbers.inverses_a,
+            numbers.inverses_b,
+            n,
+        )
+        narrow(doubles.log_ratios, numbers.log_ratios, n)
+
+    return find_ratios
+
+
+def _share_adder(traits: Traits) -> Function:
+    probability, close, of_any = class_shares(traits)
+    widen, zero, one = _widener(traits), traits.form.number(0), traits.form.number(1)
+
+    def farthest(differences: Any, log_ratios: Any) -> Any:
+        """The largest |d| of a class; a NaN may be passed over or be the result."""
+        result = zero
+        for r in range(GROUP):
+            result = larger(abs(differences[r] - log_ratios[r]), result)
+        return result
+
+    def adding(shares_of: Function) -> Function:
+        def add_class(
+            exps_a: Any,
+            exps_b: Any,
+            differences: Any,
+            inverses_a: Any,
+            inverses_b: Any,
+            log_ratios: Any,
+            kl: Any,
+            reverse_kl: Any,
+            jensen_shannon: Any,
+            total_variation: Any,
+        ) -> None:
+            disjoint()
+            for r in range(GROUP):
+                p = probability(exps_a[r], inverses_a[r])
+                q = probability(exps_b[r], inverses_b[r])
+                shares = shares_of(p, q, differences[r] - log_ratios[r])
+                kl[r] += shares[0]
+                reverse_kl[r] += shares[1]
+                jensen_shannon[r] += shares[2]
+                total_variation[r] += shares[3]
+
+        return add_class
+
+    add_close, add_any = adding(close), adding(of_any)
+
+    def add_shares(rows: Any, a: Any, b: Any, differences: Any, numbers: Any, scores: Any) -> None:
+        c = rows.n_classes
+        parts = numbers.parts, numbers.more_parts, numbers.third_parts, numbers.last_parts
+        sums = scores.kl, scores.reverse_kl, scores.jensen_shannon, scores.total_variation
+        inverses = numbers.inverses_a, numbers.inverses_b
+        for i in range(4):
+            fill(parts[i], zero)
+            fill(sums[i], 0.0)
+        for start in range(0, c, IN_TURN):
+            for j in range(start, start + smaller(IN_TURN, c - start)):
+                prefetch(rows.vector, (c + j) * GROUP, GROUP)
+                of_class = lane(a, j), lane(b, j), lane(differences, j)
+                if farthest(of_class[2], numbers.log_ratios) < one:
+                    add_close(*of_class, *inverses, numbers.log_ratios, *parts)
+                else:
+                    add_any(*of_class, *inverses, numbers.log_ratios, *parts)
+            for i in range(4):
+                widen(parts[i], sums[i])
+
+    return add_shares
+
+
+def _finisher(traits: Traits) -> Function:
+    labelled, leaving_out = traits.form.labelled, traits.leaving_out
+
+    def seen(score: Any, known: Any, counted: Any) -> Any:
+        """The score of a row that has a softmax; 0 of one that is left out."""
+        score = select(known, score, np.nan)
+        return select(counted, score, 0.0) if leaving_out else score
+
+    def finish_all(
+        places_a: Any,
+        places_b: Any,
+        shifts: Any,
+        rests_a: Any,
+        rests_b: Any,
+        gaps_a: Any,
+        gaps_b: Any,
+        differences: Any,
+        log_ratios: Any,
+        weights: Any,
+        scores: Any,
+        n: Any,
+    ) -> None:
+        disjoint()
+        for r in range(n):
+            known = (rests_a[r] + rests_b[r] < np.inf) & (shifts[r] == shifts[r])
+            counted = (weights[r] != 0.0) if leaving_out else True
+            same = known & counted & (places_a[r] == places_b[r])
+            loss_a, loss_b, difference, change = 0.0, 0.0, 0.0, 0.0
+            if labelled:
+                loss_a, loss_b, difference, change = label_scores(
+                    gaps_a[r] + scores.loss_a[r],
+                    gaps_b[r] + scores.loss_b[r],
+                    differences[r] - log_ratios[r],
+                )
+            scores.weight[r] = weights[r]
+            scores.agreement[r] = select(same, 1.0, 0.0)
+            scores.kl[r] = seen(scores.kl[r], known, counted)
+            scores.reverse_kl[r] = seen(scores.reverse_kl[r], known, counted)
+            scores.jensen_shannon[r] = seen(scores.jensen_shannon[r], known, counted)
+            scores.total_variation[r] = seen(scores.total_variation[r], known, counted)
+            scores.loss_a[r] = seen(loss_a, known, counted)
+            scores.loss_b[r] = seen(loss_b, known, counted)
+            scores.loss_difference[r] = seen(difference, known, counted)
+            scores.probability_change[r] = seen(change, known, counted)
+
+    def finish(numbers: Any, doubles: Any, weights: Any, scores: Any, n: Any) -> None:
+        finish_all(
+            numbers.places_a,
+            numbers.places_b,
+            numbers.shifts,
+            doubles.rests_a,
+            doubles.rests_b,
+            doubles.gaps_a,
+            doubles.gaps_b,
+            doubles.differences,
+            doubles.log_ratios,
+            weights,
+            scores,
+            n,
+        )
+
+    return finish
