@@ -99,7 +99,7 @@ class PairSums(_Fields, Sums):
     def with_scores(self, parts: Iterable[Array], n: int, clusters: Array | None) -> "PairSums":
         """The sums with n more rows, whose scores come in parts; of many rows none is kept."""
         if n < PENDING_ROWS:
-            return self.with_rows(PairRows(joined(list(parts)), clusters), n)
+            return self.with_rows(PairRows(joined(list(parts)), clusters), n) if n else self
         sums = self.added_up()
         return sums._with(n_rows=sums.n_rows + n, **sums._tallied(parts, n, [clusters], [n]))
 
