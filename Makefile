@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo example test test-long test-processors test-oldest test-newest test-pythons test-hosts \
-	lint package docs release bench study readme trust clean
+	lint package docs release publishable bench study readme trust clean
 # Two targets must not install into the environment at the same time.
 .NOTPARALLEL:
 # Where bytecode is not kept, each of hundreds of processes compiles all sources again.
@@ -27,6 +27,7 @@ help:
 	@echo 'make package build the wheel and the sdist, and try them in an environment of their own'
 	@echo 'make docs    make the site of docs/, in build/docs/'
 	@echo 'make release VERSION=x.y.z  all up to publishing: see RELEASING.md'
+	@echo 'make publishable  fail if an address is missing that a publication needs'
 	@echo 'make bench   compare with naive and careful NumPy and with the speed of memory;'
 	@echo '             with TABLE=NAME another table: cross-entropy, elementwise, family, calls,'
 	@echo '             cutoff, threads, scorecard, hosts, memory or cold'
@@ -88,6 +89,10 @@ docs: $(VENV)/.docs
 
 release: $(VENV)/.package
 	$(BIN)/python -m tools.release $(VERSION)
+
+# Fails as long as an address is missing: the last thing before anything is published.
+publishable: $(VENV)/.package
+	$(BIN)/python -m tools.release --publishable
 
 # A part of it: make bench ARGS='-k mse'. Less time for each workload: ARGS='--seconds 1'.
 # The table of pytest-benchmark: ARGS=--benchmark-verbose

@@ -73,6 +73,17 @@ def test_the_recipe_asks_for_what_the_package_asks_for():
     assert citation["license"] == recipe["about"]["license"] == "Apache-2.0"
 
 
+def test_what_builds_the_recipe_reads_it():
+    """Where it is installed, as `py-rattler-build`; to build it takes packages of a channel."""
+    rattler_build = pytest.importorskip("rattler_build")
+    recipe = rattler_build.Stage0Recipe.from_yaml(text_of("conda/recipe.yaml"))
+    (rendered,) = recipe.render(rattler_build.VariantConfig())
+    found = rendered.recipe.to_dict()
+    assert found["package"] == {"name": "fastloss", "version": fl.__version__}
+    assert found["build"]["noarch"] == "python"
+    assert [set(test) for test in found["tests"]] == [{"python"}, {"script"}]
+
+
 def test_classifiers_begin_with_the_oldest_python():
     project = text_of("pyproject.toml")
     minors = [int(minor) for minor in re.findall(r"Python :: 3\.(\d+)", project)]
@@ -160,6 +171,40 @@ def test_changes_that_are_not_committed_are_no_release(root):
     with pytest.raises(release.Refused, match="not committed"):
         release.release(root, "0.2.0", DAY, lambda: True)
     assert (root / "CITATION.cff").read_text(encoding="utf-8") == "other"
+
+
+def test_what_must_be_there_before_a_publication_is_named(tmp_path):
+    url = "https://example.org/fastloss"
+    names = ("Source", "Documentation", "Changelog", "Issues")
+    whole = {
+        "pyproject.toml": "[project]\nname = 'fastloss'\n\n[project.urls]\n"
+        + "".join(f'{name} = "{url}/{name}"\n' for name in names),
+        "CITATION.cff": f'title: fastloss\nrepository-code: "{url}"\n',
+        "conda/recipe.yaml": f"about:\n  homepage: {url}\n",
+        "SECURITY.md": f"**How**: {url}/security\n",
+        "README.md": f"[install](#install), [docs]({url}/docs)\n",
+    }
+    (tmp_path / "conda").mkdir()
+
+    def lacking(**changed):
+        for name, text in (whole | changed).items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        return release.unpublishable(tmp_path)
+
+    assert lacking() == []
+    for name in names:
+        text = whole["pyproject.toml"].replace(f"{name} =", "Other =")
+        assert lacking(**{"pyproject.toml": text}) == [
+            f"pyproject.toml lacks {name} in [project.urls]"
+        ]
+    # Those of another table are none of the project.
+    assert len(lacking(**{"pyproject.toml": whole["pyproject.toml"].replace("urls]", "x]")})) == 4
+    assert lacking(**{"CITATION.cff": ""}) == ["CITATION.cff lacks repository-code"]
+    assert lacking(**{"conda/recipe.yaml": ""}) == ["conda/recipe.yaml lacks homepage in about"]
+    assert lacking(**{"SECURITY.md": "privately"}) == ["SECURITY.md lacks an address to report to"]
+    assert lacking(**{"README.md": "[install](docs/install.md)"}) == [
+        "README.md has relative links: docs/install.md"
+    ]
 
 
 # -------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 Looks whether there is a release to be made, writes its version and its heading in the changelog,
 has everything checked that `.ci/run` checks, commits, tags, and builds into `dist/`. If anything is
 wrong, the files are again as they were, and nothing is committed.
+
+`make publishable` looks for the addresses without which nothing is published.
 """
 
 import argparse
@@ -22,6 +24,17 @@ PLACES = {
     "CITATION.cff": r'^version: "(.*)"$',
     "conda/recipe.yaml": r'^  version: "(.*)"$',
 }
+# Where the address of the repository stands, and what else leads there from an index.
+ADDRESSES = {
+    "pyproject.toml": {
+        f"{name} in [project.urls]": rf'^\[project\.urls\]\n(?:.+\n)*{name} = "https://.+"$'
+        for name in ("Documentation", "Source", "Issues", "Changelog")
+    },
+    "CITATION.cff": {"repository-code": r'^repository-code: "?https://'},
+    "conda/recipe.yaml": {"homepage in about": r'^  homepage: "?https://'},
+    "SECURITY.md": {"an address to report to": r"https://|@"},
+}
+RELATIVE = r"\]\((?!https://|#)(.*?)\)"  # a link that leads nowhere from an index
 CHANGELOG = "CHANGELOG.md"
 UNRELEASED = "## [Unreleased]\n"
 
@@ -90,6 +103,22 @@ def with_heading(text: str, version: str, today: datetime.date) -> str:
     return f"{before}{heading}\n## [{version}] - {today.isoformat()}\n{after}"
 
 
+def unpublishable(root: Path) -> list[str]:
+    """What must be there before anything is published, and is not."""
+
+    def text_of(name: str) -> str:
+        return (root / name).read_text(encoding="utf-8")
+
+    lacking = [
+        f"{name} lacks {what}"
+        for name, places in ADDRESSES.items()
+        for what, place in places.items()
+        if not re.search(place, text_of(name), re.MULTILINE)
+    ]
+    relative = re.findall(RELATIVE, text_of("README.md"))
+    return lacking + ([f"README.md has relative links: {relative[0]}"] if relative else [])
+
+
 def _git(root: Path, *arguments: str) -> str:
     ran = subprocess.run(
         ["git", *arguments], cwd=root, stdout=subprocess.PIPE, text=True, check=True
@@ -104,7 +133,13 @@ def _everything_holds() -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make release VERSION=x.y.z", usage="%(prog)s")
     parser.add_argument("version", nargs="?", default="")
-    version = parser.parse_args(arguments).version
+    parser.add_argument("--publishable", action="store_true")
+    options = parser.parse_args(arguments)
+    if options.publishable:
+        wrong = unpublishable(ROOT)
+        print("\n".join(wrong) or "all addresses are there")
+        return int(bool(wrong))
+    version = options.version
     try:
         release(ROOT, version, datetime.date.today(), _everything_holds)
     except Refused as error:
@@ -112,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     package.build()
     print(f"v{version} is tagged and built, and not published: RELEASING.md says how to go on")
+    for lacking in unpublishable(ROOT):
+        print(f"before it is published: {lacking}")
     return 0
 
 
