@@ -34,6 +34,7 @@ from fastloss.catalogue import entries
 # Importing Numba takes longer than all else, so only what runs after the first call may do it.
 NUMBA_FILES = {
     "compiler/jit.py",
+    "compiler/arguments.py",
     "compiler/fingerprint.py",
     "compiler/weak_numbers.py",
     "compiler/intrinsics.py",
@@ -167,9 +168,22 @@ def test_importing_does_not_import_numba():
     assert "fastloss" in modules
     assert not [name for name in modules if name.startswith(("fastloss.study", "fastloss.demo"))]
     assert not [name for name in modules if name.partition(".")[0] in ("numba", "llvmlite", "dask")]
+    # What evaluates takes twice the time of all the rest; it comes with its first name.
+    assert not [name for name in modules if name.startswith("fastloss.evaluation")]
     # What NumPy imports late takes a fifth of the time of all that fastloss needs.
     late = {"numpy.ma", "numpy.random"} - set(modules_imported_by("import numpy"))
     assert not late & set(modules)
+
+
+def test_what_evaluates_is_there_when_it_is_asked_for():
+    code = """
+import sys
+import fastloss
+print({*fastloss.__all__} <= {*dir(fastloss)}, "fastloss.evaluation" in sys.modules)
+from fastloss import *
+print(evaluate is fastloss.evaluate, "evaluate" in vars(fastloss), hasattr(fastloss, "evaluat"))
+"""
+    assert run_python(code).split("\n")[:2] == ["True False", "True True False"]
 
 
 def test_importing_modules_of_hosts_imports_no_host():

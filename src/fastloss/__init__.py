@@ -1,28 +1,12 @@
 """Losses and their gradients over NumPy arrays: fused, exact, multi-threaded."""
 
+import typing as _typing
+
 from .bases.elementwise import ElementwiseLoss
 from .bases.loss import Loss
 from .bases.rows import RowwiseLoss
 from .call.class_ids import class_ids
 from .call.threads import get_backend, get_num_threads, set_backend, set_num_threads
-from .evaluation import (
-    BinaryScorecard,
-    BinaryScores,
-    Calibration,
-    Comparison,
-    Differences,
-    MultilabelScorecard,
-    MultilabelScores,
-    RankingScorecard,
-    RankingScores,
-    RegressionScorecard,
-    RegressionScores,
-    Scorecard,
-    Scores,
-    calibrate,
-    compare,
-    evaluate,
-)
 from .losses.binary import (
     BinaryCrossEntropy,
     BinaryCrossEntropyWithLogits,
@@ -85,6 +69,26 @@ from .losses.regression import (
     tweedie,
 )
 from .losses.segmentation import Dice, Tversky, dice, tversky
+
+if _typing.TYPE_CHECKING:
+    from .evaluation import (
+        BinaryScorecard,
+        BinaryScores,
+        Calibration,
+        Comparison,
+        Differences,
+        MultilabelScorecard,
+        MultilabelScores,
+        RankingScorecard,
+        RankingScores,
+        RegressionScorecard,
+        RegressionScores,
+        Scorecard,
+        Scores,
+        calibrate,
+        compare,
+        evaluate,
+    )
 
 __version__ = "0.1.0"
 
@@ -176,3 +180,19 @@ __all__ = [
     "tversky",
     "tweedie",
 ]
+
+
+if not _typing.TYPE_CHECKING:  # for which any name would be one of these
+
+    def __getattr__(name: str) -> _typing.Any:
+        """What evaluates, imported when it is asked for: it takes longer than all the rest."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import evaluation
+
+        value = globals()[name] = getattr(evaluation, name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
