@@ -5,8 +5,10 @@ that it was tested with.
 """
 
 import re
+from collections import Counter
 from typing import Any, ClassVar
 
+from .arguments import handed_over
 from .bits import INTERLEAVED
 from .intrinsics import INTERLEAVED_MARK
 from .numba_api import (
@@ -231,17 +233,36 @@ class _SettledTypes:
 
 
 class _Lower(Lower):  # type: ignore[misc]
-    """Numba's lowering, but for what it tells debuggers of each variable.
+    """Numba's lowering, but for what it does with variables in functions that count no references.
 
-    For that it asks LLVM for the size of the variable's type, with a module made for the question.
-    A kernel takes 2% less without.
+    There a variable that is assigned once is a value, in all blocks of the function; for Numba it
+    is one in a single block, and else a place in memory, which is set to zero, read before each
+    assignment and asked for its size. A kernel has a third fewer instructions before LLVM sees it.
     """
 
+    def lower(self) -> None:
+        types_of_arguments = self.fndesc.argtypes
+        self.fndesc.argtypes = handed_over(types_of_arguments)
+        super().lower()
+        self.fndesc.argtypes = types_of_arguments  # by which callers find the function
+
+    def _find_singly_assigned_variable(self) -> None:
+        if self.flags.nrt:
+            super()._find_singly_assigned_variable()
+        else:
+            self._blk_local_varmap: dict[str, Any] = {}
+            blocks = self.blocks.values()
+            names = (each.target.name for block in blocks for each in block.find_insts(ir.Assign))
+            self._singly_assigned_vars = {name for name, n in Counter(names).items() if n == 1}
+
     def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
-        return cgutils.alloca_once(self.builder, lltype, name=name)
+        if self.flags.nrt:
+            return cgutils.alloca_once(self.builder, lltype, name=name)
+        with self.builder.goto_entry_block():
+            return self.builder.alloca(lltype, name=name)
 
     def storevar(self, value: Any, name: str, argidx: int | None = None) -> None:
-        if argidx is None or name in self._singly_assigned_vars:
+        if name in self._singly_assigned_vars or (argidx is None and self.flags.nrt):
             super().storevar(value, name, argidx)
         else:
             self._alloca_var(name, self.typeof(name))
@@ -252,6 +273,12 @@ class _Lower(Lower):  # type: ignore[misc]
 class _Lowering(NativeLowering):  # type: ignore[misc]
     _name = "fastloss_lowering"
     lowering_class = _Lower
+
+    def run_pass(self, state: Any) -> bool:
+        super().run_pass(state)
+        function = state["cr"].fndesc
+        function.argtypes = handed_over(function.argtypes)  # as callers call it
+        return True
 
 
 class InlinedCompiler(CompilerBase):  # type: ignore[misc]

@@ -16,12 +16,11 @@ from numba.extending import (
     infer_getattr,
     lower_builtin,
     lower_getattr,
-    make_attribute_wrapper,
     models,
     register_model,
 )
 
-from .numba_api import AbstractTemplate, AttributeTemplate, cgutils, infer_global
+from .numba_api import AbstractTemplate, AttributeTemplate, cgutils, infer_global, llvm
 
 
 class Span(types.Type):  # type: ignore[misc]
@@ -39,15 +38,20 @@ class _SpanModel(models.StructModel):  # type: ignore[misc]
         super().__init__(manager, span, members)
 
 
-make_attribute_wrapper(Span, "size", "size")
-
-
 @infer_getattr
 class _Attributes(AttributeTemplate):  # type: ignore[misc]
     key = Span
 
+    def resolve_size(self, span: Any) -> Any:
+        return types.intp
+
     def resolve_dtype(self, span: Any) -> Any:
         return types.DType(span.dtype)
+
+
+@lower_getattr(Span, "size")
+def _size(context: Any, builder: Any, span: Any, value: Any) -> Any:
+    return builder.extract_value(value, 1)
 
 
 @lower_getattr(Span, "dtype")
@@ -74,10 +78,10 @@ class _SetItem(AbstractTemplate):  # type: ignore[misc]
 
 
 def _place(context: Any, builder: Any, span: Any, value: Any, index: Any) -> Any:
-    members = cgutils.create_struct_proxy(span)(context, builder, value)
+    data, size = memory(context, builder, span, value)
     if config.BOUNDSCHECK:
-        cgutils.do_boundscheck(context, builder, index, members.size, 0)
-    return builder.gep(members.data, [index], inbounds=True)
+        cgutils.do_boundscheck(context, builder, index, size, 0)
+    return builder.gep(data, [index], inbounds=True)
 
 
 @lower_builtin(operator.getitem, Span, types.intp)
@@ -101,16 +105,14 @@ def _setitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 def memory(context: Any, builder: Any, array: Any, value: Any) -> tuple[Any, Any]:
     """Where the first element of a contiguous array or a span is, and how many there are."""
     if isinstance(array, Span):
-        members = cgutils.create_struct_proxy(array)(context, builder, value)
-        return members.data, members.size
+        return builder.extract_value(value, 0), builder.extract_value(value, 1)
     whole = context.make_array(array)(context, builder, value)
     return whole.data, whole.nitems
 
 
 def span_of(context: Any, builder: Any, span: Any, data: Any, size: Any) -> Any:
-    members = cgutils.create_struct_proxy(span)(context, builder)
-    members.data, members.size = data, size
-    return members._getvalue()
+    empty = context.get_value_type(span)(llvm.Undefined)
+    return builder.insert_value(builder.insert_value(empty, data, 0), size, 1)
 
 
 def clipped(builder: Any, size: Any, start: Any, whole: Any) -> Any:
