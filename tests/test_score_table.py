@@ -1,14 +1,20 @@
 """Score tables and what follows from ranks, against formulas over all pairs of rows."""
 
+import errno
 import math
+import mmap
+import os
+import pickle
+import tempfile
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import compiled, plain
+from plain import compiled, partly_long, plain
 
+import fastloss as fl
 from fastloss.call import threads
 from fastloss.evaluation.ranks import rank_statistics as ranks
 from fastloss.evaluation.ranks.operating_points import (
@@ -31,6 +37,7 @@ from fastloss.evaluation.sums import sorted_scores
 from fastloss.evaluation.sums.grouped_scores import GroupedScores
 from fastloss.evaluation.sums.score_keys import FORMS
 from fastloss.evaluation.sums.score_table import ScoreTable
+from fastloss.evaluation.tasks import TASKS
 from fastloss.kernels.score_runs import split_keys
 from fastloss.kernels.storage import FLOATS, dtype_of
 
@@ -702,3 +709,80 @@ def test_rounding_of_weights_leaves_neither_less_nor_more_than_all(bins):
         for roc in curves[:2]:
             assert roc.y[-1] == 1.0
             assert (np.diff(roc.y) >= 0).all()
+
+
+# -------------------------------------------------------------------------------------------------
+# In files
+
+
+LIMIT = 800  # bytes, of which an array has an eighth: 25 keys of float32
+SPILLED = {
+    "binary": ({}, lambda card: [card._sums.parts["scores"]]),
+    "multilabel": ({}, lambda card: card._sums.parts["scores"].tables),
+    "regression": ({"median": True}, lambda card: [card._sums.parts["median/0"]]),
+    "multiclass": ({"by_confidence": True}, lambda card: [card._sums.parts["confidences"]]),
+}
+
+
+@partly_long(
+    3,
+    "task, weighted",
+    [
+        *(("binary", False), ("binary", True), ("regression", True), ("regression", False)),
+        *((task, weighted) for task in ("multilabel", "multiclass") for weighted in (True, False)),
+    ],
+)
+def test_scores_beyond_the_limit_lie_in_files_and_give_the_same_bits(
+    task, weighted, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((240, 2)).astype(np.float32).round(1)
+    labels, w = rng.integers(0, 2, (240, 2)), rng.uniform(0.5, 2, 240)
+    y = labels if task == "multilabel" else labels[:, 0]
+    x = x if task in ("multilabel", "multiclass") else x[:, 0]
+    options, tables_of = SPILLED[task]
+    kind = TASKS[task].scorecard
+    cards = kind(**options), kind(**options, memory_limit=LIMIT)
+    for card in cards:
+        for start in range(0, 240, 40):
+            part = np.s_[start : start + 50]
+            card.update(y[part], x[part], sample_weight=w[part] if weighted else None)
+            card._replace(lambda sums: sums.added_up())
+    assert cards[0].result() == cards[1].result()
+    state, spilled = (card.state() for card in cards)
+    for name, array in state.items():
+        np.testing.assert_array_equal(spilled[name], array)
+    again = kind.from_state(spilled, **options, memory_limit=LIMIT)
+    assert again.merge(kind(**options)).result() == cards[0].result()
+    for card in cards[1], again:
+        arrays = [
+            array
+            for table in tables_of(card)
+            for run in table.negatives + table.positives
+            for array in (run.keys, run.weights)
+        ]
+        in_files = [isinstance(array.base, mmap.mmap) for array in arrays]
+        assert any(in_files)
+        inside = [array.nbytes for array, out in zip(arrays, in_files, strict=True) if not out]
+        assert sum(inside) <= LIMIT
+    assert pickle.loads(pickle.dumps(again)).result() == cards[0].result()
+    assert not list(tmp_path.iterdir())  # they have no names
+
+
+def test_a_disk_without_room_is_an_error_and_changes_nothing(monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    y, x = np.arange(60) % 2, np.linspace(-3, 3, 60)
+    card = fl.BinaryScorecard(memory_limit=64).update(y[:6], x[:6])
+    before = card.result()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(OSError, match="beyond memory_limit have no room in .*: say by TMPDIR"):
+            card.update(y, x).result()
+    fresh = fl.BinaryScorecard(memory_limit=64).update(y[:6], x[:6])
+    assert fresh.result() == before
+    for limit, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="memory_limit"):
+            fl.BinaryScorecard(memory_limit=limit)

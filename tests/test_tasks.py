@@ -1,5 +1,7 @@
 """`fl.evaluate` of each task, and what is said where another one is meant."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from plain import plain
@@ -48,3 +50,30 @@ def test_a_state_is_refused_if_a_bit_of_it_changed_or_nothing_tells(task, tmp_pa
     del state["checksums"]
     with pytest.raises(ValueError, match="no 'checksums': .* an earlier version, .* with its rows"):
         kind.from_state(state, bootstrap=2)
+
+
+class OfPandas:
+    """What of a series of pandas with missing values apart is looked at."""
+
+    dtype = SimpleNamespace(numpy_dtype=np.dtype(np.int64))
+
+    def __init__(self, *values):
+        self.values = values
+
+    def __arrow_c_stream__(self):
+        raise NotImplementedError
+
+    def isna(self):
+        return np.array([value is None for value in self.values])
+
+    def to_numpy(self, dtype):
+        return np.array(self.values, dtype)
+
+
+def test_a_number_that_is_missing_in_pandas_is_told_so():
+    logits = [[1.0, 0], [0, 2]]
+    assert fl.evaluate(OfPandas(1, 0), logits) == fl.evaluate([1, 0], logits)
+    assert fl.cross_entropy(OfPandas(1, 0), logits) == fl.cross_entropy([1, 0], logits)
+    for call in fl.evaluate, fl.cross_entropy:
+        with pytest.raises(ValueError, match=r"\[1\] is missing: leave such rows .*fillna\(0\)"):
+            call(OfPandas(1, None), logits)

@@ -338,6 +338,7 @@ def test_numbers_of_arrow_are_not_copied():
         (REFUSED["inner"][0], r"logits\[7\] is null, or holds one"),
         (pl.Series([1, 2, None]), r"logits\[2\] is null.* logits.fill_null\(0\)"),
         (pl.Series([[1, 2], [3, None]]), r"logits\[1\] is null"),
+        (pd.Series([1, None, 2], dtype="Int64"), r"logits\[1\] is missing.* logits.fillna\(0\)"),
         (pl.Series([[1, 2], None]), r"logits\[1\] is null"),
         (REFUSED["ragged"][0], r"logits\[303\] has 1 numbers and logits\[0\] has 2"),
         (pl.Series([[1, 2], [3]]), r"logits\[1\] has 1 numbers and logits\[0\] has 2"),

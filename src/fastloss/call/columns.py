@@ -24,6 +24,9 @@ def array_of(column: Any, name: str) -> Array | None:
         return of_arrow(column, name)
     if hasattr(column, "null_count") and dtype:
         return _of_polars(column, name)
+    held = getattr(getattr(column, "dtype", None), "numpy_dtype", None)
+    if held is not None and held.kind in "iufb":
+        return _of_pandas(column, held, name)
     if dtype == "object" or "list<" in dtype:
         rows = np.asarray(column)
         if rows.ndim == 1 and rows.size and isinstance(rows[0], (list, tuple, np.ndarray)):
@@ -68,6 +71,17 @@ def _leaf(column: Any, n: int) -> Array:
     # Bytes of no known meaning, as bfloat16 may be saved, of which NumPy would make objects.
     width = column.type.byte_width
     return np.frombuffer(column.buffers()[1], np.dtype((np.void, width)), n, column.offset * width)
+
+
+def _of_pandas(series: Any, held: Any, name: str) -> Array:
+    """Numbers of pandas of which some may be missing, which NumPy would make objects of."""
+    missing = np.flatnonzero(np.asarray(series.isna()))
+    if missing.size:
+        raise ValueError(
+            f"{name}[{missing[0]}] is missing: leave such rows out, or put a number there, as "
+            f"{name}.fillna(0) does, and give them the weight 0"
+        )
+    return series.to_numpy(dtype=held)  # type: ignore[no-any-return]
 
 
 def _of_polars(series: Any, name: str) -> Array | None:

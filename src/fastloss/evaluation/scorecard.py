@@ -30,6 +30,7 @@ from .sums.row_sums import (
     resampled_rows,
     tokens_of,
 )
+from .sums.score_table import check_memory_limit
 from .sums.state import options_of
 from .sums.table import Table
 from .tensors import as_array
@@ -74,7 +75,8 @@ class Scorecard(Accumulator[RowSums]):
     bytes for each pair of label and prediction that is met; `bootstrap` is the number of replicates
     of a Poisson bootstrap, 0 for none: each row then takes a few microseconds for each thousand;
     `by_confidence=True` keeps the confidence of each row, in 8 bytes and 16 with weights, for risk
-    and coverage and the equal-mass calibration error; `tokens=True` keeps loss and rank of each row
+    and coverage and the equal-mass calibration error; what is beyond `memory_limit` bytes lies in
+    temporary files, as `BinaryScorecard` has it; `tokens=True` keeps loss and rank of each row
     of sequences, in 20 bytes, for their `top_k` and `min_k`; `classwise=True` finds the classwise
     calibration error, for which the probability of every class has its bin: this takes many times
     as long as all else, and 48 bytes for each bin of a class that is met.
@@ -106,6 +108,7 @@ class Scorecard(Accumulator[RowSums]):
         by_confidence: bool = False,
         tokens: bool = False,
         classwise: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
         check_integer("n_bins", n_bins)
         if n_bins < 1:
@@ -132,6 +135,7 @@ class Scorecard(Accumulator[RowSums]):
             **switches,
             bootstrap=check_replicates(bootstrap),
             slopes=self._verb is SCORES_AND_SPREAD,
+            memory_limit=check_memory_limit(memory_limit),
         )
         super().__init__(self._nothing)
 
@@ -285,7 +289,7 @@ class Scorecard(Accumulator[RowSums]):
         return options_of(self._loss) | {
             "class_weight": self._weighing.class_weight,
             "n_bins": self._n_bins,
-            **self._kept._asdict(),
+            **self._kept.options(),
             "columns": Terms._fields,
         }
 

@@ -13,7 +13,7 @@ from ..result import warn_of_nothing
 from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import BinaryRows, BinarySums, Manner
 from ..sums.score_keys import check_held
-from ..sums.score_table import ScoreTable
+from ..sums.score_table import ScoreTable, check_memory_limit
 from ..tensors import as_array
 from .binary_inputs import (
     binary_labels,
@@ -40,8 +40,11 @@ class BinaryScorecard(Accumulator[BinarySums]):
     the calibration error, each with its lower edge. What depends on the order of scores, as the
     areas under both curves, is exact and takes 4 bytes a row of float32 (8 of float64, half a
     megabyte in all of 16 bits); with `bins=2**20`, it lies in an interval that is given, and takes
-    16 MiB however many rows there are; with `ranks=False` it is left out. `bootstrap` is the number
-    of replicates of a Poisson bootstrap of loss, Brier score and accuracy, 0 for none.
+    16 MiB however many rows there are; with `ranks=False` it is left out. With `memory_limit`
+    scores beyond so many bytes lie in temporary files, which have no names and are gone with the
+    scorecard or its process, and results are the same to the bit; those of groups stay in memory.
+    `bootstrap` is the number of replicates of a Poisson bootstrap of loss, Brier score and
+    accuracy, 0 for none.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative; the same parts in the same order give the same
@@ -58,6 +61,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
         ranks: bool = True,
         bins: int | None = None,
         bootstrap: int = 0,
+        memory_limit: int | None = None,
     ) -> None:
         check_switch("from_probabilities", from_probabilities)
         check_switch("ranks", ranks)
@@ -73,6 +77,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
             bool(ranks),
             ScoreTable.empty(bins).bins,
             check_replicates(bootstrap),
+            check_memory_limit(memory_limit),
         )
         super().__init__(self._nothing)
 
@@ -132,7 +137,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
 
     @property
     def _options(self) -> dict[str, Any]:
-        return self._manner._asdict() | {"columns": BinaryTerms._fields}
+        return self._manner.options() | {"columns": BinaryTerms._fields}
 
     @property
     def _nothing(self) -> BinarySums:

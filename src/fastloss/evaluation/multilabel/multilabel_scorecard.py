@@ -19,7 +19,7 @@ from ..sums.accumulator import Accumulator
 from ..sums.binary_sums import Manner
 from ..sums.label_sums import LabelRows, LabelSums
 from ..sums.score_keys import check_held
-from ..sums.score_table import ScoreTable
+from ..sums.score_table import ScoreTable, check_memory_limit
 from ..tensors import as_array
 from .multilabel_scores import MultilabelScores, multilabel_scores_of
 
@@ -40,8 +40,9 @@ class MultilabelScorecard(Accumulator[LabelSums]):
     unit of the scores (0.0, or 0.5 of probabilities). What depends on the order of scores is exact:
     areas under curves take 4 bytes for each label of each row of float32 and less, 8 of float64;
     with `bins=2**12` they lie in an interval, and take 64 KiB for each label however many rows
-    there are; with `ranks=False` all that depends on an order is left out. `bootstrap` is the
-    number of replicates of a Poisson bootstrap of means over rows, 0 for none.
+    there are; with `ranks=False` all that depends on an order is left out. With `memory_limit`
+    scores beyond so many bytes lie in temporary files, as `BinaryScorecard` has them. `bootstrap`
+    is the number of replicates of a Poisson bootstrap of means over rows, 0 for none.
 
     Sums are kept in twice the precision of float64. Whatever the parts are and in whatever order
     they are merged, results agree to 1e-15 relative. An update that raises, or is interrupted
@@ -57,6 +58,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         ranks: bool = True,
         bins: int | None = None,
         bootstrap: int = 0,
+        memory_limit: int | None = None,
     ) -> None:
         check_switch("from_probabilities", from_probabilities)
         check_switch("ranks", ranks)
@@ -65,7 +67,13 @@ class MultilabelScorecard(Accumulator[LabelSums]):
         check_number("threshold", threshold, -np.inf, finite=False)
         bins = ScoreTable.empty(bins).bins
         self._manner = Manner(
-            from_probabilities, (float(threshold),), 0, ranks, bins, check_replicates(bootstrap)
+            from_probabilities,
+            (float(threshold),),
+            0,
+            ranks,
+            bins,
+            check_replicates(bootstrap),
+            check_memory_limit(memory_limit),
         )
         super().__init__(self._nothing)
 
@@ -75,7 +83,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
 
     @property
     def _options(self) -> dict[str, Any]:
-        return self._manner._asdict() | {"columns": LabelRowScores._fields}
+        return self._manner.options() | {"columns": LabelRowScores._fields}
 
     def update(
         self,

@@ -12,6 +12,7 @@ from ..result import warn_of_nothing
 from ..row_numbers import numbers_asked_for
 from ..sums.accumulator import Accumulator
 from ..sums.error_sums import GROUP_NAMES, ErrorSums, Rows
+from ..sums.score_table import check_memory_limit
 from ..tensors import as_array
 from .deviance import powers_of
 from .error_means import scores_of
@@ -40,6 +41,8 @@ class RegressionScorecard(Accumulator[ErrorSums]):
       weights: no sum knows a median;
     - `force_finite=True` for scikit-learn's R2 and explained variance of labels that are all the
       same, and for D2: 1 if predictions are as good as can be, else 0, and not NaN;
+    - `memory_limit`: bytes that |e| of `median` take in memory; more lies in temporary files, as
+      `BinaryScorecard` has them;
     - `bootstrap`, the number of replicates of a Poisson bootstrap of all means over rows, 0 for
       none.
 
@@ -60,6 +63,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         median: bool = False,
         force_finite: bool = False,
         bootstrap: int = 0,
+        memory_limit: int | None = None,
     ) -> None:
         check_switch("rmsle", rmsle)
         check_switch("median", median)
@@ -67,6 +71,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         self._numbers = numbers_asked_for(quantiles, powers_of(deviance), rmsle, median)
         self._force_finite = force_finite
         self._bootstrap = check_replicates(bootstrap)
+        self._memory_limit = check_memory_limit(memory_limit)
         super().__init__(self._nothing)
 
     def update(
@@ -117,7 +122,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
 
     @property
     def _nothing(self) -> ErrorSums:
-        return ErrorSums(self._numbers, self._bootstrap)
+        return ErrorSums(self._numbers, self._bootstrap, self._memory_limit)
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class Manner(NamedTuple):
     ranks: bool
     bins: int | None  # of ranks, which are exact without
     bootstrap: int = 0  # replicates
+    memory_limit: int | None = None  # bytes of ranks
+
+    def options(self) -> dict[str, Any]:
+        """Those that sums depend on."""
+        return {name: value for name, value in self._asdict().items() if name != "memory_limit"}
 
     def nothing(self) -> dict[str, Any]:
         """Parts without rows. Groups have no bins, as there may be many."""
@@ -57,7 +62,7 @@ class Manner(NamedTuple):
             **{name: Samples.empty(len(of), self.bootstrap) for name, of in SAMPLES.items()},
         }
         if self.ranks:
-            parts["scores"] = ScoreTable.empty(self.bins)
+            parts["scores"] = ScoreTable.empty(self.bins, self.memory_limit)
             if self.bins is None:
                 parts["group_scores"] = GroupedScores()
         return parts
@@ -197,7 +202,7 @@ class BinarySums(_Fields, LabelledSums):
             elif name in SAMPLES:
                 parts[name] = part.from_state(name, state)
             elif name == "scores":
-                parts[name] = ScoreTable.from_state(name, state, self.manner.bins)
+                parts[name] = part.merged(ScoreTable.from_state(name, state, self.manner.bins))
             else:
                 n_keys = 1 if name == "totals" else None
                 parts[name] = Table.from_state(part.layout, name, state, n_keys)

@@ -69,6 +69,7 @@ class Rows(NamedTuple):
 class _Fields(NamedTuple):
     numbers_of_rows: RowNumbers
     bootstrap: int = 0  # replicates
+    memory_limit: int | None = None  # bytes of |e| for medians
     parts: Mapping[str, Any] = {GROUP_NAMES: GroupNames()}
     n_rows: int = 0
     n_columns: int = -1  # 0: targets have one axis; -1: not known yet
@@ -84,7 +85,9 @@ class ErrorSums(_Fields, Sums):
         if self.n_columns >= 0 or n < 0:
             return self
         empty = {name: Table.empty(_layout(name)) for name in self._names(n)}
-        medians = {name: ScoreTable.empty() for name in self.medians(n)}
+        limit = self.memory_limit
+        limit = None if limit is None else limit // max(n, 1)
+        medians = {name: ScoreTable.empty(None, limit) for name in self.medians(n)}
         n_means = max(n, 1) * len(self.numbers_of_rows.sampled)
         samples = {SAMPLES: Samples.empty(n_means, self.bootstrap)}
         return self._replace(n_columns=n, parts={**self.parts, **empty, **medians, **samples})
@@ -133,7 +136,7 @@ class ErrorSums(_Fields, Sums):
             if isinstance(table, Table)
         }
         for name in empty.medians(n_columns):
-            parts[name] = ScoreTable.from_state(name, state)
+            parts[name] = empty.parts[name].merged(ScoreTable.from_state(name, state))
         if n_columns >= 0:
             parts[SAMPLES] = empty.parts[SAMPLES].from_state(SAMPLES, state)
         ids = [table.ids for name, table in parts.items() if name.endswith(_BY_GROUP)]

@@ -96,7 +96,10 @@ class LabelRows(_Columns, LabelledRows):
                 found[f"{name}_samples"] = nothing.with_rows(sampled, numbers)
         if manner.ranks:
             found["scores"] = LabelTables(
-                tuple(self._scores_of(j, manner.bins) for j in range(n_labels))
+                tuple(
+                    _empty(manner, n_labels).merged(self._scores_of(j, manner.bins))
+                    for j in range(n_labels)
+                )
             )
         return found
 
@@ -158,6 +161,12 @@ class LabelRows(_Columns, LabelledRows):
         return ScoreTable.of(self.labels[known, label], scores[known], weights, bins)
 
 
+def _empty(manner: Manner, n_labels: int) -> ScoreTable:
+    """Of a label, which has its share of the memory."""
+    limit = manner.memory_limit
+    return ScoreTable.empty(manner.bins, None if limit is None else limit // max(n_labels, 1))
+
+
 class _Fields(NamedTuple):
     manner: Manner
     parts: Mapping[str, Any]
@@ -216,9 +225,11 @@ class LabelSums(_Fields, LabelledSums):
         ids = parts["rows_groups"].ids
         parts["group_names"] = GroupNames.from_state("group_names", state, ids)
         if self.manner.ranks:
-            parts["scores"] = LabelTables.from_state(
+            tables = LabelTables.from_state(
                 "scores", state, n_labels if n_rows else 0, self.manner.bins
-            )
+            ).tables
+            empty = _empty(self.manner, n_labels)
+            parts["scores"] = LabelTables(tuple(empty.merged(table) for table in tables))
         return self._replace(parts=parts, n_rows=n_rows, n_labels=n_labels)
 
 

@@ -63,6 +63,11 @@ class Kept(NamedTuple):
     tokens: bool = False
     classwise: bool = False
     slopes: bool = False
+    memory_limit: int | None = None  # bytes of confidences
+
+    def options(self) -> dict[str, Any]:
+        """Those that sums depend on."""
+        return {name: value for name, value in self._asdict().items() if name != "memory_limit"}
 
     def parts(self) -> dict[str, Any]:
         """They are empty."""
@@ -74,7 +79,7 @@ class Kept(NamedTuple):
         if self.bootstrap:
             parts["bootstrap"] = unseen(self.bootstrap, len(RESAMPLED))
         if self.by_confidence:
-            parts["confidences"] = ScoreTable.empty()
+            parts["confidences"] = ScoreTable.empty(None, self.memory_limit)
         if self.tokens:
             parts["tokens"] = Tokens()
         if self.classwise:
@@ -218,9 +223,9 @@ class RowSums(_Fields, Sums):
             if isinstance(table, Table)
         }
         others: dict[str, Any] = {
-            name: type(part).from_state(name, state)
+            name: part.merged(type(part).from_state(name, state))
             for name, part in self.parts.items()
-            if isinstance(part, (ScoreTable, Tokens))
+            if name in ("confidences", "tokens")
         }
         names = GroupNames.from_state("group_names", state, tables["groups"].ids)
         ids, bytes_ids = tables["sequences"].ids, entry(state, "bytes_ids", np.int64, (None,))

@@ -15,14 +15,15 @@ other rows. `rank_statistics.py` has what is made of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from mmap import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...bases.options import check_integer
 from ...call.arrays import Array
 from ...kernels.tally import scale_of
 from .counted_scores import count_type, counted_rows, keys_with_rows, steps_of_counts, sums_of
-from .double_double import total
 from .score_keys import FLOAT16, FLOAT32, FORMS, ScoreForm, as_single, scores_of, wider
 from .sorted_scores import (
     NO_WEIGHTS,
@@ -34,6 +35,7 @@ from .sorted_scores import (
     sorted_rows,
     steps_of,
     sums_from,
+    total_of,
 )
 from .state import entry
 
@@ -55,12 +57,17 @@ class ScoreTable(NamedTuple):
     counts: Array | None = None
     negatives: Runs = ()
     positives: Runs = ()
+    room: int | None = None  # bytes that an array of a run has in memory, at most
 
     @classmethod
-    def empty(cls, bins: int | None = None) -> ScoreTable:
-        """Without rows. `bins` is None, for exact numbers, or a power of two from 2 to 2**20."""
+    def empty(cls, bins: int | None = None, memory_limit: int | None = None) -> ScoreTable:
+        """Without rows. `bins` is None, for exact numbers, or a power of two from 2 to 2**20.
+
+        So many bytes of runs are in memory, and others in files without names; see `new_array`.
+        """
         if bins is None:
-            return cls(FLOAT16, None)
+            # Runs are twice as long as those before, of two labels, each with keys and weights.
+            return cls(FLOAT16, None, room=None if memory_limit is None else memory_limit // 8)
         if isinstance(bins, bool) or not hasattr(bins, "__index__"):
             raise TypeError(f"bins must be None or an integer, got {bins!r}")
         if not 2 <= bins <= MOST_BINS or bins & (bins - 1):
@@ -144,7 +151,7 @@ class ScoreTable(NamedTuple):
         if self.counts is not None:
             negative, positive = sums_of(self.counts)
         else:
-            negative, positive = (float(total(run.weights)[0]) for run in self._both())
+            negative, positive = (float(total_of(run.weights)[0]) for run in self._both())
         return negative, positive
 
     def merged(self, other: ScoreTable) -> ScoreTable:
@@ -156,7 +163,7 @@ class ScoreTable(NamedTuple):
             )
         n_nan = self.n_nan + other.n_nan
         if not self.n_rows or not other.n_rows:
-            return (self if self.n_rows else other)._replace(n_nan=n_nan)
+            return (self if self.n_rows else other)._replace(n_nan=n_nan)._within(self.room)
         a, b = self, other
         if a.is_weighted or b.is_weighted:
             scale = min(table.scale for table in (a, b) if table.is_weighted)
@@ -164,6 +171,7 @@ class ScoreTable(NamedTuple):
         if a.form != b.form or (a.counts is None) != (b.counts is None):
             form = wider(wider(a.form, b.form), FLOAT32)
             a, b = a._in_runs(form), b._in_runs(form)
+        a, b = a._within(self.room), b._within(self.room)
         counts = a.counts
         if counts is not None and b.counts is not None:
             dtype = None if a.is_weighted else count_type(a.n_rows + b.n_rows)
@@ -176,6 +184,13 @@ class ScoreTable(NamedTuple):
             negatives=merged_runs(a.negatives + b.negatives),
             positives=merged_runs(a.positives + b.positives),
         )
+
+    def _within(self, room: int | None) -> ScoreTable:
+        """The same with so much room."""
+        negatives, positives = (
+            tuple(run.within(room) for run in runs) for runs in (self.negatives, self.positives)
+        )
+        return self._replace(room=room, negatives=negatives, positives=positives)
 
     def settled(self) -> ScoreTable:
         """The same in one run of each label."""
@@ -271,7 +286,7 @@ class ScoreTable(NamedTuple):
             }
         else:
             for label, run in zip(_LABELS, self._both(), strict=True):
-                state |= {f"{label}_keys": run.keys.copy(), f"{label}_weights": run.weights.copy()}
+                state |= {f"{label}_keys": _kept(run.keys), f"{label}_weights": _kept(run.weights)}
         return {f"{name}_{part}": array for part, array in state.items()}
 
     @classmethod
@@ -341,6 +356,25 @@ def like(scores: Array, array: Array, name: str) -> Array:
     if array.shape != scores.shape:
         raise ValueError(f"{name} has shape {array.shape}, but scores has {scores.shape}")
     return array
+
+
+def _kept(array: Array) -> Array:
+    """What a state has of an array: a copy, or what lies in a file as it is, to be read alone."""
+    if not isinstance(array.base, mmap):
+        return array.copy()
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def check_memory_limit(limit: Any) -> int | None:
+    """Raise unless it is a number of bytes, or None for as many as there are."""
+    if limit is None:
+        return None
+    check_integer("memory_limit", limit)
+    if limit < 1:
+        raise ValueError(f"memory_limit is {limit}, but must be a number of bytes, or None for all")
+    return int(limit)
 
 
 _LABELS = "negative", "positive"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import tempfile
 from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -12,7 +15,7 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import score_runs as kernel
-from .double_double import add, total
+from .double_double import Pair, add, total
 from .score_keys import ScoreForm, native_bits
 
 # Rows that are split at a time, and steps that are read at a time: both stay in the cache.
@@ -20,6 +23,7 @@ BLOCK = 1 << 16
 STEPS = 1 << 14
 NO_WEIGHTS = np.empty(0)
 _LEAST = 5e-324
+_SUMMED = 1 << 20  # numbers that are added up at a time
 
 
 class _Steps(NamedTuple):
@@ -56,18 +60,46 @@ class Steps(_Steps):
         return Steps(*(part[chosen] for part in self))
 
 
+def new_array(n: int, dtype: Any, room: int | None) -> Array:
+    """An array that is written before it is read: in memory, or else in a file.
+
+    The file is beyond so many bytes of `room`. It lies where `tempfile` has its files, and nobody
+    else finds it: it has no name, so that it is gone with the array or the process. Its pages are
+    read and written as they are looked at, and need not be in memory.
+    """
+    dtype = np.dtype(dtype)
+    n_bytes = n * dtype.itemsize
+    if room is None or n_bytes <= room:
+        return np.empty(n, dtype)
+    with tempfile.TemporaryFile() as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                # A full disk is an error here; when pages are written it would end the process.
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            else:
+                file.truncate(n_bytes)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{n_bytes:,} bytes of scores beyond memory_limit have no room in "
+                f"{tempfile.gettempdir()}: say by TMPDIR where there is some ({error.strerror})",
+            ) from error
+        return np.ndarray((n,), dtype, mmap.mmap(file.fileno(), n_bytes))
+
+
 class Run(NamedTuple):
     """Keys of rows of one label, sorted, and equal ones by weight; without weights each has 1."""
 
     keys: Array
     weights: Array = NO_WEIGHTS
+    room: int | None = None  # bytes that an array of it has in memory, at most
 
     @property
     def size(self) -> int:
         return len(self.keys)
 
     def first(self, n: int) -> Run:
-        return Run(self.keys[:n], self.weights[:n])
+        return Run(self.keys[:n], self.weights[:n], self.room)
 
     def at_least(self, keys: Array) -> Array:
         """The weights of rows that have at least these keys."""
@@ -78,14 +110,33 @@ class Run(NamedTuple):
 
     def weighted(self, factor: float) -> Run:
         """With weights, those that there are times this."""
-        weights = self.weights if self.weights.size else np.ones(self.size)
-        return Run(self.keys, scaled(weights, factor))
+        if self.weights.size and factor == 1.0:
+            return self
+        weights = new_array(self.size, np.float64, self.room)
+        for part in blocks_of(self.size):
+            given = self.weights[part] if self.weights.size else np.ones(part.stop - part.start)
+            weights[part] = scaled(given, factor)
+        return self._replace(weights=weights)
 
     def merged(self, other: Run) -> Run:
-        keys = np.empty(self.size + other.size, self.keys.dtype)
-        weights = np.empty(self.weights.size + other.weights.size)
+        keys = new_array(self.size + other.size, self.keys.dtype, self.room)
+        weights = new_array(self.weights.size + other.weights.size, np.float64, self.room)
         _merge_runs(keys.dtype)(self.keys, other.keys, self.weights, other.weights, keys, weights)
-        return Run(keys, weights)
+        return Run(keys, weights, self.room)
+
+    def within(self, room: int | None) -> Run:
+        """The same with so much room, outside of which no array is in memory."""
+        if room is None or room == self.room:
+            return self
+        return Run(_moved(self.keys, room), _moved(self.weights, room), room)
+
+
+def _moved(array: Array, room: int) -> Array:
+    if array.nbytes <= room:
+        return array
+    moved = new_array(len(array), array.dtype, room)
+    moved[:] = array
+    return moved
 
 
 Runs = tuple[Run, ...]
@@ -103,9 +154,17 @@ def sums_from(places: Array, numbers: Array) -> Array:
     """The sum of numbers from each place on."""
     sums, found, end = (0.0, 0.0), np.empty(len(places)), len(numbers)
     for i in np.argsort(-places):
-        sums = add(sums, total(numbers[places[i] : end]))
+        sums = add(sums, total_of(numbers[places[i] : end]))
         found[i], end = sums[0], min(end, places[i])
     return found
+
+
+def total_of(numbers: Array) -> Pair:
+    """Their sum, without temporaries that are as long."""
+    sums: Pair = (0.0, 0.0)
+    for start in range(0, len(numbers), _SUMMED):
+        sums = add(sums, total(numbers[start : start + _SUMMED]))
+    return sums
 
 
 class Mergeable(Protocol):
