@@ -387,13 +387,17 @@ def evaluations() -> Iterator[Row]:
     yield row("no such task", [0], [1.0], Raises(ValueError, "there is no task"), "bin", "loss")
     for task, y, x, tells in (
         ("binary", [0, 1], [-1.0, 2.0], "loss"),
-        ("multilabel", [[0, 1]], [[-1.0, 2.0]], "loss"),
+        ("multilabel", [[0, 1], [1, 0]], [[-1.0, 2.0], [1.0, 0.0]], "loss"),
         ("regression", [0.0, 1.0], [-1.0, 2.0], "mse"),
         ("multiclass", [0, 1], [[1.0, 0.0], [0.0, 1.0]], "loss"),
+        ("ranking", [[1, 0], [0, 2]], [[2.0, 1.0], [1.0, 2.0]], "ndcg"),
     ):
-        some = np.array(x)
-        weight = np.zeros(len(x))
-        yield row("all weights 0", y, x, warned, task, tells, sample_weight=weight)
+        some, weights = np.array(x), "query_weight" if task == "ranking" else "sample_weight"
+        yield row("all weights 0", y, x, warned, task, tells, **{weights: np.zeros(2)})
+        by_group = {"groups": [7, 8], weights: np.array([1.0, 0.0])}
+        of_groups = f"groups.{tells}" if tells != "loss" else "groups.means.loss"
+        empty = Gives([FINITE, NAN], ANY)
+        yield row("a group without weight", y, x, empty, task, of_groups, **by_group)
         yield row("no rows", np.array(y)[:0], some[:0], warned, task, tells)
         some.reshape(-1)[0] = NAN
         yield row("NaN in a prediction", y, some, nan, task, tells)
@@ -404,6 +408,9 @@ def evaluations() -> Iterator[Row]:
     yield row("their order", y, x, Gives(1.0, ANY), "binary", "auc")
     yield row("infinite logits, wrong", [1, 0], [-INF, 0.0], Gives(INF, ANY), "binary", "loss")
     yield row("one class only", [1, 1], [1.0, 2.0], nan, "binary", "auc")
+    both = [[1.0, 2.0], [2.0, 1.0]]
+    yield row("one class only", [[1, 1], [1, 1]], both, nan, "multilabel", "macro.auc")
+    yield row("one class only", [0, 0], [[2.0, 1.0]] * 2, nan, "multiclass", "kappa")
     yield row("none predicted", [1, 0], [-1.0, -2.0], nan, "binary", "precision")
     yield row("all scores equal", [1, 0], [1.0, 1.0], Gives(0.5, ANY), "binary", "auc")
     yield row("NaN beside an order", [1, 0, 1], [2.0, 1.0, NAN], Gives(1.0, ANY), "binary", "auc")
@@ -422,6 +429,7 @@ def evaluations() -> Iterator[Row]:
     yield row(
         "a constant target", [2.0, 2.0], [1.0, 2.0], Gives(0.0, ANY), "regression", "r2", **finite
     )
+    yield row("a constant target", [2.0, 2.0], [1.0, 2.0], nan, "regression", "pearson")
     yield row("targets of 0", [0.0, 2.0], [1.0, 1.0], Gives(0.5, ANY), "regression", "mape")
     yield row("no relevant document", [[0, 0]], [[1.0, 2.0]], warned, "ranking", "ndcg")
     one = Gives(1, ANY)

@@ -6,6 +6,7 @@ library has no such loss, but a function that the loss is made of in one line, t
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -88,7 +89,7 @@ class Fastloss(Library):
         self, labels: Any, predictions: Any, tells: str, out: Any = None, **options: Any
     ) -> Answer:
         """One of the numbers of an evaluation, which writes nothing."""
-        number = getattr(fl.evaluate(labels, predictions, **options), tells)
+        number = attrgetter(tells)(fl.evaluate(labels, predictions, **options))
         return Answer(next(iter(number.values())) if isinstance(number, dict) else number)
 
 
