@@ -395,25 +395,38 @@ def term_weights(
     x: Any, y: Any, w: Any, loss: Any, brier: Any, high: Any, thresholds: Any, terms: Any
 ) -> None:
     """What else is needed if rows weigh differently."""
+    disjoint()
+    loss_center, brier_center = high[CENTERS], high[CENTERS + 1]
+    rest = window(terms, _FIRST * CHUNK, (_THRESHOLD - _FIRST) * CHUNK)
+    loss_first, brier_first, weight, square, known, squared_known, true, squared_true = windows(
+        rest, CHUNK, 8
+    )
     for i in range(x.size):
-        square = w[i] * w[i]
-        known, here = x[i] == x[i], w[i] > 0.0
-        terms[_FIRST * CHUNK + i] = square * select(here, loss[i] - high[CENTERS], 0.0)
-        terms[(_FIRST + 1) * CHUNK + i] = square * select(here, brier[i] - high[CENTERS + 1], 0.0)
-        terms[_WEIGHT * CHUNK + i] = w[i]
-        terms[(_WEIGHT + 1) * CHUNK + i] = square
-        terms[(_WEIGHT + 2) * CHUNK + i] = select(known, w[i], 0.0)
-        terms[(_WEIGHT + 3) * CHUNK + i] = select(known, square, 0.0)
-        terms[(_WEIGHT + 4) * CHUNK + i] = select(known, w[i] * y[i], 0.0)
-        terms[(_WEIGHT + 5) * CHUNK + i] = select(known, square * y[i], 0.0)
+        squared = w[i] * w[i]
+        is_known, here = x[i] == x[i], w[i] > 0.0
+        loss_first[i] = squared * select(here, loss[i] - loss_center, 0.0)
+        brier_first[i] = squared * select(here, brier[i] - brier_center, 0.0)
+        weight[i] = w[i]
+        square[i] = squared
+        known[i] = select(is_known, w[i], 0.0)
+        squared_known[i] = select(is_known, squared, 0.0)
+        true[i] = select(is_known, w[i] * y[i], 0.0)
+        squared_true[i] = select(is_known, squared * y[i], 0.0)
     for t in range(thresholds.size):
-        place = (_THRESHOLD + N_THRESHOLD * t) * CHUNK
-        for i in range(x.size):
-            weight = select(x[i] >= thresholds[t], w[i], 0.0)
-            terms[place + i] = weight * y[i]
-            terms[place + CHUNK + i] = weight * (1.0 - y[i])
-            terms[place + 2 * CHUNK + i] = weight * weight * y[i]
-            terms[place + 3 * CHUNK + i] = weight * weight * (1.0 - y[i])
+        term_predicted(
+            x, y, w, thresholds[t], window(terms, (_THRESHOLD + N_THRESHOLD * t) * CHUNK, 4 * CHUNK)
+        )
+
+
+def term_predicted(x: Any, y: Any, w: Any, threshold: Any, terms: Any) -> None:
+    disjoint()
+    true, false, squared_true, squared_false = windows(terms, CHUNK, 4)
+    for i in range(x.size):
+        weight = select(x[i] >= threshold, w[i], 0.0)
+        true[i] = weight * y[i]
+        false[i] = weight * (1.0 - y[i])
+        squared_true[i] = weight * weight * y[i]
+        squared_false[i] = weight * weight * (1.0 - y[i])
 
 
 @unfused
