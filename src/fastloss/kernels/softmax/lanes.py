@@ -9,6 +9,7 @@ from ...compiler.bits import (
     LINE_BYTES,
     disjoint,
     join_pairs,
+    prefetch,
     select,
     split_pairs,
     transpose,
@@ -150,10 +151,9 @@ def lane(lanes: Any, j: Any) -> Any:
     return window(lanes, j * GROUP, GROUP)
 
 
-def column_of(columns: Any, j: Any, n_classes: Any) -> Any:
-    """What a group of rows has of class j, where arrays lie class by class."""
-    place = columns.first // n_classes + j * (columns.whole.size // n_classes)
-    return window(columns.whole, place, columns.size // n_classes)
+def column_places(columns: Any, n_classes: Any) -> Any:
+    """Where a group of rows begins in the first class, how far the next class is, and its size."""
+    return columns.first // n_classes, columns.whole.size // n_classes, columns.size // n_classes
 
 
 # -------------------------------------------------------------------------------------------------
@@ -205,9 +205,9 @@ def lane_writer(traits: Traits) -> Function:
             put(rows.encoded, out, rows.streamed)
 
     def write_columns(lanes: Any, rows: Any, decoded: Any, out: Any) -> None:
+        begin, step, n = column_places(out, rows.n_classes)
         for j in range(rows.n_classes):
-            column = column_of(out, j, rows.n_classes)
-            encode_rows(lane(lanes, j), column, column.size)
+            encode_rows(lane(lanes, j), window(out.whole, begin + j * step, n), n)
 
     return write_columns if traits.form.class_major else write
 
@@ -244,8 +244,11 @@ def loader(traits: Traits) -> Function:
             rows[i] = select(mask[i] != 0, number(decode(stored_rows[i])), minus_inf)
 
     def load_columns(columns: Any, n_classes: Any, lanes: Any) -> None:
+        begin, step, n = column_places(columns, n_classes)
         for j in range(n_classes):
-            decode_rows(decode, column_of(columns, j, n_classes), lane(lanes, j))
+            place = begin + j * step
+            prefetch(columns.whole, place + GROUP, GROUP)
+            decode_rows(decode, window(columns.whole, place, n), lane(lanes, j))
 
     def load_more(rows: Any, scratch: Any) -> None:
         if keeping:

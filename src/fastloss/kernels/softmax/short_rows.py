@@ -119,10 +119,6 @@ def _adder(traits: Traits) -> Function:
             moments.gaps[r] *= unit
             moments.square_gaps[r] *= unit
 
-    def fetch_column(columns: Any, j: Any, n_classes: Any) -> None:
-        step = columns.whole.size // n_classes
-        prefetch(columns.whole, columns.first // n_classes + j * step + GROUP, GROUP)
-
     def settle_sums(rest: Any, maxima: Any, n_classes: Any) -> None:
         """Find the rest from the lifted one, and the number of maxima from that of the others."""
         for r in range(GROUP):
@@ -135,9 +131,7 @@ def _adder(traits: Traits) -> Function:
         fill(scratch.others, zero)
         for j in range(c):
             ahead = (c + j) * GROUP  # in the next group
-            if class_major:
-                fetch_column(rows.y_pred, j, c)
-            else:
+            if not class_major:
                 prefetch(rows.y_pred, ahead, GROUP)
             if row_masked:
                 prefetch(rows.mask, ahead, GROUP)
