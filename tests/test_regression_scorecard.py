@@ -14,6 +14,7 @@ from scipy.stats import pearsonr
 from sklearn import metrics
 
 import fastloss as fl
+from fastloss.evaluation.report import task_page
 from fastloss.evaluation.sums import error_sums
 from fastloss.evaluation.sums.state import with_checksums
 from fastloss.kernels import tally_errors
@@ -334,6 +335,38 @@ def test_the_median_error():
     assert math.isnan(evaluate(y, p).median_absolute_error)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_median_error_in_fixed_memory(weighted):
+    y, p = data(200)
+    y[::3] = p[::3] + 2.0**-4 * (1 - 2.0**-40)  # which a float32 would round to the next bin
+    w = np.random.default_rng(13).integers(0, 3, 200) if weighted else None
+    for bins in (2**8, 2**20):
+        cards = [
+            fl.RegressionScorecard(median=True, bins=bins).update(
+                y[part], p[part], sample_weight=None if w is None else w[part]
+            )
+            for part in np.array_split(np.arange(200), 3)
+        ]
+        card = cards[0].merge(cards[1]).merge(cards[2])
+        again = fl.RegressionScorecard.from_state(card.state(), median=True, bins=bins)
+        scores, e = again.result(), abs(p - y)
+        median = np.median(e if w is None else e.repeat(w))
+        low, high = scores.median_absolute_error_low, scores.median_absolute_error_high
+        assert low <= median <= high
+        assert low < scores.median_absolute_error < high
+        assert high - low <= high * (2.0**-11 if bins == 2**20 else 1.0)
+    assert f"({low:.6g} to {high:.6g})" in repr(scores)
+    exactly = evaluate(y, p, median=True)
+    assert exactly.median_absolute_error_low == exactly.median_absolute_error_high
+    infinite = evaluate([1.0], [math.inf], median=True, bins=2**20)
+    assert infinite.median_absolute_error == infinite.median_absolute_error_high == math.inf
+    with pytest.raises(ValueError, match="other has other options: .* bins is"):
+        card.merge(fl.RegressionScorecard(median=True))
+    for options, message in (({"bins": 3}, "power of two"), ({"bins": 256}, "give median=True")):
+        with pytest.raises(ValueError, match=message):
+            fl.RegressionScorecard(**{"median": "median" not in message, **options})
+
+
 # -------------------------------------------------------------------------------------------------
 # Quantiles
 
@@ -372,6 +405,16 @@ def test_quantiles():
     )
     np.testing.assert_array_equal(columns.quantiles.pinball, fan.pinball)
     assert columns.by_column.quantiles.pinball.shape == (2, 5)
+
+
+def test_pictures_of_quantiles():
+    fan = [[0.0, 2.0], [0.0, 1.0]]
+    page = task_page.page("regression", evaluate([1.0, 2.0], fan, quantiles=[0.25, 0.75]), [], True)
+    for title in ("Calibration of quantiles", "Coverage of intervals"):
+        assert f"<h2>{title}</h2>" in page
+    for tip in ("0.25: 0 ", "0.75: 0.5 ", "0.5: 0.5 "):
+        assert f"<title>{tip}" in page
+    assert "<svg" not in task_page.page("regression", evaluate([1.0], [2.0]), [], True)
 
 
 def test_quantiles_without_the_median_have_no_errors():

@@ -22,6 +22,7 @@ class RowNumbers:
     deviances: tuple[tuple[str, float], ...] = ()  # name and power
     rmsle: bool = False
     median: bool = False  # of |e|, which takes a table of its own
+    bins: int | None = None  # of that table
 
     @cached_property
     def point(self) -> int | None:
@@ -146,7 +147,7 @@ def _squared_log_error(labels: Array, predictions: Array) -> Array:
 
 
 def numbers_asked_for(
-    quantiles: Any, deviances: dict[str, float], rmsle: bool, median: bool
+    quantiles: Any, deviances: dict[str, float], rmsle: bool, median: bool, bins: int | None
 ) -> RowNumbers:
     """Raise ValueError for quantiles that are none, and for what needs a point beside them."""
     try:
@@ -164,7 +165,7 @@ def numbers_asked_for(
                 f"quantiles[{i}] is {q:g}, but quantiles lie between 0 and 1 and ascend: sort "
                 "them, and the last axis of the predictions with them"
             )
-    numbers = RowNumbers(given, tuple(deviances.items()), rmsle, median)
+    numbers = RowNumbers(given, tuple(deviances.items()), rmsle, median, bins)
     if numbers.point is None and (deviances or rmsle or median):
         raise ValueError(
             "deviance, rmsle and median are of one prediction for each row, here the quantile 0.5, "

@@ -202,8 +202,14 @@ class Quantiles(_Along):
             found[here] = scores[places[here]]
         self.last = float(scores[-1])
 
+    @property
+    def around(self) -> Array:
+        """The two scores, of each quantile, that it is the mean of: of shape (2, quantiles)."""
+        both: Array = np.where(np.isnan(self.found), self.last, self.found)
+        return both
+
     def result(self) -> Array:
-        upper, lower = np.where(np.isnan(self.found), self.last, self.found)
+        upper, lower = self.around
         with np.errstate(invalid="ignore"):
             middle: Array = np.where(upper == lower, upper, upper / 2 + lower / 2)
         return middle

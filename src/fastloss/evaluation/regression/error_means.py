@@ -23,6 +23,7 @@ from ..sums.standard_error import standard_error
 from ..sums.table import Table, spread
 from .deviance import generator, tangent
 from .regression_scores import (
+    MEDIANS,
     NUMBERS,
     ColumnErrors,
     GroupErrors,
@@ -52,8 +53,8 @@ def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
     ]
     found = _found(every, numbers, force_finite)
     medians = [_median_of(sums.parts[name]) for name in sums.medians(n_columns)]
-    if medians:
-        found["median_absolute_error"] = np.array([medians])
+    for i, name in enumerate(MEDIANS if medians else ()):
+        found[name] = np.array([[each[i] for each in medians]])
     n, weight = (_each(found.pop(name), _number) for name in ("n", "weight"))
     sure = _with_samples(found, sums.parts[SAMPLES], n, numbers, n_columns)
     groups = _groups(by_group, sums, force_finite)
@@ -355,10 +356,16 @@ def _of_constant(power: float, generators: Table, moments: Table) -> Array:
     return np.maximum(found, 0.0)
 
 
-def _median_of(table: ScoreTable) -> float:
+def _median_of(table: ScoreTable) -> tuple[float, float, float]:
+    """The median, and between which numbers it lies: of bins, in the middle of them."""
     if table.n_nan or not table.n_rows:
-        return math.nan
-    return float(read(table, Quantiles(0.5))[0][0])
+        return (math.nan,) * 3
+    quantiles = Quantiles(0.5)
+    low = float(read(table, quantiles)[0][0])
+    if table.bins is None:
+        return (low,) * 3
+    high = float(table.ends(quantiles.around).mean())
+    return low / 2 + high / 2, low, high
 
 
 def _quantiles_of(tables: dict[str, Table], numbers: RowNumbers) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from ..result import warn_of_nothing
 from ..row_numbers import numbers_asked_for
 from ..sums.accumulator import Accumulator
 from ..sums.error_sums import GROUP_NAMES, ErrorSums, Rows
-from ..sums.score_table import check_memory_limit
+from ..sums.score_table import ScoreTable, check_memory_limit
 from ..tensors import as_array
 from .deviance import powers_of
 from .error_means import scores_of
@@ -38,7 +38,8 @@ class RegressionScorecard(Accumulator[ErrorSums]):
     - `deviance`: "poisson", "gamma", ("tweedie", power) or several of these, as in scikit-learn;
     - `rmsle=True` for the root mean squared logarithmic error;
     - `median=True` for the median of |e| of all rows, for which 8 bytes a row are kept, and 16 with
-      weights: no sum knows a median;
+      weights: no sum knows a median. With `bins=2**20` it takes 16 MiB whatever the rows are, and
+      lies in an interval that is given, 0.05% wide;
     - `force_finite=True` for scikit-learn's R2 and explained variance of labels that are all the
       same, and for D2: 1 if predictions are as good as can be, else 0, and not NaN;
     - `memory_limit`: bytes that |e| of `median` take in memory; more lies in temporary files, as
@@ -61,6 +62,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         deviance: Any = (),
         rmsle: bool = False,
         median: bool = False,
+        bins: int | None = None,
         force_finite: bool = False,
         bootstrap: int = 0,
         memory_limit: int | None = None,
@@ -68,7 +70,11 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         check_switch("rmsle", rmsle)
         check_switch("median", median)
         check_switch("force_finite", force_finite)
-        self._numbers = numbers_asked_for(quantiles, powers_of(deviance), rmsle, median)
+        self._numbers = numbers_asked_for(
+            quantiles, powers_of(deviance), rmsle, median, ScoreTable.empty(bins).bins
+        )
+        if bins is not None and not median:
+            raise ValueError("bins are those of the median error: give median=True, or no bins")
         self._force_finite = force_finite
         self._bootstrap = check_replicates(bootstrap)
         self._memory_limit = check_memory_limit(memory_limit)
@@ -132,6 +138,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
             "deviance": numbers.deviances,
             "rmsle": numbers.rmsle,
             "median": numbers.median,
+            "bins": numbers.bins,
             "force_finite": self._force_finite,
             "bootstrap": self._bootstrap,
         }

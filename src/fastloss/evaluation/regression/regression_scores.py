@@ -72,7 +72,8 @@ class Errors(Result):
       `concordance`, Lin's: 2 cov / (var + var + bias^2);
     - if they were asked for: `rmsle`, the root of the mean of (log(1 + prediction) -
       log(1 + label))^2; `deviance` and `d2`, each a dictionary by name, 1 less the deviance over
-      that of the best constant; `median_absolute_error`, not of groups; and `quantiles`.
+      that of the best constant; `median_absolute_error`, not of groups, which lies from
+      `median_absolute_error_low` to `median_absolute_error_high`; and `quantiles`.
     """
 
     n_undefined: Any
@@ -95,6 +96,8 @@ class Errors(Result):
     concordance: Any
     rmsle: Any
     median_absolute_error: Any
+    median_absolute_error_low: Any
+    median_absolute_error_high: Any
     deviance: dict[str, Any]
     d2: dict[str, Any]
     quantiles: QuantileScores | None
@@ -115,6 +118,7 @@ class Errors(Result):
 
 
 NUMBERS = tuple(field.name for field in fields(Errors) if field.type is Any)
+MEDIANS = tuple(name for name in NUMBERS if name.startswith("median"))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -182,7 +186,9 @@ class RegressionScores(Errors):
         if self.quantiles is None or self.mse == self.mse:
             yield from self._error_lines()
         if self.median_absolute_error == self.median_absolute_error:
-            yield "median |error|", f"{self.median_absolute_error:.6g}"
+            low, high = self.median_absolute_error_low, self.median_absolute_error_high
+            between = f" ({low:.6g} to {high:.6g})" if low < high else ""
+            yield "median |error|", f"{self.median_absolute_error:.6g}{between}"
         if self.rmsle == self.rmsle:
             yield "RMSLE", f"{self.rmsle:.6g}"
         for name, value in self.deviance.items():

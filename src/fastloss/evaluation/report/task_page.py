@@ -7,6 +7,7 @@ from typing import Any
 from ..binary.binary_scores import BinaryScores
 from ..multilabel.multilabel_scores import MultilabelScores
 from ..ranking.ranking_scores import RankingScores
+from ..regression.regression_scores import RegressionScores
 from . import charts, frame
 from .table import table
 
@@ -39,6 +40,8 @@ def pictures(scores: Any) -> Iterator[tuple[str, str, str]]:
         yield from _of_labels(scores)
     if isinstance(scores, RankingScores):
         yield from _of_rankings(scores)
+    if isinstance(scores, RegressionScores):
+        yield from _of_numbers(scores)
 
 
 def _of_labels(scores: MultilabelScores) -> Iterator[tuple[str, str, str]]:
@@ -74,6 +77,42 @@ def _of_rankings(scores: RankingScores) -> Iterator[tuple[str, str, str]]:
             ("number", "mean over queries"),
         ),
     )
+
+
+def _of_numbers(scores: RegressionScores) -> Iterator[tuple[str, str, str]]:
+    fan = scores.quantiles
+    if fan is None:
+        return
+    for title, below, levels, found, errors in (
+        (
+            "Calibration of quantiles",
+            "at most the predicted quantile",
+            fan.quantiles,
+            fan.coverage,
+            fan.coverage_standard_error,
+        ),
+        (
+            "Coverage of intervals",
+            "in the predicted interval",
+            fan.level,
+            fan.interval_coverage,
+            fan.interval_coverage_standard_error,
+        ),
+    ):
+        if len(levels):
+            each = (levels.tolist(), found.tolist(), errors.tolist())
+            yield (
+                title,
+                f"The share of rows whose label is {below}. Red is the share that there should be.",
+                charts.bars(
+                    [
+                        (f"{level:.4g}", share, error)
+                        for level, share, error in zip(*each, strict=True)
+                    ],
+                    ("quantile" if found is fan.coverage else "level", "share of the weight"),
+                    levels.tolist(),
+                ),
+            )
 
 
 def _of_two_classes(scores: BinaryScores) -> Iterator[tuple[str, str, str]]:

@@ -87,7 +87,8 @@ class ErrorSums(_Fields, Sums):
         empty = {name: Table.empty(_layout(name)) for name in self._names(n)}
         limit = self.memory_limit
         limit = None if limit is None else limit // max(n, 1)
-        medians = {name: ScoreTable.empty(None, limit) for name in self.medians(n)}
+        bins = self.numbers_of_rows.bins
+        medians = {name: ScoreTable.empty(bins, limit) for name in self.medians(n)}
         n_means = max(n, 1) * len(self.numbers_of_rows.sampled)
         samples = {SAMPLES: Samples.empty(n_means, self.bootstrap)}
         return self._replace(n_columns=n, parts={**self.parts, **empty, **medians, **samples})
@@ -136,7 +137,8 @@ class ErrorSums(_Fields, Sums):
             if isinstance(table, Table)
         }
         for name in empty.medians(n_columns):
-            parts[name] = empty.parts[name].merged(ScoreTable.from_state(name, state))
+            table = ScoreTable.from_state(name, state, self.numbers_of_rows.bins)
+            parts[name] = empty.parts[name].merged(table)
         if n_columns >= 0:
             parts[SAMPLES] = empty.parts[SAMPLES].from_state(SAMPLES, state)
         ids = [table.ids for name, table in parts.items() if name.endswith(_BY_GROUP)]
@@ -166,7 +168,9 @@ class ErrorSums(_Fields, Sums):
                     parts[name] = parts[name].merged(table)
                 for j, name in enumerate(self.medians(self.n_columns)):
                     sizes = _sizes_of_errors(every, j, self.numbers_of_rows)
-                    parts[name] = parts[name].merged(ScoreTable.of(None, sizes, every.weight))
+                    parts[name] = parts[name].merged(
+                        ScoreTable.of(None, sizes, every.weight, self.numbers_of_rows.bins)
+                    )
                 weight = every.weight
                 if every.groups is not None and weight is not None and not weight.all():
                     # Rows of weight 0 count nowhere, but their groups are known.
@@ -310,7 +314,18 @@ def _sizes_of_errors(rows: Rows, column: int, numbers: RowNumbers) -> Array:
         with np.errstate(invalid="ignore"):
             found = np.abs(point.astype(np.float64) - targets)
         sizes[start : start + len(found)] = found
+        if numbers.bins is not None:
+            # Bins are of float32, which rounds to the nearest: no size may cross an edge.
+            sizes[start : start + len(found)] = _rounded_down(found)
     return sizes
+
+
+def _rounded_down(sizes: Array) -> Array:
+    """The largest float32 that are not above these numbers."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = sizes.astype(np.float32)
+        down = np.nextafter(rounded, np.float32(0.0))
+    return np.where(rounded > sizes, down, rounded)
 
 
 def _plain(*arrays: Array) -> bool:

@@ -225,6 +225,15 @@ class ScoreTable(NamedTuple):
             keys = keys << np.uint32(self._shift)
         return self.form.scores(keys)
 
+    def ends(self, scores: Array) -> Array:
+        """Where the bins of these scores end; without bins it is the scores."""
+        if self.bins is None:
+            return scores
+        keys = self.form.keys(scores) >> np.uint32(self._shift)
+        ends = self.scores(keys + np.uint32(1))
+        # Beyond the bin of infinity there is no number.
+        return np.where(np.isnan(ends), np.inf, ends)
+
     @property
     def _shift(self) -> int:
         """How many bits of a key do not matter to its bin."""
