@@ -407,6 +407,44 @@ def test_quantiles():
     assert columns.by_column.quantiles.pinball.shape == (2, 5)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_histograms(weighted):
+    y, p = data(300)
+    y[7], p[9] = math.nan, math.inf
+    w = np.random.default_rng(14).integers(0, 3, 300) if weighted else None
+    card = fl.RegressionScorecard(histograms=True)
+    for part in np.array_split(np.arange(300), 3):
+        card.update(y[part], p[part], sample_weight=None if w is None else 1e200 * w[part])
+    again = fl.RegressionScorecard.from_state(card.state(), histograms=True)
+    found = again.result().histograms
+    n = np.ones(300) if w is None else 1e200 * w
+    e = p - y
+    for edges, numbers, weights in (
+        (found.error_edges, (e,), found.error_weight),
+        (np.hstack([found.prediction_edges, found.label_edges]), (p, y), found.pair_weight),
+    ):
+        assert weights.sum() == pytest.approx(n.sum() - n[7], rel=1e-14)
+        for k in range(len(weights)):
+            inside = np.ones(300, bool)
+            for j, each in enumerate(numbers):
+                low, high = edges[k, 2 * j : 2 * j + 2]
+                # Bins of negative numbers have their other end.
+                closed = low >= 0
+                inside &= low <= each if closed else low < each
+                inside &= each < high if closed else each <= high
+                inside |= (each == math.inf) & (high == math.inf)
+            assert weights[k] == pytest.approx(n[inside].sum(), rel=1e-14)
+    page = task_page.page("regression", again.result(), [], True)
+    assert "histogram of prediction - label" in page
+    assert "label over prediction" in page
+    columns = evaluate(np.ones((2, 2)), np.ones((2, 2)), histograms=True)
+    assert columns.histograms is None
+    same = evaluate([0.0, 0.0], [0.0, 0.0], histograms=True)
+    edges, shares = same.histograms.of_errors(4)
+    assert shares.sum() == pytest.approx(1.0)
+    assert json.loads(json.dumps(same.to_dict()))["histograms"]["error_weight"] == [2.0]
+
+
 def test_pictures_of_quantiles():
     fan = [[0.0, 2.0], [0.0, 1.0]]
     page = task_page.page("regression", evaluate([1.0, 2.0], fan, quantiles=[0.25, 0.75]), [], True)

@@ -188,6 +188,8 @@ class AnyInFiles(FileTask):
         self.settings = _options(options, self.kind)
         if options.bins is not None:
             self._set("n_bins", options.bins, "--bins")
+        if options.html and "histograms" in keywords(self.kind):
+            self.settings.setdefault("histograms", True)
         if options.from_probabilities:
             self._set("from_probabilities", True, "--from-probabilities")
 

@@ -23,6 +23,7 @@ class RowNumbers:
     rmsle: bool = False
     median: bool = False  # of |e|, which takes a table of its own
     bins: int | None = None  # of that table
+    histograms: bool = False  # of errors, and of predictions and labels
 
     @cached_property
     def point(self) -> int | None:

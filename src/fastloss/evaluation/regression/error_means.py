@@ -22,6 +22,7 @@ from ..sums.score_table import ScoreTable
 from ..sums.standard_error import standard_error
 from ..sums.table import Table, spread
 from .deviance import generator, tangent
+from .histograms import histograms_of
 from .regression_scores import (
     MEDIANS,
     NUMBERS,
@@ -71,6 +72,7 @@ def scores_of(sums: ErrorSums, force_finite: bool) -> RegressionScores:
         weight=weight,
         by_column=by_column,
         groups=groups,
+        histograms=histograms_of(*(sums.parts[name] for name in sums.histograms(n_columns))),
         **sure,
     )
 

@@ -1,5 +1,6 @@
 """Everything about labels and predictions that are numbers, in one pass: `RegressionScorecard`."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class RegressionScorecard(Accumulator[ErrorSums]):
     - `median=True` for the median of |e| of all rows, for which 8 bytes a row are kept, and 16 with
       weights: no sum knows a median. With `bins=2**20` it takes 16 MiB whatever the rows are, and
       lies in an interval that is given, 0.05% wide;
+    - `histograms=True` for those of errors, and of predictions and labels, in `scores.histograms`,
+      of which reports draw pictures; labels of several columns have none;
     - `force_finite=True` for scikit-learn's R2 and explained variance of labels that are all the
       same, and for D2: 1 if predictions are as good as can be, else 0, and not NaN;
     - `memory_limit`: bytes that |e| of `median` take in memory; more lies in temporary files, as
@@ -63,6 +66,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         rmsle: bool = False,
         median: bool = False,
         bins: int | None = None,
+        histograms: bool = False,
         force_finite: bool = False,
         bootstrap: int = 0,
         memory_limit: int | None = None,
@@ -70,9 +74,11 @@ class RegressionScorecard(Accumulator[ErrorSums]):
         check_switch("rmsle", rmsle)
         check_switch("median", median)
         check_switch("force_finite", force_finite)
+        check_switch("histograms", histograms)
         self._numbers = numbers_asked_for(
             quantiles, powers_of(deviance), rmsle, median, ScoreTable.empty(bins).bins
         )
+        self._numbers = replace(self._numbers, histograms=histograms)
         if bins is not None and not median:
             raise ValueError("bins are those of the median error: give median=True, or no bins")
         self._force_finite = force_finite
@@ -139,6 +145,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
             "rmsle": numbers.rmsle,
             "median": numbers.median,
             "bins": numbers.bins,
+            "histograms": numbers.histograms,
             "force_finite": self._force_finite,
             "bootstrap": self._bootstrap,
         }

@@ -10,6 +10,7 @@ from ...call.arrays import Array
 from ..frames import frame
 from ..resampling import Bootstrap
 from ..result import Result, by_clusters, row_lines
+from .histograms import Histograms
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +162,8 @@ class RegressionScores(Errors):
     `n_clusters` clusters, as those of columns then do; `bootstrap`, if it was asked for, is a
     `Bootstrap` of the means over rows, its names having the quantiles and levels of intervals.
 
+    `histograms` has those of a single column, if they were asked for.
+
     What has no value is NaN: R2 and correlations of a constant, and all that was not asked for.
 
     >>> import fastloss as fl
@@ -177,6 +180,7 @@ class RegressionScores(Errors):
     errors: str = "rows"
     n_clusters: int | None = None
     bootstrap: Bootstrap | None = None
+    histograms: Histograms | None = None
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Names and values of the numbers, as text."""
@@ -245,7 +249,7 @@ def _of_fields(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (QuantileScores, Errors, Bootstrap)):
+    if isinstance(value, (QuantileScores, Errors, Bootstrap, Histograms)):
         return value.to_dict()
     if isinstance(value, tuple):
         return list(value)

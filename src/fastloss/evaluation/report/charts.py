@@ -114,6 +114,47 @@ def curve(
     return frame.svg(f"{names[1]} over {names[0]}")
 
 
+def histogram(edges: Sequence[float], shares: Sequence[float], name: str) -> str:
+    """The share of the weight in each bin; a line is at 0."""
+    frame = _Frame(400, 300, (edges[0], edges[-1]), max(shares) or 1.0)
+    for i, share in enumerate(shares):
+        tip = f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {share:.3%}"
+        frame.bar((edges[i], edges[i + 1]), (0, share), f'fill="{_BLUE}" stroke="#fff"', tip)
+    if edges[0] < 0 < edges[-1]:
+        frame.line([(0, 0), (0, frame.top)], 'stroke="#222" stroke-dasharray="5 4"')
+    frame.line([(edges[0], 0), (edges[-1], 0)], 'stroke="#ddd"')
+    frame.x_axis(_ticks(edges), name)
+    return frame.svg(f"histogram of {name}")
+
+
+def cells(edges: Sequence[float], shares: Sequence[Sequence[float]], names: tuple[str, str]) -> str:
+    """The share of the weight in each cell, of the same bins on both axes."""
+    first, last = edges[0], edges[-1]
+    frame = _Frame(400, 400, (first, last), last - first)
+    most = max(map(max, shares)) or 1.0
+    for i, column in enumerate(shares):
+        for j, share in enumerate(column):
+            if share > 0:
+                x, y = (edges[i], edges[i + 1]), (edges[j], edges[j + 1])
+                tip = f"{names[0]} {x[0]:.4g} to {x[1]:.4g}, {names[1]} {y[0]:.4g} to {y[1]:.4g}: "
+                style = f'fill="{_BLUE}" fill-opacity="{math.sqrt(share / most):.3f}"'
+                frame.bar(x, (y[0] - first, y[1] - first), style, f"{tip}{share:.3%}")
+    frame.line([(first, 0), (last, last - first)], 'stroke="#222" stroke-dasharray="5 4"')
+    ticks = _ticks(edges)
+    frame.x_axis(ticks, names[0])
+    for value, text in ticks:
+        frame.write(_LEFT - 6, frame.y(value - first) + 4, text, 'text-anchor="end"')
+    middle = _TOP + frame.height / 2
+    frame.write(12, middle, names[1], f'text-anchor="middle" transform="rotate(-90 12 {middle})"')
+    return frame.svg(f"{names[1]} over {names[0]}")
+
+
+def _ticks(edges: Sequence[float]) -> list[tuple[float, str]]:
+    first, last = edges[0], edges[-1]
+    values = (first + (last - first) * i / 4 for i in range(5))
+    return [(value, f"{value:.3g}") for value in values]
+
+
 def bars(
     numbers: Sequence[tuple[str, float, float]],
     names: tuple[str, str],

@@ -13,6 +13,7 @@ from .table import table
 
 _ROWS = 200  # of a table, at most
 _BARS = 40  # of a picture
+_BINS = 50  # of a histogram
 
 
 def page(task: str, scores: Any, facts: Iterable[tuple[str, str]], complete: bool) -> str:
@@ -80,6 +81,20 @@ def _of_rankings(scores: RankingScores) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_numbers(scores: RegressionScores) -> Iterator[tuple[str, str, str]]:
+    if scores.histograms is not None:
+        edges, shares = (each.tolist() for each in scores.histograms.of_errors(_BINS))
+        yield (
+            "Errors",
+            "The share of the weight by the error, prediction less label. 0.5% of it lies beyond "
+            "either end.",
+            charts.histogram(edges, shares, "prediction - label"),
+        )
+        edges, cells = (each.tolist() for each in scores.histograms.of_pairs(_BINS))
+        yield (
+            "Predictions and labels",
+            "The darker, the more of the weight. On the line a prediction is its label.",
+            charts.cells(edges, cells, ("prediction", "label")),
+        )
     fan = scores.quantiles
     if fan is None:
         return

@@ -16,6 +16,7 @@ from ..row_numbers import RowNumbers
 from .accumulator import PENDING_ROWS, Sums, joined
 from .double_double import add, exact_sum, multiply
 from .group_names import GroupNames
+from .number_bins import empty_bins, weights_by_bin
 from .samples import NOT_SAMPLED, Sampled, Samples
 from .score_table import ScoreTable
 from .state import entry
@@ -85,6 +86,7 @@ class ErrorSums(_Fields, Sums):
         if self.n_columns >= 0 or n < 0:
             return self
         empty = {name: Table.empty(_layout(name)) for name in self._names(n)}
+        empty |= {name: empty_bins() for name in self.histograms(n)}
         limit = self.memory_limit
         limit = None if limit is None else limit // max(n, 1)
         bins = self.numbers_of_rows.bins
@@ -97,6 +99,12 @@ class ErrorSums(_Fields, Sums):
         """The names of the tables of |e| that medians are found in, one for each column."""
         wanted = self.numbers_of_rows.median
         return [f"{MEDIAN}/{j}" for j in range(max(n_columns, 1))] if wanted else []
+
+    def histograms(self, n_columns: int) -> tuple[str, ...]:
+        """The names of the tables of errors, and of predictions and labels, by bin."""
+        numbers = self.numbers_of_rows
+        wanted = numbers.histograms and numbers.point is not None and n_columns <= 1
+        return ("errors_by_bin", "pairs_by_bin") if wanted else ()
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -171,6 +179,9 @@ class ErrorSums(_Fields, Sums):
                     parts[name] = parts[name].merged(
                         ScoreTable.of(None, sizes, every.weight, self.numbers_of_rows.bins)
                     )
+                if self.histograms(self.n_columns):
+                    for name, table in _histograms_of(every, self.numbers_of_rows):
+                        parts[name] = parts[name].merged(table)
                 weight = every.weight
                 if every.groups is not None and weight is not None and not weight.all():
                     # Rows of weight 0 count nowhere, but their groups are known.
@@ -318,6 +329,19 @@ def _sizes_of_errors(rows: Rows, column: int, numbers: RowNumbers) -> Array:
             # Bins are of float32, which rounds to the nearest: no size may cross an edge.
             sizes[start : start + len(found)] = _rounded_down(found)
     return sizes
+
+
+def _histograms_of(rows: Rows, numbers: RowNumbers) -> Iterator[tuple[str, Table]]:
+    for start in range(0, len(rows.targets), _SMALL_SLAB):
+        part = rows.at(slice(start, start + _SMALL_SLAB))
+        if part.weight is not None and not part.weight.all():
+            part = part.at(part.weight != 0)
+        predictions = part.predictions[:, 0]
+        point = predictions if predictions.ndim == 1 else predictions[:, numbers.point or 0]
+        labels = part.targets[:, 0].astype(np.float64)
+        errors, pairs = weights_by_bin(labels, point.astype(np.float64), part.weight)
+        yield "errors_by_bin", errors
+        yield "pairs_by_bin", pairs
 
 
 def _rounded_down(sizes: Array) -> Array:
