@@ -16,7 +16,7 @@ from ..row_numbers import RowNumbers
 from .accumulator import PENDING_ROWS, Sums, joined
 from .double_double import add, exact_sum, multiply
 from .group_names import GroupNames
-from .number_bins import empty_bins, weights_by_bin
+from .number_bins import empty_bins, rounded_down, weights_by_bin
 from .samples import NOT_SAMPLED, Sampled, Samples
 from .score_table import ScoreTable
 from .state import entry
@@ -327,7 +327,7 @@ def _sizes_of_errors(rows: Rows, column: int, numbers: RowNumbers) -> Array:
         sizes[start : start + len(found)] = found
         if numbers.bins is not None:
             # Bins are of float32, which rounds to the nearest: no size may cross an edge.
-            sizes[start : start + len(found)] = _rounded_down(found)
+            sizes[start : start + len(found)] = rounded_down(found)
     return sizes
 
 
@@ -339,17 +339,8 @@ def _histograms_of(rows: Rows, numbers: RowNumbers) -> Iterator[tuple[str, Table
         predictions = part.predictions[:, 0]
         point = predictions if predictions.ndim == 1 else predictions[:, numbers.point or 0]
         labels = part.targets[:, 0].astype(np.float64)
-        errors, pairs = weights_by_bin(labels, point.astype(np.float64), part.weight)
-        yield "errors_by_bin", errors
-        yield "pairs_by_bin", pairs
-
-
-def _rounded_down(sizes: Array) -> Array:
-    """The largest float32 that are not above these numbers."""
-    with np.errstate(over="ignore", under="ignore"):
-        rounded = sizes.astype(np.float32)
-        down = np.nextafter(rounded, np.float32(0.0))
-    return np.where(rounded > sizes, down, rounded)
+        found = weights_by_bin(labels, point.astype(np.float64), part.weight)
+        yield from zip(("errors_by_bin", "pairs_by_bin"), found, strict=True)
 
 
 def _plain(*arrays: Array) -> bool:

@@ -68,3 +68,11 @@ def _by_key(keys: Array, weight: Array | None) -> Table:
     sums = np.bincount(places, None if weight is None else weight * scale)
     high = np.stack([sums.astype(np.float64), np.full(len(ids), scale)], axis=1)
     return Table(HISTOGRAM, ids, high, np.zeros_like(high))
+
+
+def rounded_down(sizes: Array) -> Array:
+    """The largest float32 that are not above these numbers."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = sizes.astype(np.float32)
+        down = np.nextafter(rounded, np.float32(0.0))
+    return np.where(rounded > sizes, down, rounded)
