@@ -27,6 +27,9 @@ SIZES = partly_long(
     [(IDS, LOGITS), (np.tile(IDS, MANY), np.tile(LOGITS, (MANY, 1)))],
     ids=["one block", "several blocks"],
 )
+EITHER = pytest.mark.parametrize(
+    "way", ["plain", pytest.param("compiled", marks=compiled)]
+)  # for what a kernel asks of its arrays
 BCE = fl.BinaryCrossEntropyWithLogits()
 WEIGHED = fl.CrossEntropy(class_weight=[1.0, 0.5, 2.0], ignore_index=-1)
 
@@ -81,7 +84,8 @@ def test_numbers_of_16_bits_and_truth_values(dtype):
         assert_same(in_place, first[1])
 
 
-def test_layouts_that_only_look_alike():
+@EITHER
+def test_layouts_that_only_look_alike(way):
     true = fl.cross_entropy.value_and_grad(IDS, LOGITS)
     fortran = np.asfortranarray(LOGITS)
     twice = np.repeat(IDS, 2)[::2]
@@ -92,9 +96,12 @@ def test_layouts_that_only_look_alike():
             value, grad = fl.cross_entropy.value_and_grad(ids, logits)
             assert_same(value, true[0])
             assert_same(grad, true[1])
+    for out in (np.empty_like(LOGITS), np.asfortranarray(LOGITS), np.empty((4, 6), "f4")[:, ::2]):
+        assert fl.cross_entropy.value_and_grad(IDS, LOGITS, out=out)[1] is out
+        assert_same(out.copy(), true[1])
     frozen = LOGITS.copy()
     frozen.flags.writeable = False
-    assert_same(fl.cross_entropy.grad(IDS, frozen), true[1])
+    assert_same(fl.cross_entropy.grad(IDS, frozen), fl.cross_entropy.grad(IDS, LOGITS))
     with pytest.raises(ValueError, match="read-only"):
         fl.cross_entropy.grad(IDS, frozen, out=frozen)
 
@@ -123,7 +130,7 @@ def test_labels_that_change_once_they_are_checked():
 
     def run_and_spoil(*arguments):
         code(*arguments)
-        phases.append(Args(*arguments).phase)
+        phases.append(Args(*arguments).phase & BOTH)
         ids[7] = -1
 
     kernel.compiled[False] = run_and_spoil
@@ -150,7 +157,7 @@ def test_what_nobody_else_sees_is_computed_while_labels_are_looked_at(loss, shor
         kernel, code = call.plan.kernel, call.plan.kernel.compiled[False]
 
         def run(*arguments):
-            phases.append(Args(*arguments).phase)
+            phases.append(Args(*arguments).phase & BOTH)
             code(*arguments)
 
         kernel.compiled[False] = run
@@ -484,7 +491,8 @@ def test_results_overlap_neither_each_other_nor_what_is_read(short):
         fl.mse.grad(x, x, out=x)
 
 
-def test_memory_that_no_array_owns(short):
+@EITHER
+def test_memory_that_no_array_owns(way, short):
     """As of tensors: whose memory it is cannot be told by the array."""
     memory = bytearray(4 * 36)
     logits, grad, over = (
@@ -494,8 +502,28 @@ def test_memory_that_no_array_owns(short):
     expected = fl.cross_entropy.grad(IDS, LOGITS)
     with short():
         assert_same(fl.cross_entropy.grad(IDS, logits, out=grad), expected)
+    before = bytes(memory)
     with pytest.raises(ValueError, match="overlaps"):
         fl.cross_entropy.grad(IDS, logits, out=over)
+    assert memory == before
+    with short():
+        assert fl.cross_entropy.grad(IDS, logits, out=logits) is logits
+    assert_same(logits, expected)
+
+
+@EITHER
+def test_addresses_stand_for_arrays(way):
+    """As of tensors. Plain Python has no use of them, and leaves them to the general way."""
+    expected = fl.cross_entropy.value_and_grad(IDS, LOGITS)
+    (call,) = fl.cross_entropy._family.calls.values()
+    grad = np.empty_like(LOGITS)
+    places = [array.__array_interface__["data"][0] for array in (IDS, LOGITS, grad)]
+    found = call.small(*places[:2], *[None] * 5, places[2], None)
+    if way == "plain":
+        assert found is None
+    else:
+        assert found[0] == expected[0]
+        assert_same(grad, expected[1])
 
 
 def test_what_is_written_in_place_is_not_computed_again(short):

@@ -113,5 +113,6 @@ def watched() -> Iterator[None]:
                     patch.setattr(module, name, twin)
         for name in ("load_or_compile", "specialised"):
             plain = getattr(jit, name)
-            patch.setattr(jit, name, lambda *given, plain=plain: _watching(plain(*given)))
+            watching = lambda one, *given, plain=plain: plain(_watching(one), *given)  # noqa: E731
+            patch.setattr(jit, name, watching)
         yield

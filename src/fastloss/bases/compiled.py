@@ -11,7 +11,7 @@ from ..call.plan import Call
 from ..call.verbs import VALUE, VALUE_AND_GRAD, Verb
 from ..compiler.interrupts import compiler
 from ..kernels import single
-from ..kernels.args import BOTH
+from ..kernels.args import BOTH, WRITTEN
 from ..kernels.form import Form
 
 _FLOATS = ("float32", "float64")
@@ -83,7 +83,8 @@ class RowFunctions:
             weights=np.empty(1),
             partials=np.empty(1),
         )
-        kernel = jit.specialised(call.plan.kernel.make(type(args.options)), args)
+        function = call.plan.kernel.make(type(args.options))
+        kernel = jit.specialised(function, args, False, WRITTEN)
         one_label = self._label.ndim == 0
-        function = single.one_row(kernel, args, form, one_label, call.exponent)
-        return jit.entry(function)
+        row = single.one_row(kernel, args, form, one_label, call.exponent)
+        return jit.entry(row)

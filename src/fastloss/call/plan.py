@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler.interrupts import compiler
-from ..kernels.args import SURVEY, Args, Extras
+from ..kernels.args import SURVEY, WRITTEN, Args, Extras
 from ..kernels.blocks import over_blocks
 from ..kernels.form import Form, Function
 from ..kernels.survey import UNBOUNDED, Limits, survey
@@ -53,7 +53,9 @@ class Kernel:
         if known is None:
             jit = compiler()
             function = self.make(type(args.options))
-            known = jit.load_or_compile(function, blocks.empty(args, cut), prange)
+            # Parallel loops of Numba know no spans.
+            written = None if prange else WRITTEN
+            known = jit.load_or_compile(function, blocks.empty(args, cut), prange, written)
             _kernels[self.key, prange] = known
         self.compiled[prange] = known
         return known
@@ -270,9 +272,9 @@ def prepare(
 def with_others(key: Any, weight: Any, probabilities: Any, mask: Any, vector: Any) -> Any:
     """The key of calls with more arrays; no call has the key of what is no array yet."""
     if type(weight) is _ndarray:
-        key = key, weight.dtype, weight.shape
+        key = *key, weight.dtype, weight.shape
     elif weight is not None:
-        key = key, type(weight)
+        key = *key, type(weight)
     if not (probabilities is mask is vector is None):
         key = key, *map(_like, (probabilities, mask, vector))
     return key

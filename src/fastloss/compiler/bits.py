@@ -290,6 +290,21 @@ def part_of(array: Any, number: Any, size: Any) -> Any:
     return array[number * size : (number + 1) * size]
 
 
+def overlaps(result: Any, read: Any, free: Any) -> Any:
+    """Whether `result` shares memory with any of the arrays `read`, or with a part of `free`.
+
+    It may be `free` as a whole. Each of them may be absent, which is ().
+    """
+    if isinstance(result, tuple):
+        return False
+    ends = np.lib.array_utils.byte_bounds
+    return any(
+        np.may_share_memory(result, array) and not (array is free and ends(result) == ends(array))
+        for array in (*read, free)
+        if not isinstance(array, tuple)
+    )
+
+
 def writeable(value: Any) -> Any:
     """`value` for a kernel, whose arrays may be written even where it only reads.
 

@@ -16,7 +16,7 @@ from .bits import INTERLEAVED, LINE_BYTES
 from .numba_api import cgutils
 from .numba_api import llvm as ir
 from .processor import converts_halves
-from .spans import Span, clipped, item_bytes, memory, span_of
+from .spans import Span, clipped, has_windows, item_bytes, memory, span_of
 
 # Numba knows it by its identity, and takes it for `range` where it compiles for one thread.
 prange = numba.prange
@@ -177,6 +177,8 @@ def window(typingctx: Any, array: Any, start: Any, size: Any) -> Any:
     # its ends with the array's: a short row pays more for that than for its exponentials.
     if array == _ABSENT:
         return _part_of_nothing
+    if not has_windows(array):
+        return None
     span = Span(array.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -231,6 +233,8 @@ def part_of(typingctx: Any, array: Any, number: Any, size: Any) -> Any:
     # As a function it would be compiled for each type of array, at 30 ms each.
     if array == _ABSENT:
         return _part_of_nothing
+    if not has_windows(array):
+        return None
     span = Span(array.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -240,6 +244,39 @@ def part_of(typingctx: Any, array: Any, number: Any, size: Any) -> Any:
         return span_of(context, builder, span, builder.gep(data, [start]), size)
 
     return span(array, types.int64, types.int64), codegen
+
+
+def _bytes_of(context: Any, builder: Any, array: Any, value: Any) -> tuple[Any, Any]:
+    """The address of an array, and the one behind it."""
+    data, n = memory(context, builder, array, value)
+    start = builder.ptrtoint(data, n.type)
+    return start, builder.add(start, builder.mul(n, n.type(item_bytes(context, array))))
+
+
+@intrinsic
+def overlaps(typingctx: Any, result: Any, read: Any, free: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        found = cgutils.false_bit
+        if result == _ABSENT:
+            return found
+        start, end = _bytes_of(context, builder, result, args[0])
+        others = [(one, builder.extract_value(args[1], i)) for i, one in enumerate(read.types)]
+        for array, value in (*others, (free, args[2])):
+            if array == _ABSENT:
+                continue
+            first, last = _bytes_of(context, builder, array, value)
+            # If one of them is empty, they share nothing.
+            later = builder.select(builder.icmp_unsigned(">", start, first), start, first)
+            sooner = builder.select(builder.icmp_unsigned("<", end, last), end, last)
+            shared = builder.icmp_unsigned("<", later, sooner)
+            if array is free:
+                begin = builder.icmp_unsigned("!=", start, first)
+                stop = builder.icmp_unsigned("!=", end, last)
+                shared = builder.and_(shared, builder.or_(begin, stop))
+            found = builder.or_(found, shared)
+        return found
+
+    return types.boolean(result, read, free), codegen
 
 
 @intrinsic

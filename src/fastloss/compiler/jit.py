@@ -22,7 +22,7 @@ import sys
 import threading
 import types as python_types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,7 @@ from .flags import CompilationError, Manner, manner_of
 from .interrupts import undisturbed
 from .passes import WeakNumbersCompiler
 from .snapshot import Part, codes_in, is_extended
+from .spans import UNFIT, Span, WrittenSpan
 
 if numba_api.TESTED:
     from . import fast_compile
@@ -123,8 +124,17 @@ def entry(function: Function) -> Any:
 
 
 @undisturbed
-def load_or_compile(function: Function, arguments: Sequence[Any], prange: bool = False) -> Any:
+def load_or_compile(
+    function: Function,
+    arguments: Sequence[Any],
+    prange: bool = False,
+    written: Collection[int] | None = None,
+) -> Any:
     """`function` for arguments of such types.
+
+    With `written`, it takes arrays as spans, those in these places as such that it writes: they
+    may have any shape and any dtype of these bits, and BufferError says that one is not contiguous,
+    aligned and, if it is written, writeable.
 
     With `prange` it is called with the number of threads first, and its loop over `bits.prange`
     runs on them. The types of later arguments are not looked at again; arrays that it only reads
@@ -132,8 +142,10 @@ def load_or_compile(function: Function, arguments: Sequence[Any], prange: bool =
     """
     if numba.config.DISABLE_JIT:
         plain = np.errstate(all="ignore")(function)
+        if written is not None:
+            return _of_spans(plain, arguments, written)
         return (lambda n_threads, *arguments: plain(*arguments)) if prange else plain
-    compiled = specialised(function, arguments, prange)
+    compiled = specialised(function, arguments, prange, written)
     (signature,) = compiled.signatures
     # What the dispatcher calls once it has looked up the types of the arguments, which are known
     # here: 0.3 us less for each call.
@@ -153,11 +165,23 @@ def load_or_compile(function: Function, arguments: Sequence[Any], prange: bool =
 
 
 @undisturbed
-def specialised(function: Function, arguments: Sequence[Any], prange: bool = False) -> Any:
+def specialised(
+    function: Function,
+    arguments: Sequence[Any],
+    prange: bool = False,
+    written: Collection[int] | None = None,
+) -> Any:
     """The dispatcher of a function that returns nothing, compiled for one signature or loaded."""
     if numba.config.DISABLE_JIT:
         return function
     signature = tuple(_type_of(argument) for argument in arguments)
+    if written is not None:
+        signature = tuple(
+            (WrittenSpan if place in written else Span)(one.dtype)
+            if isinstance(one, types.Array)
+            else one
+            for place, one in enumerate(signature)
+        )
     name = function.__name__
     with _lock:
         digest, complete = _fingerprint(function)
@@ -204,6 +228,26 @@ def _type_of(argument: Any) -> Any:
     if isinstance(argument, tuple):
         return types.Tuple([_type_of(part) for part in argument])
     return numba.typeof(argument)
+
+
+def _of_spans(
+    function: Function, arguments: Sequence[Any], written: Collection[int]
+) -> Callable[..., None]:
+    """The same of plain Python, whose arrays have one axis and these dtypes."""
+    dtypes = [one.dtype if isinstance(one, np.ndarray) else None for one in arguments]
+
+    def span(place: int, given: Any) -> Any:
+        dtype = dtypes[place]
+        if dtype is None:
+            return given
+        flags = getattr(given, "flags", None)  # an address has none, and plain Python no use of it
+        if not flags or not (
+            flags.carray if place in written else flags.c_contiguous and flags.aligned
+        ):
+            raise BufferError(UNFIT)
+        return given.reshape(-1).view(dtype)
+
+    return lambda *given: function(*map(span, range(len(given)), given))
 
 
 def _essence(error: Any) -> str:

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 SURVEY = 1
 COMPUTE = 2
 BOTH = SURVEY | COMPUTE
+# And before: BufferError if results overlap what is read. So short calls learn it.
+COMPARE = 4
 
 
 class Args(NamedTuple):
     """The arguments of a kernel. Arrays are contiguous; one that is absent is ()."""
 
-    phase: Any  # SURVEY, COMPUTE or BOTH
+    phase: Any  # SURVEY, COMPUTE or BOTH, and COMPARE
     options: Any  # numbers and arrays that the loss tells; of losses of rows, see `row_options`
     scale: Any  # what derivatives are multiplied by; NaN: 1 / the sum of the weights
     streamed: Any  # whether derivatives go past the caches
@@ -27,13 +29,13 @@ class Args(NamedTuple):
     block: Any  # samples in a block
     true_width: Any  # elements of y_true in a sample
     width: Any  # elements of y_pred and of derivatives in a sample
-    weight: Any = ()  # [n_samples]
     probabilities: Any = ()  # [n_samples * true_width], of the class ids in y_true
     mask: Any = ()  # [n_samples * width]: which classes are in, row by row
     vector: Any = ()  # [n_samples * width]; see `Extras`
     losses_out: Any = ()  # [n_samples * form.n_results]
     hess_out: Any = ()  # [n_samples * width]
-    # All that differs between calls with arrays of the same shapes and dtypes; see `shared`.
+    # All that differs between most calls with arrays of the same shapes and dtypes: see `shared`.
+    weight: Any = ()  # [n_samples]
     y_true: Any = ()  # [n_samples * true_width]
     y_pred: Any = ()  # [n_samples * width]
     grad_out: Any = ()  # [n_samples * width]
@@ -60,17 +62,23 @@ class Args(NamedTuple):
         partials: Any,
     ) -> "Args":
         """The same for these arrays, in a third of the time of `_replace`."""
-        given = weight, probabilities, mask, vector, losses_out, hess_out
-        own = y_true, y_pred, grad_out, weights, partials
+        given = probabilities, mask, vector, losses_out, hess_out
+        own = weight, y_true, y_pred, grad_out, weights, partials
         return tuple.__new__(Args, (*self[:3], streamed, *self[4:9], *given, *own))
 
     @property
     def shared(self) -> tuple[Any, ...]:
-        """The arguments but for the last five, which a short call adds in their order.
+        """The arguments but for the last six, which a short call adds in their order.
 
         It calls the same kernel again and again, and has no time to name them.
         """
-        return self[:-5]
+        return self[:-6]
+
+
+# Which arguments are arrays that are written.
+WRITTEN = frozenset(
+    map(Args._fields.index, ("losses_out", "hess_out", "grad_out", "weights", "partials"))
+)
 
 
 class Extras(NamedTuple):

@@ -9,8 +9,17 @@ Numba's threading layer hands out the blocks.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..compiler.bits import aligned_stack, part_of, prange, settle, smaller, wide_vectors, window
-from .args import COMPUTE, SURVEY, Args
+from ..compiler.bits import (
+    aligned_stack,
+    overlaps,
+    part_of,
+    prange,
+    settle,
+    smaller,
+    wide_vectors,
+    window,
+)
+from .args import COMPARE, COMPUTE, SURVEY, Args
 from .form import Form, Function
 from .survey import LEAST_WEIGHT, MOST_WEIGHT
 
@@ -75,6 +84,8 @@ def cuts(form: Form) -> tuple[Cut, Cut]:
 # the text of a kernel is made of the names of its arguments.
 _KERNEL = """
 def kernel({names}):
+    if phase & {compare} and overlap({names}):
+        raise BufferError("results overlap what is read")
     for k in prange(last - first):
         wide_vectors()
         aligned_stack()
@@ -98,7 +109,7 @@ def over_blocks(
 
     `options_type` is the type of the options, whose names are lost on the way into compiled code.
     """
-    named, n_results = options_type is not tuple, form.n_results
+    named, n_results, labelled = options_type is not tuple, form.n_results, form.labelled
     part_of_pred, part_of_grad, part_of_hess = cuts(form)[0]
 
     def run_block(b: Any, *arguments: Any) -> None:
@@ -133,14 +144,28 @@ def over_blocks(
             if args.streamed:
                 settle()
 
+    def overlap(*arguments: Any) -> Any:
+        """Whether results share memory with what is read, unless in place, or with each other."""
+        args = Args(*arguments)
+        y_true = args.y_true if labelled else ()
+        losses, grad, hess, y_pred = args.losses_out, args.grad_out, args.hess_out, args.y_pred
+        read = y_true, args.weight, args.probabilities, args.mask, args.vector
+        return (
+            overlaps(losses, read, y_pred)
+            or overlaps(grad, read, y_pred)
+            or overlaps(hess, read, ())
+            or overlaps(hess, (y_pred, grad), ())
+        )
+
     scope: dict[str, Any] = {
         "__name__": __name__,
         "aligned_stack": aligned_stack,
+        "overlap": overlap,
         "prange": prange,
         "run_block": run_block,
         "wide_vectors": wide_vectors,
     }
-    source = _KERNEL.format(names=", ".join(Args._fields))
+    source = _KERNEL.format(names=", ".join(Args._fields), compare=COMPARE)
     exec(compile(source, _KERNEL_FILE, "exec"), scope)
     kernel: Function = scope["kernel"]
     kernel.__name__ = sum_block.__name__  # which files of the store begin with

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.bits import scratch, writeable
+from ..compiler.bits import part_of, scratch, writeable
 from ..compiler.flags import allocating
 from .args import Args
 from .form import Form, Function
@@ -38,7 +38,8 @@ def one_row(kernel: Function, args: Args, form: Form, one_label: bool, exponent:
 
     `args` are those of a call with one row. If `one_label`, y_true is a number, not a row.
     """
-    shared, n_classes, n_labels = args.shared, args.width, args.true_width
+    shared = *args.shared, args.weight
+    n_classes, n_labels = args.width, args.true_width
     stored, stored_true = form.stored, form.stored_true
     double, nan = np.float64, stored(np.nan)
 
@@ -73,12 +74,20 @@ def one_row(kernel: Function, args: Args, form: Form, one_label: bool, exponent:
         if y_pred.size != n_classes or labels.size != n_labels:
             return np.nan
         weights, partials = scratch(double, 1), scratch(double, 1)
-        own = labels, writeable(y_pred), grad_out, weights, partials
+        own = (
+            part_of(labels, 0, n_labels),
+            part_of(y_pred, 0, n_classes),
+            part_of(grad_out, 0, n_classes),
+            part_of(weights, 0, 1),
+            part_of(partials, 0, 1),
+        )
         kernel(*(writeable(shared) + own))
+        n_read = labels.size  # named once more, so that it is there until now
         if rescaled_grad:
             for j in range(grad_out.size):
                 grad_out[j] = stored(double(grad_out[j]) * power * rest)
-        return partials[0] * power * rest if weights[0] >= 0.0 else np.nan
+        is_legal = n_read == n_labels and weights[0] >= 0.0
+        return partials[0] * power * rest if is_legal else np.nan
 
     def value(y_true: Any, y_pred: Any) -> Any:
         return run(y_true, y_pred, ())
