@@ -162,6 +162,46 @@ def test_gradients_of_float16_do_not_vanish_before_they_are_scaled():
         near(grad, expected.half(), atol=1e-7, rtol=torch.finfo(torch.float16).eps)
 
 
+@compiled
+def test_small_batches_are_told_by_their_addresses(monkeypatch):
+    """Once one of their kind was seen, unless there is anything special about the tensors."""
+    criterion, theirs, asked = Loss(fl.cross_entropy), functional.cross_entropy, []
+    arrays = criterion._of_tensors.arrays
+    monkeypatch.setattr(criterion._of_tensors, "_small", {})  # other tests have such batches, too
+    monkeypatch.setattr(
+        criterion._of_tensors, "arrays", lambda *given: asked.append(1) or arrays(*given)
+    )
+
+    def check(logits, labels, by_address):
+        asked.clear()
+        logits = logits.detach().requires_grad_()
+        ours, expected = criterion(logits, labels), theirs(logits, labels)
+        assert bool(asked) != by_address
+        near(ours.detach(), expected.detach())
+        factor = torch.rand_like(expected)
+        near(grad_of(ours, logits, factor)[0], grad_of(expected, logits, factor)[0])
+
+    logits, labels = logits_of(N, C, dtype=torch.float32).detach(), ids_of(N)
+    check(logits, labels, False)
+    check(logits, labels, True)
+    check(logits[1:], labels[1:], False)
+    check(logits[1:], labels[1:], True)
+    check(logits.T.contiguous().T, labels, False)
+    check(logits, labels.repeat_interleave(2)[::2], False)
+    negative = torch.complex(torch.zeros_like(logits), -logits).conj().imag
+    assert negative.is_neg()
+    check(negative, labels, False)
+    leaf = logits.requires_grad_()
+    wrong = labels.clone()
+    wrong[2] = C
+    with pytest.raises(ValueError, match=rf"labels\[2\] is {C}"):
+        criterion(leaf, wrong)
+    summed = criterion(leaf, labels, normalizer=1.0)
+    near(summed, theirs(leaf, labels, reduction="sum"))
+    by_rows = torch.func.vmap(lambda x: criterion(x, labels))(torch.stack([leaf, 2 * leaf]))
+    near(by_rows[1].detach(), theirs(2 * leaf, labels).detach())
+
+
 def test_numbers_of_16_bits_are_read_where_they_lie():
     logits = torch.randn(N, C, dtype=torch.bfloat16)
     array = tensors.array_of(logits, "logits")

@@ -11,7 +11,9 @@ from ..bases.loss import Loss as CoreLoss
 from ..bases.softmax import SoftmaxLoss
 from ..hosts.common import VANISHING
 from . import operators
-from .tensors import Arrays, KeptMemory, Tensor, place_of
+from .tensors import Arrays, KeptMemory, SmallStep, Tensor, place_of
+
+_is_compiling = torch.compiler.is_compiling
 
 _VANISHING = frozenset(getattr(torch, name) for name in VANISHING)
 _IGNORED = -100  # PyTorch's mark of labels to be skipped
@@ -123,10 +125,13 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         """The loss of tensors: see the class."""
         if getattr(logits, "dtype", None) in _VANISHING and torch.is_grad_enabled():
             logits = logits.float()
-        if torch.compiler.is_compiling():
+        if _is_compiling():
             return operators.compiled(self._text, logits, labels, weight, normalizer)
+        arrays: Arrays | None = None
         try:
-            arrays = self._of_tensors.arrays(logits, labels, weight)
+            small = self._of_tensors.small_step(logits, labels, weight, normalizer)
+            if small is None or self._room is not None:
+                arrays = self._of_tensors.arrays(logits, labels, weight)
         except RuntimeError:  # transforms are at work
             return operators.transformed(self._text, logits, labels, weight, normalizer)
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(logits).tangent is not None:
@@ -134,7 +139,9 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         if logits.requires_grad and torch.is_grad_enabled():
             if self.overwrite_logits:
                 _check_memory(logits)
-            return _apply(logits, (labels, weight), normalizer, arrays, self)
+            return _apply(logits, (labels, weight, normalizer, arrays, small, self))
+        if arrays is None:
+            arrays = self._of_tensors.arrays(logits, labels, weight)
         return self._of_tensors.value(arrays, logits, normalizer)
 
     def extra_repr(self) -> str:
@@ -190,29 +197,36 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
     def forward(
         ctx: Any,
         logits: Tensor,
-        labels_and_weight: tuple[Tensor, Tensor | None],
-        normalizer: Any,
-        arrays: Arrays,
-        module: Loss,
+        given: tuple[Tensor, Tensor | None, Any, Arrays | None, SmallStep | None, Loss],
     ) -> Tensor:
-        room = module._room
-        value, ctx.grad = module._of_tensors.value_and_grad(arrays, logits, normalizer, room)
-        ctx.module, ctx.normalizer = module, normalizer
+        labels, weight, normalizer, arrays, small, module = given
+        of_tensors, room = module._of_tensors, module._room
+        found = None
+        if arrays is None and small is not None:
+            found = of_tensors.step(small, logits)
+        if found is None:
+            if arrays is None:
+                arrays = of_tensors.arrays(logits, labels, weight)
+            found = of_tensors.value_and_grad(arrays, logits, normalizer, room)
+            if small is None and room is None:
+                of_tensors.keep_small_step(arrays, logits, labels)
+        value, ctx.grad = found
+        ctx.known = module, normalizer
         if room is place_of:
             torch.autograd.graph.increment_version(logits)
         else:
-            ctx.save_for_backward(logits, *labels_and_weight)
+            ctx.save_for_backward(logits, labels, weight)
         return value
 
     @staticmethod
-    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
-        grad, module = ctx.grad, ctx.module
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None]:
+        grad, (module, normalizer) = ctx.grad, ctx.known
         if grad is not None and not torch.is_grad_enabled():
             try:
                 if factor.ndim or factor.item() != 1.0:
                     grad.mul_(module._of_tensors.spread(factor, grad))
                 ctx.grad = None
-                return grad, None, None, None, None
+                return grad, None
             except RuntimeError:  # a factor within a transform has no number
                 pass
         if module.overwrite_logits:
@@ -221,9 +235,9 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
                 "derivative can be computed of them: build the loss with overwrite_logits=False"
             )
         logits, labels, weight = ctx.saved_tensors
-        grad = operators.gradient(module._text, logits, labels, weight, ctx.normalizer)
+        grad = operators.gradient(module._text, logits, labels, weight, normalizer)
         factor = module._of_tensors.spread(factor, grad)
-        return grad * factor, None, None, None, None
+        return grad * factor, None
 
 
 # Without what PyTorch looks at once more, ahead for transforms and back for `vjp`: of a small batch

@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from ..bases.loss import Loss
 from ..bases.rows import RowwiseLoss
 from ..call.arrays import Array
 from ..call.run import evaluate
+from ..call.short import SmallCall
 from ..call.tensors import by_bits, tensor_of
 from ..call.verbs import HVP, VALUE, VALUE_AND_GRAD, Verb
 from ..hosts.common import hvp, in_words_of_host, named
@@ -22,12 +23,27 @@ Arrays = tuple[Array, Array, Array | None]  # logits, labels and weight
 # Given logits, as a tensor and as an array, it returns where their gradient goes, as both.
 Room = Callable[[Tensor, Array], tuple[Tensor, Array]]
 
+
+class SmallStep(NamedTuple):
+    """What computes loss and gradient of a small batch by the addresses of its tensors."""
+
+    call: SmallCall
+    labels: int
+    logits: int
+    dtype: Any  # of the loss
+
+
 _OF_FLOAT32 = frozenset(
     getattr(torch, name) for name in FLOATS if STORED[name].arithmetic == "float32"
 )
 # A gradient of up to this many bytes is in memory of NumPy, which is there sooner. For a larger one
 # NumPy asks for huge pages, and to find and clear these takes longer in a real step than it saves.
 _SMALL = 1 << 16
+# Small batches of so many dtypes and shapes are remembered.
+_MOST = 64
+
+# To look them up takes longer.
+_Tensor, _scalar_tensor, _new_tuple = torch.Tensor, torch.scalar_tensor, tuple.__new__
 
 
 def array_of(tensor: Tensor, name: str) -> Array:
@@ -74,6 +90,8 @@ class OfTensors:
         self.loss = loss
         self.by_rows = isinstance(loss, RowwiseLoss)
         self.unreduced = loss.reduction == "none"
+        # Of tensors of these dtypes and shapes, what computes loss and gradient by their addresses.
+        self._small: dict[Any, tuple[SmallCall, Any]] = {}
         # Second derivatives are the exact ones, whatever boosters would be given.
         self._named = named(replace(loss, hessian="exact"), "labels", "logits")
 
@@ -131,6 +149,43 @@ class OfTensors:
         x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
         return x, array_of(labels, "labels"), None if weight is None else array_of(weight, "weight")
 
+    def small_step(
+        self, logits: Tensor, labels: Tensor, weight: Tensor | None, normalizer: Any
+    ) -> SmallStep | None:
+        """The loss and its gradient of a small batch like one that was seen before.
+
+        By the addresses of tensors: to make arrays of them takes as long as the loss. None if there
+        is anything special about them. Raises RuntimeError for tensors without memory.
+        """
+        if not (weight is normalizer is None and type(logits) is type(labels) is _Tensor):
+            return None
+        known = self._small.get((logits.dtype, logits.shape, labels.dtype, labels.shape))
+        if known is None or labels.requires_grad or not (_is_plain(logits) and _is_plain(labels)):
+            return None
+        true, pred = labels.data_ptr(), logits.data_ptr()
+        return _new_tuple(SmallStep, (known[0], true, pred, known[1])) if true and pred else None
+
+    def step(self, small: SmallStep, logits: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The loss and its gradient; None if they have to be computed in the general way."""
+        grad = torch.empty_like(logits)
+        call, true, pred, dtype = small
+        found = call(true, pred, None, None, None, None, None, grad.data_ptr(), None)
+        return None if found is None else (_scalar_tensor(found[0], dtype=dtype), grad)
+
+    def keep_small_step(self, arrays: Arrays, logits: Tensor, labels: Tensor) -> None:
+        """Remember what `small_step` needs for other batches like this one, if that is possible."""
+        x, y, weight = arrays
+        if weight is not None or self.unreduced or self._is_moved(x):
+            return
+        key = VALUE_AND_GRAD, y.dtype, y.shape, x.dtype, x.shape
+        call = self._named._family.calls.get(key)
+        if call is None or call.small is None or call.cut.n_blocks > 1:
+            return
+        if len(self._small) >= _MOST:
+            self._small.clear()
+        kind = logits.dtype, logits.shape, labels.dtype, labels.shape
+        self._small[kind] = call.small, self.dtype(logits)
+
     def value(self, arrays: Arrays, logits: Tensor, normalizer: Any) -> Tensor:
         """The loss alone."""
         return self._tensor(self._run(VALUE, arrays, normalizer)[0], logits)
@@ -165,7 +220,7 @@ class OfTensors:
         if normalizer is not None and isinstance(normalizer, torch.Tensor):
             check_constant(normalizer=normalizer)
             normalizer = normalizer.item()
-        moved = self.by_rows and x.ndim > 2
+        moved = self._is_moved(x)
         if moved:
             x, out, vector = _classes_last(x), _classes_last(out), _classes_last(vector)
             y = _classes_last(y) if y.ndim == x.ndim else y
@@ -180,12 +235,21 @@ class OfTensors:
                 text += " (in these shapes and places the axis of classes, the second, is the last)"
             raise type(error)(text) from error
 
+    def _is_moved(self, x: Array) -> bool:
+        """Whether the axis of classes is not the last one, as kernels need it."""
+        return self.by_rows and x.ndim > 2
+
     def _tensor(self, value: Any, logits: Tensor) -> Tensor:
         """The loss as a tensor."""
         dtype = self.dtype(logits)
         if self.unreduced:
             return torch.from_numpy(np.asarray(value)).to(dtype)
         return torch.scalar_tensor(value, dtype=dtype)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor lie in memory as they are, one behind the other."""
+    return tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg()
 
 
 # -------------------------------------------------------------------------------------------------
