@@ -90,6 +90,7 @@ CASES = {
         ("--option", "rmsle=False", "--bootstrap", "3"),
         {"bootstrap": 3},
         known={"ids": np.arange(N)},
+        pictures=2,
     ),
     "quantiles": Case(
         "regression",
@@ -98,6 +99,7 @@ CASES = {
         {"sample_weight": WEIGHT[:30], "clusters": CLUSTERS[:30]},
         ("--option", "quantiles=[0.1,0.9]"),
         {"quantiles": [0.1, 0.9]},
+        pictures=2,
     ),
     "labels": Case(
         "multilabel",
