@@ -87,6 +87,38 @@ def test_every_third_float32_of_a_part_against_libm(name):
     assert error <= (fused if fuses() else not_fused), f"{name} errs by {error} ulp at {x!r}"
 
 
+def exp_by_factors(x):
+    constants, in_reach, factors = GAP_EXPONENTIAL
+    c = constants()
+    factor, power = factors(in_reach(x, c), c)
+    return np.float64(factor) * np.float64(power)
+
+
+GAP_EXPONENTIAL = scalar.gap_exponential(np.float32)
+
+
+@pytest.mark.each_processor
+def test_float32_exponentials_of_gaps_err_less_than_their_gaps_are_rounded():
+    # From -2**-30 to -2**7, every 1009th number.
+    x = -np.arange(*bits_of((2.0**-30, 2.0**7)), 1009, dtype=np.uint32).view(np.float32)
+    found = np.empty(x.shape)
+    loop_of(exp_by_factors)(x, found)
+    found *= scalar.lift_unit(np.float32)
+    exact = np.exp(x.astype(np.float64))
+    allowed = (3.3 - x / 20.0) * 2.0**-24 * exact
+    np.testing.assert_array_less(abs(found - exact), np.where(x > -104.0, allowed, 2.0**-149))
+
+
+def test_exponentials_of_gaps_at_their_ends():
+    odd = np.array([0.0, -0.0, -1e30, -INF, NAN])
+    for number in (np.float32, np.float64):
+        constants, in_reach, factors = scalar.gap_exponential(number)
+        c = constants()
+        found = [math.prod(factors(in_reach(x, c), c)) for x in odd.astype(number)]
+        one = 1.0 / scalar.lift_unit(number)
+        np.testing.assert_array_equal(found, [one, one, 0.0, 0.0, NAN])
+
+
 def exceeds_one(x):
     return exp(x) > np.float32(1.0)
 

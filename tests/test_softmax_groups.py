@@ -123,20 +123,29 @@ def test_a_cap_and_its_derivatives(way):
 
 @in_both_ways
 def test_what_exponentials_add_to_the_rest(way):
-    _, exp_terms = exponentials(traits())
-    exp_terms = jit.entry(exp_terms)
-    kept, lifted, other = exp_terms(Options(), 1.0, 3.0, False)
+    constants, _, exp_terms = map(jit.entry, exponentials(traits()))
+    c = constants()
+    kept, factor, power = exp_terms(Options(), 1.0, 3.0, False, c)
     assert kept == pytest.approx(np.exp(-2.0), rel=1e-15)
-    assert (lifted / kept, other) == (2.0**54, 1.0)
-    assert exp_terms(Options(), -INF, 3.0, False) == (0.0, 0.0, 1.0)
-    # The largest is 1 by definition, be it infinite.
-    assert exp_terms(Options(), INF, INF, True) == (1.0, 0.0, 0.0)
+    assert factor * power / kept == 2.0**54
+    assert (factor, power) == (pytest.approx(np.exp(-2.0) * 8), 2.0**51)
+    kept, factor, power = exp_terms(Options(), -INF, 3.0, False, c)
+    assert (kept, factor * power) == (0.0, 0.0)
+    # The largest is 1 by definition, be it infinite, and adds nothing.
+    for largest in (3.0, INF, -INF):
+        kept, factor, power = exp_terms(Options(), largest, largest, True, c)
+        assert (kept, factor * power) == (1.0, 0.0)
+    assert np.isnan(exp_terms(Options(), np.nan, 3.0, False, c)[1])
 
 
 def test_of_logarithms_gaps_are_kept():
-    gap, exp_terms = exponentials(traits(output="log_proba", tempered=True))
-    assert gap(Options(), 1.0, 3.0) == exp_terms(Options(), 1.0, 3.0, False)[0] == -1.0
-    assert exp_terms(Options(), INF, INF, True)[0] == 0.0
+    constants, gap_in_reach, exp_terms = exponentials(traits(output="log_proba", tempered=True))
+    c = constants()
+    assert gap_in_reach(Options(), 1.0, 3.0, c) == -1.0
+    assert -760 < gap_in_reach(Options(), -INF, 3.0, c) < -745
+    assert exp_terms(Options(), 1.0, 3.0, False, c)[0] == -1.0
+    assert exp_terms(Options(), -INF, 3.0, False, c)[0] == -INF
+    assert exp_terms(Options(), INF, INF, True, c)[0] == 0.0
 
 
 def test_masses_and_gaps():

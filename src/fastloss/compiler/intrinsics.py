@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from .bits import INTERLEAVED, LINE_BYTES
 from .numba_api import cgutils
 from .numba_api import llvm as ir
-from .processor import converts_halves
+from .processor import converts_halves, fuses, is_arm
 from .spans import Span, clipped, has_windows, item_bytes, memory, span_of
 
 # Numba knows it by its identity, and takes it for `range` where it compiles for one thread.
@@ -136,6 +136,48 @@ def accumulate(typingctx: Any, total: Any, term: Any) -> Any:
         return builder.fadd(*args, flags=("reassoc", "contract", "nsz"))
 
     return total(total, term), codegen
+
+
+@intrinsic
+def add_product(typingctx: Any, total: Any, a: Any, b: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = args[0].type
+        fused = ir.FunctionType(number, [number] * 3)
+        function = builder.module.declare_intrinsic("llvm.fmuladd", [number], fused)
+        return builder.call(function, [*args[1:], args[0]], fastmath=("reassoc", "contract", "nsz"))
+
+    return total(total, total, total), codegen
+
+
+@intrinsic
+def less_product(typingctx: Any, x: Any, n: Any, whole: Any, high: Any, low: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        x, n, whole, high, low = args
+        if fuses():
+            return builder.fma(builder.fneg(n), whole, x)
+        return builder.fsub(builder.fsub(x, builder.fmul(n, high)), builder.fmul(n, low))
+
+    return x(x, x, x, x, x), codegen
+
+
+@intrinsic
+def held(typingctx: Any, x: Any) -> Any:
+    in_vector_register = "=w,0" if is_arm() else "=x,0"
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = args[0].type
+        nothing = ir.FunctionType(number, [number])
+        return builder.asm(nothing, "", in_vector_register, args, side_effect=False)
+
+    return x(x), codegen
+
+
+@intrinsic
+def count(typingctx: Any, total: Any, condition: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.add(args[0], builder.zext(args[1], args[0].type))
+
+    return types.int32(types.int32, types.boolean), codegen
 
 
 @intrinsic

@@ -34,4 +34,13 @@ def vector_bytes() -> int:
 
 def converts_halves() -> bool:
     """Whether an instruction converts float16; else LLVM calls a function that is not there."""
-    return platform.machine().lower() in ("aarch64", "arm64") or "+f16c" in _features()
+    return is_arm() or "+f16c" in _features()
+
+
+def fuses() -> bool:
+    """Whether an instruction adds a product and rounds once."""
+    return is_arm() or not {"+fma", "+avx512f"}.isdisjoint(_features().split(","))
+
+
+def is_arm() -> bool:
+    return platform.machine().lower() in ("aarch64", "arm64")

@@ -23,9 +23,8 @@ from .exponentials import (
     exp_of_gap,
     exp_of_minus,
     expm1_less_x,
-    gap_in_reach,
+    gap_exponential,
     lift_unit,
-    lifted_exp_of_gap,
 )
 from .logarithms import less_log1p, log, log1p, log1p_excess, log1p_less_x, log1p_of_share
 
@@ -34,10 +33,9 @@ __all__ = [
     "exp_of_gap",
     "exp_of_minus",
     "expm1_less_x",
-    "gap_in_reach",
+    "gap_exponential",
     "less_log1p",
     "lift_unit",
-    "lifted_exp_of_gap",
     "log",
     "log1p",
     "log1p_less_x",

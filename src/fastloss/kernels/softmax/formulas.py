@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from ...compiler.bits import select
 from ...compiler.flags import unfused
 from ..form import Function
-from ..scalar import exp_of_minus, lift_unit, lifted_exp_of_gap
+from ..scalar import exp_of_minus, gap_exponential
 from .traits import Traits
 
 
@@ -74,16 +74,18 @@ def logits(traits: Traits) -> Logits:
 
 
 class Exponentials(NamedTuple):
-    """Functions of one logit and the largest of its row."""
+    """Functions of one logit and the largest of its row, with constants asked for before a loop."""
 
-    scaled_gap: Function
+    constants: Function
+    gap_in_reach: Function
     exp_terms: Function
 
 
 def exponentials(traits: Traits) -> Exponentials:
     tempered, logarithmic = traits.variant.tempered, traits.logarithmic
     number = traits.form.number
-    zero, one, unit = number(0), number(1), number(lift_unit(number))
+    zero = number(0)
+    constants, in_reach, factors = gap_exponential(number)
 
     def scaled_gap(o: Any, x_j: Any, largest: Any) -> Any:
         """(x_j - m) / temperature."""
@@ -92,26 +94,26 @@ def exponentials(traits: Traits) -> Exponentials:
             gap = gap * number(o.inverse_temperature)
         return gap
 
-    def exp_terms(o: Any, x_j: Any, largest: Any, is_largest: Any) -> Any:
-        """What is kept of class j, what it adds to `rest`, lifted, and 1 if it is not the largest.
+    def gap_in_reach(o: Any, x_j: Any, largest: Any, c: Any) -> Any:
+        """The same, but no less than where exponentials become 0: of -inf, too."""
+        return in_reach(scaled_gap(o, x_j, largest), c)
+
+    def exp_terms(o: Any, x_j: Any, largest: Any, is_largest: Any, c: Any) -> Any:
+        """What is kept of class j, and the two factors of what it adds to `rest`, lifted.
 
         Kept is what outputs follow from: e_j, or log(e_j) where logarithms are asked for.
 
-        A largest logit gets e = 1 by definition, so that +inf - inf is never asked for. To count
-        the others takes an instruction less than to count the maxima, as they have the mask of the
-        rest; to lower a sum takes one less than to lower each of its terms.
+        A largest logit gets e = 1 by definition, and adds nothing: so +inf - inf is never asked
+        for. (The power that comes of its NaN is 0, as the low bits of a NaN are.) To lower a sum
+        takes one instruction less than to lower each of its terms.
         """
-        gap = scaled_gap(o, x_j, largest)
-        lifted = lifted_exp_of_gap(gap)
-        return (
-            select(is_largest, zero, gap)
-            if logarithmic
-            else select(is_largest, one, lifted * unit),
-            select(is_largest, zero, lifted),
-            select(is_largest, zero, one),
-        )
+        factor, power = factors(gap_in_reach(o, x_j, largest, c), c)
+        factor = select(is_largest, zero, factor)
+        if logarithmic:
+            return select(is_largest, zero, scaled_gap(o, x_j, largest)), factor, power
+        return select(is_largest, c.one, factor * power * c.gap_unit), factor, power
 
-    return Exponentials(scaled_gap, exp_terms)
+    return Exponentials(constants, gap_in_reach, exp_terms)
 
 
 class Masses(NamedTuple):

@@ -24,7 +24,7 @@ from ..scalar import exp_of_gap
 from .group_sums import SUMS, finisher, moments_in, sums_in
 from .labels import part_label_sums
 from .outputs import n_written, row_writer
-from .parts import STEP, part_exponentials, parts
+from .parts import STEP, part_exponentials, parts, step_of_exps
 from .row_scores import part_scores, scorer
 from .traits import Traits
 
@@ -140,7 +140,7 @@ def _row_adder(traits: Traits) -> Function:
     tempered, keeping, scoring = traits.variant.tempered, traits.keeping, traits.form.scored
     row_masked, soft = traits.row_masked, not traits.by_id
     sum_part = scores.score_part if scoring else sum_part
-    number, double = traits.form.number, np.float64
+    number, double, step = traits.form.number, np.float64, step_of_exps()
 
     def sum_row(
         o: Any, rows: Any, row: Any, n_rows: Any, kept: Any, sums: Any, moments: Any
@@ -170,7 +170,7 @@ def _row_adder(traits: Traits) -> Function:
             label = at_label(o, rows, row, top) if scoring else ()
             # Whole steps, the last of which reaches back over what came before it.
             size = smaller(SEGMENT, c - first)
-            n_steps = size & -STEP
+            n_steps = size & -step
             for start in range(first, first + n_steps, CHUNK):
                 n = smaller(CHUNK, first + n_steps - start)
                 place = row * c + start
@@ -187,7 +187,7 @@ def _row_adder(traits: Traits) -> Function:
                 rest += term
                 maxima += count
             if n_steps < size:
-                n = smaller(STEP, size)
+                n = smaller(step, size)
                 last = first + size - n
                 n_known = n_steps + n - size
                 part = part_of(o, rows, row, last, n)

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.bits import accumulate, disjoint, select, smaller, window
+from ...compiler.bits import accumulate, disjoint, larger, select, smaller, stream, window
 from ..form import Function
 from ..row_groups import CHUNK, GROUP
-from ..tiles import fill, put
+from ..tiles import fill
 from .formulas import logits, output_formula
 from .group_sums import row_reader
 from .labels import lane_mass, part_masses
 from .lanes import bending, class_reader, keeping_masks, lane, lane_writer
-from .parts import part_exponentials, parts
+from .parts import STEP, part_exponentials, parts
 from .traits import Traits
 
 # -------------------------------------------------------------------------------------------------
@@ -43,6 +43,12 @@ def row_writer(traits: Traits) -> Function:
     kept_is_all = by_id and not (traits.variant.smoothed or traits.variant.capped or multiplying)
     written, zero = n_written(traits), traits.form.number(0)
 
+    def place(rows: Any, out: Any, start: Any, n: Any, spare: Any) -> Any:
+        """Where n derivatives are written: what is streamed is read again from spare memory."""
+        if rows.streamed:
+            return window(rows.encoded, spare, n)
+        return window(out, start, n)
+
     def write_row(o: Any, rows: Any, row: Any, kept: Any, sums: Any) -> None:
         c = rows.n_classes
         begin = row * c
@@ -55,12 +61,17 @@ def row_writer(traits: Traits) -> Function:
         if multiplying:
             find_dots(o, rows, row, kept, top, sums)
         numbers, share = of_row(sums, row), sums.shares[row]
-        grads = window(rows.encoded, 0, written)
-        hesses = window(rows.encoded, written, written)
-        # Where nothing else is read, the loops may run over the padding too.
-        end = kept.size if keeping and kept_is_all else c
-        for start in range(0, end, written):
-            n = smaller(written, end - start)
+        # Where only what is kept is read, loops go over whole steps, the last of which reaches back
+        # over what was written before.
+        stepping = keeping and kept_is_all and c >= STEP
+        start = 0
+        while start < c:
+            n = smaller(written, c - start)
+            if stepping:
+                start = smaller(start, c - STEP)
+                n = larger(n & -STEP, STEP)
+            grads = place(rows, rows.grad_out, begin + start, n, 0)
+            hesses = place(rows, rows.hess_out, begin + start, n, written) if with_hess else ()
             part = part_of(o, rows, row, start, n)
             kept_part = window(kept, start if keeping else 0, n)
             if not keeping:
@@ -68,10 +79,11 @@ def row_writer(traits: Traits) -> Function:
             write_part(o, part, kept_part, share, numbers, grads, hesses)
             if labelled and by_id:
                 write_ids(o, rows, row, start, kept_part, share, numbers, grads, hesses)
-            n = smaller(n, c - start)
-            put(grads, window(rows.grad_out, begin + start, n), rows.streamed)
-            if with_hess:
-                put(hesses, window(rows.hess_out, begin + start, n), rows.streamed)
+            if rows.streamed:
+                stream(grads, window(rows.grad_out, begin + start, n))
+                if with_hess:
+                    stream(hesses, window(rows.hess_out, begin + start, n))
+            start += n
 
     return write_row
 

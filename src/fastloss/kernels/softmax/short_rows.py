@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.bits import disjoint, larger, prefetch
+from ...compiler.bits import add_product, count, disjoint, larger, prefetch, window
 from ..form import Function
 from ..row_groups import BLOCK, GROUP, rowwise
 from ..scalar import lift_unit
@@ -81,31 +81,53 @@ def _raiser(traits: Traits) -> Function:
     return raise_largest
 
 
+# Classes whose exponentials are computed together: the sums of their rows then stay in registers.
+EXPS_ABREAST = 4
+
+
+def _classes_adder(traits: Traits, n_classes: int) -> Function:
+    """The function that adds up the exponentials of `n_classes` classes, and keeps them."""
+    _, gap_in_reach, exp_terms = exponentials(traits)
+    moments_of, with_spread = moment_terms(traits.form.number), traits.form.with_spread
+    with_grad, scoring = traits.form.with_grad, traits.form.scored
+    number, none = traits.form.number, np.int32(0)
+
+    def add_exps(
+        o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any, constants: Any
+    ) -> None:
+        disjoint()
+        for r in range(GROUP):
+            total = rest[r]
+            n_others = none
+            for i in range(n_classes):
+                x_r = x[i * GROUP + r]
+                is_largest = x_r == largest[r]
+                kept, factor, power = exp_terms(o, x_r, largest[r], is_largest, constants)
+                total = add_product(total, factor, power)
+                n_others = count(n_others, not is_largest)
+                if scoring:
+                    gap_r = gap_in_reach(o, x_r, largest[r], constants)
+                    square, gap, square_gap = moments_of(factor * power, gap_r, is_largest)
+                    moments.squares[r] += square
+                    moments.gaps[r] -= gap
+                    if with_spread:
+                        moments.square_gaps[r] += square_gap
+                if with_grad:
+                    x[i * GROUP + r] = kept
+            rest[r] = total
+            others[r] += number(n_others)
+
+    return add_exps
+
+
 def _adder(traits: Traits) -> Function:
     """The function that adds up exponentials, and what scores need of them, and keeps them."""
-    scaled_gap, exp_terms = exponentials(traits)
-    moments_of, with_spread = moment_terms(traits.form.number), traits.form.with_spread
-    labelled, with_grad, scoring = traits.form.labelled, traits.form.with_grad, traits.form.scored
+    constants = exponentials(traits).constants
+    add_one, add_several = (_classes_adder(traits, n) for n in (1, EXPS_ABREAST))
+    labelled, scoring = traits.form.labelled, traits.form.scored
     row_masked, soft = traits.row_masked, labelled and not (traits.one_id or traits.sparse)
     class_major, number = traits.form.class_major, traits.form.number
     zero, unit = number(0), number(lift_unit(number))
-
-    def add_exps(o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any) -> None:
-        disjoint()
-        for r in range(GROUP):
-            is_largest = x[r] == largest[r]
-            kept_r, term, other = exp_terms(o, x[r], largest[r], is_largest)
-            rest[r] += term
-            others[r] += other
-            if scoring:
-                gap_r = scaled_gap(o, x[r], largest[r])
-                square, gap, square_gap = moments_of(term, gap_r, is_largest)
-                moments.squares[r] += square
-                moments.gaps[r] -= gap
-                if with_spread:
-                    moments.square_gaps[r] += square_gap
-            if with_grad:
-                x[r] = kept_r
 
     def add_to(sums: Any, parts: Any) -> None:
         disjoint()
@@ -125,23 +147,34 @@ def _adder(traits: Traits) -> Function:
             rest[r] *= unit
             maxima[r] = number(n_classes) - maxima[r]
 
+    def fetch_next(rows: Any, n_classes: Any, j: Any) -> None:
+        """Ask for what the next group has of class j, or as much."""
+        ahead = (n_classes + j) * GROUP
+        if not class_major:
+            prefetch(rows.y_pred, ahead, GROUP)
+        if row_masked:
+            prefetch(rows.mask, ahead, GROUP)
+        if soft:
+            # Labels of this block were just read; those of the next one will be first.
+            prefetch(rows.y_true, BLOCK + j * GROUP, GROUP)
+
     def sum_exps(o: Any, rows: Any, scratch: Any) -> None:
         sums, moments, c = scratch.sums, scratch.moments, rows.n_classes
+        held = constants()
         fill(sums.rest, zero)
         fill(scratch.others, zero)
+        n_together = c & -EXPS_ABREAST
         for j in range(c):
-            ahead = (c + j) * GROUP  # in the next group
-            if not class_major:
-                prefetch(rows.y_pred, ahead, GROUP)
-            if row_masked:
-                prefetch(rows.mask, ahead, GROUP)
-            if soft:
-                # Labels of this block were just read; those of the next one will be first.
-                prefetch(rows.y_true, BLOCK + j * GROUP, GROUP)
+            fetch_next(rows, c, j)
             if j == EXPS_IN_TURN:
                 copy(sums.rest, scratch.part_rest)
                 fill(sums.rest, zero)
-            add_exps(o, lane(scratch.logits, j), sums.largest, sums.rest, scratch.others, moments)
+            if j >= n_together:
+                x = lane(scratch.logits, j)
+                add_one(o, x, sums.largest, sums.rest, scratch.others, moments, held)
+            elif j % EXPS_ABREAST == 0:
+                x = window(scratch.logits, j * GROUP, EXPS_ABREAST * GROUP)
+                add_several(o, x, sums.largest, sums.rest, scratch.others, moments, held)
         if c > EXPS_IN_TURN:
             add_to(sums.rest, scratch.part_rest)
         settle_sums(sums.rest, scratch.others, c)
