@@ -4,6 +4,7 @@ import gc
 import platform
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from fastloss.kernels.args import COMPUTE, Args
 from fastloss.kernels.blocks import over_blocks
 from fastloss.kernels.form import Form
 from fastloss.kernels.survey import survey
+from trust.kinds import KINDS
 
 # ---------------------------------------------------------------------------------------------
 # Fingerprints
@@ -213,6 +215,61 @@ class TestVectorised:
         rows = loss._family.rows(width, dtype)
         form = Form("int64", dtype, "", dtype, True, False, True, False, rows)
         self.check(assembly(loss, form, width), dtype)
+
+
+ASSEMBLY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_kernels import cross_entropy_of_rows, assembly
+
+print(assembly(*cross_entropy_of_rows(with_grad=sys.argv[2] == "gradient"), 1000))
+"""
+
+
+def cross_entropy_of_rows(with_grad):
+    """Cross-entropy of long rows of float32, and the form of its kernel."""
+    loss = fl.CrossEntropy()
+    rows = loss._family.rows(1000, "float32")
+    return loss, Form("int64", "float32", "", "float32", True, False, with_grad, False, rows)
+
+
+def innermost_loops(code):
+    """The instructions of each loop in which there is no other."""
+    instructions, places, loops = [], {}, []
+    for line in code.splitlines():
+        if label := re.match(r"([.\w$]+):", line):
+            places[label[1]] = len(instructions)
+        elif re.match(r"\t[a-z]", line):
+            instructions.append(line)
+            jump = re.match(r"\tj\w+\t(\S+)", line)
+            if jump and jump[1] in places:
+                loops.append((places[jump[1]], len(instructions)))
+    return [
+        instructions[first:last]
+        for first, last in loops
+        if not any((first, last) != (a, b) and first <= a and b <= last for a, b in loops)
+    ]
+
+
+@pytest.mark.skipif(not X86, reason="counts instructions of x86-64")
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "verb", "most"),
+    [
+        ("256-fused", "loss", 21),
+        ("256-fused", "gradient", 26),
+        ("512", "loss", 18.75),
+        ("512", "gradient", 22.75),
+    ],
+)
+def test_exponentials_take_few_instructions(tmp_path, kind, verb, most):
+    """For each vector of logits, with all that sums and gradient need; in fused products."""
+    (tmp_path / "file").touch()
+    environment = {**KINDS[kind].environment, "FASTLOSS_CACHE_DIR": str(tmp_path / "file")}
+    code = run_python(ASSEMBLY, str(Path(__file__).parent), verb, **environment)
+    # Each exponential shifts its exponent into place once.
+    loops = [(len(loop), "".join(loop).count("vpslld\t$23")) for loop in innermost_loops(code)]
+    assert min(n / n_exponentials for n, n_exponentials in loops if n_exponentials) <= most
 
 
 # ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from mpmath import mp, mpf
 from plain import compiled, plain
 
 from fastloss.compiler import jit
-from fastloss.kernels.blocks import Columns, columns_from
+from fastloss.kernels.blocks import Columns
 from fastloss.kernels.form import CLASS_MAJOR, Form
 from fastloss.kernels.row_groups import GROUP, N_DOUBLE_SUMS, N_MOMENTS, Rows
 from fastloss.kernels.softmax.divergences import class_shares
@@ -351,21 +351,21 @@ def test_columns_are_lanes_already():
     known = traits(class_ids=False, true="float64", rows=CLASS_MAJOR, derivatives="float32")
     x, n, first = np.arange(30.0).reshape(10, 3), 7, 2
     here = np.s_[first : first + n]
-    whole = Columns(10, x.T.ravel(), np.full(30, 7, np.float32), ())
+    written = np.full(30, 7, np.float32)
     n_numbers, n_encoded = memory(known).room(3)
     assert n_encoded == 0  # each is encoded where it goes
-    columns = columns_from(whole, first)
-    rows = rows_of(x[here] * 0, -x[here], columns=columns, numbers=np.full(n_numbers, NAN))
+    y_pred, grad_out = (Columns(3 * n, 3 * first, each) for each in (x.T.ravel(), written))
+    rows = rows_of(x[here] * 0, -x[here], numbers=np.full(n_numbers, NAN))._replace(y_pred=y_pred)
     scratch = memory(known).scratch_in(rows)
     loader(known)(Options(), rows, scratch)
     for j in range(3):
         np.testing.assert_array_equal(lane(scratch.logits, j)[:n], x[here, j])
         np.testing.assert_array_equal(lane(scratch.labels, j)[:n], -x[here, j])
     scratch.grads[:] += 1e-9
-    lane_writer(known)(scratch.grads, rows, scratch.decoded, columns.grad_out)
+    lane_writer(known)(scratch.grads, rows, scratch.decoded, grad_out)
     expected = np.full((10, 3), 7.0)
     expected[here] = x[here]
-    np.testing.assert_array_equal(whole.grad_out, expected.T.ravel())
+    np.testing.assert_array_equal(written, expected.T.ravel())
 
 
 # -------------------------------------------------------------------------------------------------

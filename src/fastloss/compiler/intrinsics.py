@@ -127,13 +127,17 @@ def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
     return a(types.boolean, a, a), codegen
 
 
+# The additions of a sum may be done in any order.
+_OF_SUMS = ("reassoc", "contract", "nsz")
+
+
 @intrinsic
 def accumulate(typingctx: Any, total: Any, term: Any) -> Any:
     if total != term:
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fadd(*args, flags=("reassoc", "contract", "nsz"))
+        return builder.fadd(*args, flags=_OF_SUMS)
 
     return total(total, term), codegen
 
@@ -144,7 +148,7 @@ def add_product(typingctx: Any, total: Any, a: Any, b: Any) -> Any:
         number = args[0].type
         fused = ir.FunctionType(number, [number] * 3)
         function = builder.module.declare_intrinsic("llvm.fmuladd", [number], fused)
-        return builder.call(function, [*args[1:], args[0]], fastmath=("reassoc", "contract", "nsz"))
+        return builder.call(function, [*args[1:], args[0]], fastmath=_OF_SUMS)
 
     return total(total, total, total), codegen
 
