@@ -77,9 +77,9 @@ class Table(NamedTuple):
     def total(self) -> Table:
         """The sums over all keys, as those of the key 0."""
         high, low = self.high, self.low
-        scales = high[:, -1]
-        if scales.any():
+        if high[:, -1].any() and not self._is_aligned():
             # The scale is that of the larger weights, and the centers lie in the middle.
+            scales = high[:, -1]
             center = middle(high[scales == scales.max(), self.layout.centers])
             high, low = aligned(self.layout, (high, low), scales[scales != 0].min(), center)
         while len(high) > 1:
@@ -91,6 +91,11 @@ class Table(NamedTuple):
                 for sums, more in zip(both, (high, low), strict=True)
             )
         return Table(self.layout, np.zeros(len(high), np.int64), high, low)
+
+    def _is_aligned(self) -> bool:
+        """Whether all keys have one scale and the same centers, or nothing at all."""
+        unlike = self.high != self.high[:1]
+        return not (unlike[:, -1].any() or unlike[:, self.layout.centers].any())
 
     def by_id(self) -> Table:
         """One row of sums for each id, of a table that may have several, one behind the other."""
