@@ -398,7 +398,7 @@ def test_ranks_and_predictions_where_logits_are_equal(y, layout):
         loader(known)(Options(), rows, scratch)
         scratch.sums.largest[:2] = TIED.max(axis=1)
         lane_label_sums(known)(Options(), rows, scratch)
-        lane_scores(known)(5, scratch)
+        lane_scores(known)(Options(), 5, scratch)
         moments = scratch.moments
     expected = [row.tolist().index(y) for row in order]
     assert moments.ranks[:2].tolist() == expected

@@ -21,7 +21,7 @@ from ..form import Function
 from ..row_groups import CHUNK, GROUP
 from ..tiles import copy, fill
 from .formulas import logits, masses
-from .lanes import class_reader, keeping_masks, lane
+from .lanes import ABREAST, class_by_class, class_reader, keeping_masks, lane
 from .parts import STEP, parts
 from .traits import Traits
 
@@ -172,9 +172,6 @@ def _part_adder(traits: Traits) -> Function:
 # -------------------------------------------------------------------------------------------------
 # Of short rows
 
-# Classes whose labels are looked at together; what they add up to goes on in float64.
-ABREAST = 4
-
 
 def lane_mass(traits: Traits) -> Function:
     """The function that gives the mass of a class in one row of a group."""
@@ -295,7 +292,8 @@ def _sums_of_lanes(traits: Traits) -> Function:
     abreast = 1 if one_by_one else ABREAST
     # With -inf for each class that is out, gaps are often infinite; without, hardly ever.
     often = gap_term if masked else finite_gap_term
-    add_one, add_several = (_lane_adder(traits, n, often, True) for n in (1, abreast))
+    several, one_class = (_lane_adder(traits, n, often, True) for n in (abreast, 1))
+    add_all = class_by_class(several, one_class, abreast)
     add_any_gaps = _lane_adder(traits, 1, gap_term, False)
 
     def all_finite(numbers: Any, n: Any) -> Any:
@@ -313,11 +311,7 @@ def _sums_of_lanes(traits: Traits) -> Function:
         c, sums, finite_gaps = rows.n_classes, scratch.sums, scratch.finite_gaps
         fill(sums.gaps, 0.0)
         fill(sums.masses, 0.0)
-        n_abreast = c - c % abreast
-        for j in range(0, n_abreast, abreast):
-            add_several(o, j, scratch)
-        for j in range(n_abreast, c):
-            add_one(o, j, scratch)
+        add_all(o, c, scratch)
         if not (masked or all_finite(sums.gaps, rows.y_pred.size // c)):
             # The other rows keep their gaps: the bits of a row do not depend on its neighbours.
             copy(sums.gaps, finite_gaps)

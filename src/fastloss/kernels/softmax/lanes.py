@@ -61,6 +61,23 @@ class Memory(NamedTuple):
     scratch_in: Function
 
 
+# Classes that are computed together, so that what is known of their rows stays in registers.
+ABREAST = 4
+
+
+def class_by_class(several: Function, one: Function, abreast: int = ABREAST) -> Function:
+    """The function that calls `several(o, j, scratch)` for as many classes from j on, or `one`."""
+
+    def run(o: Any, n_classes: Any, scratch: Any) -> None:
+        n_together = n_classes - n_classes % abreast
+        for j in range(0, n_together, abreast):
+            several(o, j, scratch)
+        for j in range(n_together, n_classes):
+            one(o, j, scratch)
+
+    return run
+
+
 def square_side(traits: Traits) -> int:
     """The side of the squares that are transposed at a time: a vector of numbers.
 

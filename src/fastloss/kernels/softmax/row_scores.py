@@ -44,7 +44,7 @@ from ..scalar import exp_of_gap, exp_of_minus, lift_unit
 from ..tiles import fill
 from .formulas import exponentials
 from .group_sums import RUN
-from .lanes import lane, square_side
+from .lanes import ABREAST, class_by_class, square_side
 from .parts import parts
 from .traits import Traits, Variant
 
@@ -301,29 +301,46 @@ def _predictor(traits: Traits) -> Function:
 # Of short rows
 
 
-def lane_scores(traits: Traits) -> Function:
-    """The function that finds ranks and predictions, and sets the other moments to 0."""
-    zero, one, number = traits.form.number(0), traits.form.number(1), traits.form.number
+def _ranker(traits: Traits, n_classes: int) -> Function:
+    """The function that counts the classes, of some, above the label, and finds the largest."""
+    number, none = traits.form.number, np.int32(0)
+
+    def rank(o: Any, j: Any, scratch: Any) -> None:
+        x, moments = window(scratch.logits, j * GROUP, n_classes * GROUP), scratch.moments
+        count_above(j, x, scratch.labels, scratch.at_label, moments.ranks)
+        find_largest(j, x, scratch.sums.largest, moments.predictions)
 
     def count_above(j: Any, x: Any, labels: Any, at_label: Any, ranks: Any) -> None:
         disjoint()
         for r in range(GROUP):
-            equal_before = (x[r] == at_label[r]) & (labels[r] > number(j))
-            ranks[r] += select((x[r] > at_label[r]) | equal_before, one, zero)
+            n_above = none
+            for i in range(n_classes):
+                x_r = x[i * GROUP + r]
+                equal_before = (x_r == at_label[r]) & (labels[r] > number(j + i))
+                n_above = count(n_above, (x_r > at_label[r]) | equal_before)
+            ranks[r] += number(n_above)
 
     def find_largest(j: Any, x: Any, largest: Any, predictions: Any) -> None:
         disjoint()
         for r in range(GROUP):
-            predictions[r] = select(x[r] == largest[r], number(j), predictions[r])
+            first = predictions[r]
+            for i in range(n_classes):
+                here = (x[i * GROUP + r] == largest[r]) & (first < 0)
+                first = select(here, number(j + i), first)
+            predictions[r] = first
 
-    def rank(n_classes: Any, scratch: Any) -> None:
-        moments = scratch.moments
-        for sum_ in moments:
+    return rank
+
+
+def lane_scores(traits: Traits) -> Function:
+    """The function that finds ranks and predictions, and sets the other moments to 0."""
+    rank_all = class_by_class(_ranker(traits, ABREAST), _ranker(traits, 1))
+    zero, minus_one = traits.form.number(0), traits.form.number(-1)
+
+    def rank(o: Any, n_classes: Any, scratch: Any) -> None:
+        for sum_ in scratch.moments:
             fill(sum_, zero)
-        for back in range(n_classes):
-            j = n_classes - 1 - back
-            x = lane(scratch.logits, j)
-            count_above(j, x, scratch.labels, scratch.at_label, moments.ranks)
-            find_largest(j, x, scratch.sums.largest, moments.predictions)
+        fill(scratch.moments.predictions, minus_one)
+        rank_all(o, n_classes, scratch)
 
     return rank

@@ -18,7 +18,7 @@ from ..tiles import copy, fill
 from .formulas import exponentials
 from .group_sums import finisher
 from .labels import lane_label_sums
-from .lanes import lane, loader, memory
+from .lanes import ABREAST, lane, loader, memory
 from .outputs import group_writer
 from .row_scores import lane_scores, moment_terms, scorer
 from .traits import Traits
@@ -58,7 +58,7 @@ def few_classes(traits: Traits) -> Function:
             fill(sums.gaps, 0.0)
             fill(sums.masses, 1.0)
         if scoring:
-            rank(c, scratch)
+            rank(o, c, scratch)
         sum_exps(o, rows, scratch)
         if capped:
             copy(sums.largest, sums.capped)
@@ -81,24 +81,28 @@ def _raiser(traits: Traits) -> Function:
     return raise_largest
 
 
-# Classes whose exponentials are computed together: the sums of their rows then stay in registers.
-EXPS_ABREAST = 4
-
-
 def _classes_adder(traits: Traits, n_classes: int) -> Function:
     """The function that adds up the exponentials of `n_classes` classes, and keeps them."""
     _, gap_in_reach, exp_terms = exponentials(traits)
     moments_of, with_spread = moment_terms(traits.form.number), traits.form.with_spread
     with_grad, scoring = traits.form.with_grad, traits.form.scored
-    number, none = traits.form.number, np.int32(0)
+    number, zero, none = traits.form.number, traits.form.number(0), np.int32(0)
 
-    def add_exps(
+    def add_exps(o: Any, j: Any, scratch: Any, constants: Any) -> None:
+        x = window(scratch.logits, j * GROUP, n_classes * GROUP)
+        sums = scratch.sums
+        add(o, x, sums.largest, sums.rest, scratch.others, scratch.moments, constants)
+
+    def add(
         o: Any, x: Any, largest: Any, rest: Any, others: Any, moments: Any, constants: Any
     ) -> None:
         disjoint()
         for r in range(GROUP):
             total = rest[r]
             n_others = none
+            squares = zero
+            gaps = zero
+            square_gaps = zero
             for i in range(n_classes):
                 x_r = x[i * GROUP + r]
                 is_largest = x_r == largest[r]
@@ -108,14 +112,19 @@ def _classes_adder(traits: Traits, n_classes: int) -> Function:
                 if scoring:
                     gap_r = gap_in_reach(o, x_r, largest[r], constants)
                     square, gap, square_gap = moments_of(factor * power, gap_r, is_largest)
-                    moments.squares[r] += square
-                    moments.gaps[r] -= gap
+                    squares += square
+                    gaps -= gap
                     if with_spread:
-                        moments.square_gaps[r] += square_gap
+                        square_gaps += square_gap
                 if with_grad:
                     x[i * GROUP + r] = kept
             rest[r] = total
             others[r] += number(n_others)
+            if scoring:
+                moments.squares[r] += squares
+                moments.gaps[r] += gaps
+                if with_spread:
+                    moments.square_gaps[r] += square_gaps
 
     return add_exps
 
@@ -123,7 +132,7 @@ def _classes_adder(traits: Traits, n_classes: int) -> Function:
 def _adder(traits: Traits) -> Function:
     """The function that adds up exponentials, and what scores need of them, and keeps them."""
     constants = exponentials(traits).constants
-    add_one, add_several = (_classes_adder(traits, n) for n in (1, EXPS_ABREAST))
+    add_one, add_several = (_classes_adder(traits, n) for n in (1, ABREAST))
     labelled, scoring = traits.form.labelled, traits.form.scored
     row_masked, soft = traits.row_masked, labelled and not (traits.one_id or traits.sparse)
     class_major, number = traits.form.class_major, traits.form.number
@@ -163,18 +172,16 @@ def _adder(traits: Traits) -> Function:
         held = constants()
         fill(sums.rest, zero)
         fill(scratch.others, zero)
-        n_together = c & -EXPS_ABREAST
+        n_together = c & -ABREAST
         for j in range(c):
             fetch_next(rows, c, j)
             if j == EXPS_IN_TURN:
                 copy(sums.rest, scratch.part_rest)
                 fill(sums.rest, zero)
             if j >= n_together:
-                x = lane(scratch.logits, j)
-                add_one(o, x, sums.largest, sums.rest, scratch.others, moments, held)
-            elif j % EXPS_ABREAST == 0:
-                x = window(scratch.logits, j * GROUP, EXPS_ABREAST * GROUP)
-                add_several(o, x, sums.largest, sums.rest, scratch.others, moments, held)
+                add_one(o, j, scratch, held)
+            elif j % ABREAST == 0:
+                add_several(o, j, scratch, held)
         if c > EXPS_IN_TURN:
             add_to(sums.rest, scratch.part_rest)
         settle_sums(sums.rest, scratch.others, c)
