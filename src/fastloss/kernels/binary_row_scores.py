@@ -3,14 +3,9 @@
 from typing import Any
 
 from ..compiler.bits import select, smaller, window, windows
-from .binary_rows import (
-    CHUNK,
-    LANES,
-    LOGITS,
-    read_rows,
-    score_logits,
-    score_probabilities,
-)
+from .binary_losses import LOGITS, score_logits, score_probabilities
+from .binary_rows import read_rows
+from .binary_terms import CHUNK, LANES
 
 N_BINARY_ROW_SCORES = 3
 SCRATCH = 6 * CHUNK

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler.bits import accumulate, disjoint, larger, select, smaller, window
-from .binary_rows import CHUNK, LOGITS, score_logits, score_probabilities
+from .binary_losses import LOGITS, score_logits, score_probabilities
+from .binary_terms import CHUNK
 from .ranked_queries import sort_down
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...call.arrays import Array
-from ...kernels.binary_rows import N_TERMS, N_THRESHOLD, SUMS, WEIGHTS, BinaryTerms
+from ...kernels.binary_terms import N_TERMS, N_THRESHOLD, SUMS, WEIGHTS, BinaryTerms
 from ..ranks.confusion import Confusion, ratio
 from ..result import Columns, Result
 from ..sums.double_double import Pair, add, divide

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...bases.options import check_integer, check_switch
 from ...call.arrays import Array, format_of
-from ...kernels.binary_rows import BinaryTerms
+from ...kernels.binary_terms import BinaryTerms
 from ..given import Given, checked_weight
 from ..resampling import check_replicates
 from ..result import warn_of_nothing

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...call.arrays import Array
-from ...kernels.binary_rows import BIN_POWERS, N_TERMS, N_THRESHOLD
+from ...kernels.binary_bins import BIN_POWERS
+from ...kernels.binary_terms import N_TERMS, N_THRESHOLD
 from ..means import Groups, groups_of
 from ..ranks.confusion import Confusion, ratio
 from ..ranks.operating_points import BestF, FalsePositivesAt, Gain, Gains, Point, SensitivityAt

@@ -10,7 +10,9 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
+from ...kernels.binary_losses import LOGITS, PROBABILITIES
 from ...kernels.binary_row_scores import N_BINARY_ROW_SCORES, SCRATCH, score_binary_rows
+from ...kernels.binary_terms import CENTERS, FIRSTS, SECONDS, BinaryTerms
 from .accumulator import PARALLEL_ROWS
 from .group_names import GroupNames
 from .grouped_scores import GroupedScores
@@ -30,10 +32,10 @@ SAMPLES = {"means": ("loss", "brier"), "decisions": ("accuracy",)}
 def layout_of(n_thresholds: int, n_bins: int) -> Layout:
     return Layout(
         kernel.powers_of(n_thresholds, n_bins),
-        centers=slice(kernel.CENTERS, kernel.CENTERS + 2),
-        firsts=slice(kernel.FIRSTS, kernel.FIRSTS + 2),
-        seconds=slice(kernel.SECONDS, kernel.SECONDS + 2),
-        squared_weight=kernel.BinaryTerms._fields.index("squared_weight"),
+        centers=slice(CENTERS, CENTERS + 2),
+        firsts=slice(FIRSTS, FIRSTS + 2),
+        seconds=slice(SECONDS, SECONDS + 2),
+        squared_weight=BinaryTerms._fields.index("squared_weight"),
     )
 
 
@@ -122,7 +124,7 @@ class BinaryRows(_Columns, LabelledRows):
         """Loss, Brier score and whether the decision is right, of shape (rows, 3)."""
         n = len(self.labels)
         found = np.empty((n, N_BINARY_ROW_SCORES))
-        what = kernel.PROBABILITIES if manner.from_probabilities else kernel.LOGITS
+        what = PROBABILITIES if manner.from_probabilities else LOGITS
         score = _score_binary_rows()
 
         def run(i: int) -> None:
@@ -145,7 +147,7 @@ class BinaryRows(_Columns, LabelledRows):
         layout = layout_of(len(thresholds), n_bins)
         n = len(starts) - 1
         high, low = np.zeros((2, n, layout.width))
-        what = kernel.PROBABILITIES if manner.from_probabilities else kernel.LOGITS
+        what = PROBABILITIES if manner.from_probabilities else LOGITS
         tally, n_scratch = _tally_binary(), kernel.n_scratch(len(thresholds), n_bins)
         is_single = np.can_cast(self.scores.dtype, np.float32)
         # A thread takes whole segments.

@@ -9,7 +9,7 @@ import numpy as np
 from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
-from ...kernels import binary_rows as kernel
+from ...kernels.binary_losses import LOGITS, PROBABILITIES
 from ...kernels.label_rows import N_LABEL_ROW_SCORES, LabelRowScores, n_memory, score_label_rows
 from .accumulator import PARALLEL_ROWS
 from .binary_sums import BinaryRows, Manner, layout_of
@@ -139,7 +139,7 @@ class LabelRows(_Columns, LabelledRows):
                 if mask is None
                 else np.ascontiguousarray(mask[here], np.uint8).reshape(-1),
                 n_labels,
-                kernel.PROBABILITIES if manner.from_probabilities else kernel.LOGITS,
+                PROBABILITIES if manner.from_probabilities else LOGITS,
                 manner.thresholds[0],
                 int(manner.ranks),
                 np.empty(n_memory(n_labels)),

@@ -16,10 +16,11 @@ from ..tiles import fill
 from .divergences import class_shares
 from .group_sums import RUN
 from .lanes import lane, loader, memory
+from .pair_tops import settler, shift_finder, top_finder
 from .pairs import label_reader, label_scores, log_ratio_of
 from .row_scores import score_writer
 from .traits import Traits
-from .two_rows import difference_formula, exps_formula, gap_reader, lost_by
+from .two_rows import difference_formula, exps_formula, gap_reader
 
 # Classes whose terms are added up one after the other in the arithmetic.
 IN_TURN = 1 << 4
@@ -78,7 +79,7 @@ def few_pairs(traits: Traits) -> Function:
     side_a = traits._replace(form=unlabelled)
     side_b = traits._replace(form=unlabelled._replace(pred=form.vector))
     load_a, load_b, (side_room, scratch_in) = loader(side_a), loader(side_b), memory(side_a)
-    find_tops, settle, find_shifts = _top_finder(traits), _settler(traits), _shift_finder(traits)
+    find_tops, settle, find_shifts = top_finder(traits), settler(traits), shift_finder(traits)
     read_labels, sum_exps = _label_reader(traits), _exp_adder(traits)
     find_ratios, add_shares, finish = _ratio_finder(traits), _share_adder(traits), _finisher(traits)
     columns_in, write_rows = score_writer(form)
@@ -123,75 +124,6 @@ def few_pairs(traits: Traits) -> Function:
         fill(rows.losses, 0.0)
 
     return rowwise(group, group_size, room, form, traits.ignoring)
-
-
-def _top_finder(traits: Traits) -> Function:
-    number = traits.form.number
-    zero, minus_inf = number(0), number(-np.inf)
-
-    # NaN is passed over; it shows in the sum of the exponentials.
-    def raise_top(j: Any, x: Any, tops: Any, places: Any) -> None:
-        disjoint()
-        for r in range(GROUP):
-            higher = x[r] > tops[r]
-            tops[r] = select(higher, x[r], tops[r])
-            places[r] = select(higher, number(j), places[r])
-
-    def find_tops(n_classes: Any, lanes: Any, tops: Any, places: Any) -> None:
-        fill(tops, minus_inf)
-        fill(places, zero)
-        for j in range(n_classes):
-            raise_top(j, lane(lanes, j), tops, places)
-
-    return find_tops
-
-
-def _settler(traits: Traits) -> Function:
-    number = traits.form.number
-    zero, one, inf, nan = number(0), number(1), number(np.inf), number(np.nan)
-
-    def any_infinite(tops: Any) -> Any:
-        found = False
-        for r in range(GROUP):
-            found |= tops[r] == inf
-        return found
-
-    def settle_lane(x: Any, tops: Any, counts: Any) -> None:
-        disjoint()
-        for r in range(GROUP):
-            is_top = x[r] == inf
-            counts[r] += select(is_top, one, zero)
-            x[r] = select(tops[r] == inf, select(is_top, zero, x[r] - inf), x[r])
-
-    def settle_tops(tops: Any, counts: Any) -> None:
-        disjoint()
-        for r in range(GROUP):
-            tops[r] = select(tops[r] == inf, select(counts[r] == one, zero, nan), tops[r])
-
-    def settle(n_classes: Any, lanes: Any, tops: Any, counts: Any) -> None:
-        """Put 0 in the place of +inf, and -inf beside it; several have no softmax."""
-        if any_infinite(tops):
-            fill(counts, zero)
-            for j in range(n_classes):
-                settle_lane(lane(lanes, j), tops, counts)
-            settle_tops(tops, counts)
-
-    return settle
-
-
-def _shift_finder(traits: Traits) -> Function:
-    minus_inf, nan = traits.form.number(-np.inf), traits.form.number(np.nan)
-
-    def find_shifts(tops_a: Any, tops_b: Any, shifts: Any, lost_shifts: Any) -> None:
-        """The differences of the largest logits, of which a row of -inf has none."""
-        disjoint()
-        for r in range(GROUP):
-            a = select(tops_a[r] == minus_inf, nan, tops_a[r])
-            b = select(tops_b[r] == minus_inf, nan, tops_b[r])
-            shifts[r] = a - b
-            lost_shifts[r] = lost_by(a, b, shifts[r])
-
-    return find_shifts
 
 
 def _label_reader(traits: Traits) -> Function:
