@@ -440,7 +440,7 @@ def test_errors_of_scores_come_before_anything_is_computed():
         fl.dask.evaluate(LABELS, logits, n_bytes=[5])
     with pytest.raises(ValueError, match="sequences or offsets, not both"):
         fl.dask.evaluate(LABELS, logits, offsets=[0, N], sequences=LABELS)
-    with pytest.raises(TypeError, match="rows"):
+    with pytest.raises(ValueError, match="rows is not for Dask arrays: leave it out$"):
         fl.dask.evaluate(LABELS, logits, rows=["loss"])
     with pytest.raises(ValueError, match=r"rows of logits have two axes"):
         fl.dask.evaluate(0, da.zeros(3))

@@ -184,9 +184,8 @@ def _refuse(told: dict[str, Any], *names: str) -> None:
     """Raise for what cannot be told in chunks."""
     for name in names:
         if name in told:
-            raise ValueError(
-                f"{name} is not for Dask arrays: leave it out, and give queries of rankings by ids"
-            )
+            instead = ", and give queries of rankings by ids" if name == "offsets" else ""
+            raise ValueError(f"{name} is not for Dask arrays: leave it out{instead}")
 
 
 def _with_ids(by_row: dict[str, Any], shape: tuple[int, ...]) -> GroupNames | None:
