@@ -16,6 +16,7 @@ from numba.extending import (
     NativeValue,
     infer_getattr,
     lower_builtin,
+    lower_cast,
     lower_getattr,
     models,
     register_model,
@@ -25,6 +26,7 @@ from numba.extending import (
 from .numba_api import (
     AbstractTemplate,
     AttributeTemplate,
+    Conversion,
     cgutils,
     infer_global,
     llvm,
@@ -39,6 +41,11 @@ class Span(types.Type):  # type: ignore[misc]
         self.dtype = dtype
         super().__init__(name=f"{type(self).__name__}({dtype})")
 
+    def can_convert_to(self, typingctx: Any, other: Any) -> Any:
+        """Whether compiled code may hand it to a kernel: Numba asks no array if it is writeable."""
+        alike = isinstance(other, Span) and other.dtype == self.dtype
+        return Conversion.safe if alike else None
+
 
 class WrittenSpan(Span):
     """One that is made of an array which must be writeable."""
@@ -50,6 +57,11 @@ class _SpanModel(models.StructModel):  # type: ignore[misc]
     def __init__(self, manager: Any, span: Any) -> None:
         members = [("data", types.CPointer(span.dtype)), ("size", types.intp)]
         super().__init__(manager, span, members)
+
+
+@lower_cast(Span, Span)
+def _as_other_span(context: Any, builder: Any, span: Any, other: Any, value: Any) -> Any:
+    return value
 
 
 @infer_getattr
