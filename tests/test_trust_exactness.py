@@ -96,7 +96,8 @@ def curves():
 def test_tiny_losses_are_exact_and_those_of_others_are_not(curves, dtype, what):
     true, errors = curves[dtype]["true"], curves[dtype]["error"][what]
     assert min(true) < {"float32": 2e-38, "float64": 2e-300}[dtype]
-    assert max(errors["fastloss"]) <= EPS[dtype]
+    # The exponential of a gap of 87 errs by (3.3 + 87 / 20) / 2 eps in float32.
+    assert max(errors["fastloss"]) <= {"float32": 4, "float64": 1}[dtype] * EPS[dtype]
     for who in ("textbook formula", "SciPy"):
         lost = tiny_losses.largest_with(true, errors[who], 1.0)
         assert lost is not None
