@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from plain import plain
+from plain import partly_long, plain
 
 import fastloss as fl
 from fastloss.evaluation.sums import replicates
@@ -110,7 +110,7 @@ CASES = {
         shares={"mean_reciprocal_rank": ANY, "precision@1": ANY},
     ),
 }
-every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+every_case = partly_long(3, "case", CASES.values(), ids=CASES)
 
 
 def scores_of(case, cuts=(), by="clusters", **options):
