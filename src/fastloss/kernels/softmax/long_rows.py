@@ -19,12 +19,12 @@ from ...compiler.bits import (
 )
 from ...compiler.processor import vector_bytes
 from ..form import Function
-from ..row_groups import BLOCK, CHUNK, GROUP, N_DOUBLE_SUMS, group_sizer, rowwise
+from ..row_groups import BLOCK, GROUP, N_DOUBLE_SUMS, group_sizer, rowwise
 from ..scalar import exp_of_gap
 from .group_sums import SUMS, finisher, moments_in, sums_in
 from .labels import part_label_sums
 from .outputs import n_written, row_writer
-from .parts import STEP, part_exponentials, parts, step_of_exps
+from .parts import STEP, chunk_of_exps, part_exponentials, parts, step_of_exps
 from .row_scores import part_scores, scorer
 from .traits import Traits
 
@@ -140,7 +140,8 @@ def _row_adder(traits: Traits) -> Function:
     tempered, keeping, scoring = traits.variant.tempered, traits.keeping, traits.form.scored
     row_masked, soft = traits.row_masked, not traits.by_id
     sum_part = scores.score_part if scoring else sum_part
-    number, double, step = traits.form.number, np.float64, step_of_exps()
+    number, double = traits.form.number, np.float64
+    step, chunk = step_of_exps(), chunk_of_exps()
 
     def sum_row(
         o: Any, rows: Any, row: Any, n_rows: Any, kept: Any, sums: Any, moments: Any
@@ -171,8 +172,8 @@ def _row_adder(traits: Traits) -> Function:
             # Whole steps, the last of which reaches back over what came before it.
             size = smaller(SEGMENT, c - first)
             n_steps = size & -step
-            for start in range(first, first + n_steps, CHUNK):
-                n = smaller(CHUNK, first + n_steps - start)
+            for start in range(first, first + n_steps, chunk):
+                n = smaller(chunk, first + n_steps - start)
                 place = row * c + start
                 # Numbers of the next group of rows, or of the next segment.
                 prefetch(rows.y_pred, place + n_rows * size, n)

@@ -7,6 +7,7 @@ import numpy as np
 from ...compiler.bits import LINE_BYTES, add_product, count, disjoint, select, window
 from ...compiler.processor import vector_bytes
 from ..form import Function
+from ..row_groups import CHUNK
 from ..scalar import exp_of_gap, lift_unit
 from .formulas import exponentials, logits
 from .traits import Traits
@@ -23,6 +24,14 @@ def step_of_exps() -> int:
     With shorter steps less is computed twice: a tenth of the loss of 300 classes.
     """
     return STEP if vector_bytes() == LINE_BYTES else STEP // 4
+
+
+def chunk_of_exps() -> int:
+    """How many exponentials are summed in the arithmetic: 64 in each place of a vector of float32.
+
+    Equal ones are all rounded the same way: by 8 units in the last place if there are 64.
+    """
+    return min(CHUNK, 64 * vector_bytes() // np.dtype(np.float32).itemsize)
 
 
 class Part(NamedTuple):
