@@ -101,6 +101,7 @@ def small_call(call: Call) -> SmallCall | None:
         else:
             code(*asked)
 
+    # One function, as each further one takes 0.1 us of the 3 that a call has.
     def small(
         y_true: Array,
         y_pred: Array,

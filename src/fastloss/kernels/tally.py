@@ -208,6 +208,8 @@ def moments(squared_weight: Any, x: Any, center: Any) -> Any:
     return first, first_tail, second, second_tail + first_tail * gap
 
 
+# One function, as the numbers of a row stay in registers and compiled code cannot hand a tuple of
+# them from turn to turn of a loop.
 def tally_rows(
     scores: Any,
     keys: Any,

@@ -85,6 +85,7 @@ class RankingScorecard(Accumulator[QuerySums]):
     def _options(self) -> dict[str, Any]:
         return self._measure._asdict() | {"bootstrap": self._bootstrap}
 
+    # Half of it says what may be given, as for the cards of other tasks.
     def update(
         self,
         labels: Any,
