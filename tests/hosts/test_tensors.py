@@ -7,6 +7,7 @@ import pytest
 from plain import plain
 
 import fastloss as fl
+from fastloss.call import tensors
 from fastloss.evaluation.tensors import as_array
 
 torch = pytest.importorskip("torch")
@@ -73,5 +74,6 @@ def test_what_numpy_cannot_read_has_a_remedy(tensor, remedy):
 
 def test_bfloat16_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    tensors._views.cache_clear()  # it may have been there before
     with pytest.raises(ImportError, match=r"pip install ml_dtypes, or write logits.float\(\)"):
         fl.evaluate(LABELS, LOGITS.bfloat16())

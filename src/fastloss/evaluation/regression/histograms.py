@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...call.arrays import Array
+from ..frames import frame
 from ..result import Result
 from ..sums.number_bins import error_edges, pair_edges
 from ..sums.table import Table
@@ -31,6 +32,12 @@ class Histograms(Result):
     def to_dict(self) -> dict[str, Any]:
         """Lists by name, as JSON has them."""
         return {name: value.tolist() for name, value in vars(self).items()}
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row for each bin of errors: its edges and its weight."""
+        low, high = self.error_edges.T
+        columns = {"low": low, "high": high, "weight": self.error_weight}
+        return frame(columns, np.arange(len(low)), ("bin",))
 
     def of_errors(self, n: int) -> tuple[Array, Array]:
         """The edges of n bins of equal width, and the share of the weight in each."""
