@@ -42,7 +42,8 @@ def all_of():
     found["quantiles"] = fl.evaluate(
         NUMBERS, fan, task="regression", quantiles=[0.1, 0.9], groups=TEXTS
     )
-    found["histograms"] = fl.evaluate(NUMBERS, fan[:, 1], task="regression", histograms=True)
+    one_column = np.arange(9.0), np.arange(9.0) ** 2
+    found["histograms"] = fl.evaluate(*one_column, task="regression", histograms=True)
     found["compare"] = fl.compare(LOGITS, LOGITS[::-1], IDS)
     found["choices"] = found["multiclass"].sequences.choices([0, 1, 3], [0, 1])
     return found
