@@ -216,7 +216,7 @@ def gap_exponential(number: Any) -> GapExponential:
 
     Method: as `exp_of_gap`; in float32 with a polynomial of degree 5, and with one step of
     reduction where the processor fuses products and sums. A loop over exp and sum then takes 21
-    instructions a vector (AVX2), and 25 with degree 6 and both steps.
+    instructions a vector (AVX2).
     """
     return _GAP_SINGLE if number is np.float32 else _GAP_DOUBLE
 
@@ -234,6 +234,8 @@ class _GapConstants(NamedTuple):
     gap_unit: Any
 
 
+# Of all 1 + r + ... + fifth r**5 this one errs least, by 1.8 2**-24 where |r| <= ln(2)/2; with
+# another coefficient of r it would be 1.5, and one register more.
 _GAPS = _GapConstants(
     _SINGLE.gap_lowest,
     _SINGLE.log2_e,
