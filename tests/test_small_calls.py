@@ -595,3 +595,11 @@ def test_shapes_at_the_edge(shape):
                 results.append(fl.mse.value_and_grad(y_true, y_pred))
     assert_same(results[1][0], results[0][0])
     assert_same(results[1][1], results[0][1])
+
+
+def test_a_number_is_no_address_of_a_gradient():
+    y_true, y_pred = np.array([1, 0]), np.zeros((2, 3), np.float32)
+    fl.cross_entropy.value_and_grad(y_true, y_pred)  # the next one goes the short way
+    for out in (0, 4096, 2**62, True):
+        with pytest.raises(TypeError, match="out"):
+            fl.cross_entropy.value_and_grad(y_true, y_pred, out=out)
