@@ -603,3 +603,17 @@ def test_a_number_is_no_address_of_a_gradient():
     for out in (0, 4096, 2**62, True):
         with pytest.raises(TypeError, match="out"):
             fl.cross_entropy.value_and_grad(y_true, y_pred, out=out)
+
+
+@pytest.mark.parametrize("what", ["y_true", "sample_weight", "both"])
+def test_results_in_the_place_of_what_has_the_type_of_predictions_are_refused(what):
+    """In place of the predictions alone; all three arrays have one dtype and shape."""
+    y_true, y_pred, weight = np.arange(4.0), np.arange(4.0) ** 2, np.arange(1.0, 5.0)
+    y_pred = y_true if what == "both" else y_pred
+    fl.mse.value_and_grad(y_true, y_pred, sample_weight=weight)  # the next ones go the short way
+    out = weight if what == "sample_weight" else y_true
+    for _ in range(2):
+        with pytest.raises(ValueError, match="out overlaps the memory of"):
+            fl.mse.value_and_grad(y_true, y_pred, sample_weight=weight, out=out)
+    np.testing.assert_array_equal(y_true, np.arange(4.0))
+    np.testing.assert_array_equal(weight, np.arange(1.0, 5.0))

@@ -332,11 +332,11 @@ def overlaps(result: Any, read: Any, free: Any) -> Any:
     if isinstance(result, tuple):
         return False
     ends = np.lib.array_utils.byte_bounds
-    return any(
-        np.may_share_memory(result, array) and not (array is free and ends(result) == ends(array))
+    shares = [
+        not isinstance(array, tuple) and np.may_share_memory(result, array)
         for array in (*read, free)
-        if not isinstance(array, tuple)
-    )
+    ]
+    return any(shares[:-1]) or (shares[-1] and ends(result) != ends(free))
 
 
 def writeable(value: Any) -> Any:

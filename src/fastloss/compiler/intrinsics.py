@@ -306,8 +306,11 @@ def overlaps(typingctx: Any, result: Any, read: Any, free: Any) -> Any:
         if result == _ABSENT:
             return found
         start, end = _bytes_of(context, builder, result, args[0])
-        others = [(one, builder.extract_value(args[1], i)) for i, one in enumerate(read.types)]
-        for array, value in (*others, (free, args[2])):
+        others = [
+            (one, builder.extract_value(args[1], i), False) for i, one in enumerate(read.types)
+        ]
+        # By place, as arrays that are read may have the type of the free one.
+        for array, value, is_free in (*others, (free, args[2], True)):
             if array == _ABSENT:
                 continue
             first, last = _bytes_of(context, builder, array, value)
@@ -315,7 +318,7 @@ def overlaps(typingctx: Any, result: Any, read: Any, free: Any) -> Any:
             later = builder.select(builder.icmp_unsigned(">", start, first), start, first)
             sooner = builder.select(builder.icmp_unsigned("<", end, last), end, last)
             shared = builder.icmp_unsigned("<", later, sooner)
-            if array is free:
+            if is_free:
                 begin = builder.icmp_unsigned("!=", start, first)
                 stop = builder.icmp_unsigned("!=", end, last)
                 shared = builder.and_(shared, builder.or_(begin, stop))
