@@ -336,7 +336,7 @@ def overlaps(result: Any, read: Any, free: Any) -> Any:
         not isinstance(array, tuple) and np.may_share_memory(result, array)
         for array in (*read, free)
     ]
-    return any(shares[:-1]) or (shares[-1] and ends(result) != ends(free))
+    return any(shares[:-1]) or bool(shares[-1] and ends(result) != ends(free))
 
 
 def writeable(value: Any) -> Any:
