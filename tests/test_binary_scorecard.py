@@ -1,6 +1,5 @@
 """`fl.BinaryScorecard`, held against scikit-learn and the formulas in float64."""
 
-import json
 import math
 
 import ml_dtypes
@@ -10,7 +9,6 @@ from plain import compiled, partly_long, plain
 from sklearn import metrics
 
 import fastloss as fl
-from fastloss.evaluation.sums import accumulator, binary_sums, labelled_rows
 
 pytestmark = plain
 approx = pytest.approx
@@ -99,16 +97,6 @@ def test_weights():
     assert scores.confusion.true_positive[1] == approx(tp, rel=1e-14)
 
 
-@pytest.mark.parametrize("factor", [1e-310, 1e-170, 1e-38, 1e160, 1e305])
-def test_only_ratios_of_weights_count(factor):
-    y, x = data(20)
-    w = np.random.default_rng(1).uniform(0.2, 3, 20)
-    expected = fl.evaluate(y, x, task="binary", sample_weight=w).to_dict()
-    found = fl.evaluate(y, x, task="binary", sample_weight=w * factor).to_dict()
-    for name in ("loss", "loss_standard_error", "brier", "accuracy", "auc", "calibration_error"):
-        assert found[name] == approx(expected[name], rel=1e-9 if factor < 1e-300 else 1e-13), name
-
-
 def test_probabilities_are_taken_as_they_are():
     y, x = data()
     p = sigmoid(x)
@@ -172,80 +160,6 @@ def test_one_class_alone():
     assert scores.average_precision == metrics.average_precision_score([1, 1], [1.0, -2.0]) == 1
     assert (scores.recall, scores.precision, scores.accuracy) == (0.5, 1.0, 0.5)
     assert math.isnan(fl.evaluate([0], [-1.0], task="binary").precision)
-
-
-@pytest.mark.parametrize(("labels", "weights"), [([], None), ([0, 1], [0.0, 0.0])])
-def test_no_row_counts(labels, weights):
-    with pytest.warns(RuntimeWarning, match="no row counts"):
-        scores = fl.evaluate(labels, np.zeros(len(labels)), task="binary", sample_weight=weights)
-    assert (scores.n_rows, scores.n_counted, scores.weight) == (len(labels), 0, 0.0)
-    assert math.isnan(scores.loss)
-    assert math.isnan(scores.auc)
-    json.dumps(scores.to_dict())
-
-
-def test_groups():
-    y, x = data()
-    groups = np.random.default_rng(3).choice(["a", "b", "c"], 70)
-    w = np.random.default_rng(4).uniform(0.5, 2, 70)
-    for weights in (None, w):
-        scores = fl.evaluate(y, x, task="binary", groups=groups, sample_weight=weights)
-        assert scores.groups.ids.tolist() == ["a", "b", "c"]
-        for k, name in enumerate("abc"):
-            here = groups == name
-            more = {} if weights is None else {"sample_weight": w[here]}
-            alone = fl.evaluate(y[here], x[here], task="binary", **more)
-            for each in (
-                "n",
-                "loss",
-                "loss_standard_error",
-                "brier",
-                "accuracy",
-                "mcc",
-                "auc",
-                "average_precision",
-            ):
-                expected = getattr(alone, "n_counted" if each == "n" else each)
-                assert getattr(scores.groups.means, each)[k] == approx(expected, rel=1e-13), each
-    binned = fl.evaluate(y, x, task="binary", groups=groups, bins=2**10)
-    assert np.isnan(binned.groups.means.auc).all()
-    assert json.loads(json.dumps(scores.to_dict()))["groups"]["ids"] == ["a", "b", "c"]
-
-
-def numbers(scores):
-    found = scores.to_dict()
-    groups = found.pop("groups") or {}
-    assert found.pop("errors") == "rows"
-    found |= (
-        found.pop("bins") | found.pop("confusion") | {f"group {k}": v for k, v in groups.items()}
-    )
-    return {name: value for name, value in found.items() if value is not None}
-
-
-@partly_long(2, "pending, few", [(9, 0), (9, 1 << 16), (1, 0), (1000, 0), (1000, 1 << 16)])
-def test_any_split_and_order_of_merges_give_the_same(pending, few, monkeypatch):
-    monkeypatch.setattr(accumulator, "PENDING_ROWS", pending)
-    monkeypatch.setattr(labelled_rows, "FEW_LABELS", few)
-    monkeypatch.setattr(binary_sums, "BLOCK", 16)
-    y, x = data(80)
-    x = x * 1.1
-    rng = np.random.default_rng(pending)
-    w, groups = rng.uniform(0.5, 2, 80), rng.integers(-2, 3, 80)
-    for more in ({}, {"sample_weight": w}, {"groups": groups, "sample_weight": w}):
-        whole = numbers(fl.evaluate(y, x, task="binary", **more))
-        cards = []
-        for part in np.split(np.arange(80), np.sort(rng.integers(0, 80, 6))):
-            here = {name: values[part] for name, values in more.items()}
-            cards.append(fl.BinaryScorecard().update(y[part], x[part], **here))
-            if rng.random() < 0.5:
-                cards[-1] = fl.BinaryScorecard.from_state(cards[-1].state())
-        while len(cards) > 1:
-            i = rng.integers(len(cards) - 1)
-            cards[i : i + 2] = [cards[i].merge(cards[i + 1])]
-        found = numbers(cards[0].result())
-        assert found.keys() == whole.keys()
-        for name, value in whole.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-14, atol=1e-15, err_msg=name)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -335,7 +249,9 @@ def test_a_thinned_curve_with_straight_pieces():
 def test_ranks_may_be_binned_or_left_out():
     y, x = data()
     exact = fl.evaluate(y, x, task="binary")
-    binned = fl.evaluate(y, x, task="binary", bins=2**20)
+    groups = np.arange(len(y)) % 3
+    binned = fl.evaluate(y, x, task="binary", bins=2**20, groups=groups)
+    assert np.isnan(binned.groups.means.auc).all()
     assert binned.auc_interval[0] <= exact.auc <= binned.auc_interval[1]
     without = fl.evaluate(y, x, task="binary", ranks=False)
     assert math.isnan(without.auc)
@@ -517,28 +433,3 @@ def test_weights_have_one_unit_everywhere(factor):
         np.testing.assert_allclose(bins.positive, of_ones.positive * factor, rtol=1e-14)
     for mine, its in zip(found.confusion_at(0.0), found.confusion, strict=True):
         assert mine == approx(its[0], rel=1e-14)
-
-
-def test_a_state_of_something_else_is_told_so():
-    states = [
-        fl.BinaryScorecard().state(),
-        fl.MultilabelScorecard().state(),
-        fl.RankingScorecard().state(),
-        fl.RegressionScorecard().state(),
-        fl.Scorecard().state(),
-    ]
-    cards = (
-        fl.BinaryScorecard,
-        fl.MultilabelScorecard,
-        fl.RankingScorecard,
-        fl.RegressionScorecard,
-        fl.Scorecard,
-    )
-    for i, card in enumerate(cards):
-        for j, state in enumerate(states):
-            if i != j:
-                with pytest.raises(ValueError, match="the state is that of something else"):
-                    card.from_state(state)
-    card = fl.BinaryScorecard().update([0, 1], [2.0, 3.0], groups=[1, 2])
-    with pytest.raises(ValueError, match="'group_scores_weights' of the state is not what was"):
-        fl.BinaryScorecard.from_state(card.state() | {"group_scores_weights": None})

@@ -23,6 +23,7 @@ X = RNG.standard_normal((N, 3))
 Y = RNG.integers(0, 2, (N, 3))
 KNOWN = RNG.random((N, 3)) < 0.8
 KNOWN[:, 0] = True
+CLASSES = Y.argmax(axis=1)
 QUANTILES = np.sort(RNG.standard_normal((N, 3)), axis=1)
 
 
@@ -31,13 +32,37 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 
 class Case(NamedTuple):
     task: str
-    data: tuple[Any, Any]
+    data: tuple[Any, ...]
     numbers: Callable[[], dict[str, Any]]  # of each row, by the names that replicates have
     options: Mapping[str, Any] = NONE
     given: Mapping[str, Any] = NONE
     weight: str = "sample_weight"
     # Numbers whose weight is not that of the row.
     shares: Mapping[str, Any] = NONE
+    without_errors: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Any:
+        return fl.Comparison if self.task == "compare" else TASKS[self.task].scorecard
+
+    def evaluate(self, **more: Any) -> Any:
+        built = {name: more.pop(name) for name in ("bootstrap",) if name in more}
+        return self.kind(**self.options, **built).update(*self.data, **self.given, **more).result()
+
+
+def of_classes():
+    rows = fl.evaluate(CLASSES, X, rows=["loss", "rank", "brier", "entropy", "confidence"]).rows
+    right = {"accuracy": rows["rank"] == 0, "mean_reciprocal_rank": 1 / (rows.pop("rank") + 1)}
+    return rows | right
+
+
+def of_pairs():
+    losses = [fl.CrossEntropy(reduction="none")(CLASSES, x) for x in (X, X + Y)]
+    return {
+        "loss_a": losses[0],
+        "loss_difference": losses[1] - losses[0],
+        "agreement": X.argmax(axis=1) == (X + Y).argmax(axis=1),
+    }
 
 
 def of_two_classes():
@@ -89,6 +114,13 @@ def of_queries():
 ANY = Y.any(axis=1)
 SOME = KNOWN.sum(axis=1) / 3
 CASES = {
+    "classes": Case(
+        "multiclass",
+        (CLASSES, X),
+        of_classes,
+        without_errors=("mean_reciprocal_rank", "brier", "entropy", "confidence"),
+    ),
+    "pairs": Case("compare", (X, X + Y, CLASSES), of_pairs),
     "binary": Case("binary", (Y[:, 0], X[:, 0]), of_two_classes, {"thresholds": [0.25]}),
     "labels": Case(
         "multilabel",
@@ -110,12 +142,12 @@ CASES = {
         shares={"mean_reciprocal_rank": ANY, "precision@1": ANY},
     ),
 }
-every_case = partly_long(3, "case", CASES.values(), ids=CASES)
+every_case = partly_long(5, "case", CASES.values(), ids=CASES)
 
 
 def scores_of(case, cuts=(), by="clusters", **options):
     """Of the rows between the cuts, each part in a card whose state is merged into another."""
-    kind = TASKS[case.task].scorecard
+    kind = case.kind
     options = {**case.options, "bootstrap": B, **options}
     ids = {"clusters": CLUSTERS, "ids": np.arange(N) * 3}[by]
     given = {case.weight: WEIGHT, by: ids, **case.given}
@@ -139,7 +171,15 @@ def error_of(scores, name):
         levels = scores.quantiles.quantiles if len(scores.quantiles.level) < 3 else []
         place = 0 if name in ("width", "winkler") else levels.tolist().index(float(at))
         return getattr(scores.quantiles, f"{name}_standard_error")[place]
+    if hasattr(scores, "kl"):
+        return getattr(scores, name).standard_error
     return getattr(scores, f"{name}_standard_error")
+
+
+def errors_of(case, scores):
+    """Those of all means that have one, by name."""
+    names = [name for name in case.numbers() if name not in case.without_errors]
+    return {name: error_of(scores, name) for name in names}
 
 
 @every_case
@@ -148,12 +188,13 @@ def test_errors_by_cluster_are_those_of_the_formula(case):
     assert scores.errors == scores.to_dict()["errors"] == "clusters"
     assert scores.n_clusters == scores.to_dict()["n_clusters"] == 9
     assert " by 9 clusters" in repr(scores)
-    for name, x in case.numbers().items():
-        w = WEIGHT * case.shares.get(name, 1.0)
+    numbers = case.numbers()
+    for name, error in errors_of(case, scores).items():
+        x, w = numbers[name], WEIGHT * case.shares.get(name, 1.0)
         mean = np.average(x, weights=w)
         away = [(w * (x - mean))[g == CLUSTERS].sum() for g in np.unique(CLUSTERS)]
         expected = math.sqrt(9 / 8 * np.square(away).sum()) / w.sum()
-        assert error_of(scores, name) == pytest.approx(expected, rel=1e-12), name
+        assert error == pytest.approx(expected, rel=1e-9), name
 
 
 @every_case
@@ -171,7 +212,7 @@ def test_replicates_are_means_over_rows_that_are_drawn_again(case, by):
         w = (WEIGHT * case.shares.get(name, 1.0))[:, None] * counts
         expected = (w * x[:, None]).sum(axis=0) / w.sum(axis=0)
         np.testing.assert_allclose(scores.bootstrap.replicates[name], expected, rtol=1e-12)
-    assert "bootstrap: " in repr(scores)
+    assert "bootstrap: " in repr(scores) or case.task == "compare"
     assert scores.to_dict()["bootstrap"]["n"] == B
 
 
@@ -183,26 +224,23 @@ def test_any_split_and_order_give_the_same_bits(case, by):
     for name, means in whole.bootstrap.replicates.items():
         np.testing.assert_array_equal(parts.bootstrap.replicates[name], means)
     if by == "clusters":
-        errors = [[error_of(each, name) for name in case.numbers()] for each in (parts, whole)]
-        assert errors[0] == errors[1]
+        assert errors_of(case, parts) == errors_of(case, whole)
 
 
 @every_case
 def test_clusters_of_one_row_are_rows(case):
-    given = {case.weight: WEIGHT, **case.given}
     rows, alone = (
-        fl.evaluate(*case.data, task=case.task, **case.options, **given, clusters=clusters)
+        case.evaluate(clusters=clusters, **{case.weight: WEIGHT})
         for clusters in (None, np.arange(N))
     )
     assert rows.errors == ("queries" if case.task == "ranking" else "rows")
     assert rows.n_clusters is rows.bootstrap is None
-    for name in case.numbers():
-        assert error_of(alone, name) == pytest.approx(error_of(rows, name), rel=1e-12)
+    assert errors_of(case, alone) == pytest.approx(errors_of(case, rows), rel=1e-12)
 
 
 @every_case
 def test_parts_without_clusters_leave_errors_of_rows(case):
-    kind, half = TASKS[case.task].scorecard, np.arange(N) < 20
+    kind, half = case.kind, np.arange(N) < 20
     card, rows = kind(**case.options), kind(**case.options)
     for part in half, ~half:
         given = {name: array[part] for name, array in case.given.items()}
@@ -211,15 +249,12 @@ def test_parts_without_clusters_leave_errors_of_rows(case):
         card.update(*data, **given, **({"clusters": CLUSTERS[part]} if part is half else {}))
     found, expected = card.result(), rows.result()
     assert (found.errors, found.n_clusters) == (expected.errors, None)
-    for name in case.numbers():
-        assert error_of(found, name) == pytest.approx(error_of(expected, name), rel=1e-12)
+    assert errors_of(case, found) == pytest.approx(errors_of(case, expected), rel=1e-12)
 
 
 @every_case
 def test_names_are_clusters_and_what_does_not_go_together_is_refused(case):
-    def evaluate(**given):
-        return fl.evaluate(*case.data, task=case.task, **case.options, **case.given, **given)
-
+    evaluate = case.evaluate
     names = np.array(["ann", "bob", "eve"])[CLUSTERS % 3]
     assert evaluate(clusters=names).n_clusters == 3
     with pytest.raises(ValueError, match="bootstrap knows rows by ids"):
@@ -232,7 +267,7 @@ def test_names_are_clusters_and_what_does_not_go_together_is_refused(case):
         evaluate(clusters=names[:5])
     with pytest.raises(ValueError, match="bootstrap is 1, but must be 0 for none, or 2"):
         evaluate(bootstrap=1)
-    kind = TASKS[case.task].scorecard
+    kind = case.kind
     with pytest.raises(ValueError, match="bootstrap is 6 there and 0 here"):
         kind(**case.options).merge(kind(**case.options, bootstrap=6))
     with pytest.raises(ValueError, match="other options: bootstrap was"):

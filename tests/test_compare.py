@@ -2,15 +2,12 @@
 
 import json
 import math
-import pickle
 from fractions import Fraction
 from itertools import pairwise
 
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from plain import compiled, partly_long, plain
 from processes import run_python
 
@@ -671,22 +668,6 @@ def test_a_quantile_that_is_none(q, error):
         fl.compare([[0.0]], [[0.0]]).kl.quantile(q)
 
 
-@pytest.mark.filterwarnings("ignore:no row counts")
-def test_no_rows():
-    with pytest.warns(RuntimeWarning, match="no row counts"):
-        fl.Comparison().result()
-    for differences in (
-        fl.compare(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, int)),
-        fl.compare(np.zeros((2, 0, 3)), np.zeros((2, 0, 3))),
-        fl.compare([[1.0]], [[1.0]], sample_weight=[0.0]),
-    ):
-        assert (differences.n_counted, differences.weight) == (0, 0)
-        assert math.isnan(differences.kl.mean)
-        assert math.isnan(differences.kl.maximum)
-        assert math.isnan(differences.kl.quantile(0.5))
-        assert "nan" in repr(differences)
-
-
 def test_what_a_result_shows():
     a, b, labels = pair((20, 6))
     differences = fl.compare(a, b, labels)
@@ -705,44 +686,6 @@ def test_what_a_result_shows():
 
 # -------------------------------------------------------------------------------------------------
 # Parts, merging, states
-
-
-SPLIT = pair((200, 7), 0.5)
-SPLIT_WEIGHT = np.random.default_rng(9).uniform(size=200)
-
-
-def part_of(rows, **options):
-    a, b, labels = SPLIT
-    comparison = fl.Comparison(**options)
-    return comparison.update(a[rows], b[rows], labels[rows], sample_weight=SPLIT_WEIGHT[rows])
-
-
-@compiled
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 200), max_size=5), st.randoms())
-@pytest.mark.long
-def test_any_split_and_any_order_of_merging(cuts, random):
-    whole = flat(part_of(slice(0, 200)).result())
-    edges = sorted({0, 200, *cuts})
-    parts = [part_of(slice(*edge)) for edge in pairwise(edges)]
-    random.shuffle(parts)
-    merged = fl.Comparison()
-    for part in parts:
-        merged.merge(part)
-    for name, number in flat(merged.result()).items():
-        # Of an error the squares are to 1e-15, and the root of what is left of them less exact.
-        near = {"rel": 1e-10} if name.endswith("standard_error") else {"rel": 1e-15, "abs": 1e-17}
-        assert number == pytest.approx(whole[name], nan_ok=True, **near), name
-
-
-@compiled
-@pytest.mark.long
-def test_the_same_order_gives_the_same_bits():
-    def run():
-        merged = part_of(slice(0, 50)).merge(part_of(slice(50, 120)))
-        return merged.merge(part_of(slice(120, 200))).state()
-
-    assert_equal(run(), run())
 
 
 @compiled
@@ -780,41 +723,6 @@ def test_slabs_change_nothing(monkeypatch):
         monkeypatch.setattr(rows_module, "SLAB_ROWS", most)
         found = fl.Comparison().update(a, b, labels, sample_weight=labels % 3).state()
         assert_equal(found, expected)
-
-
-def test_a_state_goes_on(tmp_path):
-    options = {"temperature": 2.0, "ignore_index": 3}
-    comparison = part_of(slice(0, 80), **options)
-    np.savez(tmp_path / "state.npz", **comparison.state())
-    with np.load(tmp_path / "state.npz", allow_pickle=False) as state:
-        restored = fl.Comparison.from_state(state, **options)
-    copied = pickle.loads(pickle.dumps(comparison))
-    a, b, labels = (x[80:] for x in SPLIT)
-    for other in (comparison, restored, copied):
-        other.update(a, b, labels, sample_weight=SPLIT_WEIGHT[80:])
-        assert other.n_rows == 200
-        assert other.n_classes == 7
-        assert_equal(other.state(), comparison.state())
-        assert_equal(other.result(), comparison.result())
-    empty = fl.Comparison.from_state(fl.Comparison().state())
-    assert empty.n_rows == 0
-    empty.update([[1.0]], [[2.0]])  # with or without labels, and of any number of classes
-
-
-def test_a_state_is_a_copy():
-    comparison = part_of(slice(0, 80))
-    before = comparison.result()
-    for array in comparison.state().values():
-        array[...] = 7
-    assert_equal(comparison.result(), before)
-
-
-def test_merging_is_not_sharing():
-    first, second = fl.Comparison(), part_of(slice(0, 80))
-    before = second.result()
-    first.merge(second).merge(second)
-    assert_equal(second.result(), before)
-    assert first.result().weight == 2 * before.weight
 
 
 # -------------------------------------------------------------------------------------------------
@@ -952,26 +860,6 @@ def of_pairs(n=30):
     return a, a + rng.standard_normal((n, 3)) / 3, labels
 
 
-def test_errors_by_cluster_are_those_of_the_formula():
-    a, b, labels = of_pairs()
-    clusters, w = np.arange(30) % 7 - 3, np.arange(30.0) % 4
-    found = fl.compare(a, b, labels, clusters=clusters, sample_weight=w)
-    assert (found.errors, found.n_clusters) == ("clusters", 7)
-    assert "by 7 clusters" in repr(found)
-    difference = np.diff([fl.CrossEntropy(reduction="none")(labels, x) for x in (a, b)], axis=0)[0]
-    agree = a.argmax(axis=1) == b.argmax(axis=1)
-    for x, summary in ((difference, found.loss_difference), (agree, found.agreement)):
-        mean = (w * x).sum() / w.sum()
-        away = [(w * (x - mean))[clusters == g].sum() for g in np.unique(clusters)]
-        expected = math.sqrt(7 / 6 * np.square(away).sum()) / w.sum()
-        assert summary.standard_error == pytest.approx(expected, rel=1e-9)
-    rows = fl.compare(a, b, labels, sample_weight=w)
-    assert (rows.errors, rows.n_clusters) == ("rows", None)
-    assert rows.loss_difference.minimum == found.loss_difference.minimum
-    alone = fl.compare(a, b, labels, sample_weight=w, clusters=np.arange(30))
-    assert alone.kl.standard_error == pytest.approx(rows.kl.standard_error, rel=1e-12)
-
-
 def test_the_ratio_of_perplexities():
     """By the delta method, and by the replicates of a bootstrap."""
     a, b, labels = of_pairs(60)
@@ -988,7 +876,7 @@ def test_the_ratio_of_perplexities():
 
 
 def test_replicates_are_pairs_of_those_of_two_scorecards():
-    """Equal ids are drawn alike; any split and order of merges are the same."""
+    """Equal ids are drawn alike."""
     a, b, labels = of_pairs()
     clusters = np.arange(30) // 4
     given = {"clusters": clusters, "bootstrap": 6}
@@ -997,16 +885,3 @@ def test_replicates_are_pairs_of_those_of_two_scorecards():
     replicates = found.bootstrap.replicates
     np.testing.assert_allclose(replicates["loss_a"], each[0], rtol=1e-14)
     np.testing.assert_allclose(replicates["loss_difference"], each[1] - each[0], rtol=1e-12)
-    parts = [np.s_[20:], np.s_[:9], np.s_[9:20]]
-    whole = fl.Comparison(bootstrap=6)
-    for part in parts:
-        more = fl.Comparison(bootstrap=6)
-        more.update(a[part], b[part], labels[part], clusters=clusters[part])
-        whole.merge(fl.Comparison.from_state(more.state(), bootstrap=6))
-    for name, means in whole.result().bootstrap.replicates.items():
-        np.testing.assert_allclose(means, replicates[name], rtol=1e-14)
-    assert whole.result().kl.standard_error == pytest.approx(found.kl.standard_error, rel=1e-12)
-    with pytest.raises(ValueError, match="give ids="):
-        fl.compare(a, b, bootstrap=10)
-    with pytest.raises(ValueError, match="bootstrap is 6 there and 0 here"):
-        fl.Comparison().merge(whole)

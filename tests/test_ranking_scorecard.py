@@ -1,17 +1,13 @@
 """`fl.RankingScorecard`, held against all orders of ties, the formulas and scikit-learn."""
 
-import json
 import math
-from dataclasses import replace
 from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
-from plain import compiled, plain, plain_python
-from watched import watched
+from plain import plain
 
 import fastloss as fl
-from fastloss.evaluation.ranking import queries as slabs
 from fastloss.evaluation.ranking import ranking_scores
 from fastloss.evaluation.report import task_page
 from fastloss.evaluation.sums.state import with_checksums
@@ -210,56 +206,6 @@ def test_queries_may_lie_anywhere_and_go_on_in_other_calls():
     assert other.result() == other.result()
 
 
-def test_splits_merges_and_states_change_nothing(monkeypatch):
-    labels, scores, offsets = make(6, n=60)
-    rng = np.random.default_rng(6)
-    n = len(offsets) - 1
-    weight, groups = rng.random(n) * 10.0 ** rng.integers(-3, 3, n), rng.integers(-3, 4, n)
-    whole = fl.RankingScorecard().update(
-        labels, scores, offsets=offsets, query_weight=weight, groups=groups
-    )
-    cards = []
-    for queries in np.array_split(np.arange(n), [3, 4, 20, 20, 51]):
-        part = slice(queries[0] if queries.size else 0, queries[-1] + 1 if queries.size else 0)
-        starts = offsets[part.start : part.stop + 1]
-        cards.append(
-            fl.RankingScorecard().update(
-                labels[starts[0] : starts[-1]],
-                scores[starts[0] : starts[-1]],
-                offsets=starts - starts[0],
-                query_weight=weight[part],
-                groups=groups[part],
-            )
-        )
-    merged = fl.RankingScorecard()
-    for place in rng.permutation(len(cards)):
-        merged.merge(fl.RankingScorecard.from_state(cards[place].state()))
-    check_same(merged.result(), whole.result())
-    # As if there was much more of everything.
-    for name, value in ("SLAB", 64), ("SLAB_QUERIES", 5), ("PIECE", 16):
-        monkeypatch.setattr(slabs, name, value)
-    slabbed = fl.RankingScorecard().update(
-        labels, scores, offsets=offsets, query_weight=weight, groups=groups
-    )
-    check_same(slabbed.result(), whole.result())
-    matrix, of_matrix = rng.integers(0, 3, (30, 9)), rng.random((30, 9))
-    found = fl.evaluate(matrix, of_matrix, task="ranking")
-    monkeypatch.undo()
-    check_same(found, fl.evaluate(matrix, of_matrix, task="ranking"))
-
-
-@pytest.mark.parametrize("scale", [1e-300, 1e300, 3.0])
-def test_weights_count_by_their_ratios(scale):
-    labels, scores, offsets = make(7)
-    weight = np.random.default_rng(7).integers(0, 4, len(offsets) - 1).astype(float)
-    found = fl.evaluate(
-        labels, scores, offsets=offsets, query_weight=weight * scale, task="ranking"
-    )
-    expected = fl.evaluate(labels, scores, offsets=offsets, query_weight=weight, task="ranking")
-    assert found.weight == pytest.approx(expected.weight * scale)
-    check_same(replace(found, weight=1.0), replace(expected, weight=1.0))
-
-
 def test_weighted_means_and_standard_errors_are_those_of_the_formula():
     labels, scores, offsets = make(8)
     n = len(offsets) - 1
@@ -279,34 +225,6 @@ def test_weighted_means_and_standard_errors_are_those_of_the_formula():
             assert getattr(found, f"{name}_standard_error")[k] == pytest.approx(error, rel=1e-12)
     assert found.n_counted == len(w)
     assert found.weight == pytest.approx(w.sum())
-
-
-def test_groups_are_evaluations_of_their_own():
-    labels, scores, offsets = make(9)
-    n = len(offsets) - 1
-    groups = np.arange(n) % 3
-    # The last group has no relevant document.
-    groups[[0, 1]] = 9
-    labels[: offsets[2]] = 0
-    found = fl.evaluate(labels, scores, offsets=offsets, groups=groups, task="ranking").groups
-    assert found.ids.tolist() == [0, 1, 2, 9]
-    for place, group in enumerate(found.ids.tolist()):
-        card = fl.RankingScorecard()
-        for i in np.flatnonzero(groups == group):
-            rows = slice(offsets[i], offsets[i + 1])
-            card.update(labels[rows][None], scores[rows][None])
-        if group == 9:
-            with pytest.warns(RuntimeWarning, match="no query counts"):
-                alone = card.result()
-        else:
-            alone = card.result()
-        assert found.n_counted[place] == alone.n_counted
-        for name in METRICS:
-            for k in found.k:
-                np.testing.assert_allclose(
-                    getattr(found, name)[k][place], getattr(alone, name)[k], rtol=1e-15
-                )
-    json.dumps(found.to_dict())
 
 
 def test_what_is_left_out_is_counted():
@@ -485,10 +403,6 @@ def test_options_and_states_are_told_apart():
     assert card.result().k == (5, None)
     again = fl.RankingScorecard.from_state(card.state(), k=(5, None))
     assert again.result() == card.result()
-    with pytest.raises(ValueError, match="other options"):
-        card.merge(fl.RankingScorecard(k=(5, None), gain="exponential"))
-    with pytest.raises(ValueError, match="other options"):
-        fl.RankingScorecard.from_state(card.state(), k=5)
     state = fl.RankingScorecard().update([1, 0], [1, 2], queries=[1, 1]).state()
     for name, broken in (
         ("rows_queries", np.array([2, 1])),
@@ -533,26 +447,6 @@ def test_the_report_has_a_bar_for_each_number_and_tells_ids_first():
     with pytest.warns(RuntimeWarning, match="no query counts"):
         none = fl.evaluate([[0, 0]], [[1, 2]], task="ranking")
     assert "<rect" not in task_page.page("ranking", none, [], True)
-
-
-@compiled  # both ways of plain Python are chosen below
-def test_no_index_lies_outside():
-    labels, scores, offsets = make(14, n=9, largest=20)
-    given = {"offsets": offsets, "groups": np.arange(len(offsets) - 1) % 2}
-    with plain_python():
-        expected = fl.evaluate(labels, scores, task="ranking", **given)
-    with watched():
-        assert fl.evaluate(labels, scores, task="ranking", **given) == expected
-
-
-@compiled
-@pytest.mark.long
-def test_compiled_code_is_as_plain_python():
-    labels, scores, offsets = make(12)
-    given = {"offsets": offsets, "groups": np.arange(len(offsets) - 1) % 3}
-    found = fl.evaluate(labels, scores, task="ranking", **given)
-    with plain_python():
-        check_same(found, fl.evaluate(labels, scores, task="ranking", **given), 1e-14)
 
 
 def test_rows_are_not_written_where_groups_are_refused():

@@ -1,15 +1,11 @@
 """`fl.evaluate` and `fl.Scorecard`, held against float64 from the formulas, and scikit-learn."""
 
 import math
-import pickle
 from fractions import Fraction
-from itertools import pairwise
 
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from plain import both, compiled, partly_long, plain
 from scipy.stats import poisson
 from sklearn.metrics import (
@@ -422,7 +418,7 @@ def test_agreement_where_there_is_none():
     assert repr(constant).splitlines()[1].split() == ["classes", "2", "(1", "absent)"]
     with pytest.warns(RuntimeWarning, match="no row counts"):
         nothing = fl.evaluate([0], [[0.0, 1.0]], sample_weight=[0.0], confusion=True)
-    assert np.isnan([nothing.macro.f1, nothing.micro.f1]).all()
+    assert np.isnan([nothing.macro.f1, nothing.micro.f1, nothing.top_k(1)]).all()
     assert (nothing.n_absent, nothing.confusion.sum()) == (2, 0)
     logits = np.array([[1.0, 0], [0, 1], [np.nan, 0], [1, 0]])
     scores = fl.evaluate([0, 1, 1, 1], logits, confusion=True)
@@ -468,17 +464,6 @@ def test_bands_of_accuracy_are_wilsons():
             means.accuracy_band(level)
 
 
-def test_groups():
-    labels, logits = data(200, 7)
-    groups = np.random.default_rng(1).choice([-5, 2**60, 7], 200)
-    scores = fl.evaluate(labels, logits, groups=groups)
-    np.testing.assert_array_equal(scores.groups.ids, [-5, 7, 2**60])
-    for i, group in enumerate(scores.groups.ids):
-        part = fl.evaluate(labels[groups == group], logits[groups == group])
-        for name in ("loss", "loss_standard_error", "accuracy", "brier", "entropy"):
-            assert getattr(scores.groups.means, name)[i] == pytest.approx(getattr(part, name)), name
-
-
 def test_sequences():
     labels, logits = data(20, 7)
     logits[3:9, :] = 0
@@ -506,8 +491,10 @@ def test_sequences_go_on():
         card.update(labels[part], logits[part], sequences=ids[part])
     parts = card.result().sequences
     np.testing.assert_array_equal(parts.log_probability, whole.log_probability)
-    numbered = fl.Scorecard().update(labels[:8], logits[:8], offsets=[0, 8])
-    numbered.update(labels[8:], logits[8:], offsets=[0, 12])
+    numbered = fl.Scorecard().update(labels[:8], logits[:8], offsets=[0, 8], n_bytes=[3])
+    numbered = fl.Scorecard.from_state(numbered.state())
+    numbered.update(labels[8:], logits[8:], offsets=[0, 12], n_bytes=[4])
+    assert numbered.result().sequences.n_bytes.tolist() == [3, 4]
     merged = fl.Scorecard().update(labels[:8], logits[:8], offsets=[0, 8])
     merged.merge(fl.Scorecard().update(labels[8:], logits[8:], offsets=[0, 12]))
     for card in (numbered, merged):
@@ -518,41 +505,6 @@ def test_sequences_go_on():
 
 # -------------------------------------------------------------------------------------------------
 # Errors by cluster, and a bootstrap
-
-
-@pytest.mark.parametrize("weighed", [False, True])
-def test_errors_by_cluster_are_those_of_the_formula(weighed):
-    rng = np.random.default_rng(0)
-    clusters = rng.integers(-3, 4, 40) * 10**12
-    labels, logits = data(40, 3, np.float64)
-    logits += 1e5 * rng.standard_normal((7, 3))[clusters // 10**12 + 3]  # alike within a cluster
-    w = rng.uniform(0, 2, 40) if weighed else np.ones(40)
-    w[[3, 20]] = 0
-    scores = fl.evaluate(labels, logits, clusters=clusters, sample_weight=w, rows=["loss", "rank"])
-    assert (scores.errors, scores.n_clusters) == ("clusters", 7)
-    assert repr(scores).count(" by 7 clusters") == 2
-    for x, mean, error in (
-        (scores.rows["loss"], scores.loss, scores.loss_standard_error),
-        (scores.rows["rank"] == 0, scores.accuracy, scores.accuracy_standard_error),
-    ):
-        away = [(w * (x - mean))[clusters == g].sum() for g in np.unique(clusters)]
-        assert error == pytest.approx(math.sqrt(7 / 6 * np.square(away).sum()) / w.sum(), rel=1e-9)
-    assert scores.loss_standard_error > 1.2 * fl.evaluate(labels, logits).loss_standard_error
-    factor = 2.0**-900
-    tiny = fl.evaluate(labels, logits, clusters=clusters, sample_weight=w * factor)
-    assert tiny.loss_standard_error == pytest.approx(scores.loss_standard_error, rel=1e-12)
-
-
-def test_clusters_of_one_row_are_rows():
-    labels, logits = data(30, 3)
-    rows, clusters = (fl.evaluate(labels, logits, clusters=c) for c in (None, np.arange(30)))
-    assert rows.errors == "rows"
-    assert rows.n_clusters is None
-    for name in ("loss_standard_error", "accuracy_standard_error"):
-        assert getattr(clusters, name) == pytest.approx(getattr(rows, name), rel=1e-12)
-    one = fl.evaluate(labels, logits, clusters=np.zeros(30, int))
-    assert math.isnan(one.loss_standard_error)
-    assert "by 1 cluster\n" in repr(one)
 
 
 def test_sequences_are_clusters_if_all_rows_have_one():
@@ -589,38 +541,6 @@ def counts_of(ids, n):
     return np.array([table.sums[:, 0] for table in alone])
 
 
-@pytest.mark.parametrize("by", ["ids", "clusters"])
-def test_replicates_are_means_over_rows_that_are_drawn_again(by):
-    labels, logits = data(25, 3)
-    logits[4] = -np.inf, 0, np.inf
-    labels[4] = 0  # an infinite loss, where its row is drawn
-    w = np.random.default_rng(1).uniform(0, 2, 25)
-    w[::6] = 0
-    ids = np.arange(25) * 7 if by == "ids" else np.arange(25) // 4
-    names = ("loss", "rank", "brier", "entropy", "confidence")
-    scores = fl.evaluate(labels, logits, sample_weight=w, bootstrap=12, rows=names, **{by: ids})
-    counts = counts_of(ids, 12)
-    values = {
-        "accuracy": scores.rows["rank"] == 0,
-        "mean_reciprocal_rank": 1 / (scores.rows["rank"] + 1),
-        **{name: scores.rows[name] for name in names if name != "rank"},
-    }
-    assert scores.bootstrap.replicates.keys() == values.keys()
-    for name, x in values.items():
-        drawn = (counts * w[:, None]) > 0
-        terms = np.where(drawn, (counts * w[:, None]) * np.where(drawn, x[:, None], 0), 0)
-        expected = terms.sum(axis=0) / (counts * w[:, None]).sum(axis=0)
-        np.testing.assert_allclose(scores.bootstrap.replicates[name], expected, rtol=1e-14)
-    assert np.isinf(scores.bootstrap.replicates["loss"]).any()
-    assert np.isfinite(scores.bootstrap.replicates["loss"]).any()
-    means = scores.bootstrap.replicates["accuracy"]
-    assert scores.bootstrap.standard_error("accuracy") == pytest.approx(means.std(ddof=1))
-    found = scores.bootstrap.interval("accuracy", 0.5)
-    assert found == tuple(np.quantile(means, [0.25, 0.75]))
-    with pytest.raises(ValueError, match="there is no 'rank': there are loss, accuracy"):
-        scores.bootstrap.interval("rank")
-
-
 def test_a_bootstrap_does_not_drop_what_is_not_known():
     labels, logits = data(6, 3)
     logits[0] = np.nan
@@ -638,6 +558,11 @@ def test_a_bootstrap_does_not_drop_what_is_not_known():
     # An infinite loss makes all that it is in infinite.
     endless = fl.evaluate([0, 0], [[-np.inf, 0.0]] * 2, bootstrap=40, ids=[0, 1]).bootstrap
     assert endless.interval("loss") == (math.inf, math.inf)
+    means = found.replicates["accuracy"]
+    assert found.standard_error("accuracy") == pytest.approx(means.std(ddof=1))
+    assert found.interval("accuracy", 0.5) == tuple(np.quantile(means, [0.25, 0.75]))
+    with pytest.raises(ValueError, match="there is no 'rank': there are loss, accuracy"):
+        found.interval("rank")
 
 
 def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
@@ -651,36 +576,6 @@ def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
 
 
 # What costs, all of it.
-EVERYTHING = {
-    "confusion": True,
-    "bootstrap": 5,
-    "by_confidence": True,
-    "tokens": True,
-    "classwise": True,
-}
-
-
-def test_parts_in_any_order_are_the_same_with_everything():
-    labels, logits = data(40, 3)
-    given = {"clusters": np.arange(40) // 3, "sample_weight": np.arange(40.0) % 4}
-    whole = all_numbers(fl.evaluate(labels, logits, **given, **EVERYTHING))
-    parts = [np.s_[25:], np.s_[:10], np.s_[10:25]]
-    cards = [
-        fl.Scorecard(**EVERYTHING).update(
-            labels[part], logits[part], **{name: each[part] for name, each in given.items()}
-        )
-        for part in parts
-    ]
-    cards[1].merge(cards[2])
-    again = fl.Scorecard.from_state(cards[0].state(), **EVERYTHING).merge(cards[1])
-    np.testing.assert_allclose(all_numbers(again.result()), whole, rtol=1e-12)
-    for name in EVERYTHING:
-        with pytest.raises(ValueError, match=f"other options: {name} was"):
-            fl.Scorecard.from_state(
-                cards[0].state(), **EVERYTHING | {name: type(EVERYTHING[name])()}
-            )
-
-
 # -------------------------------------------------------------------------------------------------
 # Risk and coverage
 
@@ -849,30 +744,6 @@ def all_numbers(scores):
 
 
 @compiled
-@settings(max_examples=12, deadline=None)
-@given(st.lists(st.integers(0, 400), max_size=6), st.randoms(use_true_random=False))
-def test_any_split_and_order_of_merges_give_the_same(cuts, random):
-    labels, logits = data(400, 7)
-    groups = labels % 3
-    whole = all_numbers(fl.evaluate(labels, logits, groups=groups))
-    edges = sorted({0, *cuts, 400})
-    cards = [
-        fl.Scorecard().update(labels[a:b], logits[a:b], groups=groups[a:b])
-        for a, b in pairwise(edges)
-    ]
-    random.shuffle(cards)
-    while len(cards) > 1:
-        i = random.randrange(len(cards) - 1)
-        cards[i : i + 2] = [cards[i].merge(cards[i + 1])]
-    # Standard errors are differences of sums, so they lose some digits.
-    np.testing.assert_allclose(all_numbers(cards[0].result()), whole, rtol=1e-12)
-    exact = fl.evaluate(labels, logits)
-    for name in ("loss", "accuracy", "mean_reciprocal_rank", "brier", "entropy", "confidence"):
-        expected = getattr(exact, name)
-        assert getattr(cards[0].result(), name) == pytest.approx(expected, rel=1e-15), name
-
-
-@compiled
 def test_parts_in_the_same_order_give_the_same_bits():
     labels, logits = data(3000, 7)
     whole = all_numbers(fl.evaluate(labels, logits))
@@ -903,34 +774,6 @@ def test_threads_and_backends_give_the_same_bits(threads, c):
         np.testing.assert_array_equal(result, results[0])
 
 
-def test_a_scorecard_can_be_kept(tmp_path):
-    labels, logits = data(300, 7)
-    options = {"temperature": 2.0, "n_bins": 5}
-    card = fl.Scorecard(**options).update(
-        labels[:200], logits[:200], groups=labels[:200], offsets=[0, 150, 200], n_bytes=[3, 4]
-    )
-    np.savez(tmp_path / "state.npz", **card.state())
-    with np.load(tmp_path / "state.npz", allow_pickle=False) as state:
-        loaded = fl.Scorecard.from_state(state, **options)
-    pickled = pickle.loads(pickle.dumps(card))
-    for each in (card, loaded, pickled):
-        each.update(labels[200:], logits[200:], groups=labels[200:], offsets=[0, 100], n_bytes=[9])
-    expected = all_numbers(card.result())
-    np.testing.assert_array_equal(all_numbers(loaded.result()), expected)
-    np.testing.assert_array_equal(all_numbers(pickled.result()), expected)
-    empty = fl.Scorecard.from_state(fl.Scorecard().state())
-    np.testing.assert_array_equal(
-        all_numbers(empty.update(labels, logits).result()), all_numbers(fl.evaluate(labels, logits))
-    )
-
-
-def test_merging_with_nothing():
-    labels, logits = data(50, 7)
-    expected = all_numbers(fl.evaluate(labels, logits))
-    card = fl.Scorecard().merge(fl.Scorecard().update(labels, logits)).merge(fl.Scorecard())
-    np.testing.assert_array_equal(all_numbers(card.result()), expected)
-
-
 # -------------------------------------------------------------------------------------------------
 # Layouts and shapes
 
@@ -953,16 +796,6 @@ def test_layouts():
         for dtype in (np.uint8, np.int32):
             found = fl.evaluate(labels.reshape(shape).astype(dtype), given_logits)
             np.testing.assert_array_equal(all_numbers(found), expected)
-
-
-def test_one_row_and_none():
-    assert fl.evaluate(1, [0.0, 3.0]).n_rows == 1
-    with pytest.warns(RuntimeWarning, match="no row counts"):
-        scores = fl.evaluate(np.empty(0, int), np.empty((0, 3)))
-    assert math.isnan(scores.loss)
-    assert math.isnan(scores.top_k(1))
-    with pytest.warns(RuntimeWarning, match="no row counts"):
-        assert math.isnan(fl.evaluate([0], [[0.0, 1.0]], sample_weight=[0.0]).accuracy)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.0, "1", True, np.bool_(True), None])

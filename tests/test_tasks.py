@@ -42,6 +42,8 @@ def test_a_state_is_refused_if_a_bit_of_it_changed_or_nothing_tells(task, tmp_pa
         without = {other: each for other, each in state.items() if other != name}
         with pytest.raises(ValueError, match=message):
             kind.from_state(without, bootstrap=2)
+        with pytest.raises(ValueError, match="damaged"):
+            kind.from_state(without | {name: None}, bootstrap=2)
         if array.size:
             changed = array.copy()
             changed.view(np.uint8).flat[-1] ^= 1

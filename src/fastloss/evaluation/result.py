@@ -14,6 +14,8 @@ def same(a: Any, b: Any) -> bool:
     """Whether two results are equal, number for number; NaN is equal to NaN."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         numeric = all(np.asarray(each).dtype.kind in "fc" for each in (a, b))
         return np.array_equal(a, b, equal_nan=numeric)

@@ -144,10 +144,10 @@ class ErrorSums(_Fields, Sums):
             for name, table in empty.parts.items()
             if isinstance(table, Table)
         }
-        for name in empty.medians(n_columns):
-            table = ScoreTable.from_state(name, state, self.numbers_of_rows.bins)
-            parts[name] = empty.parts[name].merged(table)
         if n_columns >= 0:
+            for name in empty.medians(n_columns):
+                table = ScoreTable.from_state(name, state, self.numbers_of_rows.bins)
+                parts[name] = empty.parts[name].merged(table)
             parts[SAMPLES] = empty.parts[SAMPLES].from_state(SAMPLES, state)
         ids = [table.ids for name, table in parts.items() if name.endswith(_BY_GROUP)]
         if any(not np.array_equal(each, ids[0]) for each in ids):

@@ -1,0 +1,314 @@
+"""What all scorecards have in common: parts of a whole, states, groups, weights, and nothing."""
+
+import json
+import math
+import pickle
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from plain import compiled, partly_long, plain, plain_python
+from watched import watched
+
+import fastloss as fl
+from fastloss.evaluation.ranking import queries
+from fastloss.evaluation.sums import (
+    accumulator,
+    binary_sums,
+    error_sums,
+    label_sums,
+    labelled_rows,
+)
+from fastloss.evaluation.sums.state import CHECKSUMS, with_checksums
+from fastloss.kernels import tally_errors
+
+pytestmark = plain
+N = 60
+NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class Card(NamedTuple):
+    """A scorecard, rows for it, and what they may have besides weights and groups."""
+
+    kind: Any
+    data: tuple[Any, ...]
+    options: Mapping[str, Any] = NONE
+    more: Mapping[str, Any] = NONE
+    weight: str = "sample_weight"
+    # Other options, of which each is refused.
+    others: tuple[Mapping[str, Any], ...] = ()
+    has_groups: bool = True
+    not_of_groups: tuple[str, ...] = ()  # numbers
+
+    def new(self) -> Any:
+        return self.kind(**self.options)
+
+    def of(self, rows: Any, **more: Any) -> Any:
+        """A scorecard of some rows."""
+        data = (each[rows] for each in self.data)
+        its = {name: each[rows] for name, each in (self.more | more).items() if each is not None}
+        return self.new().update(*data, **its)
+
+    def given(self) -> dict[str, Any]:
+        """Weights and groups of all rows."""
+        groups = {"groups": GROUPS} if self.has_groups else {}
+        return {self.weight: WEIGHT, **groups}
+
+
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((N, 4)) * 2
+Y = (RNG.random((N, 4)) < 0.4).astype(int)
+# Ties, on both sides of 0.
+TIED = np.round(X)
+IDS = RNG.integers(0, 4, N)
+KNOWN = RNG.random((N, 4)) < 0.9
+KNOWN[:, 0] = True
+MASK = KNOWN | (np.arange(4) == IDS[:, None])
+GROUPS = np.array(["a", "b", "c"])[RNG.integers(0, 3, N)]
+CLUSTERS = RNG.integers(-3, 6, N) * 10**11
+WEIGHT = RNG.integers(0, 5, N) / 4.0
+AMOUNTS = RNG.gamma(2.0, 3.0, (N, 2))
+CLOSE = AMOUNTS * RNG.gamma(9.0, 1 / 9, (N, 2)) + 0.1
+FAN = np.sort(RNG.standard_normal((N, 3)), axis=1)
+BOOTSTRAP = {"bootstrap": 5}
+BY_CLUSTER = {"clusters": CLUSTERS}
+SOFTMAX = ({"temperature": 2}, {"softcap": 3.0}, {"ignore_index": 0}, {"class_mask": [True] * 4})
+EVERYTHING = {
+    "confusion": True,
+    "by_confidence": True,
+    "tokens": True,
+    "classwise": True,
+    **BOOTSTRAP,
+}
+RANKS = ({"from_probabilities": True}, {"ranks": False}, {"bins": 2**10})
+MEDIANS = tuple(f"median_absolute_error{end}" for end in ("", "_low", "_high"))
+
+CARDS = {
+    "classes": Card(
+        fl.Scorecard,
+        (IDS, X),
+        EVERYTHING,
+        {"class_mask": MASK, "sequences": IDS % 3, **BY_CLUSTER},
+        others=(*SOFTMAX, {"n_bins": 10}, {"by_class": False}, {"class_weight": [1.0] * 4}),
+    ),
+    "pairs": Card(
+        fl.Comparison, (X, X + FAN[:, :1] * Y, IDS), BOOTSTRAP, BY_CLUSTER,
+        others=SOFTMAX, has_groups=False,
+    ),
+    "binary": Card(
+        fl.BinaryScorecard, (Y[:, 0], TIED[:, 0]), {"thresholds": [0.5, -1.0]} | BOOTSTRAP,
+        BY_CLUSTER, others=(*RANKS, {"n_bins": 10}),
+    ),
+    "labels": Card(
+        fl.MultilabelScorecard, (Y, TIED), BOOTSTRAP, {"mask": KNOWN, **BY_CLUSTER},
+        others=(*RANKS, {"threshold": 1}),
+    ),
+    "labels in bins": Card(fl.MultilabelScorecard, (Y, TIED), {"bins": 2**8}),
+    "rankings": Card(
+        fl.RankingScorecard, (Y, TIED), {"k": (1, 3, None)} | BOOTSTRAP,
+        {"mask": KNOWN & (np.arange(N) % 9 > 0)[:, None], **BY_CLUSTER}, "query_weight",
+        others=({"k": 5}, {"gain": "exponential"}, {"relevant_from": 2}),
+    ),
+    "numbers": Card(
+        fl.RegressionScorecard, (AMOUNTS, CLOSE),
+        {"deviance": ["poisson", "gamma"], "rmsle": True, "median": True} | BOOTSTRAP,
+        BY_CLUSTER, not_of_groups=MEDIANS,
+        others=({"rmsle": False}, {"median": False}, {"histograms": True}, {"deviance": "gamma"}),
+    ),
+    "quantiles": Card(
+        fl.RegressionScorecard, (Y[:, 0], FAN), {"quantiles": (0.1, 0.5, 0.9)} | BOOTSTRAP,
+        BY_CLUSTER, not_of_groups=("quantiles quantiles", "quantiles level"),
+        others=({"force_finite": True}, {"quantiles": (0.2, 0.5, 0.8)}),
+    ),
+}  # fmt: skip
+every_card = partly_long(8, "card", CARDS.values(), ids=CARDS)
+
+
+def numbers_of(result: Any) -> dict[str, Any]:
+    """All numbers by name, be they in lists or dictionaries."""
+    found: dict[str, Any] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                add(f"{name} {key}".strip(), each)
+        elif value is not None and np.asarray(value).dtype.kind in "biuf":
+            found[name] = np.asarray(value, np.float64)
+
+    add("", result if isinstance(result, dict) else result.to_dict())
+    return found
+
+
+def assert_same(found: Any, expected: Any, rtol: float = 1e-14) -> None:
+    """Every number; of what is left of a difference of sums, the digits of these count."""
+    found, expected = numbers_of(found), numbers_of(expected)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        near = max(rtol, 1e-10) if "standard_error" in name else rtol
+        np.testing.assert_allclose(found[name], value, rtol=near, atol=1e-15, err_msg=name)
+
+
+@every_card
+@pytest.mark.parametrize("seed", range(2))
+def test_any_split_and_order_of_merges_are_the_same(card, seed, monkeypatch):
+    """However few rows are added up at a time, and whether or not parts become states before."""
+    whole = card.of(np.s_[:], **card.given()).result()
+    rng = np.random.default_rng(seed)
+    for module, name, value in (
+        (accumulator, "PENDING_ROWS", int(rng.choice([1, 9]))),
+        (labelled_rows, "FEW_LABELS", int(rng.choice([0, 1 << 16]))),
+        (binary_sums, "BLOCK", 16),
+        (label_sums, "SLAB", 20),
+        (label_sums, "PIECE", 10),
+        (error_sums, "_RUN", 64),
+        (tally_errors, "TILE", 32),
+        (queries, "SLAB", 64),
+        (queries, "SLAB_QUERIES", 5),
+        (queries, "PIECE", 16),
+    ):
+        monkeypatch.setattr(module, name, value)
+    cards = []
+    for rows in np.split(np.arange(N), [3, 3, *np.sort(rng.integers(3, N, 5))]):
+        cards.append(card.of(rows, **card.given()))
+        if rng.random() < 0.5:
+            cards[-1] = card.kind.from_state(cards[-1].state(), **card.options)
+    rng.shuffle(cards)
+    while len(cards) > 1:
+        i = rng.integers(len(cards) - 1)
+        cards[i : i + 2] = [cards[i].merge(cards[i + 1])]
+    assert_same(cards[0].result(), whole)
+    assert_same(card.of(np.s_[:], **card.given()).result(), whole)
+
+
+@every_card
+def test_states_and_pickles_go_on_and_share_nothing(card, tmp_path):
+    begun, rest = card.of(np.s_[:25], **card.given()), card.of(np.s_[25:], **card.given())
+    before, of_rest = begun.result(), rest.result()
+    np.savez(tmp_path / "state.npz", **begun.state())
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as state:
+        restored = card.kind.from_state(state, **card.options)
+    for array in begun.state().values():
+        array[...] = 0
+    both = [
+        other.merge(rest).merge(card.new()).result()
+        for other in (restored, pickle.loads(pickle.dumps(begun)), card.new().merge(begun))
+    ]
+    assert both[0] == both[1] == both[2] != before
+    assert (begun.result(), rest.result()) == (before, of_rest)
+    assert rest.merge(rest).result().weight == 2 * of_rest.weight
+    empty = card.kind.from_state(card.new().state(), **card.options)
+    assert empty.n_rows == 0
+    assert empty.merge(begun).result() == before
+
+
+@every_card
+def test_other_options_are_refused(card):
+    begun = card.of(np.s_[:9])
+    before = begun.state()
+    for other in card.others:
+        options, (name,) = {**card.options, **other}, other
+        with pytest.raises(ValueError, match=f"the state is of other options: {name}s? was"):
+            card.kind.from_state(before, **options)
+        with pytest.raises(ValueError, match=f"other has other options: .* {name}s? is"):
+            begun.merge(card.kind(**options))
+    np.testing.assert_equal(begun.state(), before)
+    for state in (other.new().state() for other in CARDS.values() if other.kind is not card.kind):
+        with pytest.raises(ValueError, match="the state is that of something else"):
+            card.kind.from_state(state, **card.options)
+
+
+@every_card
+def test_states_that_make_no_sense_are_refused(card):
+    state = card.of(np.s_[:9], **card.given()).state()
+    for name, array in state.items():
+        if name in (CHECKSUMS, "group_names"):  # which groups that are integers do without
+            continue
+        without = {other: each for other, each in state.items() if other != name}
+        with pytest.raises(ValueError, match="state"):
+            card.kind.from_state(with_checksums(without), **card.options)
+        for wrong in (array[:-1], array.astype(complex), array[None]) if array.size else ():
+            with pytest.raises(ValueError, match=r"(of|in) the state"):
+                card.kind.from_state(with_checksums(without | {name: wrong}), **card.options)
+    for name in {"rows", "counts"} & state.keys():
+        damaged = with_checksums(state | {name: -state[name]})
+        with pytest.raises(ValueError, match="damaged"):
+            card.kind.from_state(damaged, **card.options)
+
+
+@partly_long(8, "card", [card for card in CARDS.values() if card.has_groups])
+def test_groups_are_what_they_are_apart(card):
+    """Of rows that are independent, as groups take them to be."""
+    given = card.given() | {name: None for name in ("clusters", "sequences") if name in card.more}
+    card = card._replace(options={**card.options, "bootstrap": 0})
+    for groups in (GROUPS, np.searchsorted(["a", "b", "c"], GROUPS) * 10**15):
+        found = card.of(np.s_[:], **given | {"groups": groups}).result().groups.to_dict()
+        ids, _ = found.pop("ids"), found.pop("columns", None)
+        assert ids == np.unique(groups).tolist()
+        for i, group in enumerate(ids):
+            apart = numbers_of(card.of(groups == group, **given | {"groups": None}).result())
+            for name, values in numbers_of(found).items():
+                if name not in card.not_of_groups:
+                    expected = apart["n_counted" if name == "n" else name]
+                    np.testing.assert_allclose(
+                        values[i], expected, rtol=1e-13, atol=1e-15, err_msg=name
+                    )
+
+
+@every_card
+@pytest.mark.parametrize("factor", [2.0**-1070, 2.0**-500, 2.0**1020])
+def test_weights_count_by_their_ratios(card, factor):
+    """Of powers of two, by which no weight is rounded: results are the same to the bit."""
+    given = card.given()
+    found, expected = (
+        numbers_of(card.of(np.s_[:], **given | {card.weight: 4 * WEIGHT * each}).result())
+        for each in (factor, 1.0)
+    )
+    with np.errstate(over="ignore"):
+        for name, value in expected.items():
+            if name.startswith("sequences"):
+                continue  # whose sums are weighed
+            if name.endswith(("weight", "weights")) or name.startswith("confusion"):
+                value = value * factor
+            np.testing.assert_allclose(found[name], value, rtol=1e-14, atol=0, err_msg=name)
+
+
+@every_card
+def test_of_nothing_means_are_nan(card):
+    nothing = card.of(np.s_[:5], **card.given() | {card.weight: np.zeros(N)})
+    for each in (card.new(), card.of(np.s_[:0], **card.given()), nothing):
+        with pytest.warns(RuntimeWarning, match="no (row|query) counts"):
+            found = each.result()
+        assert (found.n_counted, found.weight) == (0, 0)
+        assert "nan" in repr(found)
+        json.dumps(found.to_dict())
+        numbers = numbers_of(found)
+        for name in numbers:
+            if "standard_error" in name:
+                mean = name.replace("_standard_error", "").replace(" standard_error", " mean")
+                assert np.isnan(numbers[name]).all(), name
+                assert np.isnan(numbers.get(mean, math.nan)).all(), mean
+
+
+# Those that nothing else compiles in this way.
+COMPILED = partly_long(2, "card", [CARDS[name] for name in ("labels", "rankings", "numbers")])
+
+
+@compiled
+@COMPILED
+def test_no_index_lies_outside(card):
+    small = np.s_[:9]
+    with plain_python():
+        expected = card.of(small, **card.given()).result()
+    with watched():
+        assert card.of(small, **card.given()).result() == expected
+
+
+@compiled
+@pytest.mark.long
+@every_card
+def test_compiled_code_is_as_plain_python(card):
+    found = card.of(np.s_[:], **card.given()).result()
+    with plain_python():
+        assert_same(found, card.of(np.s_[:], **card.given()).result())
