@@ -260,23 +260,6 @@ def test_ranks_may_be_binned_or_left_out():
     assert not any(name.startswith("scores") for name in fl.BinaryScorecard(ranks=False).state())
 
 
-def test_layouts():
-    y, x = data(24)
-    expected = fl.evaluate(y, x, task="binary").to_dict()
-    for labels, scores in (
-        (y.reshape(4, 6), x.reshape(4, 6)),
-        (y.astype(bool), x),
-        (y.astype(np.float32), x.astype(">f8")),
-        (list(y), list(x)),
-        (np.repeat(y, 2)[::2], np.repeat(x, 2)[::2]),
-        (y[::-1], x[::-1]),
-    ):
-        found = fl.evaluate(labels, scores, task="binary").to_dict()
-        assert found["loss"] == approx(expected["loss"], rel=1e-15)
-        assert found["auc"] == expected["auc"]
-    assert fl.evaluate(1, 2.0, task="binary").n_rows == 1
-
-
 def test_what_is_given_may_change_afterwards():
     y, x = data(10)
     card = fl.BinaryScorecard().update(y, x)

@@ -3,12 +3,10 @@
 import json
 import math
 import pickle
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from cards import CARDS, GROUPS, WEIGHT, N, assert_same, every_card, numbers_of
 from plain import compiled, partly_long, plain, plain_python
 from watched import watched
 
@@ -25,129 +23,6 @@ from fastloss.evaluation.sums.state import CHECKSUMS, with_checksums
 from fastloss.kernels import tally_errors
 
 pytestmark = plain
-N = 60
-NONE: Mapping[str, Any] = MappingProxyType({})
-
-
-class Card(NamedTuple):
-    """A scorecard, rows for it, and what they may have besides weights and groups."""
-
-    kind: Any
-    data: tuple[Any, ...]
-    options: Mapping[str, Any] = NONE
-    more: Mapping[str, Any] = NONE
-    weight: str = "sample_weight"
-    # Other options, of which each is refused.
-    others: tuple[Mapping[str, Any], ...] = ()
-    has_groups: bool = True
-    not_of_groups: tuple[str, ...] = ()  # numbers
-
-    def new(self) -> Any:
-        return self.kind(**self.options)
-
-    def of(self, rows: Any, **more: Any) -> Any:
-        """A scorecard of some rows."""
-        data = (each[rows] for each in self.data)
-        its = {name: each[rows] for name, each in (self.more | more).items() if each is not None}
-        return self.new().update(*data, **its)
-
-    def given(self) -> dict[str, Any]:
-        """Weights and groups of all rows."""
-        groups = {"groups": GROUPS} if self.has_groups else {}
-        return {self.weight: WEIGHT, **groups}
-
-
-RNG = np.random.default_rng(3)
-X = RNG.standard_normal((N, 4)) * 2
-Y = (RNG.random((N, 4)) < 0.4).astype(int)
-# Ties, on both sides of 0.
-TIED = np.round(X)
-IDS = RNG.integers(0, 4, N)
-KNOWN = RNG.random((N, 4)) < 0.9
-KNOWN[:, 0] = True
-MASK = KNOWN | (np.arange(4) == IDS[:, None])
-GROUPS = np.array(["a", "b", "c"])[RNG.integers(0, 3, N)]
-CLUSTERS = RNG.integers(-3, 6, N) * 10**11
-WEIGHT = RNG.integers(0, 5, N) / 4.0
-AMOUNTS = RNG.gamma(2.0, 3.0, (N, 2))
-CLOSE = AMOUNTS * RNG.gamma(9.0, 1 / 9, (N, 2)) + 0.1
-FAN = np.sort(RNG.standard_normal((N, 3)), axis=1)
-BOOTSTRAP = {"bootstrap": 5}
-BY_CLUSTER = {"clusters": CLUSTERS}
-SOFTMAX = ({"temperature": 2}, {"softcap": 3.0}, {"ignore_index": 0}, {"class_mask": [True] * 4})
-EVERYTHING = {
-    "confusion": True,
-    "by_confidence": True,
-    "tokens": True,
-    "classwise": True,
-    **BOOTSTRAP,
-}
-RANKS = ({"from_probabilities": True}, {"ranks": False}, {"bins": 2**10})
-MEDIANS = tuple(f"median_absolute_error{end}" for end in ("", "_low", "_high"))
-
-CARDS = {
-    "classes": Card(
-        fl.Scorecard,
-        (IDS, X),
-        EVERYTHING,
-        {"class_mask": MASK, "sequences": IDS % 3, **BY_CLUSTER},
-        others=(*SOFTMAX, {"n_bins": 10}, {"by_class": False}, {"class_weight": [1.0] * 4}),
-    ),
-    "pairs": Card(
-        fl.Comparison, (X, X + FAN[:, :1] * Y, IDS), BOOTSTRAP, BY_CLUSTER,
-        others=SOFTMAX, has_groups=False,
-    ),
-    "binary": Card(
-        fl.BinaryScorecard, (Y[:, 0], TIED[:, 0]), {"thresholds": [0.5, -1.0]} | BOOTSTRAP,
-        BY_CLUSTER, others=(*RANKS, {"n_bins": 10}),
-    ),
-    "labels": Card(
-        fl.MultilabelScorecard, (Y, TIED), BOOTSTRAP, {"mask": KNOWN, **BY_CLUSTER},
-        others=(*RANKS, {"threshold": 1}),
-    ),
-    "labels in bins": Card(fl.MultilabelScorecard, (Y, TIED), {"bins": 2**8}),
-    "rankings": Card(
-        fl.RankingScorecard, (Y, TIED), {"k": (1, 3, None)} | BOOTSTRAP,
-        {"mask": KNOWN & (np.arange(N) % 9 > 0)[:, None], **BY_CLUSTER}, "query_weight",
-        others=({"k": 5}, {"gain": "exponential"}, {"relevant_from": 2}),
-    ),
-    "numbers": Card(
-        fl.RegressionScorecard, (AMOUNTS, CLOSE),
-        {"deviance": ["poisson", "gamma"], "rmsle": True, "median": True} | BOOTSTRAP,
-        BY_CLUSTER, not_of_groups=MEDIANS,
-        others=({"rmsle": False}, {"median": False}, {"histograms": True}, {"deviance": "gamma"}),
-    ),
-    "quantiles": Card(
-        fl.RegressionScorecard, (Y[:, 0], FAN), {"quantiles": (0.1, 0.5, 0.9)} | BOOTSTRAP,
-        BY_CLUSTER, not_of_groups=("quantiles quantiles", "quantiles level"),
-        others=({"force_finite": True}, {"quantiles": (0.2, 0.5, 0.8)}),
-    ),
-}  # fmt: skip
-every_card = partly_long(8, "card", CARDS.values(), ids=CARDS)
-
-
-def numbers_of(result: Any) -> dict[str, Any]:
-    """All numbers by name, be they in lists or dictionaries."""
-    found: dict[str, Any] = {}
-
-    def add(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, each in value.items():
-                add(f"{name} {key}".strip(), each)
-        elif value is not None and np.asarray(value).dtype.kind in "biuf":
-            found[name] = np.asarray(value, np.float64)
-
-    add("", result if isinstance(result, dict) else result.to_dict())
-    return found
-
-
-def assert_same(found: Any, expected: Any, rtol: float = 1e-14) -> None:
-    """Every number; of what is left of a difference of sums, the digits of these count."""
-    found, expected = numbers_of(found), numbers_of(expected)
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        near = max(rtol, 1e-10) if "standard_error" in name else rtol
-        np.testing.assert_allclose(found[name], value, rtol=near, atol=1e-15, err_msg=name)
 
 
 @every_card
@@ -289,6 +164,52 @@ def test_of_nothing_means_are_nan(card):
                 mean = name.replace("_standard_error", "").replace(" standard_error", " mean")
                 assert np.isnan(numbers[name]).all(), name
                 assert np.isnan(numbers.get(mean, math.nan)).all(), mean
+
+
+LAYOUTS = {
+    "reversed": lambda a: a[::-1].copy()[::-1],
+    "strided": lambda a: np.repeat(a, 2, axis=0)[::2],
+    "of columns": np.asfortranarray,
+    "swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "lists": lambda a: a.tolist(),
+}
+
+
+@every_card
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_layouts_give_the_same(card, layout):
+    expected = card.of(np.s_[:], **card.given())
+    changed = card._replace(
+        data=tuple(layout(each) for each in card.data),
+        more={name: layout(each) for name, each in card.more.items()},
+    )
+    given = {name: layout(each) for name, each in card.given().items()}
+    assert (
+        changed.new().update(*changed.data, **changed.more, **given).result() == expected.result()
+    )
+
+
+@compiled
+@partly_long(1, "name", ["classes", "pairs", "binary", "labels", "numbers"])
+def test_threads_and_backends_give_the_same_bits(name):
+    """Of several blocks, in one part or in several."""
+    times = 3000 if name == "numbers" else 1200
+    card = CARDS[name]._replace(options={}, more={})
+    card = card._replace(data=tuple(np.repeat(each, times, axis=0) for each in card.data))
+    n, found = len(card.data[0]), []
+    try:
+        for backend, n_threads in (("pool", 1), ("pool", 2), ("pool", 5), ("prange", 3)):
+            fl.set_backend(backend)
+            fl.set_num_threads(n_threads)
+            found.append(card.of(np.s_[:]).result())
+        parts = card.new()
+        for start in range(0, n, n // 3):
+            parts.update(*(each[start : start + n // 3] for each in card.data))
+    finally:
+        fl.set_num_threads(None)
+        fl.set_backend("pool")
+    assert found[0] == found[1] == found[2] == found[3]
+    assert_same(parts.result(), found[0])
 
 
 # Those that nothing else compiles in this way.

@@ -10,9 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cards import CARDS, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import compiled, partly_long, plain
+
+from fastloss.evaluation.tasks import TASKS
 
 pytest.importorskip("dask", reason="needs Dask: pip install 'fastloss[dask]'")
 
@@ -264,43 +267,35 @@ def test_a_bad_label_is_told_with_its_chunk(loss):
 
 def same(scores, expected, rtol=1e-15):
     """Every number and table of two results."""
-    found, truth = scores.to_dict(), expected.to_dict()
-    assert found.keys() == truth.keys()
-    for name, value in found.items():
-        check_same(name, value, truth[name], rtol)
+    assert_same(scores, expected, rtol)
 
 
-def check_same(name, found, expected, rtol):
-    if isinstance(found, dict):
-        assert found.keys() == expected.keys()
-        for key in found:
-            check_same(f"{name}.{key}", found[key], expected[key], rtol)
-    elif found is None or isinstance(found, str) or name.endswith((".ids", ".columns")):
-        assert found == expected, name
-    else:
-        np.testing.assert_allclose(found, expected, rtol=rtol, err_msg=name)
+OF_TASKS = {name: card for name, card in CARDS.items() if card.has_groups}
 
 
-OPTIONS = {"class_weight": WEIGHTED.class_weight, "ignore_index": 1, "temperature": 2.0}
-
-
-def test_scores_are_those_of_one_machine():
-    labels, logits = cut(LABELS), cut(LOGITS)
-    same(fl.dask.evaluate(labels, logits).compute(), fl.evaluate(LABELS, LOGITS))
-    by_row = {"sample_weight": WEIGHT, "groups": LABELS % 2 - 7, "sequences": np.arange(N) // 5}
-    found = fl.dask.evaluate(labels, logits, **by_row, **OPTIONS, n_bins=4).compute()
-    same(found, fl.evaluate(LABELS, LOGITS, **by_row, **OPTIONS, n_bins=4))
-    assert found.groups.ids.tolist() == [-7, -6]
-
-
-def test_groups_that_are_names():
-    """In chunks that do not know of each other, and of columns, which are no array."""
-    names = np.array(["b", "a", "c"])[np.arange(N) % 3]
-    columns = {"name": names, "parity": LABELS % 2}
-    for groups, expected in ((names, names), (cut(names), names), (columns, columns)):
-        found = fl.dask.evaluate(LABELS, cut(LOGITS), groups=groups).compute()
-        same(found, fl.evaluate(LABELS, LOGITS, groups=expected))
-    assert found.groups.columns == ("name", "parity")
+@partly_long(7, "name", OF_TASKS)
+def test_scores_of_every_task_are_those_of_one_machine(name):
+    """With groups and clusters that are names, in chunks that do not know of each other."""
+    card = OF_TASKS[name]
+    (task,) = (each for each, known in TASKS.items() if known.scorecard is card.kind)
+    labels, predictions = card.data
+    given = card.more | card.given()
+    expected = fl.evaluate(labels, predictions, task=task, **card.options, **given)
+    chunked = da.from_array(predictions, chunks=((20, 1, 0, 39), *predictions.shape[1:]))
+    columns = {"name": given["groups"], "again": given["groups"]}
+    for groups in given["groups"], cut(given["groups"], 11), columns:
+        told = {**given, "groups": groups, card.weight: cut(given[card.weight], 7)}
+        if "clusters" in told:
+            told["clusters"] = cut(told["clusters"], 9)
+        found = fl.dask.evaluate(labels, chunked, task=task, **card.options, **told).compute()
+        assert_same(found, expected, 1e-13)
+    assert found.groups.columns == ("name", "again")
+    ids = np.arange(len(labels))
+    by_ids = {"task": task, **card.options, "bootstrap": 4, "ids": ids}
+    found = fl.dask.evaluate(labels, chunked, **by_ids).compute()
+    replicates = fl.evaluate(labels, predictions, **by_ids).bootstrap.replicates
+    for name, means in replicates.items():
+        np.testing.assert_array_equal(found.bootstrap.replicates[name], means)
 
 
 def test_scores_by_the_formula():
@@ -324,38 +319,9 @@ def test_sequences_go_on_in_other_chunks():
     assert found.sequences.n.tolist() == [2, 0, 13, 8]
 
 
-def test_clusters_and_what_is_kept_if_it_is_asked_for():
-    names = np.array(["a", "b", "c"])[np.arange(N) // 3 % 3]
-    kept = {"confusion": True, "by_confidence": True, "classwise": True, "bootstrap": 4}
-    for by in ({"clusters": names}, {"ids": np.arange(N)}, {"clusters": cut(LABELS)}):
-        found = fl.dask.evaluate(LABELS, cut(LOGITS), **by, **kept).compute()
-        same(found, fl.evaluate(LABELS, LOGITS, **by, **kept), rtol=1e-13)
-    with pytest.raises(ValueError, match="give ids="):
-        fl.dask.evaluate(LABELS, cut(LOGITS), bootstrap=4)
-
-
-@pytest.mark.parametrize("task", ["binary", "multilabel", "regression", "ranking"])
-def test_clusters_and_a_bootstrap_of_each_task(task):
-    names = np.array(["a", "b", "c"])[np.arange(N) // 3 % 3]
-    y, x = (LABELS % 2, LOGITS[:, 0]) if task in ("binary", "regression") else (LOGITS > 0, LOGITS)
-    for by in ({"clusters": names}, {"ids": np.arange(N)}, {"clusters": cut(LABELS)}):
-        found = fl.dask.evaluate(y * 1, cut(x), task=task, bootstrap=4, **by).compute()
-        expected = fl.evaluate(
-            y * 1, x, task=task, bootstrap=4, **{k: np.asarray(v) for k, v in by.items()}
-        )
-        assert found.errors == expected.errors
-        for name, means in expected.bootstrap.replicates.items():
-            np.testing.assert_array_equal(found.bootstrap.replicates[name], means)
-
-
-def test_masks_of_rows_and_of_all_rows():
-    inside = RNG.random((N, C)) < 0.6
-    inside[np.arange(N), LABELS] = True
-    logits = cut(LOGITS)
-    found = fl.dask.evaluate(LABELS, logits, class_mask=cut(inside)).compute()
-    same(found, fl.evaluate(LABELS, LOGITS, class_mask=inside))
+def test_masks_of_all_rows():
     labels, mask = LABELS % 4, [True] * 4 + [False]
-    found = fl.dask.evaluate(labels, logits, class_mask=mask).compute()
+    found = fl.dask.evaluate(labels, cut(LOGITS), class_mask=mask).compute()
     same(found, fl.evaluate(labels, LOGITS, class_mask=mask))
 
 
@@ -372,27 +338,10 @@ def test_leading_axes_of_scores():
 X, TRUTH = LOGITS[:, 0], LABELS % 2
 
 
-@pytest.mark.parametrize(
-    ("task", "labels", "predictions", "options"),
-    [
-        ("binary", TRUTH, X, {"sample_weight": WEIGHT, "groups": LABELS % 3, "n_bins": 4}),
-        ("binary", TRUTH, X, {"groups": np.array(["b", "a"])[TRUTH], "ranks": False}),
-        ("ranking", LABELS, X, {"queries": np.arange(N) % 4, "k": (2, None)}),
-        ("ranking", LOGITS > 0, LOGITS + 1, {}),
-        ("regression", LOGITS[:, :2], LOGITS[:, 1:3], {"sample_weight": WEIGHT}),
-    ],
-)
-def test_every_task_is_that_of_one_machine(task, labels, predictions, options):
-    expected = fl.evaluate(labels, predictions, task=task, **options).to_dict()
-    chunked = da.from_array(predictions, chunks=(5, *predictions.shape[1:]))
-    found = fl.dask.evaluate(labels, chunked, task=task, **options).compute().to_dict()
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        if name != "groups" or "groups" not in options:
-            check_same(name, found[name], value, 1e-12)
-        else:
-            assert found[name]["ids"] == value["ids"]
-            assert found[name]["n"] == value["n"]
+def test_queries_go_on_in_other_chunks():
+    options = {"task": "ranking", "queries": np.arange(N) % 4, "k": (2, None)}
+    found = fl.dask.evaluate(LABELS, da.from_array(X, chunks=5), **options).compute()
+    same(found, fl.evaluate(LABELS, X, **options), 1e-12)
 
 
 def test_what_no_task_takes_of_chunks():

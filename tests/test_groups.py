@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from plain import plain
+from cards import CARDS, GROUPS, N
+from plain import partly_long, plain
 
 import fastloss as fl
 from fastloss.evaluation.groups import groups_of
 from fastloss.evaluation.sums.group_names import GroupNames, id_of
 from fastloss.evaluation.sums.state import with_checksums
-from fastloss.evaluation.tasks import TASKS
 
 pytestmark = plain
 
@@ -92,33 +92,19 @@ def test_groups_stay_of_one_kind():
     np.testing.assert_equal(card.state(), before)
 
 
-# Labels and predictions of each task, with one group for each row.
-OF_TASKS = {
-    "multiclass": (LABELS, LOGITS),
-    "binary": (LABELS == 1, LOGITS[:, 0] + 5),
-    "multilabel": (LABELS[:, None] == [0, 1], LOGITS[:, :2]),
-    "regression": (LABELS, LOGITS[:, 0]),
-    "ranking": (LABELS[:, None] == [0, 1, 2], LOGITS),
-}
+@partly_long(7, "card", [card for card in CARDS.values() if card.has_groups])
+def test_scorecards_of_all_tasks_have_groups_of_columns(card):
+    groups = {"name": GROUPS, "parity": np.arange(N) % 2}
 
-
-@pytest.mark.parametrize("task", TASKS)
-def test_scorecards_of_all_tasks_have_groups_of_names(task):
-    labels, predictions = OF_TASKS[task]
-    card = TASKS[task].scorecard
-    groups = {"country": np.array(COUNTRIES), "year": np.array(YEARS)}
-
-    def part(rows):
-        its = {name: column[rows] for name, column in groups.items()}
-        return card().update(labels[rows], predictions[rows], groups=its)
-
-    merged = part(slice(4, 6)).merge(part(slice(1, 4))).merge(part(slice(0, 1)))
+    merged = card.of(np.s_[40:], groups=groups)
+    for rows in np.s_[10:40], np.s_[:10]:
+        merged.merge(card.of(rows, groups=groups))
     state = {name: array.copy() for name, array in merged.state().items()}
-    found = card.from_state(state).result().groups
-    assert found.ids.tolist() == sorted(set(BOTH))
-    assert found.columns == ("country", "year")
-    with pytest.raises(ValueError, match="groups are names, but tuples of the columns country"):
-        merged.update(labels, predictions, groups=COUNTRIES)
+    found = card.kind.from_state(state, **card.options).result().groups
+    assert found.ids.tolist() == [(name, parity) for name in "abc" for parity in (0, 1)]
+    assert found.columns == ("name", "parity")
+    with pytest.raises(ValueError, match="names, but tuples of the columns name"):
+        merged.merge(card.of(np.s_[:], groups=GROUPS))
     np.testing.assert_equal(merged.state(), state)
 
 

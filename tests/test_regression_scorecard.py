@@ -718,23 +718,3 @@ def test_compiled_code_agrees_with_plain_python(dtype, weighted):
     with plain_python():
         slow = evaluate(y, p, sample_weight=w)
     assert_same(fast, slow)
-
-
-@compiled
-@pytest.mark.long
-def test_the_same_bits_on_any_number_of_threads():
-    y, p = (x.astype(np.float32) for x in data(200_000))
-    before = fl.get_num_threads()
-    found = []
-    for n in (1, 2, 5):
-        fl.set_num_threads(n)
-        found.append(evaluate(y, p))
-    fl.set_num_threads(before)
-    assert found[0] == found[1] == found[2]
-    parts = fl.RegressionScorecard()
-    for start in range(0, 200_000, 33_333):
-        parts.update(y[start : start + 33_333], p[start : start + 33_333])
-    assert_same(parts.result(), found[0])
-    exact = by_formula(y.astype(np.float64), p.astype(np.float64))
-    for name, value in exact.items():
-        assert getattr(found[0], name) == pytest.approx(value, rel=1e-12), name

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cards import every_card
 from plain import plain
 
 import fastloss as fl
-from fastloss.evaluation.tasks import TASKS
 
 pytestmark = plain
 
@@ -19,39 +19,29 @@ def test_a_task_that_there_is_not_is_told_by_name():
         fl.evaluate([0], [[1.0, 2.0]], task="bin")
 
 
-Y, X = np.array([[0, 1], [1, 0], [1, 1]]), np.array([[-1.0, 2], [0.5, -0.25], [3, 1]])
-DATA = {
-    "multiclass": (Y[:, 0], X),
-    "binary": (Y[:, 0], X[:, 0]),
-    "multilabel": (Y, X),
-    "ranking": (Y, X),
-    "regression": (Y, X),
-}
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_a_state_is_refused_if_a_bit_of_it_changed_or_nothing_tells(task, tmp_path):
-    kind = TASKS[task].scorecard
-    card = kind(bootstrap=2).update(*DATA[task], clusters=[4, 5, 5], groups=["a", "b", "b"])
-    np.savez(tmp_path / "s.npz", **card.state())
+@every_card
+def test_a_state_is_refused_if_a_bit_of_it_changed_or_nothing_tells(card, tmp_path):
+    kind, options = card.kind, card.options
+    seen = card.of(np.s_[:3], **card.given())
+    np.savez(tmp_path / "s.npz", **seen.state())
     with np.load(tmp_path / "s.npz") as saved:
-        assert kind.from_state(saved, bootstrap=2).result() == card.result()
+        assert kind.from_state(saved, **options).result() == seen.result()
         state = dict(saved)
     for name, array in state.items():
         message = "checksums" if name == "checksums" else f"'{name}' of the state is not what was"
         without = {other: each for other, each in state.items() if other != name}
         with pytest.raises(ValueError, match=message):
-            kind.from_state(without, bootstrap=2)
+            kind.from_state(without, **options)
         with pytest.raises(ValueError, match="damaged"):
-            kind.from_state(without | {name: None}, bootstrap=2)
+            kind.from_state(without | {name: None}, **options)
         if array.size:
             changed = array.copy()
             changed.view(np.uint8).flat[-1] ^= 1
             with pytest.raises(ValueError, match="damaged"):
-                kind.from_state(without | {name: changed}, bootstrap=2)
+                kind.from_state(without | {name: changed}, **options)
     del state["checksums"]
     with pytest.raises(ValueError, match="no 'checksums': .* an earlier version, .* with its rows"):
-        kind.from_state(state, bootstrap=2)
+        kind.from_state(state, **options)
 
 
 class OfPandas:

@@ -256,7 +256,7 @@ class Scorecard(Accumulator[RowSums]):
         for start in range(0, len(logits), step):
             part = np.s_[start : start + step]
             # What is rounded to 16 bits would fall into other bins.
-            wide = np.float64 if logits.dtype == np.float64 else np.float32
+            wide = np.float32 if np.can_cast(logits.dtype, np.float32) else np.float64
             inside = None if mask is None else mask[part]
             p = self._loss.proba(logits[part].astype(wide), class_mask=inside)
             table = with_rows(table, p, labels[part], weights[part], self._n_bins)
