@@ -492,6 +492,26 @@ def test_results_overlap_neither_each_other_nor_what_is_read(short):
 
 
 @EITHER
+def test_losses_in_the_memory_of_logits_of_another_dtype(way):
+    """Two of 16 bits are as long as one loss, and yet other numbers."""
+    loss = fl.CrossEntropy(reduction="none")
+    logits = LOGITS[:, :2].astype(np.float16)
+    labels = np.array([0, 1, 1, 0])
+    out = logits.view(np.float32)[:, 0]
+    before = logits.tobytes()
+    for _ in range(2):
+        for call in (
+            lambda **more: loss(labels, logits, **more),
+            lambda **more: fl.cross_entropy.logsumexp(logits, **more),
+        ):
+            with pytest.raises(ValueError, match="out overlaps the memory of logits"):
+                call(out=out)
+            assert logits.tobytes() == before
+            expected = call()
+            assert_same(call(out=np.empty_like(expected)), expected)
+
+
+@EITHER
 def test_memory_that_no_array_owns(way, short):
     """As of tensors: whose memory it is cannot be told by the array."""
     memory = bytearray(4 * 36)

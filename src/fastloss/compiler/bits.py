@@ -327,7 +327,7 @@ def part_of(array: Any, number: Any, size: Any) -> Any:
 def overlaps(result: Any, read: Any, free: Any) -> Any:
     """Whether `result` shares memory with any of the arrays `read`, or with a part of `free`.
 
-    It may be `free` as a whole. Each of them may be absent, which is ().
+    It may be `free` as a whole, number for number. Each of them may be absent, which is ().
     """
     if isinstance(result, tuple):
         return False
@@ -336,7 +336,8 @@ def overlaps(result: Any, read: Any, free: Any) -> Any:
         not isinstance(array, tuple) and np.may_share_memory(result, array)
         for array in (*read, free)
     ]
-    return any(shares[:-1]) or bool(shares[-1] and ends(result) != ends(free))
+    in_place = shares[-1] and result.dtype == free.dtype and ends(result) == ends(free)
+    return any(shares[:-1]) or (shares[-1] and not in_place)
 
 
 def writeable(value: Any) -> Any:

@@ -318,7 +318,7 @@ def overlaps(typingctx: Any, result: Any, read: Any, free: Any) -> Any:
             later = builder.select(builder.icmp_unsigned(">", start, first), start, first)
             sooner = builder.select(builder.icmp_unsigned("<", end, last), end, last)
             shared = builder.icmp_unsigned("<", later, sooner)
-            if is_free:
+            if is_free and array.dtype == result.dtype:
                 begin = builder.icmp_unsigned("!=", start, first)
                 stop = builder.icmp_unsigned("!=", end, last)
                 shared = builder.and_(shared, builder.or_(begin, stop))
