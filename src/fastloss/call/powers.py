@@ -52,7 +52,7 @@ def checked_normalizer(reduction: str, normalizer: float | Power) -> Power:
         )
     if isinstance(normalizer, bool) or not isinstance(normalizer, Real):
         raise TypeError(f"normalizer must be a number, got {type(normalizer).__name__}")
-    if not 0.0 < normalizer < math.inf:
+    if not 0.0 < normalizer <= _LARGEST:
         raise ValueError(f"normalizer is {normalizer}, but must be positive and finite")
     number = float(normalizer)
     return Power(number, 0) if in_reach(number) else Power(*math.frexp(number))
