@@ -523,6 +523,36 @@ def test_class_ids_out_of_range_in_narrow_and_wide_dtypes(case):
     assert_rejected(case.loss, labels, y_pred[:, :1], ValueError, *parts, verbs=False)
 
 
+def test_truth_values_of_any_byte():
+    """NumPy takes all but 0 for true, as bytes that are seen as truth values may be."""
+    rng = np.random.default_rng(0)
+    logits, scores = rng.normal(size=(12, 3)).astype(np.float32), rng.normal(size=12)
+    bytes_ = rng.integers(0, 4, (12, 3)).astype(np.uint8)
+    bytes_[:, 0] = 255
+    odd, even = bytes_.view(bool), bytes_ != 0
+    smooth = fl.CrossEntropy(label_smoothing=0.1)
+    for call in (
+        lambda truth: fl.mse.value_and_grad(truth[:, 1].copy(), scores),
+        lambda truth: fl.mse.value_and_grad(truth[:, 1], scores),
+        lambda truth: fl.mse.grad(scores, scores, sample_weight=truth[:, 1].copy()),
+        lambda truth: fl.binary_cross_entropy_with_logits.value_and_grad(truth, logits),
+        lambda truth: fl.cross_entropy.value_and_grad(truth, logits),
+        lambda truth: smooth.value_and_grad(np.zeros(12, int), logits, class_mask=truth),
+        lambda truth: smooth.logsumexp(logits, class_mask=truth),
+        lambda truth: fl.dice.value_and_grad(truth, abs(logits) / 9),
+        lambda truth: fl.evaluate(truth[:, 1], scores, task="binary").auc,
+        lambda truth: fl.evaluate(truth, logits, task="multilabel").loss,
+    ):
+        expected = call(even)
+        for _ in range(2):
+            found = call(odd)
+            pairs = (
+                zip(found, expected, strict=True) if type(found) is tuple else [(found, expected)]
+            )
+            for one, other in pairs:
+                np.testing.assert_array_equal(one, other)
+
+
 def test_class_ids_out_of_range_in_several_axes():
     labels = np.zeros((4, 3, 2), int)
     labels[2, 1, 0] = 9
@@ -974,7 +1004,7 @@ def test_out_for_a_value():
 @plain_cases
 def test_normalizer_that_is_no_denominator(case):
     y_true, y_pred = case.data()
-    for bad in (0, -1.0, NAN, INF, -INF):
+    for bad in (0, -1.0, NAN, INF, -INF, 10**400):
         assert_rejected(
             case.loss, y_true, y_pred, ValueError, "normalizer", str(bad), normalizer=bad
         )

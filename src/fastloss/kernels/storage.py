@@ -103,6 +103,10 @@ def decoder(name: str, arithmetic: str) -> Callable[[Any], Any]:
         def decode(stored: Any) -> Any:
             # A class id beyond int64 must not turn into a negative one, which may be ignore_index.
             return number(stored if stored < largest else largest)
+    elif name == "bool":
+
+        def decode(stored: Any) -> Any:
+            return number(stored != 0)  # NumPy's own views may be true by another byte than 1
     else:
 
         def decode(stored: Any) -> Any:

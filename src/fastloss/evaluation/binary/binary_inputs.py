@@ -16,7 +16,10 @@ def binary_labels(labels: Array) -> Array:
     """Labels as uint8; raise unless all are 0 or 1."""
     flat = labels.reshape(-1)
     if flat.dtype.kind == "b":
-        return np.ascontiguousarray(flat).view(np.uint8).reshape(labels.shape)
+        stored = np.ascontiguousarray(flat).view(np.uint8)
+        if stored.max(initial=0) > 1:  # as other bytes may be seen as truth values
+            stored = flat.astype(np.uint8)
+        return stored.reshape(labels.shape)
     found = np.empty(flat.size, np.bool_)
 
     def work(here: slice) -> bool:
