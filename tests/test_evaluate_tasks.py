@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from collections.abc import Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
@@ -207,9 +208,9 @@ def test_the_numbers_are_those_of_the_arrays(case, run):
     assert run(*arguments).split() == repr(expected_of(case)).split()
 
 
-@partly_long(2, "case", CASES.values(), ids=CASES)
-def test_an_interrupted_run_is_partial_and_goes_on(case, run, monkeypatch):
-    arguments = [*saved(case), "--json", "--state", "state"]
+@contextmanager
+def interrupted(case):
+    """Meanwhile there is a signal at the second chunk."""
     kind = TASKS[case.task].scorecard
     update, calls = kind.update, []
 
@@ -220,8 +221,34 @@ def test_an_interrupted_run_is_partial_and_goes_on(case, run, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return update(*arguments, **more)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "update", counted)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "pictures"),
+    [
+        ([], ["--html", "r.html"], 0),
+        (["--html", "r.html"], [], 0),
+        (["--html", "r.html"], ["--html", "s.html"], 2),
+        (["--option", "memory-limit=80"], ["--html", "r.html", "--option", "memory_limit=9"], 0),
+    ],
+)
+def test_what_shapes_no_number_may_be_another_when_a_run_is_resumed(before, after, pictures, run):
+    case = CASES["numbers"]._replace(options={}, arguments=("--option", "median=True"))
+    arguments = [*saved(case), "--state", "state"]
+    with interrupted(case):
+        run(*arguments, *before, status=130)
+    assert run(*arguments, *after, "--resume") == run(*arguments)
+    if "--html" in after:
+        assert Path(after[1]).read_text().count("<svg") == pictures
+
+
+@partly_long(2, "case", CASES.values(), ids=CASES)
+def test_an_interrupted_run_is_partial_and_goes_on(case, run):
+    arguments = [*saved(case), "--json", "--state", "state"]
+    with interrupted(case):
         partial = json.loads(run(*arguments, status=130))
     assert partial["complete"] is False
     resumed = run(*arguments, "--resume")

@@ -779,8 +779,24 @@ def test_a_disk_without_room_is_an_error_and_changes_nothing(monkeypatch):
     before = card.result()
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(OSError, match="beyond memory_limit have no room in .*: say by TMPDIR"):
+        with pytest.raises(
+            OSError, match="beyond memory_limit cannot be kept in .*: say by TMPDIR"
+        ):
             card.update(y, x).result()
+    for code, folder, remedy in (
+        (errno.ENOENT, "/none", "/none: say by TMPDIR"),
+        (errno.ENOENT, None, "any folder for temporary files: say by TMPDIR"),
+        (errno.EMFILE, "/none", "allow more open files"),
+    ):
+
+        def missing(code=code):
+            raise OSError(code, "missing")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "TemporaryFile", missing)
+            patch.setattr(tempfile, "tempdir", folder)
+            with pytest.raises(OSError, match=f"beyond memory_limit cannot be kept in .*{remedy}"):
+                card.result()
     fresh = fl.BinaryScorecard(memory_limit=64).update(y[:6], x[:6])
     assert fresh.result() == before
     for limit, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError)):

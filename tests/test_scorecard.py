@@ -850,6 +850,8 @@ LABELS, LOGITS = [0, 1, 2], np.zeros((3, 4))
         (ValueError, r"n_bytes\[0\] is -1", None, {"offsets": [0, 3], "n_bytes": [-1]}),
         (ValueError, "rows names 'los', but knows loss", None, {"rows": ["los"]}),
         (TypeError, "rows is 'loss', but must be names", None, {"rows": "loss"}),
+        (TypeError, "rows must be names, as .*got 5", None, {"rows": 5}),
+        (TypeError, "knows no labels", None, {"labels": 5}),
         (ValueError, r"rows\['loss'\] has shape", None, {"rows": {"loss": np.empty(2)}}),
         (TypeError, "has floats", None, {"rows": {"loss": np.empty(3, int)}}),
         (TypeError, "has signed integers", None, {"rows": {"rank": np.empty(3)}}),

@@ -94,6 +94,16 @@ def test_the_whole_is_one_row():
     assert (joined["mse"] == models[0].mse).all()
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_groups_whose_names_are_tuples_have_an_index_of_tuples(task):
+    names = np.fromiter(((text, 1) for text in TEXTS), object)
+    groups = evaluated(task, groups=names).groups
+    index = groups.to_pandas().index
+    assert index.names == (["group", "k"] if task == "ranking" else ["group"])
+    found = index.get_level_values(0).unique().tolist()
+    assert found == groups.ids.tolist() == [(text, 1) for text in "abö"]
+
+
 def test_tables_have_an_index_of_what_they_are_of():
     scores = {task: evaluated(task, **MORE.get(task, {})) for task in TASKS}
     by_class = scores["multiclass"].by_class

@@ -383,3 +383,8 @@ def test_tables_of_all_kinds_are_evaluated():
 def test_rows_without_a_group_are_refused(groups):
     with pytest.raises(ValueError, match=r"groups(\['x'\])?\[1\] is (missing|null)"):
         fl.evaluate(LABELS[:3], LOGITS[:3], groups=groups)
+
+
+def test_groups_that_are_lists_are_refused():
+    with pytest.raises(TypeError, match="groups holds lists or the like: give several columns"):
+        fl.evaluate(LABELS[:2], LOGITS[:2], groups=pa.array([[1], [2]]))

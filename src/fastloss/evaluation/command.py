@@ -54,7 +54,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         row_output.check()
     if html is not None:
         html.check()
-    run = Run(task.rows, _checkpoint(options, state), row_output)
+    run = Run(task.rows, _checkpoint(options, state), row_output, task.pictures)
 
     def update(card: Any, start: int, stop: int) -> None:
         both, more = run.read(start, stop, "labels", "predictions")

@@ -5,7 +5,7 @@ import ast
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class FileTask(ABC):
     kind: Any  # of scorecard
     rows: dict[str, FileRows]  # predictions and labels, and what else there is for each row
     settings: dict[str, Any]  # what the scorecard is built with
+    # And what it is built with for a report alone, unless a run is resumed that began without one.
+    pictures: Mapping[str, Any] = {}
 
     def row_output(self, packed: Output) -> RowOutput:
         """Where results of rows go."""
@@ -188,8 +190,8 @@ class AnyInFiles(FileTask):
         self.settings = _options(options, self.kind)
         if options.bins is not None:
             self._set("n_bins", options.bins, "--bins")
-        if options.html and "histograms" in keywords(self.kind):
-            self.settings.setdefault("histograms", True)
+        if options.html and "histograms" in keywords(self.kind) - self.settings.keys():
+            self.pictures = {"histograms": True}
         if options.from_probabilities:
             self._set("from_probabilities", True, "--from-probabilities")
 

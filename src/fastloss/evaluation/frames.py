@@ -17,8 +17,9 @@ def frame(columns: Mapping[str, Array], ids: Array, names: tuple[str | None, ...
         ) from error
     if len(names) > 1:
         index = pd.MultiIndex.from_tuples(ids.tolist(), names=names)
-    elif ids.size and isinstance(ids[0], tuple):
-        index = pd.Index([only for (only,) in ids], name=names[0])
     else:
-        index = pd.Index(ids, name=names[0])
+        # Of one column with a name ids are tuples of one; a name may itself be a tuple.
+        if ids.dtype == object:
+            ids = [each[0] if isinstance(each, tuple) and len(each) == 1 else each for each in ids]
+        index = pd.Index(ids, name=names[0], tupleize_cols=False)
     return pd.DataFrame(dict(columns), index=index)

@@ -116,7 +116,10 @@ def _categories(values: Any, name: str) -> tuple[Array, list[Any]] | None:
         return None
     # Of Arrow. Each chunk has a dictionary of its own.
     _check_none_missing(np.flatnonzero(np.asarray(values.is_null())), name, (len(values),))
-    encoded = values.dictionary_encode()
+    try:
+        encoded = values.dictionary_encode()
+    except NotImplementedError:
+        raise _no_names(name) from None
     places: dict[Any, int] = {}
     parts = [np.empty(0, np.int64)]
     for chunk in getattr(encoded, "chunks", [encoded]):
@@ -162,14 +165,18 @@ def _distinct(values: list[Any], name: str, shape: tuple[int, ...]) -> dict[Any,
     try:
         distinct = dict.fromkeys(values)
     except TypeError:
-        raise TypeError(
-            f"{name} holds lists or the like: give several columns as a dictionary, "
-            "{'name': column, ...}"
-        ) from None
+        raise _no_names(name) from None
     if any(_is_missing(each) for each in distinct):
         missing = np.array([_is_missing(each) for each in values])
         _check_none_missing(np.flatnonzero(missing), name, shape)
     return distinct
+
+
+def _no_names(name: str) -> TypeError:
+    return TypeError(
+        f"{name} holds lists or the like: give several columns as a dictionary, "
+        "{'name': column, ...}"
+    )
 
 
 def _is_missing(value: Any) -> bool:

@@ -32,6 +32,8 @@ def new_arrays(names: Iterable[str], labels: Any, logits: Any, top: int) -> dict
     shape = np.shape(labels)
     if isinstance(names, str):
         raise TypeError(f"rows is {names!r}, but must be names: write [{names!r}]")
+    if not isinstance(names, Iterable):
+        raise TypeError(f"rows must be names, as ['loss'], or arrays by name, got {names!r}")
     width = min(top, np.shape(logits)[-1])
     return {
         _checked(name): np.empty(

@@ -188,6 +188,7 @@ def evaluate(
 def _evaluate_logits(
     labels: Any,
     logits: Any,
+    /,
     *,
     rows: Mapping[str, Array] | Iterable[str] = (),
     top: int = 5,

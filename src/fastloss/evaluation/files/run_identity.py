@@ -11,17 +11,26 @@ from .formats import FileName, located
 # Options that say what is done with a result, and the version, which is noted apart. All others
 # shape a result, those to come as well.
 _OF_NO_RESULT = {"run", "version", "html", "json", "top_k", "state", "resume"}
+# And such a NAME of --option, by which one may ask for more memory, or less, when a disk is full.
+_OF_MEMORY = "memory_limit"
 # Of a file so many blocks, evenly spread from the first byte to the last, are looked at.
 _BLOCKS, _BLOCK = 5, 16 * 1024
 
 
 def of(options: argparse.Namespace) -> dict[str, Any]:
     """All that was asked for, as JSON can hold it; files by their place and content."""
+    given = vars(options) | {"option": _shaping(getattr(options, "option", None))}
     return {
         name: _of_value(value)
-        for name, value in vars(options).items()
+        for name, value in given.items()
         if name not in _OF_NO_RESULT and value is not None
     }
+
+
+def _shaping(given: list[str] | None) -> list[str] | None:
+    """Those of NAME=VALUE that shape a result, if there are any."""
+    names = {each: each.partition("=")[0].replace("-", "_") for each in given or ()}
+    return [each for each in given or () if names[each] != _OF_MEMORY] or None
 
 
 def inputs(options: argparse.Namespace) -> Iterator[Path]:

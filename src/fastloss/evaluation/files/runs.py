@@ -25,10 +25,12 @@ class Run:
         rows: Mapping[str, FileRows],
         checkpoint: Checkpoint | None = None,
         row_output: RowOutput | None = None,
+        pictures: Mapping[str, Any] = {},
     ) -> None:
         self.rows = rows
         self.checkpoint = checkpoint
         self.row_output = row_output
+        self.pictures = pictures  # what sums are built with for pictures alone
         self.first = next(iter(rows.values()))
 
     def read(self, start: int, stop: int, *first: str) -> tuple[list[Array], dict[str, Any]]:
@@ -104,10 +106,11 @@ class Run:
     def _begin(self, kind: Any, settings: Mapping[str, Any], saved: Saved | None) -> Any:
         if saved is None or self.checkpoint is None:
             with _located("the options"):
-                sums = kind(**settings)
+                sums = kind(**settings, **self.pictures)
         else:
             try:
-                sums = kind.from_state(saved.sums, **settings)
+                self.pictures = saved.notes["pictures"]
+                sums = kind.from_state(saved.sums, **settings, **self.pictures)
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise self.checkpoint.refused(error) from None
             for name, checked in saved.notes["checked"].items():
@@ -119,6 +122,7 @@ class Run:
 
     def _notes(self) -> dict[str, Any]:
         return {
+            "pictures": self.pictures,
             "checked": {name: each.checked for name, each in self.rows.items()},
             "rows": None if self.row_output is None else self.row_output.name,
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache, cached_property
@@ -71,20 +73,31 @@ def new_array(n: int, dtype: Any, room: int | None) -> Array:
     n_bytes = n * dtype.itemsize
     if room is None or n_bytes <= room:
         return np.empty(n, dtype)
-    with tempfile.TemporaryFile() as file:
-        try:
+    try:
+        with tempfile.TemporaryFile() as file:
             if hasattr(os, "posix_fallocate"):
                 # A full disk is an error here; when pages are written it would end the process.
                 os.posix_fallocate(file.fileno(), 0, n_bytes)
             else:
                 file.truncate(n_bytes)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{n_bytes:,} bytes of scores beyond memory_limit have no room in "
-                f"{tempfile.gettempdir()}: say by TMPDIR where there is some ({error.strerror})",
-            ) from error
-        return np.ndarray((n,), dtype, mmap.mmap(file.fileno(), n_bytes))
+            return np.ndarray((n,), dtype, _mapped(file.fileno(), n_bytes))
+    except OSError as error:
+        remedy = "say by TMPDIR where they have room"
+        if error.errno == errno.EMFILE:
+            remedy = "allow more open files, as ulimit -n does, or raise memory_limit"
+        where = tempfile.tempdir or "any folder for temporary files"
+        raise OSError(
+            error.errno,
+            f"{n_bytes:,} bytes of scores beyond memory_limit cannot be kept in {where}: {remedy} "
+            f"({error.strerror})",
+        ) from error
+
+
+def _mapped(descriptor: int, n_bytes: int) -> mmap.mmap:
+    """A file that stays after its descriptor is closed."""
+    if sys.version_info >= (3, 13):  # else a map keeps one of its own
+        return mmap.mmap(descriptor, n_bytes, trackfd=False)
+    return mmap.mmap(descriptor, n_bytes)
 
 
 class Run(NamedTuple):
