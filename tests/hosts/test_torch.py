@@ -371,15 +371,20 @@ def test_backward_again_and_with_factors(monkeypatch):
         value.backward()
 
 
-def test_changed_logits_have_no_second_backward():
-    logits, ids = logits_of(N, C), ids_of(N)
-    result = logits * 1
-    value = CRITERION(result, ids)
-    value.backward(retain_graph=True)
-    with torch.no_grad():
-        result.zero_()
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        value.backward()
+@pytest.mark.parametrize("changed", ["logits", "labels"])
+def test_what_was_changed_has_no_second_backward(changed):
+    """Nor if the batch is like one that was seen before, and is held but not saved."""
+    for _ in range(2):
+        logits, ids = logits_of(N, C), ids_of(N)
+        result = logits * 1
+        value = CRITERION(result, ids)
+        value.backward(retain_graph=True)
+        value.backward(retain_graph=True)
+        near(logits.grad, 2 * grad_of(functional.cross_entropy(logits, ids), logits)[0])
+        with torch.no_grad():
+            {"logits": result, "labels": ids}[changed].zero_()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            value.backward()
 
 
 def test_batches_of_factors():
@@ -493,7 +498,8 @@ def test_derivatives_that_forward_mode_does_not_have():
 # Logits that are overwritten
 
 
-def test_overwritten_logits():
+@pytest.mark.parametrize("_", ["first batch", "one like it"])
+def test_overwritten_logits(_):
     criterion, ids = Loss(fl.cross_entropy, overwrite_logits=True), ids_of(N)
     x, weight = torch.randn(N, 5), torch.randn(5, C, requires_grad=True)
     expected = grad_of(functional.cross_entropy(x @ weight, ids) * 3, weight)[0]
@@ -532,6 +538,7 @@ def test_logits_that_cannot_be_overwritten():
     with pytest.raises(ValueError, match=r"write logits.contiguous\(\)"):
         criterion((leaf[:1] * 1).expand(N, C), ids)
     logits = leaf * 1
+    Loss(fl.mse)(leaf, before)  # a batch like it was seen
     with pytest.raises(ValueError, match="overwrite_logits: the gradient overlaps .* labels"):
         Loss(fl.mse, overwrite_logits=True)(logits, logits.detach())
     near(logits.detach(), before)

@@ -24,6 +24,8 @@ _NUMBERS = frozenset({float, int, np.float32, np.float64, np.int64})
 
 # Given the arrays and the normalizer of a call, it returns what `run.evaluate` does, or None.
 SmallCall = Callable[..., tuple[Any, Any, Any] | None]
+# Given the addresses of labels, predictions and gradient, it returns the loss, or None.
+AddressCall = Callable[[int, int, int], float | None]
 
 # To look it up in NumPy takes longer.
 _ndarray = np.ndarray
@@ -46,10 +48,6 @@ def small_call(call: Call) -> SmallCall | None:
     32 rows takes an eighth longer. The kernel looks at layouts and memory while it takes its
     arrays, for a tenth of what Python needs. Whatever is in any way special is left to the general
     way: then the answer is None, and nothing has been written but memory of our own.
-
-    Calls of one block, with a reduction and without a normalizer, may have addresses, plain `int`s,
-    in the place of labels, predictions, weights and gradient: of memory as the kernel takes it,
-    where the gradient has some of its own.
 
     None if there can be no such function, as derivatives go past the caches.
     """
@@ -78,10 +76,7 @@ def small_call(call: Call) -> SmallCall | None:
     takes_normalizer = call.averages and call.exponent_of_sum == 0
     # What a kernel is told, the arrays that most calls lack, and the call that lacks the others:
     # see `Args.shared`.
-    if one_block:  # of which an address tells enough
-        args = args._replace(block=cut.n_samples)
-    scale = 1.0 / denominator if denominator is not None else math.nan if one_block else 1.0
-    told: Any = args.asking(COMPARE | (BOTH if surveys else COMPUTE), scale)[:_N_TOLD]
+    told: Any = _told_at_once(call, args, COMPARE)
     to_survey, told_behind_scale = (
         args.asking(COMPARE | SURVEY, 0.0)[:_N_TOLD],
         args[_SCALE + 1 : _N_TOLD],
@@ -89,8 +84,7 @@ def small_call(call: Call) -> SmallCall | None:
     nothing_more = args.shared[_N_TOLD:]
     plain_run = partial(code, *told, *nothing_more)
     # With a gradient in memory of its own.
-    phase, *behind_phase = told
-    fresh_run = partial(code, phase & ~COMPARE, *behind_phase, *nothing_more)
+    fresh_run = partial(code, *_told_at_once(call, args), *nothing_more)
     # What the kernel writes for each block, from calls that have ended.
     spare: list[tuple[Array, Array]] = []
 
@@ -132,8 +126,6 @@ def small_call(call: Call) -> SmallCall | None:
         if with_grad:
             if grad_out is None:
                 grad_out = empty(shape, dtype)
-            elif type(grad_out) is type(y_pred) is int:
-                pass  # addresses; a number in the place of `out=` is refused by the general way
             elif not _is_fit(grad_out, shape, dtype):
                 return None
             else:
@@ -197,6 +189,61 @@ def small_call(call: Call) -> SmallCall | None:
         return value, grad_out, hess_out
 
     return small
+
+
+def address_call(call: Call) -> AddressCall | None:
+    """A function for calls like this by the addresses of memory as the kernel takes it.
+
+    The gradient has memory of its own, or that of the predictions. None if there can be no such
+    function: it is one for calls of one block, with a reduction. It returns None as small calls do,
+    and where no row counts, all derivatives of which are 0.
+    """
+    plan, cut = call.plan, call.cut
+    if call.small is None or cut.n_blocks > 1 or not call.reduces:
+        return None
+    args = call.args._replace(block=cut.n_samples)  # of which an address tells enough
+    run = partial(plan.kernel.compiled[False], *_told_at_once(call, args), *args.shared[_N_TOLD:])
+    surveys, by_weight, denominator = plan.surveys, call.by_weight, call.denominator
+    true_bytes = math.prod(call.true_shape) * plan.true.dtype.itemsize
+    pred_bytes = math.prod(call.shape) * plan.pred.dtype.itemsize
+    spare: list[tuple[Array, Array]] = []
+
+    def of_addresses(true: int, pred: int, grad: int) -> float | None:
+        if grad == pred and -true_bytes < true - pred < pred_bytes:
+            return None  # labels would be written
+        try:
+            weights, partials = results = spare.pop()
+        except IndexError:
+            weights, partials = results = np.empty(1), np.empty(1)
+        try:
+            run((), true, pred, grad, weights, partials)
+        except BufferError:
+            return None
+        divisor = denominator
+        if surveys:
+            total = weights.item()
+            # Kernels ask the same, and have written nothing if the answer is no.
+            if not 0.0 <= total <= MOST_WEIGHT:
+                return None
+            if by_weight:
+                if total < LEAST_WEIGHT:
+                    return None
+                divisor = total
+        spare.append(results)
+        loss: float = partials.item() / divisor
+        return loss
+
+    return of_addresses
+
+
+def _told_at_once(call: Call, args: Args, compare: int = 0) -> tuple[Any, ...]:
+    """What a kernel is told that looks at all of a call, if at anything, and computes at once."""
+    surveys = call.plan.surveys
+    if not (surveys and call.by_weight):
+        scale = 1.0 / call.denominator
+    else:  # the kernel finds the sum of the weights
+        scale = math.nan if call.cut.n_blocks == 1 else 1.0
+    return args.asking(compare | (BOTH if surveys else COMPUTE), scale)[:_N_TOLD]
 
 
 def _is_in_reach(normalizer: Any) -> bool:

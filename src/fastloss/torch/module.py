@@ -11,9 +11,11 @@ from ..bases.loss import Loss as CoreLoss
 from ..bases.softmax import SoftmaxLoss
 from ..hosts.common import VANISHING
 from . import operators
-from .tensors import Arrays, KeptMemory, SmallStep, Tensor, place_of
+from .tensors import Arrays, KeptMemory, SmallStep, Tensor, is_soon_there, place_of
 
-_is_compiling = torch.compiler.is_compiling
+# To look them up takes longer.
+_increment_version = torch.autograd.graph.increment_version
+_is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
 
 _VANISHING = frozenset(getattr(torch, name) for name in VANISHING)
 _IGNORED = -100  # PyTorch's mark of labels to be skipped
@@ -123,25 +125,28 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         self, logits: Tensor, labels: Tensor, weight: Tensor = None, normalizer: Any = None
     ) -> Tensor:
         """The loss of tensors: see the class."""
-        if getattr(logits, "dtype", None) in _VANISHING and torch.is_grad_enabled():
+        compiling = _is_compiling()
+        if weight is normalizer is None and not compiling and _is_grad_enabled():
+            step = self._of_tensors.small_step(logits, labels)
+            if step is not None and logits.requires_grad and forward_ad._current_level < 0:
+                if self.overwrite_logits:
+                    _check_memory(logits)
+                if not self.keep_memory or is_soon_there(logits):
+                    return _apply_small(logits, (labels, step, self))
+        if getattr(logits, "dtype", None) in _VANISHING and _is_grad_enabled():
             logits = logits.float()
-        if _is_compiling():
+        if compiling:
             return operators.compiled(self._text, logits, labels, weight, normalizer)
-        arrays: Arrays | None = None
         try:
-            small = self._of_tensors.small_step(logits, labels, weight, normalizer)
-            if small is None or self._room is not None:
-                arrays = self._of_tensors.arrays(logits, labels, weight)
+            arrays = self._of_tensors.arrays(logits, labels, weight)
         except RuntimeError:  # transforms are at work
             return operators.transformed(self._text, logits, labels, weight, normalizer)
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(logits).tangent is not None:
             return operators.transformed(self._text, logits, labels, weight, normalizer)
-        if logits.requires_grad and torch.is_grad_enabled():
+        if logits.requires_grad and _is_grad_enabled():
             if self.overwrite_logits:
                 _check_memory(logits)
-            return _apply(logits, (labels, weight, normalizer, arrays, small, self))
-        if arrays is None:
-            arrays = self._of_tensors.arrays(logits, labels, weight)
+            return _apply(logits, (labels, weight, normalizer, arrays, self))
         return self._of_tensors.value(arrays, logits, normalizer)
 
     def extra_repr(self) -> str:
@@ -197,50 +202,78 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
     def forward(
         ctx: Any,
         logits: Tensor,
-        given: tuple[Tensor, Tensor | None, Any, Arrays | None, SmallStep | None, Loss],
+        given: tuple[Tensor, Tensor | None, Any, Arrays, Loss],
     ) -> Tensor:
-        labels, weight, normalizer, arrays, small, module = given
+        labels, weight, normalizer, arrays, module = given
         of_tensors, room = module._of_tensors, module._room
-        found = None
-        if arrays is None and small is not None:
-            found = of_tensors.step(small, logits)
-        if found is None:
-            if arrays is None:
-                arrays = of_tensors.arrays(logits, labels, weight)
-            found = of_tensors.value_and_grad(arrays, logits, normalizer, room)
-            if small is None and room is None:
-                of_tensors.keep_small_step(arrays, logits, labels)
-        value, ctx.grad = found
-        ctx.known = module, normalizer
+        value, grad = of_tensors.value_and_grad(arrays, logits, normalizer, room)
+        of_tensors.keep_small_step(arrays, logits, labels)
+        ctx.kept = [grad, module, normalizer]
         if room is place_of:
-            torch.autograd.graph.increment_version(logits)
+            _increment_version(logits)
         else:
             ctx.save_for_backward(logits, labels, weight)
         return value
 
     @staticmethod
     def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None]:
-        grad, (module, normalizer) = ctx.grad, ctx.known
-        if grad is not None and not torch.is_grad_enabled():
+        kept = ctx.kept
+        grad = kept[0]
+        if grad is not None and not _is_grad_enabled():
             try:
                 if factor.ndim or factor.item() != 1.0:
-                    grad.mul_(module._of_tensors.spread(factor, grad))
-                ctx.grad = None
+                    grad.mul_(kept[1]._of_tensors.spread(factor, grad))
+                kept[0] = None
                 return grad, None
             except RuntimeError:  # a factor within a transform has no number
                 pass
+        _, module, normalizer, *small = kept
         if module.overwrite_logits:
             raise RuntimeError(
                 "the logits were overwritten by their gradient, and no second backward or "
                 "derivative can be computed of them: build the loss with overwrite_logits=False"
             )
-        logits, labels, weight = ctx.saved_tensors
+        # PyTorch says so if the graph is gone, of small batches, too.
+        logits, labels, weight = ctx.saved_tensors or _unchanged(*small)
         grad = operators.gradient(module._text, logits, labels, weight, normalizer)
         factor = module._of_tensors.spread(factor, grad)
         return grad * factor, None
 
 
+class _RecordedSmall(torch.autograd.Function):  # type: ignore[misc]
+    """The same of a small batch, which is held as it is: PyTorch takes longer to save it."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, given: tuple[Tensor, SmallStep, Loss]) -> Tensor:
+        labels, step, module = given
+        overwrites = module.overwrite_logits
+        found = step.run(logits, overwrites)
+        if found is None:
+            arrays = module._of_tensors.arrays(logits, labels, None)
+            return _Recorded.forward(ctx, logits, (labels, None, None, arrays, module))
+        value, grad = found
+        if overwrites:
+            _increment_version(logits)
+        ctx.kept = [grad, module, None, logits, labels, logits._version, labels._version]
+        return value
+
+    backward = _Recorded.backward
+
+
+def _unchanged(logits: Tensor, labels: Tensor, *versions: int) -> tuple[Tensor, Tensor, None]:
+    """A small batch that is asked for again; raise RuntimeError if it is another one by now."""
+    if (logits._version, labels._version) != versions:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace "
+            "operation: logits or labels were written after the loss was computed of them, so it "
+            "has no second backward: write into a copy, logits.clone()"
+        )
+    return logits, labels, None
+
+
 # Without what PyTorch looks at once more, ahead for transforms and back for `vjp`: of a small batch
 # either takes as long as the loss.
-_apply = super(torch.autograd.Function, _Recorded).apply
-_Recorded._backward_cls.apply = _Recorded.backward
+_apply, _apply_small = (
+    super(torch.autograd.Function, function).apply for function in (_Recorded, _RecordedSmall)
+)
+_Recorded._backward_cls.apply = _RecordedSmall._backward_cls.apply = _Recorded.backward

@@ -12,7 +12,7 @@ from ..bases.loss import Loss
 from ..bases.rows import RowwiseLoss
 from ..call.arrays import Array
 from ..call.run import evaluate
-from ..call.short import SmallCall
+from ..call.short import AddressCall, address_call
 from ..call.tensors import by_bits, tensor_of
 from ..call.verbs import HVP, VALUE, VALUE_AND_GRAD, Verb
 from ..hosts.common import hvp, in_words_of_host, named
@@ -27,10 +27,17 @@ Room = Callable[[Tensor, Array], tuple[Tensor, Array]]
 class SmallStep(NamedTuple):
     """What computes loss and gradient of a small batch by the addresses of its tensors."""
 
-    call: SmallCall
+    call: AddressCall
     labels: int
     logits: int
     dtype: Any  # of the loss
+
+    def run(self, logits: Tensor, overwrites: bool) -> tuple[Tensor, Tensor] | None:
+        """The loss and its gradient; None if they have to be computed in the general way."""
+        call, true, pred, dtype = self
+        grad = logits.detach() if overwrites else _empty_like(logits)
+        found = call(true, pred, grad.data_ptr())
+        return None if found is None else (_scalar_tensor(found, dtype=dtype), grad)
 
 
 _OF_FLOAT32 = frozenset(
@@ -43,7 +50,8 @@ _SMALL = 1 << 16
 _MOST = 64
 
 # To look them up takes longer.
-_Tensor, _scalar_tensor, _new_tuple = torch.Tensor, torch.scalar_tensor, tuple.__new__
+_Tensor, _empty_like, _scalar_tensor = torch.Tensor, torch.empty_like, torch.scalar_tensor
+_new_tuple = tuple.__new__
 
 
 def array_of(tensor: Tensor, name: str) -> Array:
@@ -91,7 +99,7 @@ class OfTensors:
         self.by_rows = isinstance(loss, RowwiseLoss)
         self.unreduced = loss.reduction == "none"
         # Of tensors of these dtypes and shapes, what computes loss and gradient by their addresses.
-        self._small: dict[Any, tuple[SmallCall, Any]] = {}
+        self._small: dict[Any, tuple[AddressCall, Any]] = {}
         # Second derivatives are the exact ones, whatever boosters would be given.
         self._named = named(replace(loss, hessian="exact"), "labels", "logits")
 
@@ -149,42 +157,39 @@ class OfTensors:
         x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
         return x, array_of(labels, "labels"), None if weight is None else array_of(weight, "weight")
 
-    def small_step(
-        self, logits: Tensor, labels: Tensor, weight: Tensor | None, normalizer: Any
-    ) -> SmallStep | None:
+    def small_step(self, logits: Tensor, labels: Tensor) -> SmallStep | None:
         """The loss and its gradient of a small batch like one that was seen before.
 
         By the addresses of tensors: to make arrays of them takes as long as the loss. None if there
-        is anything special about them. Raises RuntimeError for tensors without memory.
+        is anything special about them.
         """
-        if not (weight is normalizer is None and type(logits) is type(labels) is _Tensor):
+        if not type(logits) is type(labels) is _Tensor:
             return None
         known = self._small.get((logits.dtype, logits.shape, labels.dtype, labels.shape))
-        if known is None or labels.requires_grad or not (_is_plain(logits) and _is_plain(labels)):
+        if known is None or labels.requires_grad:
             return None
-        true, pred = labels.data_ptr(), logits.data_ptr()
+        try:
+            if not (_is_plain(logits) and _is_plain(labels)):
+                return None
+            true, pred = labels.data_ptr(), logits.data_ptr()
+        except RuntimeError:  # tensors without memory, as transforms have them
+            return None
         return _new_tuple(SmallStep, (known[0], true, pred, known[1])) if true and pred else None
-
-    def step(self, small: SmallStep, logits: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The loss and its gradient; None if they have to be computed in the general way."""
-        grad = torch.empty_like(logits)
-        call, true, pred, dtype = small
-        found = call(true, pred, None, None, None, None, None, grad.data_ptr(), None)
-        return None if found is None else (_scalar_tensor(found[0], dtype=dtype), grad)
 
     def keep_small_step(self, arrays: Arrays, logits: Tensor, labels: Tensor) -> None:
         """Remember what `small_step` needs for other batches like this one, if that is possible."""
         x, y, weight = arrays
-        if weight is not None or self.unreduced or self._is_moved(x):
+        kind = logits.dtype, logits.shape, labels.dtype, labels.shape
+        if weight is not None or self.unreduced or self._is_moved(x) or kind in self._small:
             return
         key = VALUE_AND_GRAD, y.dtype, y.shape, x.dtype, x.shape
         call = self._named._family.calls.get(key)
-        if call is None or call.small is None or call.cut.n_blocks > 1:
+        known = None if call is None else address_call(call)
+        if known is None:
             return
         if len(self._small) >= _MOST:
             self._small.clear()
-        kind = logits.dtype, logits.shape, labels.dtype, labels.shape
-        self._small[kind] = call.small, self.dtype(logits)
+        self._small[kind] = known, self.dtype(logits)
 
     def value(self, arrays: Arrays, logits: Tensor, normalizer: Any) -> Tensor:
         """The loss alone."""
@@ -195,7 +200,7 @@ class OfTensors:
     ) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient in a new tensor or in the memory that `room` gives."""
         x = arrays[0]
-        if x.nbytes <= _SMALL and x.ndim < 3 and room is not place_of and x.flags.c_contiguous:
+        if is_soon_there(x) and x.ndim < 3 and room is not place_of and x.flags.c_contiguous:
             value, found, _ = self._run(VALUE_AND_GRAD, arrays, normalizer)
             return self._tensor(value, logits), tensor_of(found)
         grad, out = (room or new_place)(logits, x)
@@ -245,6 +250,11 @@ class OfTensors:
         if self.unreduced:
             return torch.from_numpy(np.asarray(value)).to(dtype)
         return torch.scalar_tensor(value, dtype=dtype)
+
+
+def is_soon_there(like: Tensor | Array) -> bool:
+    """Whether memory for a gradient like this is had as soon as kept memory."""
+    return bool(like.nbytes <= _SMALL)
 
 
 def _is_plain(tensor: Tensor) -> bool:
