@@ -8,10 +8,15 @@ from typing import Any
 
 def as_json(result: Mapping[str, Any]) -> str:
     """A line for each entry. JSON has no NaN and no infinity: these are null and text."""
-    lines = [
-        f" {json.dumps(k)}: {json.dumps(_finite(v), allow_nan=False)}" for k, v in result.items()
-    ]
+    lines = [f" {json.dumps(name)}: {_text(value)}" for name, value in result.items()]
     return "\n".join(["{", ",\n".join(lines), "}"])
+
+
+def _text(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:  # most have none, and to look at each of a thousand classes takes longer
+        return json.dumps(_finite(value), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
