@@ -314,8 +314,52 @@ def test_queries_that_go_on_are_drawn_by_their_ids(bootstrap):
         fl.evaluate([1], [1.0], queries=[3], ids=[0], task="ranking", bootstrap=3)
 
 
+def auc_error(y, x, clusters, w):
+    """Obuchowski's, from all pairs of rows."""
+    one, none = np.flatnonzero(y), np.flatnonzero(1 - y)
+    won = np.sign(x[one, None] - x[none].astype(float)) / 2 + 0.5
+    placements = won @ w[none] / w[none].sum(), w[one] @ won / w[one].sum()
+    area = w[one] @ placements[0] / w[one].sum()
+    moved, known = np.zeros((2, N)), np.zeros((2, N), bool)
+    for i, (rows, placement) in enumerate(zip((one, none), placements, strict=True)):
+        moved[i, rows] = w[rows] * (placement - area) / w[rows].sum()
+        known[i, rows] = w[rows] > 0
+    by_cluster = [
+        [np.where(here, moved, 0).sum(axis=1), (known & here).any(axis=1)]
+        for here in clusters == np.unique(clusters)[:, None]
+    ]
+    (d, e), (has_one, has_none) = (np.array(each).T for each in zip(*by_cluster, strict=True))
+    k_p, k_n, k = has_one.sum(), has_none.sum(), (has_one | has_none).sum()
+    return math.sqrt(k_p / (k_p - 1) * d @ d + k_n / (k_n - 1) * e @ e + 2 * k / (k - 1) * (d @ e))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_error_of_an_area_by_cluster_is_that_of_all_pairs(dtype, weighted):
+    y, x = Y[:, 0], X[:, 0].round(1).astype(dtype)  # with ties
+    w = WEIGHT if weighted else np.ones(N)
+
+    def card_of(part, **options):
+        card = fl.BinaryScorecard(**options)
+        weight = w[part] if weighted else None
+        return card.update(y[part], x[part], clusters=CLUSTERS[part], sample_weight=weight)
+
+    expected = pytest.approx(auc_error(y, x, CLUSTERS, w), rel=1e-14)
+    parts = card_of(np.s_[25:], memory_limit=64)
+    for part in np.s_[:10], np.s_[10:25]:
+        more = card_of(part, memory_limit=64)
+        parts = type(parts).from_state(parts.merge(more).state(), memory_limit=64)
+    assert card_of(np.s_[:]).result().auc_standard_error == expected
+    assert parts.result().auc_standard_error == expected
+    assert " by " in dict(parts.result().lines())["ROC AUC"]
+    if not weighted:
+        rows = fl.evaluate(y, x, task="binary").auc_standard_error  # DeLong's
+        found = fl.evaluate(y, x, task="binary", clusters=np.arange(N)).auc_standard_error
+        assert found == pytest.approx(rows, rel=1e-14)
+
+
 def test_what_is_not_known_is_not_known_of_clusters():
-    """A score of NaN has no loss and no decision; DeLong's error is of rows."""
+    """A score of NaN has no loss, no decision and no rank; of one cluster there is no error."""
     x = X[:, 0].copy()
     x[7] = np.nan
     found = fl.evaluate(Y[:, 0], x, task="binary", clusters=CLUSTERS)
@@ -323,6 +367,11 @@ def test_what_is_not_known_is_not_known_of_clusters():
     expected = fl.evaluate(Y[rest, 0], x[rest], task="binary", clusters=CLUSTERS[rest])
     assert math.isnan(found.loss_standard_error)
     assert found.accuracy_standard_error == expected.accuracy_standard_error
-    assert not math.isnan(expected.auc)
-    assert math.isnan(expected.auc_standard_error)
-    assert fl.evaluate([0, 1], [-0.5, 1.0], task="binary", clusters=[4, 4]).n_clusters == 1
+    assert found.auc_standard_error == expected.auc_standard_error > 0
+    for clusters in [4, 4, 4], [4, 4, 5], [4, 5, 5]:
+        scores = fl.evaluate([0, 1, 1], [-0.5, 1.0, -1.0], task="binary", clusters=clusters)
+        assert scores.n_clusters == len(set(clusters))
+        assert math.isnan(scores.auc_standard_error)
+    for options in {"ranks": False}, {"bins": 64}:
+        scores = fl.evaluate(Y[:, 0], X[:, 0], task="binary", clusters=CLUSTERS, **options)
+        assert math.isnan(scores.auc_standard_error)

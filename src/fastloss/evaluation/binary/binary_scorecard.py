@@ -43,6 +43,8 @@ class BinaryScorecard(Accumulator[BinarySums]):
     16 MiB however many rows there are; with `ranks=False` it is left out. With `memory_limit`
     scores beyond so many bytes lie in temporary files, which have no names and are gone with the
     scorecard or its process, and results are the same to the bit; those of groups stay in memory.
+    Of rows with clusters the score is kept once more, in 17 bytes a row and 25 with weights, for
+    the error of the area under the ROC curve; `memory_limit` is that of these, too.
     `bootstrap` is the number of replicates of a Poisson bootstrap of loss, Brier score and
     accuracy, 0 for none.
 

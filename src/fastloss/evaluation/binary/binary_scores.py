@@ -11,6 +11,7 @@ from ...call.arrays import Array
 from ...kernels.binary_bins import BIN_POWERS
 from ...kernels.binary_terms import N_TERMS, N_THRESHOLD
 from ..means import Groups, groups_of
+from ..ranks.clustered_areas import clustered_error
 from ..ranks.confusion import Confusion, ratio
 from ..ranks.operating_points import BestF, FalsePositivesAt, Gain, Gains, Point, SensitivityAt
 from ..ranks.operating_points import confusion as confusion_at
@@ -65,15 +66,16 @@ class BinaryScores(Result):
     - `calibration_error`, the mean over bins of |base rate - probability|, and the largest of them;
     - `accuracy` with its standard error, `balanced_accuracy`, `precision`, `recall`, `specificity`,
       `f1`, `mcc` and `kappa` at the first of the `thresholds`, and `confusion` at each;
-    - `auc`, the area under the ROC curve, with DeLong's standard error if rows have no weights,
-      `average_precision`, and `ks`, the largest gap between the scores of both labels, at
-      `ks_threshold`; ties are one threshold. With `bins` they are within `auc_interval` and so on;
+    - `auc`, the area under the ROC curve, with DeLong's standard error if rows have no weights, or
+      Obuchowski's if they have clusters, `average_precision`, and `ks`, the largest gap between the
+      scores of both labels, at `ks_threshold`; ties are one threshold. With `bins` they are within
+      `auc_interval` and so on, and without an error;
     - `best_f1` at `best_f1_threshold`, the highest there is, and `fpr_at_95_tpr`, the share of
       label 0 that is decided to be 1 where 95% of label 1 is;
     - `bins` of probability, and `groups`, if they were given;
     - `errors`: "rows" if standard errors take rows to be independent, "clusters" if they take
-      `n_clusters` clusters, of which that of AUC, DeLong's, is not known; `bootstrap`, if it was
-      asked for: a `Bootstrap` of loss, Brier score and accuracy.
+      `n_clusters` clusters; `bootstrap`, if it was asked for: a `Bootstrap` of loss, Brier score
+      and accuracy.
 
     What is a ratio is NaN where its denominator is 0.
 
@@ -209,7 +211,7 @@ class BinaryScores(Result):
         yield "Brier score", f"{self.brier:.6g} ± {self.brier_standard_error:.2g}{by}"
         yield "calibration error", f"{self.calibration_error:.4g}"
         if self._scores is not None:
-            yield "ROC AUC", _with_error(self.auc, self.auc_standard_error)
+            yield "ROC AUC", _with_error(self.auc, self.auc_standard_error, by)
             yield "average precision", f"{self.average_precision:.6g}"
             yield "best F1", f"{self.best_f1:.6g} at {self.best_f1_threshold:.6g}"
             yield "FPR at 95% TPR", f"{self.fpr_at_95_tpr:.4%}"
@@ -237,8 +239,8 @@ def _sigmoid(x: Array) -> Array:
         return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _with_error(number: float, error: float) -> str:
-    return f"{number:.6g}" + ("" if math.isnan(error) else f" ± {error:.2g}")
+def _with_error(number: float, error: float, by: str) -> str:
+    return f"{number:.6g}" + ("" if math.isnan(error) else f" ± {error:.2g}{by}")
 
 
 _INTERVALS = "auc_interval", "average_precision_interval", "ks_interval"
@@ -279,6 +281,10 @@ def scores_of(sums: BinarySums) -> BinaryScores:
     sure = fields_of(*((sums.parts[name], of, m) for (name, of), m in samples))
     if "n_clusters" in sure:
         sure["auc_standard_error"] = math.nan  # DeLong's is of independent rows
+        by_cluster = sums.parts.get("cluster_scores")
+        if scores is not None and by_cluster is not None:
+            ids = sums.parts["means"].clusters.ids
+            sure["auc_standard_error"] = clustered_error(scores, by_cluster, ids)
 
     def means_of_groups(table: Table) -> GroupMeans:
         return GroupMeans(table, n_thresholds, areas)

@@ -3,8 +3,8 @@
 Files are not mapped, as a file that is cut while it is read must be an error, not a dead process.
 Which of the two is faster depends on the system: mapping costs a page fault every few pages, and
 half as much as reading where the page cache has large ones; a chunk that was read is still in the
-CPU's cache when it is looked at. All threads read, and then all compute: a thread that read the next
-chunk meanwhile would find no idle core (on two of them it took 1.0 to 1.1 times as long).
+CPU's cache when it is looked at. All threads read, and then all compute: a thread that read the
+next chunk meanwhile would find no idle core (on two of them it took 1.0 to 1.1 times as long).
 """
 
 import bisect

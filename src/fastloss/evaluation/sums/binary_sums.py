@@ -67,6 +67,7 @@ class Manner(NamedTuple):
             parts["scores"] = ScoreTable.empty(self.bins, self.memory_limit)
             if self.bins is None:
                 parts["group_scores"] = GroupedScores()
+                parts["cluster_scores"] = GroupedScores(room=parts["scores"].room)
         return parts
 
 
@@ -92,15 +93,16 @@ class BinaryRows(_Columns, LabelledRows):
         parts: dict[str, Any] = {"totals": self.sums(starts, manner, edges).total()}
         if manner.ranks:
             parts["scores"] = ScoreTable.of(self.labels, self.scores, self.weights, manner.bins)
+        if manner.ranks and manner.bins is None:
+            for name, of_rows in (("group_scores", self.groups), ("cluster_scores", self.clusters)):
+                if of_rows is not None:
+                    parts[name] = GroupedScores.of(of_rows, self.labels, self.scores, self.weights)
         if self.groups is not None:
             ids, places, counts = np.unique(self.groups, return_inverse=True, return_counts=True)
             order = np.argsort(places, kind="stable")
             ordered = self.each(lambda array: array[order])
             starts = np.append(0, np.cumsum(counts))
             parts["groups"] = ordered.sums(starts, manner)._replace(ids=ids)
-            if manner.ranks and manner.bins is None:
-                rows = self.groups, self.labels, self.scores, self.weights
-                parts["group_scores"] = GroupedScores.of(*rows)
         sampled = Sampled(self.clusters, self.draws)
         if sampled.is_any:
             parts |= self._samples(sampled, manner)
@@ -199,8 +201,8 @@ class BinarySums(_Fields, LabelledSums):
         for name, part in self.parts.items():
             if name == "group_names":
                 parts[name] = GroupNames.from_state(name, state, parts["groups"].ids)
-            elif name == "group_scores":
-                parts[name] = GroupedScores.from_state(name, state)
+            elif name in ("group_scores", "cluster_scores"):
+                parts[name] = part.merged(GroupedScores.from_state(name, state))
             elif name in SAMPLES:
                 parts[name] = part.from_state(name, state)
             elif name == "scores":

@@ -7,7 +7,7 @@ table.of_group(7)       # its `ScoreTable`, for everything else
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from ...kernels import score_runs as kernel
 from ...kernels.tally import scale_of
 from .score_keys import FLOAT64, scores_of
 from .score_table import ScoreTable, like
-from .sorted_scores import NO_WEIGHTS, merged_runs, scaled
+from .sorted_scores import NO_WEIGHTS, joined, merged_runs, moved, scaled
 from .state import entry
 
 
@@ -30,27 +30,49 @@ class GroupedRows(NamedTuple):
     keys: Array  # of float64, that of NaN among them
     positive: Array
     weights: Array  # none at all if each has 1
+    room: int | None = None  # bytes that an array has in memory, at most
 
     @property
     def size(self) -> int:
         return len(self.groups)
 
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        return self[:4]
+
     def merged(self, other: GroupedRows) -> GroupedRows:
         a, b = self, other
         if a.weights.size or b.weights.size:
             a, b = a.weighted(), b.weighted()
-        return GroupedRows(*map(np.concatenate, zip(a, b, strict=True)))
+        columns = zip(a.columns, b.columns, strict=True)
+        return _rows_of((joined(each, self.room) for each in columns), self.room)
+
+    def within(self, room: int | None) -> GroupedRows:
+        """The same with so much room, outside of which no array is in memory."""
+        if room is None or room == self.room:
+            return self
+        return _rows_of((moved(each, room) for each in self.columns), room)
 
     def weighted(self) -> GroupedRows:
         return self if self.weights.size else self._replace(weights=np.ones(self.size))
 
-    def chosen(self, rows: Array) -> GroupedRows:
+    def chosen(self, rows: Any) -> GroupedRows:
         weights = self.weights[rows] if self.weights.size else self.weights
         return GroupedRows(self.groups[rows], self.keys[rows], self.positive[rows], weights)
 
 
-_DTYPES = GroupedRows(np.int64, np.uint64, np.bool_, np.float64)  # type: ignore[arg-type]
-_NOTHING = GroupedRows(*(np.empty(0, dtype) for dtype in _DTYPES))
+def _rows_of(columns: Iterable[Array], room: int | None = None) -> GroupedRows:
+    groups, keys, positive, weights = columns
+    return GroupedRows(groups, keys, positive, weights, room)
+
+
+_DTYPES: dict[str, Any] = {
+    "groups": np.int64,
+    "keys": np.uint64,
+    "positive": np.bool_,
+    "weights": np.float64,
+}
+_NOTHING = _rows_of(np.empty(0, dtype) for dtype in _DTYPES.values())
 
 
 class GroupAreas(NamedTuple):
@@ -71,6 +93,7 @@ class GroupedScores(NamedTuple):
     """
 
     runs: tuple[GroupedRows, ...] = ()
+    room: int | None = None  # as that of a `ScoreTable`
 
     @classmethod
     def of(cls, groups: Any, labels: Any, scores: Any, weights: Any = None) -> GroupedScores:
@@ -99,7 +122,8 @@ class GroupedScores(NamedTuple):
 
     def merged(self, other: GroupedScores) -> GroupedScores:
         """The rows of both."""
-        return GroupedScores(merged_runs(self.runs + other.runs))
+        runs = tuple(run.within(self.room) for run in self.runs + other.runs)
+        return GroupedScores(merged_runs(runs), self.room)
 
     def of_group(self, group: int) -> ScoreTable:
         """The scores of a group; empty if it has no rows."""
@@ -135,17 +159,18 @@ class GroupedScores(NamedTuple):
 
     def state(self, name: str) -> dict[str, Array]:
         """As arrays, in order."""
-        return {f"{name}_{part}": array for part, array in self._sorted()._asdict().items()}
+        columns = zip(_DTYPES, self._sorted().columns, strict=True)
+        return {f"{name}_{part}": array for part, array in columns}
 
     @classmethod
     def from_state(cls, name: str, state: Mapping[str, Array]) -> GroupedScores:
         """Raise ValueError unless it is such a table."""
         n = len(entry(state, f"{name}_groups", np.int64, (None,)))
-        parts = [(part, dtype, n) for part, dtype in _DTYPES._asdict().items()]
+        parts: list[Any] = [(part, dtype, n) for part, dtype in _DTYPES.items()]
         if not np.size(state.get(f"{name}_weights", ())):
             parts[-1] = (*parts[-1][:2], 0)
-        rows = GroupedRows(
-            *(entry(state, f"{name}_{part}", dtype, (size,)) for part, dtype, size in parts)
+        rows = _rows_of(
+            entry(state, f"{name}_{part}", dtype, (size,)) for part, dtype, size in parts
         )
         sound = (rows.groups[1:] >= rows.groups[:-1]).all()
         same = rows.groups[1:] == rows.groups[:-1]

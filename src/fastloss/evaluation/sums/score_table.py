@@ -151,7 +151,7 @@ class ScoreTable(NamedTuple):
         if self.counts is not None:
             negative, positive = sums_of(self.counts)
         else:
-            negative, positive = (float(total_of(run.weights)[0]) for run in self._both())
+            negative, positive = (float(total_of(run.weights)[0]) for run in self.both())
         return negative, positive
 
     def merged(self, other: ScoreTable) -> ScoreTable:
@@ -170,7 +170,7 @@ class ScoreTable(NamedTuple):
             a, b = a._weighted(scale), b._weighted(scale)
         if a.form != b.form or (a.counts is None) != (b.counts is None):
             form = wider(wider(a.form, b.form), FLOAT32)
-            a, b = a._in_runs(form), b._in_runs(form)
+            a, b = a.in_runs(form), b.in_runs(form)
         a, b = a._within(self.room), b._within(self.room)
         counts = a.counts
         if counts is not None and b.counts is not None:
@@ -206,12 +206,12 @@ class ScoreTable(NamedTuple):
         """
         if self.counts is not None:
             return steps_of_counts(self.counts, self.form.dtype)
-        return steps_of(*self._both())
+        return steps_of(*self.both())
 
     def at_least(self, keys: Array) -> tuple[Array, Array]:
         """The weights of negatives and of positives whose scores have at least these keys."""
         if self.counts is None:
-            negative, positive = (run.at_least(keys) for run in self._both())
+            negative, positive = (run.at_least(keys) for run in self.both())
             return negative, positive
         places = -(-keys.astype(np.int64) >> self._shift)
         negative, positive = (
@@ -239,7 +239,7 @@ class ScoreTable(NamedTuple):
         """How many bits of a key do not matter to its bin."""
         return 0 if self.bins is None else self.form.bits + 1 - self.bins.bit_length()
 
-    def _both(self) -> tuple[Run, Run]:
+    def both(self) -> tuple[Run, Run]:
         """All negatives and all positives as one run."""
         table, nothing = self.settled(), Run(np.empty(0, self.form.dtype))
         return (*table.negatives, nothing)[0], (*table.positives, nothing)[0]
@@ -249,7 +249,7 @@ class ScoreTable(NamedTuple):
         if self.is_weighted and self.scale == scale:
             return self
         if self.counts is not None and self.bins is None:
-            return self._in_runs(FLOAT32)._weighted(scale)
+            return self.in_runs(FLOAT32)._weighted(scale)
         factor, counts = scale / self.scale, self.counts
         if counts is not None:
             counts = scaled(counts.astype(np.float64), factor) * (counts > 0)
@@ -261,8 +261,9 @@ class ScoreTable(NamedTuple):
             positives=tuple(run.weighted(factor) for run in self.positives),
         )
 
-    def _in_runs(self, form: ScoreForm) -> ScoreTable:
-        """The same as runs of keys of a form at least as wide."""
+    def in_runs(self, form: ScoreForm = FLOAT32) -> ScoreTable:
+        """The same as runs of keys of a form that holds those of this one, too."""
+        form = wider(self.form, form)
         if self.form == form and self.counts is None:
             return self
         if self.counts is None:
@@ -294,7 +295,7 @@ class ScoreTable(NamedTuple):
                 "counts": self.counts.reshape(-1)[places].astype(np.float64),
             }
         else:
-            for label, run in zip(_LABELS, self._both(), strict=True):
+            for label, run in zip(_LABELS, self.both(), strict=True):
                 state |= {f"{label}_keys": _kept(run.keys), f"{label}_weights": _kept(run.weights)}
         return {f"{name}_{part}": array for part, array in state.items()}
 

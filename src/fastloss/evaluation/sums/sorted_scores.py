@@ -7,7 +7,7 @@ import mmap
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -141,10 +141,17 @@ class Run(NamedTuple):
         """The same with so much room, outside of which no array is in memory."""
         if room is None or room == self.room:
             return self
-        return Run(_moved(self.keys, room), _moved(self.weights, room), room)
+        return Run(moved(self.keys, room), moved(self.weights, room), room)
 
 
-def _moved(array: Array, room: int) -> Array:
+def joined(arrays: Iterable[Array], room: int | None) -> Array:
+    """Arrays of one dtype, one behind the other."""
+    parts = list(arrays)
+    whole = new_array(sum(map(len, parts)), parts[0].dtype, room)
+    return np.concatenate(parts, out=whole)
+
+
+def moved(array: Array, room: int) -> Array:
     if array.nbytes <= room:
         return array
     moved = new_array(len(array), array.dtype, room)
@@ -177,6 +184,16 @@ def total_of(numbers: Array) -> Pair:
     sums: Pair = (0.0, 0.0)
     for start in range(0, len(numbers), _SUMMED):
         sums = add(sums, total(numbers[start : start + _SUMMED]))
+    return sums
+
+
+def sums_before(numbers: Array, room: int | None) -> Array:
+    """The sum of the numbers before each place, and that of all."""
+    sums, before = new_array(len(numbers) + 1, np.float64, room), (0.0, 0.0)
+    sums[0] = 0.0
+    for part in blocks_of(len(numbers)):
+        sums[part.start + 1 : part.stop + 1] = before[0] + np.cumsum(numbers[part])
+        before = add(before, total(numbers[part]))
     return sums
 
 
