@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from plain import partly_long
 
 import fastloss as fl
@@ -133,9 +134,30 @@ def numbers_of(result: Any) -> dict[str, Any]:
 
 
 def assert_same(found: Any, expected: Any, rtol: float = 1e-14) -> None:
-    """Every number; of what is left of a difference of sums, the digits of these count."""
+    """Every number; of what is left of a difference of sums, the digits of these count.
+
+    With a tolerance of 0 all of them are the same.
+    """
     found, expected = numbers_of(found), numbers_of(expected)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        near = max(rtol, 1e-10) if "standard_error" in name else rtol
-        np.testing.assert_allclose(found[name], value, rtol=near, atol=1e-15, err_msg=name)
+        near = max(rtol, 1e-10) if rtol and "standard_error" in name else rtol
+        atol = 1e-15 if rtol else 0.0
+        np.testing.assert_allclose(found[name], value, rtol=near, atol=atol, err_msg=name)
+
+
+def assert_told(found: Any, expected: Any, where: str = "result") -> None:
+    """JSON has all numbers: to 1e-13, infinite ones as text, and NaN as null."""
+    if isinstance(expected, dict):
+        for name, value in expected.items():
+            assert_told(found[name], value, f"{where}.{name}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), where
+        for i, value in enumerate(expected):
+            assert_told(found[i], value, f"{where}[{i}]")
+    elif isinstance(expected, float) and not np.isfinite(expected):
+        assert found == {np.inf: "Infinity", -np.inf: "-Infinity"}.get(expected), where
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-13, abs=1e-15), where
+    else:
+        assert found == expected, where

@@ -265,11 +265,6 @@ def test_a_bad_label_is_told_with_its_chunk(loss):
 # Scores
 
 
-def same(scores, expected, rtol=1e-15):
-    """Every number and table of two results."""
-    assert_same(scores, expected, rtol)
-
-
 OF_TASKS = {name: card for name, card in CARDS.items() if card.has_groups}
 
 
@@ -315,14 +310,14 @@ def test_sequences_go_on_in_other_chunks():
     offsets, n_bytes = [0, 2, 2, 15, N], [7, 0, 40, 20]
     options = {"offsets": offsets, "n_bytes": n_bytes}
     found = fl.dask.evaluate(LABELS, cut(LOGITS), **options).compute()
-    same(found, fl.evaluate(LABELS, LOGITS, **options))
+    assert_same(found, fl.evaluate(LABELS, LOGITS, **options))
     assert found.sequences.n.tolist() == [2, 0, 13, 8]
 
 
 def test_masks_of_all_rows():
     labels, mask = LABELS % 4, [True] * 4 + [False]
     found = fl.dask.evaluate(labels, cut(LOGITS), class_mask=mask).compute()
-    same(found, fl.evaluate(labels, LOGITS, class_mask=mask))
+    assert_same(found, fl.evaluate(labels, LOGITS, class_mask=mask))
 
 
 def test_leading_axes_of_scores():
@@ -330,9 +325,9 @@ def test_leading_axes_of_scores():
     chunked = da.from_array(logits, chunks=((1, 3), (4, 2), C))
     options = {"groups": labels % 3}
     found = fl.dask.evaluate(labels, chunked, **options).compute()
-    same(found, fl.evaluate(labels, logits, **options))
+    assert_same(found, fl.evaluate(labels, logits, **options))
     found = fl.dask.evaluate(labels, chunked, offsets=[0, 5, 24]).compute()
-    same(found, fl.evaluate(labels, logits, offsets=[0, 5, 24]))
+    assert_same(found, fl.evaluate(labels, logits, offsets=[0, 5, 24]))
 
 
 X, TRUTH = LOGITS[:, 0], LABELS % 2
@@ -341,7 +336,7 @@ X, TRUTH = LOGITS[:, 0], LABELS % 2
 def test_queries_go_on_in_other_chunks():
     options = {"task": "ranking", "queries": np.arange(N) % 4, "k": (2, None)}
     found = fl.dask.evaluate(LABELS, da.from_array(X, chunks=5), **options).compute()
-    same(found, fl.evaluate(LABELS, X, **options), 1e-12)
+    assert_same(found, fl.evaluate(LABELS, X, **options), 1e-12)
 
 
 def test_what_no_task_takes_of_chunks():
@@ -367,8 +362,8 @@ def test_the_tree_of_many_chunks_is_the_same_each_time():
     logits, labels = RNG.normal(size=(n, C)), RNG.integers(0, C, n)
     lazy = fl.dask.evaluate(labels, da.from_array(logits, chunks=(3, C)))
     found = [lazy.compute(num_workers=4), lazy.compute(scheduler="synchronous")]
-    same(found[0], found[1], rtol=0)
-    same(found[0], fl.evaluate(labels, logits))
+    assert_same(found[0], found[1], rtol=0)
+    assert_same(found[0], fl.evaluate(labels, logits))
 
 
 def test_errors_of_scores_come_before_anything_is_computed():
@@ -414,7 +409,7 @@ def test_processes():
     with dask.config.set(scheduler="processes", num_workers=2):
         found = fl.dask.evaluate(cut(LABELS), cut(LOGITS)).compute()
         value = fl.dask.value(WEIGHTED, cut(LABELS), cut(LOGITS), sample_weight=WEIGHT).compute()
-    same(found, fl.evaluate(LABELS, LOGITS))
+    assert_same(found, fl.evaluate(LABELS, LOGITS))
     expected = WEIGHTED(LABELS, LOGITS, sample_weight=WEIGHT)
     assert math.isclose(value, expected, rel_tol=1e-15)
 
@@ -441,8 +436,8 @@ def test_a_cluster(client):
     lazy = fl.dask.evaluate(LABELS, logits, sample_weight=WEIGHT)
     value_and_grad = fl.dask.value_and_grad(WEIGHTED, LABELS, logits, sample_weight=WEIGHT)
     found, value, grad = client.gather(client.compute([lazy, *value_and_grad]))
-    same(found, lazy.compute(), rtol=0)
-    same(found, fl.evaluate(LABELS, LOGITS.astype(np.float32), sample_weight=WEIGHT))
+    assert_same(found, lazy.compute(), rtol=0)
+    assert_same(found, fl.evaluate(LABELS, LOGITS.astype(np.float32), sample_weight=WEIGHT))
     value_here, grad_here = dask.compute(*value_and_grad)
     assert value == value_here
     np.testing.assert_array_equal(grad, grad_here)
@@ -469,8 +464,8 @@ def test_a_killed_worker_costs_a_retry_and_no_wrong_number(client):
     os.kill(pid, signal.SIGKILL)
     found = future.result(timeout=60)
     assert pid not in client.run(os.getpid).values()
-    same(found, fl.dask.evaluate(labels, chunked).compute(), rtol=0)
-    same(found, fl.evaluate(labels, logits))
+    assert_same(found, fl.dask.evaluate(labels, chunked).compute(), rtol=0)
+    assert_same(found, fl.evaluate(labels, logits))
 
 
 def until_it_has_results(client, worker):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cards import assert_same
 from plain import partly_long, plain
 
 import fastloss as fl
@@ -30,22 +31,6 @@ def make(seed=0, n=24, n_labels=4, n_scores=9):
     labels = rng.random((n, n_labels)) < rng.random((n, 1)) * 1.4 - 0.2
     scores = rng.integers(0, n_scores, labels.shape) / 2 - 2 + 0.5 * labels
     return labels.astype(int), scores.astype(np.float32)
-
-
-def check_same(a, b, tolerance=1e-15):
-    """Counts are exact, and other numbers as close as the order of sums allows."""
-
-    def check(x, y, name=""):
-        if isinstance(x, dict):
-            assert x.keys() == y.keys()
-            for key in x:
-                check(x[key], y[key], f"{name}.{key}")
-        elif isinstance(x, (float, list)) and not isinstance((*np.ravel(x), 0)[0], (str, np.str_)):
-            np.testing.assert_allclose(x, y, rtol=tolerance, err_msg=name)
-        else:
-            assert x == y, name
-
-    check(a.to_dict(), b.to_dict())
 
 
 def of_rows(labels, scores, mask=None):
@@ -183,7 +168,7 @@ def test_probabilities_are_taken_as_they_are():
     p = 1 / (1 + np.exp(-scores))
     expected = fl.evaluate(labels, scores, task="multilabel")
     found = fl.evaluate(labels, p, task="multilabel", from_probabilities=True)
-    check_same(replace(found, threshold=0.0), expected, 1e-12)
+    assert_same(replace(found, threshold=0.0), expected, 1e-12)
     with pytest.raises(ValueError, match=r"predictions\[0, 1\] is 1.5"):
         fl.evaluate([[0, 1]], [[0.5, 1.5]], task="multilabel", from_probabilities=True)
     masked = fl.evaluate(
@@ -298,7 +283,7 @@ def test_dtypes_and_axes(dtype):
         task="multilabel",
         groups=np.zeros((4, 6), int),
     )
-    check_same(replace(found, groups=None), expected)
+    assert_same(replace(found, groups=None), expected, 1e-15)
 
 
 def test_the_report_has_a_bar_for_each_label():

@@ -5,6 +5,7 @@ from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
+from cards import assert_same
 from plain import plain
 
 import fastloss as fl
@@ -68,22 +69,6 @@ def make(seed=0, n=20, largest=12, n_scores=8):
     labels = rng.integers(0, 4, offsets[-1]) * rng.integers(0, 2, offsets[-1])
     scores = rng.integers(0, n_scores, offsets[-1]) / 4 - 1
     return labels, scores.astype(np.float32), offsets
-
-
-def check_same(a, b, tolerance=1e-15):
-    """Counts are exact, and other numbers as close as the order of sums allows."""
-
-    def check(x, y):
-        if isinstance(x, dict):
-            assert x.keys() == y.keys()
-            for name in x:
-                check(x[name], y[name])
-        elif isinstance(x, float) or (isinstance(x, list) and x and isinstance(x[0], float)):
-            np.testing.assert_allclose(x, y, rtol=tolerance)
-        else:
-            assert x == y
-
-    check(a.to_dict(), b.to_dict())
 
 
 @pytest.mark.parametrize(
@@ -170,9 +155,9 @@ def test_three_ways_to_say_which_documents_belong_to_a_query():
     mask = np.arange(sizes.max()) < sizes[:, None]
     padded, padded_scores = np.full(mask.shape, np.nan), np.full(mask.shape, np.nan)
     padded[mask], padded_scores[mask] = labels, scores
-    check_same(fl.evaluate(padded, padded_scores, task="ranking"), expected, 0.0)
+    assert_same(fl.evaluate(padded, padded_scores, task="ranking"), expected, 0.0)
     padded[~mask] = -1
-    check_same(fl.evaluate(padded, padded_scores, mask=mask, task="ranking"), expected, 0.0)
+    assert_same(fl.evaluate(padded, padded_scores, mask=mask, task="ranking"), expected, 0.0)
     found = fl.evaluate(labels, scores, queries=ids - 7, task="ranking").to_dict()
     # Nobody knows of a query without documents.
     empty = (sizes == 0).sum()
@@ -202,7 +187,7 @@ def test_queries_may_lie_anywhere_and_go_on_in_other_calls():
             groups=groups[rows],
         )
     card = fl.RankingScorecard.from_state(card.state())
-    check_same(other.merge(card).result(), whole, 0.0)
+    assert_same(other.merge(card).result(), whole, 0.0)
     assert other.result() == other.result()
 
 

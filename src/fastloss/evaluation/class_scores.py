@@ -90,9 +90,6 @@ class Average(Result):
     recall: float
     f1: float
 
-    def to_dict(self) -> dict[str, float]:
-        return dict(vars(self))
-
 
 _NONE = Average(math.nan, math.nan, math.nan)
 

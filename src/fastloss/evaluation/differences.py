@@ -143,10 +143,7 @@ class Differences(Result):
     def to_dict(self) -> dict[str, Any]:
         """Numbers and dictionaries, as JSON has them."""
         ratio = ("perplexity_ratio", "perplexity_ratio_standard_error")
-        return {
-            name: value.to_dict() if isinstance(value, (Summary, Bootstrap)) else value
-            for name, value in vars(self).items()
-        } | {name: getattr(self, name) for name in ratio}
+        return super().to_dict() | {name: getattr(self, name) for name in ratio}
 
     def lines(self) -> Iterator[tuple[str, ...]]:
         """The lines of a table, as text: names, and what there is of each."""

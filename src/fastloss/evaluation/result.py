@@ -22,6 +22,17 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b or (a != a and b != b))
 
 
+def as_told(value: Any) -> Any:
+    """What JSON has of a number, an array, a result, or a dictionary of these; "all" for None."""
+    if isinstance(value, dict):
+        return {"all" if key is None else str(key): as_told(each) for key, each in value.items()}
+    if isinstance(value, Result):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return list(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
 def row_lines(
     n_rows: int, n_counted: int, n_undefined: int, what: str
 ) -> Iterator[tuple[str, str]]:
@@ -69,7 +80,7 @@ def by_clusters(n: int | None) -> str:
     return "" if n is None else f" by {n:,} cluster{'' if n == 1 else 's'}"
 
 
-class Result(ABC):
+class Result:
     """Something with numbers, which is equal to another that has the same."""
 
     def __eq__(self, other: object) -> bool:
@@ -80,9 +91,10 @@ class Result(ABC):
     def _numbers(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists and dictionaries, as JSON has them."""
+        found: dict[str, Any] = as_told(self._numbers())
+        return found
 
     def to_pandas(self) -> Any:
         """A data frame of one row, with all that is one number; needs pandas.

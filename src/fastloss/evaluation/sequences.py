@@ -127,9 +127,6 @@ class Sequences(Result):
             bits = (0.0 - log_probability) / (math.log(2) * n_bytes)
         return Sequences(np.arange(n), sizes, log_probability, is_greedy, n_bytes, bits)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {k: None if v is None else v.tolist() for k, v in self._numbers().items()}
-
     def to_pandas(self) -> Any:
         """A data frame with a row for each sequence."""
         known = {k: v for k, v in self._numbers().items() if v is not None}
@@ -153,9 +150,6 @@ class Choices(Result):
     acc_norm_standard_error: float | None
     predictions: Array
     predictions_norm: Array | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()}
 
 
 def _likeliest(scores: Array, sizes: Array) -> Array:

@@ -10,7 +10,7 @@ from ...call.arrays import Array
 from ...kernels.ranked_queries import N_QUERY_SCORES
 from ..frames import frame
 from ..resampling import Bootstrap, fields_of
-from ..result import Result, by_clusters
+from ..result import Result, by_clusters, table_of
 from ..sums.group_names import GroupNames
 from ..sums.mean_sums import Means, means_of
 from ..sums.query_sums import QuerySums
@@ -51,20 +51,6 @@ class _Rankings(Result):
     def k(self) -> tuple[int | None, ...]:
         """How many documents at the top numbers are of; None is all."""
         return tuple(self.ndcg)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Numbers, lists and dictionaries, as JSON has them; k as text, "all" for None."""
-        return {name: _plain(value) for name, value in vars(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_label(k): _plain(of_k) for k, of_k in value.items()}
-    if isinstance(value, (_Rankings, Bootstrap)):
-        return value.to_dict()
-    if isinstance(value, tuple):
-        return list(value)
-    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -165,20 +151,14 @@ class RankingScores(_Rankings):
             yield from self.bootstrap.lines()
 
     def __repr__(self) -> str:
-        lines = list(self.lines())
-        width = max(len(name) for name, _ in lines)
-        return "\n".join(f"{name:{width}}  {value}" for name, value in lines)
+        return table_of(self.lines())
 
 
 _FIELDS = tuple(_Rankings.__annotations__)
 
 
 def _labels(ks: tuple[int | None, ...]) -> list[str]:
-    return [_label(k) for k in ks]
-
-
-def _label(k: int | None) -> str:
-    return "all" if k is None else str(k)
+    return ["all" if k is None else str(k) for k in ks]
 
 
 def ranking_scores_of(sums: QuerySums, ks: tuple[int | None, ...]) -> RankingScores:

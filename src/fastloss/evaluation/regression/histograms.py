@@ -29,10 +29,6 @@ class Histograms(Result):
     label_edges: Array
     pair_weight: Array
 
-    def to_dict(self) -> dict[str, Any]:
-        """Lists by name, as JSON has them."""
-        return {name: value.tolist() for name, value in vars(self).items()}
-
     def to_pandas(self) -> Any:
         """A data frame with a row for each bin of errors: its edges and its weight."""
         low, high = self.error_edges.T

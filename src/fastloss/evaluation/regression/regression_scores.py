@@ -9,7 +9,7 @@ import numpy as np
 from ...call.arrays import Array
 from ..frames import frame
 from ..resampling import Bootstrap
-from ..result import Result, by_clusters, row_lines
+from ..result import Result, by_clusters, row_lines, table_of
 from .histograms import Histograms
 
 
@@ -44,10 +44,6 @@ class QuantileScores(Result):
     width_standard_error: Array
     winkler: Array
     winkler_standard_error: Array
-
-    def to_dict(self) -> dict[str, Any]:
-        """Lists by name, as JSON has them."""
-        return _of_fields(self)
 
     def to_pandas(self) -> Any:
         """A data frame with a row for each quantile, of each key if there are several."""
@@ -102,10 +98,6 @@ class Errors(Result):
     deviance: dict[str, Any]
     d2: dict[str, Any]
     quantiles: QuantileScores | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Numbers, lists and dictionaries, as JSON has them."""
-        return _of_fields(self)
 
     def _frame(self, index: Array, names: tuple[str, ...], **more: Any) -> Any:
         """A data frame of the numbers, with a row for each of an index of these names."""
@@ -220,9 +212,7 @@ class RegressionScores(Errors):
             yield name, f"{getattr(self, name.lower().replace(' ', '_')):.6g}"
 
     def __repr__(self) -> str:
-        lines = list(self.lines())
-        width = max(len(name) for name, _ in lines)
-        return "\n".join(f"{name:{width}}  {value}" for name, value in lines)
+        return table_of(self.lines())
 
 
 def _quantile_lines(found: QuantileScores, by: str) -> Iterator[tuple[str, str]]:
@@ -240,17 +230,3 @@ def _quantile_lines(found: QuantileScores, by: str) -> Iterator[tuple[str, str]]
             f"coverage {found.interval_coverage[i]:.2%}, width {found.width[i]:.6g}",
         )
     yield "crossing", f"{found.crossing:.2%}"
-
-
-def _of_fields(value: Any) -> dict[str, Any]:
-    return {name: _plain(each) for name, each in vars(value).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (QuantileScores, Errors, Bootstrap, Histograms)):
-        return value.to_dict()
-    if isinstance(value, tuple):
-        return list(value)
-    return value.tolist() if isinstance(value, np.ndarray) else value
