@@ -3,6 +3,7 @@
 import math
 import re
 import warnings
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
@@ -171,13 +172,20 @@ class NA:
         raise TypeError("float() argument must be a string or a real number, not 'NAType'")
 
 
-@pytest.mark.parametrize("missing", [None, NA(), {}, np.array([1.0, 2.0])], ids=repr)
-def test_what_is_missing_is_named(missing):
+@pytest.mark.parametrize(
+    ("missing", "what"),
+    [
+        *((value, "no number") for value in (None, NA(), {}, np.array([1.0, 2.0]))),
+        *((value, "beyond all numbers") for value in (10**400, -Fraction(10**400))),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_missing_is_named(missing, what):
     array = np.array([[0.5, 0.25]], object)
     array[0, 1] = missing
     with pytest.raises(TypeError, match=re.escape("y_pred[0, 1] is ")) as caught:
         mse(y_pred=array)
-    assert "no number" in str(caught.value)
+    assert what in str(caught.value)
     array[0, 1] = np.nan  # as it says
     (found,) = follow(mse, y_pred=array)
     assert math.isnan(found[0])
@@ -514,7 +522,7 @@ def test_normalizers():
     )
     assert summed([0.0], [3.0]) == 9
     assert fl.mse([0.0], [3.0], normalizer=2) == 4.5
-    for bad in (0, -1, math.nan, math.inf):
+    for bad in (0, -1, math.nan, math.inf, 10**400, -(10**400), Fraction(1, 10**400)):
         told(lambda bad=bad: fl.mse([0.0], [3.0], normalizer=bad), "must be positive and finite")
     for bad in ("2", True, [2]):
         told(lambda bad=bad: fl.mse([0.0], [3.0], normalizer=bad), "a number", error=TypeError)

@@ -95,6 +95,11 @@ def _remedy_of_objects(array: Array, name: str) -> str:
             return f"it holds masked arrays, {_remedy_of_masks(array, name)}"
         try:
             float(value)
+        except OverflowError:
+            return (
+                f"{name}{place_of(index)} is beyond all numbers that float64 can hold; put one of "
+                f"these there, and write {convert}"
+            )
         except Exception:
             if isinstance(value, str):
                 return _remedy_of_strings(name)

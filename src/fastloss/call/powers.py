@@ -52,9 +52,12 @@ def checked_normalizer(reduction: str, normalizer: float | Power) -> Power:
         )
     if isinstance(normalizer, bool) or not isinstance(normalizer, Real):
         raise TypeError(f"normalizer must be a number, got {type(normalizer).__name__}")
-    if not 0.0 < normalizer <= _LARGEST:
-        raise ValueError(f"normalizer is {normalizer}, but must be positive and finite")
-    number = float(normalizer)
+    try:
+        number = float(normalizer)
+    except OverflowError:  # of an integer or a fraction
+        number = math.inf if normalizer > 0 else -math.inf
+    if not 0.0 < number < math.inf:
+        raise ValueError(f"normalizer is {number:g}, but must be positive and finite")
     return Power(number, 0) if in_reach(number) else Power(*math.frexp(number))
 
 
