@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,6 +289,38 @@ def test_what_does_not_compile_says_why(function, reason):
     assert reason in message
     assert "Numba says" in message
     assert "kernels/elementwise" not in message  # the way there is none of the user's business
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated at once")
+def test_annotations_need_not_be_there():
+    """They may name what only type checkers import."""
+    space = {"dataclass": dataclass, "fl": fl}
+    exec(_FOR_CHECKERS, space)
+    assert space["Twice"](3.0)([1.0], [3.0]) == 12
+    with pytest.raises(TypeError, match="does not compile"):
+        space["Undecorated"]()([1.0], [2.0])
+
+
+_FOR_CHECKERS = """
+@dataclass(frozen=True)
+class Twice(fl.ElementwiseLoss):
+    scale: Unknown = 1.0
+    derived = ("twice",)
+
+    @property
+    def twice(self) -> Unknown:
+        return 2 * self.scale
+
+    def scalar(self, y_true: Unknown, y_pred: Unknown) -> tuple[Unknown, Unknown]:
+        return (y_pred - y_true) * self.twice, self.twice
+
+
+class Undecorated(fl.ElementwiseLoss):
+    scale: Unknown = 1.0
+
+    def scalar(self, y_true: Unknown, y_pred: Unknown) -> tuple[Unknown, Unknown]:
+        return (y_pred - y_true) * self.scale, self.scale
+"""
 
 
 def test_nothing_is_written_if_it_does_not_compile():

@@ -23,7 +23,7 @@ from .compiled import ElementFunctions
 from .constant import check_any, counted, mean, root
 from .formula import ScalarFormula
 from .loss import Loss
-from .options import Numbers, PerColumn, numbers
+from .options import Numbers, PerColumn, annotations_of, numbers
 
 
 class Elements(Family):
@@ -134,7 +134,7 @@ def _section(loss: type["ElementwiseLoss"]) -> str:
     """Arguments, dtypes and errors of a loss."""
     true, pred = loss.names
     ranges = loss.y_true_range, loss.y_pred_range
-    kinds = set(vars(loss).get("__annotations__", {}).values())
+    kinds = set(annotations_of(loss).values())
     return _SECTION.format(
         true=true,
         pred=pred,

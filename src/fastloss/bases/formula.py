@@ -12,7 +12,7 @@ from ..compiler.snapshot import snapshot
 from ..kernels.elementwise import per_column
 from ..kernels.form import Form
 from ..kernels.tiles import fill
-from .options import PerColumn, held, whole_options
+from .options import PerColumn, annotations_of, held, whole_options
 
 
 @cache
@@ -248,7 +248,7 @@ class ScalarFormula(Formula):
     def compilation_error(self, form: Form, error: Exception) -> Exception:
         known = ", ".join(self.parameters) or "no options"
         own = type(self.loss)
-        if own.__annotations__ and "__dataclass_fields__" not in vars(own):
+        if annotations_of(own) and "__dataclass_fields__" not in vars(own):
             known += " (what the class declares is no option without @dataclass(frozen=True))"
         elif not self.parameters:
             known += " (they are fields with an annotation that hold a number or a switch)"

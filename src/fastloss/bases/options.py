@@ -87,8 +87,20 @@ def whole_options(loss: type[Any], derived: tuple[str, ...] = ()) -> frozenset[s
     kinds: dict[str, Any] = {option.name: option.type for option in fields(loss)}
     for name in derived:
         getter = getattr(getattr(loss, name, None), "fget", None)
-        kinds[name] = getattr(getter, "__annotations__", {}).get("return")
+        kinds[name] = annotations_of(getter).get("return")
     return frozenset(name for name, kind in kinds.items() if kind in _INTEGERS)
+
+
+def annotations_of(declared: Any) -> dict[str, Any]:
+    """The annotations of a class, without those of its parents, or of a function.
+
+    From Python 3.14 on they are evaluated when they are asked for. Then there are none if a name in
+    them is there for type checkers alone.
+    """
+    try:
+        return getattr(declared, "__annotations__", {})
+    except NameError:
+        return {}
 
 
 def held(name: str, value: Any, number: Any, at_0: bool, at_inf: bool, whole: bool = False) -> Any:
