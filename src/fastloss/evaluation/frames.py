@@ -19,7 +19,8 @@ def frame(columns: Mapping[str, Array], ids: Array, names: tuple[str | None, ...
         index = pd.MultiIndex.from_tuples(ids.tolist(), names=names)
     else:
         # Of one column with a name ids are tuples of one; a name may itself be a tuple.
+        keys: Any = ids
         if ids.dtype == object:
-            ids = [each[0] if isinstance(each, tuple) and len(each) == 1 else each for each in ids]
-        index = pd.Index(ids, name=names[0], tupleize_cols=False)
+            keys = [each[0] if isinstance(each, tuple) and len(each) == 1 else each for each in ids]
+        index = pd.Index(keys, name=names[0], tupleize_cols=False)
     return pd.DataFrame(dict(columns), index=index)
