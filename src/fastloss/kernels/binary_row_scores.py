@@ -4,7 +4,7 @@ from typing import Any
 
 from ..compiler.bits import select, smaller, window, windows
 from .binary_losses import LOGITS, score_logits, score_probabilities
-from .binary_rows import read_rows
+from .binary_rows import Rows, read_rows
 from .binary_terms import CHUNK, LANES
 
 N_BINARY_ROW_SCORES = 3
@@ -23,7 +23,8 @@ def score_binary_rows(
     for start in range(0, labels.size, CHUNK):
         n = smaller(labels.size - start, CHUNK)
         none = window(scores, 0, 0)
-        read_rows(window(labels, start, n), none, window(scores, start, n), none, 1.0, x, y, w)
+        rows = Rows(window(labels, start, n), none, window(scores, start, n), none)
+        read_rows(rows, 1.0, x, y, w)
         # As many at a time as sums take, so that bits do not depend on where a row stands.
         here = window(x, 0, (n + LANES - 1) // LANES * LANES)
         if what == LOGITS:

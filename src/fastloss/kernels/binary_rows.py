@@ -5,7 +5,7 @@ distance from a number close to the mean. A sum is added up in lanes, every 32nd
 does what keeps the digits that rounding takes, and the lanes in the end.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,30 @@ from .binary_terms import (
 from .tally import add, lost, scale_of
 
 
+class Rows(NamedTuple):
+    """Binary labels and their scores; of all but the labels there may be none."""
+
+    labels: Any
+    singles: Any
+    doubles: Any
+    weights: Any
+
+
+def some_rows(rows: Any, first: Any, n: Any) -> Any:
+    """`n` of the rows, from the first on."""
+    return Rows(
+        window(rows.labels, first, n),
+        part_if_any(rows.singles, first, n),
+        part_if_any(rows.doubles, first, n),
+        part_if_any(rows.weights, first, n),
+    )
+
+
+def part_if_any(array: Any, first: Any, n: Any) -> Any:
+    """Some numbers of an array, or none if it has none."""
+    return window(array, first if array.size else 0, n if array.size else 0)
+
+
 def powers_of(n_thresholds: int, n_bins: int) -> Any:
     """Which power of the weight each column has."""
     more = THRESHOLD_POWERS * n_thresholds + BIN_POWERS * n_bins
@@ -92,7 +116,8 @@ def tally_binary(
     n_terms = AT_THRESHOLD + N_THRESHOLD * thresholds.size if weights.size else N_UNWEIGHTED
     n_bins = edges.size - 1 if edges.size else 0
     n_of_bins = N_BIN * n_places(n_bins)
-    rows = window(scratch, 0, 6 * CHUNK)
+    given = Rows(labels, singles, doubles, weights)
+    decoded = window(scratch, 0, 6 * CHUNK)
     place = 6 * CHUNK
     terms = window(scratch, place, n_terms * CHUNK)
     place += n_terms * CHUNK
@@ -114,14 +139,11 @@ def tally_binary(
         for i in range(width):
             here_high[i] = here_low[i] = 0.0
         tally_segment(
-            window(labels, first, n),
-            rows_of(singles, first, n),
-            rows_of(doubles, first, n),
-            rows_of(weights, first, n),
+            some_rows(given, first, n),
             what,
             thresholds,
             edges,
-            rows,
+            decoded,
             terms,
             lanes_high,
             lanes_low,
@@ -139,20 +161,12 @@ def tally_binary(
         labels[0] = 0
 
 
-def rows_of(array: Any, first: Any, n: Any) -> Any:
-    """Some rows of an array, or none if it has none."""
-    return window(array, first if array.size else 0, n if array.size else 0)
-
-
 def tally_segment(
-    labels: Any,
-    singles: Any,
-    doubles: Any,
-    weights: Any,
+    rows: Any,
     what: Any,
     thresholds: Any,
     edges: Any,
-    rows: Any,
+    decoded: Any,
     terms: Any,
     lanes_high: Any,
     lanes_low: Any,
@@ -163,20 +177,12 @@ def tally_segment(
     low: Any,
 ) -> None:
     """Add the rows of a segment to lanes and bins, and the lanes to the sums."""
-    x, y, w, loss, brier, p = windows(rows, CHUNK, 6)
-    scale = scale_of_all(weights)
-    for start in range(0, labels.size, CHUNK):
-        n = smaller(labels.size - start, CHUNK)
-        read_rows(
-            window(labels, start, n),
-            rows_of(singles, start, n),
-            rows_of(doubles, start, n),
-            rows_of(weights, start, n),
-            scale,
-            x,
-            y,
-            w,
-        )
+    x, y, w, loss, brier, p = windows(decoded, CHUNK, 6)
+    n_rows, weighted = rows.labels.size, rows.weights.size > 0
+    scale = scale_of_all(rows.weights)
+    for start in range(0, n_rows, CHUNK):
+        n = smaller(n_rows - start, CHUNK)
+        read_rows(some_rows(rows, start, n), scale, x, y, w)
         whole = (n + LANES - 1) // LANES * LANES
         here = window(x, 0, whole)
         if what == LOGITS:
@@ -187,7 +193,7 @@ def tally_segment(
             high[CENTERS], high[CENTERS + 1] = mean_of(loss, w, n), mean_of(brier, w, n)
         count_rows(here, y, w, high)
         n_of_term = whole
-        if weights.size == 0:
+        if not weighted:
             count_predicted(window(x, 0, n), y, thresholds, high)
             sum_moments(here, w, loss, brier, high, terms)
             n_of_term = LANES
@@ -205,12 +211,12 @@ def tally_segment(
             counts_of_bins = window(counts, CHUNK, counts.size - CHUNK)
             if find_bins(window(p, 0, n), w, edges.size - 1, bins):
                 correct_bins(window(p, 0, n), edges, bins)
-            if weights.size == 0:
-                here_labels = window(labels, start, n)
+            if not weighted:
+                here_labels = window(rows.labels, start, n)
                 count_in_bins(here_labels, p, bins, bins_high, bins_low, counts_of_bins)
             else:
                 add_to_bins(window(p, 0, n), y, w, bins, bins_high, bins_low)
-    fold(thresholds.size, weights.size > 0, lanes_high, lanes_low, high, low)
+    fold(thresholds.size, weighted, lanes_high, lanes_low, high, low)
     high[high.size - 1] = select(high[COUNTS] > 0.0, scale, 0.0)
 
 
@@ -222,15 +228,14 @@ def scale_of_all(weights: Any) -> Any:
     return scale_of(most) if most > 0.0 else 1.0
 
 
-def read_rows(
-    labels: Any, singles: Any, doubles: Any, weights: Any, scale: Any, x: Any, y: Any, w: Any
-) -> None:
+def read_rows(rows: Any, scale: Any, x: Any, y: Any, w: Any) -> None:
     """Rows as float64, and behind them some of weight 0; label and score of these are 0."""
     disjoint()
-    for i in range(singles.size):
-        x[i] = singles[i]
-    for i in range(doubles.size):
-        x[i] = doubles[i]
+    labels, weights = rows.labels, rows.weights
+    for i in range(rows.singles.size):
+        x[i] = rows.singles[i]
+    for i in range(rows.doubles.size):
+        x[i] = rows.doubles[i]
     for i in range(labels.size):
         y[i] = select(labels[i] != 0, 1.0, 0.0)
         w[i] = 1.0
