@@ -202,7 +202,7 @@ def test_what_is_done_once_for_a_row(way):
     sums.gaps[:4], sums.masses[:4] = (0.25, 0.0, 0.0, 0.0), 2.0
     losses, weights = np.zeros(GROUP), np.ones(GROUP)
     weights[3] = 0.0
-    jit.entry(finisher(traits()))(Options(), sums, weights, 4.0, losses, 4)
+    jit.entry(finisher(traits(weight="float64")))(Options(), sums, weights, 4.0, losses, 4)
     np.testing.assert_allclose(losses[:4], [0.25 + 2 * np.log(1.5), NAN, NAN, 2 * np.log(2)])
     np.testing.assert_allclose(sums.probability[[0, 3]], [1 / 1.5, 0.5])
     np.testing.assert_allclose(sums.complement[[0, 3]], [0.5 / 1.5, 0.5])

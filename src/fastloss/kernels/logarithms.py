@@ -86,6 +86,22 @@ def _log(x: Any) -> Any:
     return y if x > c.zero else (-c.inf if x == c.zero else c.nan)
 
 
+def _log1p_of_sum(x: Any) -> Any:
+    """log(1 + x) for 0 <= x < 2**64, a sum of exponentials: `log1p` without its special cases.
+
+    NaN gives any number.
+
+    >>> float(log1p_of_sum(1e-20))
+    1e-20
+    """
+    c = constants(x)
+    bits, n, unit = _scaled_exponent(c.one + x)
+    # 2**(2-n) instead of 2**-n, which is denormal for the largest x.
+    power = int_as_float(int_like(c.four_bits - bits, x))
+    f = int_as_float(int_like(float_as_int(x) - bits, x)) + (power * c.quarter - c.one)
+    return n * (unit * c.ln2_hi) + (n * (unit * c.ln2_lo) + (log1p_excess(f) + f))
+
+
 def _log1p(x: Any) -> Any:
     """log(1 + x), without the loss of digits of the sum for small x.
 
@@ -99,12 +115,7 @@ def _log1p(x: Any) -> Any:
     """
     c = constants(x)
     shifted = c.one + x
-    bits, n, unit = _scaled_exponent(shifted)
-    # 2**(2-n) instead of 2**-n, which is denormal for the largest x.
-    power = int_as_float(int_like(c.four_bits - bits, x))
-    f = int_as_float(int_like(float_as_int(x) - bits, x)) + (power * c.quarter - c.one)
-    n = n * unit
-    y = n * c.ln2_hi + (n * c.ln2_lo + (log1p_excess(f) + f))
+    y = _log1p_of_sum(x)
     y = y if x < c.inf else x
     return y if shifted > c.zero else (-c.inf if shifted == c.zero else c.nan)
 
@@ -166,6 +177,7 @@ def _log1p_of_share_f64(x: Any) -> Any:
 
 log = ByPrecision("log", _log, _log)
 log1p = ByPrecision("log1p", _log1p, _log1p)
+log1p_of_sum = ByPrecision("log1p_of_sum", _log1p_of_sum, _log1p_of_sum)
 less_log1p = ByPrecision("less_log1p", _less_log1p, _less_log1p)
 log1p_less_x = ByPrecision("log1p_less_x", _log1p_less_x, _log1p_less_x)
 log1p_of_share = ByPrecision("log1p_of_share", _log1p_of_share_f32, _log1p_of_share_f64)

@@ -26,7 +26,15 @@ from .exponentials import (
     gap_exponential,
     lift_unit,
 )
-from .logarithms import less_log1p, log, log1p, log1p_excess, log1p_less_x, log1p_of_share
+from .logarithms import (
+    less_log1p,
+    log,
+    log1p,
+    log1p_excess,
+    log1p_less_x,
+    log1p_of_share,
+    log1p_of_sum,
+)
 
 __all__ = [
     "exp",
@@ -40,6 +48,7 @@ __all__ = [
     "log1p",
     "log1p_less_x",
     "log1p_of_share",
+    "log1p_of_sum",
     "sigmoid",
     "softplus",
 ]

@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...compiler.bits import disjoint, select, window, windows
+from ...compiler.bits import disjoint, interleaved, select, window, windows
 from ...compiler.flags import unfused
 from ..form import Function
 from ..row_groups import GROUP, N_DOUBLE_SUMS, N_MOMENTS
-from ..scalar import exp_of_minus, log1p
+from ..scalar import exp_of_minus, log1p_of_sum
 from .traits import Traits
 
 # How many rows are finished at a time.
@@ -146,29 +146,33 @@ def _losses_finisher(traits: Traits) -> Function:
             return select(curvature > 0.0, curvature, 0.0) * 2.0 * ((1.0 - power) - rest)
         return curvature
 
-    def finish_losses(o: Any, sums: Any, losses: Any, n: Any) -> None:
+    def finish_sums(largest: Any, maxima: Any, rests: Any, log_sums: Any, n: Any) -> None:
         disjoint()
-        # In a loop of its own: beside float64, LLVM takes half of the rows at a time.
+        interleaved()
         for r in range(n):
-            largest = sums.capped[r] if capped else sums.largest[r]
-            maxima = sums.maxima[r]
-            rest = sums.rest[r] + (maxima - one)
+            rest = rests[r] + (maxima[r] - one)
             # For a row of -inf, and for several +inf, no limit exists but that of the log-sum-exp,
             # which is the largest logit.
             if form_output != "logsumexp":
-                undefined = (largest == -inf) | ((largest == inf) & (maxima > one))
+                several = maxima[r] > one
+                undefined = (largest[r] == -inf) | ((largest[r] == inf) & several)
                 rest = select(undefined, number(np.nan), rest)
-            sums.rest[r] = rest
-            sums.log_sums[r] = log1p(rest)
+            rests[r] = rest
+            log_sums[r] = select(rest == rest, log1p_of_sum(rest), rest)
+
+    def finish_losses(o: Any, sums: Any, losses: Any, n: Any) -> None:
+        disjoint()
+        # In a loop of its own: beside float64, LLVM takes half of the rows at a time.
+        largest = sums.capped if capped else sums.largest
+        finish_sums(largest, sums.maxima, sums.rest, sums.log_sums, n)
         for r in range(n):
-            largest = sums.capped[r] if capped else sums.largest[r]
             rest, log_sum = sums.rest[r], sums.log_sums[r]
             gap, t = sums.gaps[r], sums.masses[r]
             if tempered:
                 gap = gap * o.inverse_temperature
             loss = gap + t * double(log_sum)
             if form_output == "logsumexp" or z_loss:
-                lse = double(largest)
+                lse = double(largest[r])
                 if tempered:
                     lse = lse * o.inverse_temperature
                 lse = lse + double(log_sum)
@@ -198,7 +202,7 @@ def _losses_finisher(traits: Traits) -> Function:
 
 def _factors_finisher(traits: Traits) -> Function:
     class_weighted, tempered = traits.variant.class_weighted, traits.variant.tempered
-    number = traits.form.number
+    leaving_out, number = traits.leaving_out, traits.form.number
     zero, one = number(0), number(1)
 
     def finish_factors(o: Any, sums: Any, weights: Any, scale: Any, n: Any) -> None:
@@ -208,12 +212,15 @@ def _factors_finisher(traits: Traits) -> Function:
             inverse = one / (one + rest)
             sums.probability[r] = inverse
             sums.complement[r] = rest * inverse
-            counts = weights[r] != 0.0
-            if class_weighted:
-                counts = counts & (sums.masses[r] != 0.0)
-            factor = weights[r] * scale
+            factor = weights[r] * scale if leaving_out else scale
             if tempered:
                 factor = factor * o.inverse_temperature
-            sums.factor[r] = select(counts, number(factor), zero)
+            factor = number(factor)
+            if leaving_out:
+                counts = weights[r] != 0.0
+                if class_weighted:
+                    counts = counts & (sums.masses[r] != 0.0)
+                factor = select(counts, factor, zero)
+            sums.factor[r] = factor
 
     return finish_factors
