@@ -10,7 +10,7 @@ import numpy as np
 from ..call.arrays import Array
 from .means import Means
 from .result import Result
-from .sums.table import Table
+from .sums.table import Table, least
 
 
 class ClassScores(Means):
@@ -34,10 +34,9 @@ class ClassScores(Means):
     @property
     def predicted_weight(self) -> Array:
         """The sum of the weights of rows that are predicted as this class."""
-        sums = self._predictions.sums
-        predicted = np.zeros(len(self))
+        table, predicted = self._predictions, np.zeros(len(self))
         with np.errstate(all="ignore"):
-            predicted[self._predictions.ids] = np.ldexp(sums[:, 0] / sums[:, 1], self._exponent)
+            predicted[table.ids] = np.ldexp(table.weights(), self._exponent)
         return predicted
 
     @property
@@ -60,15 +59,14 @@ class ClassScores(Means):
     @cached_property
     def counts(self) -> "Counts":
         """The weights of the classes times one scale, at which they are exact."""
-        terms, predictions = self._terms, self._predictions.sums
-        scales = np.concatenate([terms.scale, predictions[:, 1]])
-        scale = scales[scales > 0].min() if (scales > 0).any() else 1.0
+        terms, predictions = self._terms, self._predictions
+        scale = least(np.append(terms.scale, predictions.high[:, -1]))
         true, predicted, correct = np.zeros((3, len(self)))
         with np.errstate(divide="ignore", invalid="ignore"):
             factor = np.where(terms.n > 0, scale / terms.scale, 0.0)
             true[self._table.ids] = terms.weight * factor
             correct[self._table.ids] = terms.correct * factor
-            predicted[self._predictions.ids] = predictions[:, 0] * (scale / predictions[:, 1])
+            predicted[predictions.ids] = predictions.weights(scale)
         unknown = max(true.sum() - predicted.sum(), 0.0) if terms.n_undefined.any() else 0.0
         return Counts(true, predicted, correct, float(unknown))
 

@@ -115,8 +115,7 @@ class _OfPairs(Softmax):
 def _distribution(summary: Summary, bins: Bins, table: Table, scale: float) -> Distribution:
     """With the weights of its bins, times a scale."""
     weights = np.zeros(bins.n)
-    sums = table.sums
-    weights[table.ids] = sums[:, 0] * (scale / sums[:, 1])
+    weights[table.ids] = table.weights(scale)
     return Distribution(**vars(summary), bins=bins, bin_weights=weights)
 
 
@@ -252,10 +251,9 @@ class Comparison(Accumulator[PairSums]):
                 about = divide((sums.high[:, part], sums.low[:, part]), sums.column(2))
                 errors = standard_error(np.float64(n), weight, spread(sums, about)[0])
         by: dict[str, Any] = {}
-        clusters = s.parts["clusters"]
-        if n and clusters.sums[:, 0].sum() == n:
-            n_clusters, errors = errors_by_cluster(clusters, 2, range(MEANS, MEANS + N_MEANS))
-            by = {"errors": "clusters", "n_clusters": n_clusters}
+        found = errors_by_cluster(s.parts["clusters"], n, 2, range(MEANS, MEANS + N_MEANS))
+        if found is not None:
+            by, errors = {"errors": "clusters", "n_clusters": found[0]}, found[1]
         if self._bootstrap:
             by["bootstrap"] = bootstrap_of((s.parts["bootstrap"], PairScores._fields[1:]))
         with np.errstate(all="ignore"):

@@ -13,10 +13,10 @@ from ..kernels.tally import Terms
 from .frames import frame
 from .resampling import check_level
 from .result import Columns, Result
-from .sums.double_double import divide
+from .sums.double_double import Pair, divide, total
 from .sums.group_names import GroupNames
 from .sums.standard_error import standard_error
-from .sums.table import Table, spread
+from .sums.table import NO_KEYS, Table, spread
 
 
 class Band(NamedTuple):
@@ -41,17 +41,26 @@ class Means(Columns, Result):
         self._table, self._n_keys, self._exponent = table, n_keys, exponent
 
     @cached_property
-    def _terms(self) -> Terms:
-        return Terms(*self._table.sums.T)
+    def _sums(self) -> Array:
+        return self._table.sums.T
 
-    def _by_key(self, values: Array, missing: float = math.nan) -> Array:
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(*self._sums)
+
+    @cached_property
+    def _ratios(self) -> Terms:
+        """The terms, divided by the weight."""
+        with np.errstate(all="ignore"):
+            return Terms(*(self._sums / self._terms.weight))
+
+    def _by_key(self, values: Any, missing: float = math.nan) -> Array:
         dense = np.full(self._n_keys, missing)
         dense[self._table.ids] = values
         return dense
 
-    def _mean(self, sums: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self._by_key(sums / self._terms.weight)
+    def _spread(self, mean: Pair) -> Any:
+        return spread(self._table, (mean[0][:, np.newaxis], mean[1][:, np.newaxis]))[:, 0]
 
     def _error(self, squares: Array) -> Array:
         return self._by_key(standard_error(self._terms.n, self._terms.weight, squares))
@@ -77,29 +86,26 @@ class Means(Columns, Result):
     @property
     def loss(self) -> Array:
         """The cross-entropy."""
-        return self._mean(self._terms.loss)
+        return self._by_key(self._ratios.loss)
 
     @property
     def loss_standard_error(self) -> Array:
         """The standard error of the mean loss."""
-        loss, weight = (
-            self._table.column(Terms._fields.index(name)) for name in ("loss", "weight")
-        )
+        columns = (Terms._fields.index(name) for name in ("loss", "weight"))
+        loss, weight = ((self._table.high[..., i], self._table.low[..., i]) for i in columns)
         with np.errstate(all="ignore"):
             mean = divide(loss, weight)
-        return self._error(spread(self._table, mean)[:, 0])
+        return self._error(self._spread(mean))
 
     @property
     def accuracy(self) -> Array:
         """The share of rows whose label is the prediction."""
-        return self._mean(self._terms.correct)
+        return self._by_key(self._ratios.correct)
 
     @property
     def accuracy_standard_error(self) -> Array:
         """The standard error of the accuracy."""
-        t = self._terms
-        with np.errstate(divide="ignore", invalid="ignore"):
-            right = t.correct / t.weight
+        t, right = self._terms, self._ratios.correct
         of_right = t.squared_weight_correct
         of_wrong = t.squared_weight - of_right
         return self._error(of_right * (1 - right) ** 2 + of_wrong * right**2)
@@ -138,22 +144,22 @@ class Means(Columns, Result):
     @property
     def mean_reciprocal_rank(self) -> Array:
         """The mean of 1 / (rank + 1)."""
-        return self._mean(self._terms.reciprocal_rank)
+        return self._by_key(self._ratios.reciprocal_rank)
 
     @property
     def brier(self) -> Array:
         """The Brier score."""
-        return self._mean(self._terms.brier)
+        return self._by_key(self._ratios.brier)
 
     @property
     def entropy(self) -> Array:
         """The entropy of the predicted probabilities."""
-        return self._mean(self._terms.entropy)
+        return self._by_key(self._ratios.entropy)
 
     @property
     def confidence(self) -> Array:
         """The largest probability."""
-        return self._mean(self._terms.confidence)
+        return self._by_key(self._ratios.confidence)
 
     def __len__(self) -> int:
         return self._n_keys
@@ -163,6 +169,29 @@ class Means(Columns, Result):
 
 
 Means.names = tuple(name for name, value in vars(Means).items() if isinstance(value, property))
+
+
+class Whole(Means):
+    """Means over the rows of all keys together, as numbers."""
+
+    def __init__(self, table: Table, exponent: int) -> None:
+        self.keys = table.alike()
+        with np.errstate(all="ignore"):
+            high, low = total(self.keys.high, self.keys.low)
+        high[-1], low[-1] = self.keys.high[:, -1].max(initial=0.0), 0.0
+        super().__init__(Table(table.layout, NO_KEYS, high, low), 1, exponent)
+
+    @property
+    def terms(self) -> Terms:
+        """The sums."""
+        return self._terms
+
+    def _by_key(self, values: Any, missing: float = math.nan) -> Any:
+        return values
+
+    def _spread(self, mean: Pair) -> Any:
+        """The sum of what the rows of each key are from the mean of all: no moment is moved."""
+        return spread(self.keys, mean).sum()
 
 
 @dataclass(frozen=True, eq=False)

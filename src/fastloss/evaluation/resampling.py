@@ -107,6 +107,8 @@ class Bootstrap(Result):
 def bootstrap_of(*tables: tuple[Table, Iterable[str]]) -> Bootstrap | None:
     """Of sums of `sums.replicates`, each with the names of its values; None without replicates."""
     n = tables[0][0].n_keys
+    if not n:
+        return None
     replicates: dict[str, Array] = {}
     empty: dict[str, Array] = {}
     for table, names in tables:
@@ -116,7 +118,7 @@ def bootstrap_of(*tables: tuple[Table, Iterable[str]]) -> Bootstrap | None:
         more = dict(zip(names, means.T.copy(), strict=True))
         replicates |= more
         empty |= dict.fromkeys(more, sums[:, 0] == 0)
-    return Bootstrap(n, replicates, empty) if n else None
+    return Bootstrap(n, replicates, empty)
 
 
 def fields_of(*means: tuple[Samples, Sequence[str], int]) -> dict[str, Any]:

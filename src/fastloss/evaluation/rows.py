@@ -182,18 +182,17 @@ def warn_of_probabilities(logits: Array, name: str = "logits", above: int = 0) -
 
     With `above`, so many callers further up. A row of zeros and a one may well be logits.
     """
-    if logits.ndim == 0 or kind_of(logits.dtype) != "float":
+    dtype = logits.dtype  # whose kind NumPy says in a hundredth of the time
+    if logits.ndim == 0 or (dtype.kind != "f" and kind_of(dtype) != "float"):
         return
     rows = logits[(slice(4),) * (logits.ndim - 1)].astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        inside = (rows > 0) & (rows < 1)
-        if not inside.any() or not (inside | (rows == 0) | (rows == 1)).all():
-            return
-        close = 1e-2 if logits.dtype.itemsize <= 2 else 1e-4
-        if (abs(rows.sum(axis=-1) - 1) < close).all():
-            warnings.warn(
-                f"{name} seem to be probabilities: in each row that was looked at they lie in "
-                f"[0, 1] and add up to 1, and their softmax is another; write np.log({name})",
-                UserWarning,
-                stacklevel=3 + above,
-            )
+    if not ((rows >= 0) & (rows <= 1)).all() or not ((rows > 0) & (rows < 1)).any():
+        return
+    close = 1e-2 if logits.dtype.itemsize <= 2 else 1e-4
+    if (abs(rows.sum(axis=-1) - 1) < close).all():
+        warnings.warn(
+            f"{name} seem to be probabilities: in each row that was looked at they lie in [0, 1] "
+            f"and add up to 1, and their softmax is another; write np.log({name})",
+            UserWarning,
+            stacklevel=3 + above,
+        )

@@ -13,7 +13,7 @@ from ..call.family import Batch
 from ..call.verbs import SCORES, SCORES_AND_SPREAD, Verb
 from ..kernels.form import RowScores
 from ..kernels.tally import Terms
-from ..losses.multiclass import CrossEntropy
+from ..losses.multiclass import CrossEntropy, cross_entropy
 from .given import Given
 from .resampling import check_replicates
 from .result import warn_of_nothing
@@ -113,7 +113,10 @@ class Scorecard(Accumulator[RowSums]):
         check_integer("n_bins", n_bins)
         if n_bins < 1:
             raise ValueError(f"n_bins is {n_bins}, but must be 1 or more")
-        self._weighing = CrossEntropy(class_weight=class_weight)
+        # Most cards have no weights of classes, and share what is known of the loss without any.
+        self._weighing = (
+            cross_entropy if class_weight is None else CrossEntropy(class_weight=class_weight)
+        )
         self._loss = _Logits(
             reduction="sum",
             ignore_index=ignore_index,

@@ -10,7 +10,7 @@ import numpy as np
 from ..call.arrays import Array
 from ..kernels.tally import Terms
 from .class_scores import Average, ClassScores
-from .means import Groups, Means, groups_of
+from .means import Groups, Means, Whole, groups_of
 from .ranks.rank_curves import EqualMassBins
 from .ranks.rank_statistics import read
 from .resampling import Bootstrap, bootstrap_of
@@ -20,7 +20,6 @@ from .sequences import Sequences, sequences_of
 from .sums.class_bins import classwise_error
 from .sums.row_sums import RESAMPLED, Kept, RowSums
 from .sums.standard_error import errors_by_cluster
-from .sums.table import Table
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -194,14 +193,12 @@ _NUMBERS = tuple(name for name, kind in Scores.__annotations__.items() if kind i
 def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
     """What is known of rows that were added up. Weights are those of sums times 2**exponent."""
     tables = sums.parts
-    total = tables["bins"].total()
-    means = Means(total, 1, exponent)
-    found = Terms(*(total.sums[0] if total.n_keys else np.zeros(len(Terms._fields))))
-    bins = tables["bins"].select(tables["bins"].ids < sums.n_bins)
-    error, largest = _calibration_errors(bins)
-    ranks, relative = tables["ranks"], np.zeros(sums.n_classes)
-    relative[ranks.ids] = ranks.sums[:, 0] * (found.scale / ranks.sums[:, 1])
-    numbers = {name: getattr(means, name).item() for name in Means.names if name != "n"}
+    whole = Whole(tables["bins"], exponent)
+    found, known = whole.terms, tables["bins"].ids < sums.n_bins
+    error, largest = _calibration_errors(Terms(*whole.keys.sums[known].T))
+    relative = np.zeros(sums.n_classes)
+    relative[tables["ranks"].ids] = tables["ranks"].weights(found.scale)
+    numbers = {name: getattr(whole, name).item() for name in Whole.names if name != "n"}
     numbers |= _by_clusters(sums, int(found.n))
     with np.errstate(over="ignore", under="ignore"):
         perplexity = float(np.exp(numbers["loss"]))
@@ -216,7 +213,7 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
         calibration_error=error,
         maximum_calibration_error=largest,
         bin_edges=np.arange(sums.n_bins + 1) / sums.n_bins,
-        bins=Means(bins, sums.n_bins, exponent),
+        bins=Means(tables["bins"].select(known), sums.n_bins, exponent),
         rank_weights=rank_weights,
         groups=groups_of(
             tables["groups"],
@@ -261,32 +258,29 @@ def _confusion(sums: RowSums, exponent: int) -> Array:
     table, n = sums.parts["confusion"], sums.n_classes
     matrix = np.zeros(n * n)
     with np.errstate(all="ignore"):
-        matrix[table.ids] = np.ldexp(table.sums[:, 0] / table.sums[:, 1], exponent)
+        matrix[table.ids] = np.ldexp(table.weights(), exponent)
     return matrix.reshape(n, n)
 
 
 def _by_clusters(sums: RowSums, n_counted: int) -> dict[str, Any]:
     """Standard errors by clusters, if each row that counts has one, or else a sequence."""
+    weight, *columns = (Terms._fields.index(column) for column in ("weight", "loss", "correct"))
     for name in ("clusters", "sequences"):
-        table = sums.parts[name]
-        if n_counted and table.sums[:, 0].sum() == n_counted:
-            columns = [Terms._fields.index(column) for column in ("loss", "correct")]
-            n_clusters, errors = errors_by_cluster(table, Terms._fields.index("weight"), columns)
-            loss, accuracy = errors.tolist()
+        found = errors_by_cluster(sums.parts[name], n_counted, weight, columns)
+        if found is not None:
+            loss, accuracy = found[1].tolist()
             return {
                 "errors": "clusters",
-                "n_clusters": n_clusters,
+                "n_clusters": found[0],
                 "loss_standard_error": loss,
                 "accuracy_standard_error": accuracy,
             }
     return {}
 
 
-def _calibration_errors(bins: Table) -> tuple[float, float]:
-    """The mean over the weights of the bins, and the largest."""
-    if not bins.n_keys:
+def _calibration_errors(bins: Terms) -> tuple[float, float]:
+    """The mean over the weights of the bins, which have one scale, and the largest."""
+    if not bins.n.size:
         return math.nan, math.nan
-    terms = Terms(*bins.sums.T)
-    gaps = np.abs(terms.correct - terms.confidence) / terms.weight
-    weights = terms.weight * (terms.scale.min() / terms.scale)
-    return float((gaps * weights).sum() / weights.sum()), float(gaps.max())
+    gaps = np.abs(bins.correct - bins.confidence)
+    return float(gaps.sum() / bins.weight.sum()), float((gaps / bins.weight).max())

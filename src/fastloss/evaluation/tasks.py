@@ -201,4 +201,5 @@ def _evaluate_logits(
     arrays = rows if isinstance(rows, Mapping) else new_arrays(rows, labels, logits, top)
     warn_of_probabilities(logits, above=1)
     card._update(labels, logits, Given(**told), arrays)
-    return replace(card.result(), rows=dict(arrays))
+    scores = card.result()
+    return replace(scores, rows=dict(arrays)) if arrays else scores

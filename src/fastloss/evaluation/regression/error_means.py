@@ -213,19 +213,24 @@ def _found(
     columns: list[dict[str, Table]], numbers: RowNumbers, force_finite: bool
 ) -> dict[str, Any]:
     """All numbers, of shape (keys, columns), from the tables of each column by their kinds."""
-    every = [_of_column(tables, numbers, force_finite) for tables in columns]
-    found: dict[str, Any] = _stacked(every)
+    n = len(columns)
+    # The keys of one column behind those of the other, as to compute with many takes no longer.
+    every = {
+        kind: Table(
+            table.layout, *map(np.concatenate, zip(*(c[kind][1:] for c in columns), strict=True))
+        )
+        for kind, table in columns[0].items()
+    }
+
+    def by_key(array: Array) -> Array:
+        return array.reshape(n, len(array) // n, *array.shape[1:]).swapaxes(0, 1)
+
+    found: dict[str, Any] = _each(_of_tables(every, numbers, force_finite), by_key)
     return found | {name: found[name][:, 0] for name in ("n", "weight")}
 
 
-def _stacked(every: list[Any]) -> Any:
-    if isinstance(every[0], dict):
-        return {name: _stacked([each[name] for each in every]) for name in every[0]}
-    return np.stack(every, axis=1) if len(every) > 1 else every[0][:, np.newaxis]
-
-
 @np.errstate(all="ignore")
-def _of_column(tables: dict[str, Table], numbers: RowNumbers, force_finite: bool) -> dict[str, Any]:
+def _of_tables(tables: dict[str, Table], numbers: RowNumbers, force_finite: bool) -> dict[str, Any]:
     first = next(table for kind, table in tables.items() if kind != MOMENT)
     terms = Terms(*first.sums.T)
     found: dict[str, Any] = {

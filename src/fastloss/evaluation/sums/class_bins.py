@@ -31,8 +31,7 @@ def classwise_error(table: Table, n_classes: int, weight: float, scale: float) -
     """
     if not weight > 0:
         return float("nan")
-    gaps = np.abs(table.sums[:, 0]) * (scale / table.sums[:, 1])
-    return float(gaps.sum()) / weight / n_classes
+    return float(np.abs(table.weights(scale)).sum()) / weight / n_classes
 
 
 @cache

@@ -67,7 +67,7 @@ def sums_of(counts: Array) -> tuple[float, float]:
     """Those of label 0 and label 1; the sum along an axis of two would take ten times as long."""
     if counts.dtype != np.float64:
         return float(counts[:, 0].sum()), float(counts[:, 1].sum())
-    negative, positive = (float(total(of_label[of_label != 0])[0]) for of_label in counts.T)
+    negative, positive = (float(sum(total(of_label[of_label != 0]))) for of_label in counts.T)
     return negative, positive
 
 

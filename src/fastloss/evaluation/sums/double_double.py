@@ -20,9 +20,15 @@ def exact_sum(a: Any, b: Any) -> Pair:
     return total, (a - (total - part)) + (b - part)
 
 
+def quick_sum(a: Any, b: Any) -> Pair:
+    """The same of numbers of which the second is not the larger one (Dekker)."""
+    total = a + b
+    return total, b - (total - a)
+
+
 def _settled(total: Any, rest: Any) -> Pair:
     """The pair; an infinite number has lost nothing."""
-    return exact_sum(total, np.where(np.isinf(total), 0.0, rest))
+    return quick_sum(total, np.where(np.isinf(total), 0.0, rest))
 
 
 def add(a: Pair, b: Pair) -> Pair:
@@ -30,9 +36,14 @@ def add(a: Pair, b: Pair) -> Pair:
     return _settled(total, rest + (a[1] + b[1]))
 
 
+def product(a: Pair, b: Pair) -> Pair:
+    """That of two pairs, whose second number need not be as small as it can be."""
+    high = a[0] * b[0]
+    return high, lost(a[0], b[0], high) + (a[0] * b[1] + a[1] * b[0])
+
+
 def multiply(a: Pair, b: Pair) -> Pair:
-    product = a[0] * b[0]
-    return _settled(product, lost(a[0], b[0], product) + (a[0] * b[1] + a[1] * b[0]))
+    return _settled(*product(a, b))
 
 
 def divide(a: Pair, b: Pair) -> Pair:
@@ -42,14 +53,15 @@ def divide(a: Pair, b: Pair) -> Pair:
     return exact_sum(quotient, rest / b[0])
 
 
-def total(numbers: Any) -> Pair:
-    """The sum of an array of one axis."""
-    high, low = numbers, np.zeros_like(numbers)
-    while len(high) > 1:
-        half = len(high) // 2
-        both = add((high[:half], low[:half]), (high[half : 2 * half], low[half : 2 * half]))
-        high, low = (
-            np.concatenate([sums, more[2 * half :]])
-            for sums, more in zip(both, (high, low), strict=True)
-        )
-    return high.sum(), low.sum()
+def total(high: Any, low: Any = None) -> Pair:
+    """The sum of numbers, or of pairs, along the first axis: as it is rounded, and what is lost.
+
+    What each addition takes from a running sum is found afterwards, for all of them at once.
+
+    Source: T. Ogita et al., Accurate sum and dot product (2005).
+    """
+    sums = high.cumsum(axis=0)
+    if not len(sums):
+        return high.sum(axis=0), high.sum(axis=0)
+    rest = exact_sum(sums[:-1], high[1:])[1].sum(axis=0)
+    return sums[-1], rest if low is None else rest + low.sum(axis=0)

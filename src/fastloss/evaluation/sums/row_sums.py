@@ -1,7 +1,7 @@
 """What a scorecard has seen: sums by bin of confidence, rank, class, group, sequence, cluster."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,6 +119,7 @@ class RowSums(_Fields, Sums):
     __slots__ = ()
 
     @classmethod
+    @lru_cache(maxsize=8)  # each update begins with them
     def of_nothing(cls, n_bins: int, kept: Kept) -> "RowSums":
         return cls(n_bins, kept.parts())
 

@@ -68,10 +68,8 @@ class Samples(NamedTuple):
 
         None unless each of the n rows that count has a cluster.
         """
-        if not n or self.clusters.sums[:, 0].sum() != n:
-            return None
         n_means = self.replicates.layout.width - 2
-        return errors_by_cluster(self.clusters, 2, range(N_COUNTS, N_COUNTS + n_means))
+        return errors_by_cluster(self.clusters, n, 2, range(N_COUNTS, N_COUNTS + n_means))
 
     def state(self, name: str) -> dict[str, Array]:
         tables = {f"{name}_{part}": table for part, table in self._asdict().items()}

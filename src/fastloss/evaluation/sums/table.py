@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...call.arrays import Array
 from ...kernels.tally import WEIGHT_POWERS, Room
-from .double_double import Pair, add, exact_sum, multiply
+from .double_double import Pair, add, exact_sum, multiply, product, quick_sum, total
 from .state import entry
 
 
@@ -70,32 +70,33 @@ class Table(NamedTuple):
         """One of the sums of each key, as a column."""
         return self.high[:, index, np.newaxis], self.low[:, index, np.newaxis]
 
+    def weights(self, scale: Any = 1.0) -> Array:
+        """Of a histogram the weight of each key, times a scale."""
+        sums = self.sums
+        weights: Array = sums[:, 0] * (scale / sums[:, 1])
+        return weights
+
+    def alike(self) -> Table:
+        """The same sums, those of weights times one scale."""
+        scales = self.high[:, -1]
+        if (scales == scales[:1]).all():
+            return self
+        sums = scaled(self.layout, (self.high, self.low), least(scales))
+        return Table(self.layout, self.ids, *sums)
+
     def select(self, chosen: Array) -> Table:
         """Some of the keys."""
         return Table(self.layout, self.ids[chosen], self.high[chosen], self.low[chosen])
 
     def total(self) -> Table:
         """The sums over all keys, as those of the key 0."""
-        high, low = self.high, self.low
-        if high[:, -1].any() and not self._is_aligned():
-            # The scale is that of the larger weights, and the centers lie in the middle.
-            scales = high[:, -1]
-            center = middle(high[scales == scales.max(), self.layout.centers])
-            high, low = aligned(self.layout, (high, low), scales[scales != 0].min(), center)
-        while len(high) > 1:
-            half = len(high) // 2
-            first, second, rest = np.s_[:half], np.s_[half : 2 * half], np.s_[2 * half :]
-            both = of_both(self.layout, (high[first], low[first]), (high[second], low[second]))
-            high, low = (
-                np.concatenate([sums, more[rest]])
-                for sums, more in zip(both, (high, low), strict=True)
-            )
-        return Table(self.layout, np.zeros(len(high), np.int64), high, low)
-
-    def _is_aligned(self) -> bool:
-        """Whether all keys have one scale and the same centers, or nothing at all."""
-        unlike = self.high != self.high[:1]
-        return not (unlike[:, -1].any() or unlike[:, self.layout.centers].any())
+        if self.n_keys < 2:
+            return self._replace(ids=np.zeros(self.n_keys, np.int64))
+        scales = self.high[:, -1]
+        # In the middle of those that have the larger weights.
+        center = middle(self.high[scales == least(scales), self.layout.centers])
+        sums = self.high[:, np.newaxis], self.low[:, np.newaxis]
+        return Table(self.layout, np.zeros(1, np.int64), *_added_up(self.layout, sums, center))
 
     def by_id(self) -> Table:
         """One row of sums for each id, of a table that may have several, one behind the other."""
@@ -124,8 +125,11 @@ class Table(NamedTuple):
 
     def with_keys(self, ids: Array) -> Table:
         """With these keys as well, in order."""
-        zeros = np.zeros((len(ids), self.layout.width))
-        return self.merged(Table(self.layout, ids, zeros, zeros))
+        every = np.union1d(self.ids, ids)
+        places = np.searchsorted(every, self.ids)
+        high, low = np.zeros((2, len(every), self.layout.width))
+        high[places], low[places] = self.high, self.low
+        return Table(self.layout, every, high, low)
 
     def room(self, n_keys: int, n_rows: int) -> Room:
         """A copy with room for the keys below `n_keys` that so many rows may have.
@@ -212,52 +216,56 @@ def _places(ids: Array, every: Array) -> Array:
 
 def added(layout: Layout, a: Pair, b: Pair) -> Pair:
     """The sums of the rows of two tables, key by key; where one has no rows, those of the other."""
-    a_scale, b_scale = a[0][:, -1], b[0][:, -1]
-    # That of the larger weights, next to which nothing is lost of the others.
-    scale = np.where(
-        a_scale == 0, b_scale, np.where(b_scale == 0, a_scale, np.minimum(a_scale, b_scale))
-    )
-    here = (a_scale != 0)[:, np.newaxis]
+    here = (a[0][:, -1] != 0)[:, np.newaxis]
     centers = np.where(here, a[0][:, layout.centers], b[0][:, layout.centers])
-    a, b = (aligned(layout, each, scale, centers) for each in (a, b))
-    return of_both(layout, a, b)
+    return _added_up(layout, (np.stack([a[0], b[0]]), np.stack([a[1], b[1]])), centers)
 
 
-def of_both(layout: Layout, a: Pair, b: Pair) -> Pair:
-    """The sums of the rows of two tables of the same scales and centers."""
-    with np.errstate(all="ignore"):
-        high, lost = exact_sum(a[0], b[0])
-        low = a[1] + b[1] + lost
-    for same in layout.centers, slice(-1, None):
-        high[:, same], low[:, same] = a[0][:, same], 0.0
-    part = layout.largest
-    high[:, part], low[:, part] = np.maximum(a[0][:, part], b[0][:, part]), 0.0
-    return high, low
-
-
-def aligned(layout: Layout, sums: Pair, scale: Array, centers: Array) -> Pair:
-    """The same sums, those of weights times these scales and of moments about these centers.
+def _added_up(layout: Layout, sums: Pair, centers: Array) -> Pair:
+    """The sums along the first of three axes, of moments about these centers.
 
     With d = c_b - c_a, the sum of w^2 (x - c_a) is that of w^2 (x - c_b) + d w^2, and the sum of
     w^2 (x - c_a)^2 that of w^2 (x - c_b)^2 + 2 d w^2 (x - c_b) + d^2 w^2.
     """
+    scales = sums[0][..., -1]
+    scale = least(scales)
+    high, low = scaled(layout, sums, scale)
+    with np.errstate(all="ignore"):
+        gap = exact_sum(high[..., layout.centers], -centers)
+        away = (scales != 0) & gap[0].any(axis=-1)
+        if away.any():
+            gap = gap[0][away], gap[1][away]
+            high[away], low[away] = _moved(layout, (high[away], low[away]), gap)
+        of_all, rests = total(high, low)
+    for part, same in (
+        (layout.centers, centers),
+        (layout.largest, high[..., layout.largest].max(axis=0)),
+        (slice(-1, None), scale[..., np.newaxis]),
+    ):
+        of_all[:, part], rests[:, part] = same, 0.0
+    return of_all, rests
+
+
+def least(scales: Array) -> Array:
+    """Along the first axis the scale of the larger weights, next to which nothing is lost of the
+    others; 0 if there are none.
+    """
+    found = np.where(scales > 0, scales, np.inf).min(axis=0, initial=np.inf)
+    return np.where(found < np.inf, found, 0.0)
+
+
+def scaled(layout: Layout, sums: Pair, scale: Array) -> Pair:
+    """The same sums, those of weights times these scales, as a copy."""
     high, low = sums[0].copy(), sums[1].copy()
-    before = high[:, -1]
-    here = before != 0  # else there is nothing to be changed
+    before = high[..., -1]
     with np.errstate(all="ignore"):
         factor = scale / before
-        changed = np.flatnonzero(here & (factor != 1))
-        if changed.size:
-            factors = factor[changed, np.newaxis] ** layout.powers
+        changed = (before != 0) & (factor != 1)  # without rows there is nothing to be changed
+        if changed.any():
+            factors = factor[changed][:, np.newaxis] ** layout.powers
             high[changed] *= factors
             low[changed] *= factors
-        gap = exact_sum(np.where(here[:, np.newaxis], high[:, layout.centers], centers), -centers)
-        away = np.flatnonzero(gap[0].any(axis=1))
-        if away.size:
-            high[away], low[away] = _moved(
-                layout, (high[away], low[away]), (gap[0][away], gap[1][away])
-            )
-    high[:, layout.centers], high[:, -1] = centers, scale
+    high[..., -1] = scale
     return high, low
 
 
@@ -299,14 +307,20 @@ def _column(pair: Pair, i: int) -> Pair:
 
 def spread(table: Table, mean: Pair) -> Array:
     """The sum of w^2 (x - mean)^2 of each x that has moments, of shape (keys, x)."""
-    layout, high, low = table.layout, table.high, table.low
-    centers = high[:, layout.centers]
-    first, second = ((high[:, part], low[:, part]) for part in (layout.firsts, layout.seconds))
+    layout = table.layout
+    parts = layout.centers, layout.firsts, layout.seconds
+    # What lies in one piece is added and multiplied in half of the time.
+    center, first, second = (table.high[:, part].copy() for part in parts)
+    _, first_low, second_low = (table.low[:, part].copy() for part in parts)
     with np.errstate(all="ignore"):
-        gap = add(mean, (-centers, np.zeros_like(centers)))
-        twice = -2.0 * first[0], -2.0 * first[1]
+        gap, lost = exact_sum(mean[0], -center)
+        gaps = quick_sum(gap, lost + mean[1])
         # C - 2 g B + g^2 D = C + g (g D - 2 B)
-        inner = add(multiply(gap, table.column(layout.squared_weight)), twice)
-        found = np.maximum(add(second, multiply(gap, inner))[0], 0.0)
-        # Of squares beyond float64 nothing more is known.
-        return np.where(second[0] == np.inf, np.inf, found)
+        inner, low = product(gaps, table.column(layout.squared_weight))
+        inner, lost = exact_sum(inner, -2.0 * first)
+        more, low = product(gaps, (inner, lost + (low - 2.0 * first_low)))
+        high, lost = exact_sum(second, more)
+        found: Array = np.maximum(high + (lost + (low + second_low)), 0.0)
+    # Of squares beyond float64 nothing more is known.
+    found[second == np.inf] = np.inf
+    return found
