@@ -368,10 +368,16 @@ def test_nan_gradient_is_wrong():
         fl.cross_entropy,
         fl.CrossEntropy(class_weight=(1, 2, 0, 4), label_smoothing=0.2, ignore_index=1),
         fl.categorical_cross_entropy,
+        fl.MultiMargin(p=2, class_weight=(1, 2, 0, 4)),
+        fl.KLDivergence(log_target=True),
+        fl.JensenShannon(from_logits=True),
+        fl.dice,
+        fl.gaussian_nll,
     ],
     long=[fl.cross_entropy],
 )
 def test_shipped_losses_pass_their_own_check(loss):
+    """One for each kind of data that the check can make; formulas have other tests."""
     loss.check_gradient()
 
 

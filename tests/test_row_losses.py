@@ -417,23 +417,6 @@ def test_bad_options(make, error, option):
         make()
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        fl.MultiMargin(p=2, class_weight=(1, 2, 0, 4)),
-        fl.KLDivergence(log_target=True),
-        fl.JensenShannon(from_logits=True),
-        fl.dice,
-        fl.gaussian_nll,
-    ],
-    ids=repr,
-)
-@pytest.mark.long
-def test_shipped_losses_pass_their_own_check(loss):
-    """One for each kind of data that the check can make; formulas have other tests."""
-    loss.check_gradient()
-
-
 @compiled
 @pytest.mark.long
 def test_memory_of_a_row_in_place_and_streamed():
