@@ -10,6 +10,7 @@ from ..sums.grouped_scores import GroupedScores
 from ..sums.score_keys import FLOAT64
 from ..sums.score_table import ScoreTable
 from ..sums.sorted_scores import Run, scaled, sums_before
+from ..sums.table import places_of
 
 _BLOCK = 1 << 18  # rows that are looked at at a time
 
@@ -37,7 +38,7 @@ def clustered_error(table: ScoreTable, rows: GroupedScores, clusters: Array) -> 
     negative, positive = table.weights
     if not (negative > 0 and positive > 0):
         return math.nan
-    of_negatives, of_positives = (_twice_below(run) for run in table.both())
+    below = [_twice_below(run) for run in table.both()]
     # By cluster: of positives the sum of 2 N w (placement - 1/2) and that of w, and of negatives
     # alike. Whole numbers are added up without rounding.
     sums = np.zeros((4, len(clusters)))
@@ -45,15 +46,13 @@ def clustered_error(table: ScoreTable, rows: GroupedScores, clusters: Array) -> 
         for start in range(0, run.size, _BLOCK):
             part = run.chosen(np.s_[start : start + _BLOCK])
             part = part.chosen(part.keys != FLOAT64.nan)
-            keys = table.form.keys(FLOAT64.scores(part.keys))
-            weights = scaled(part.weighted().weights, table.scale)
-            places = np.searchsorted(clusters, part.groups)
-            for i, here, away in (
-                (0, part.positive, of_negatives(keys) - negative),
-                (2, ~part.positive, positive - of_positives(keys)),
-            ):
-                for j, number in ((i, weights * away), (i + 1, weights)):
-                    sums[j] += np.bincount(places[here], number[here], len(clusters))
+            for i, (label, others) in enumerate(((1, negative), (0, positive))):
+                alike = part.chosen(part.positive == label)
+                away = below[i](table.form.keys(FLOAT64.scores(alike.keys))) - others
+                weights = scaled(alike.weighted().weights, table.scale)
+                places = places_of(alike.groups, clusters)
+                for j, number in enumerate((weights * (away if label else -away), weights)):
+                    sums[2 * i + j] += np.bincount(places, number, len(clusters))
     wins, of_label, losses, of_other = sums
     area = wins.sum() / (2 * negative * positive)  # less 1/2
     moved = wins / (2 * negative * positive) - of_label * (area / positive)

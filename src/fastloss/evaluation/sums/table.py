@@ -193,14 +193,14 @@ def keyed(
         return None
     every = np.unique(np.concatenate([table.ids, more, *known]))
     places = [
-        np.full(size, -1) if each is None else _places(each, every)
+        np.full(size, -1) if each is None else places_of(each, every)
         for each, size in zip(ids, sizes, strict=True)
     ]
     placed = table.with_keys(every)._replace(ids=np.arange(len(every)))
     return placed, every, np.concatenate(places)
 
 
-def _places(ids: Array, every: Array) -> Array:
+def places_of(ids: Array, every: Array) -> Array:
     """Where ids are among those that there are, which are in order."""
     if not every.size:
         return np.empty(0, np.int64)
