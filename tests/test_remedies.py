@@ -192,6 +192,14 @@ def test_what_is_missing_is_named(missing, what):
     assert found[1][0, 0] == 0.5
 
 
+def test_a_weight_that_is_missing():
+    weight = np.array([[1.0, None]], object)
+    with pytest.raises(TypeError, match="put one there, as 0 if it is to be left out"):
+        mse(sample_weight=weight)
+    weight[0, 1] = 0  # as it says
+    assert follow(mse, sample_weight=weight)[0][0] == 0.25
+
+
 def test_class_ids_that_are_floats():
     logits = np.zeros((3, 2))
     for labels in ([0.0, 1.0, 1.0], np.array([0.0, 1.0, 1.0], np.float16)):
@@ -339,6 +347,13 @@ def test_shapes():
     for y_true in ([0.0, 0.0], np.zeros((2, 1))):
         (found,) = follow(mse, ValueError, y_true=y_true, y_pred=TWO)
         assert found[0] == NEGATIVE
+
+
+def test_columns_of_class_ids():
+    logits = np.zeros((2, 2))
+    for labels in (np.array([[0], [1]]), [[[0, 1]]], np.eye(2).ravel()):
+        (found,) = follow(entropy, ValueError, labels=labels, logits=logits)
+        assert found[0] == pytest.approx(math.log(2))
 
 
 def test_one_hot_labels():

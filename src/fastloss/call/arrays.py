@@ -108,9 +108,14 @@ def _remedy_of_objects(array: Array, name: str) -> str:
             shown = repr(value)
             if len(shown) > 40:
                 shown = f"of type {type(value).__name__}"
+            fitting = (
+                "0 if it is to be left out"
+                if name.endswith("weight")
+                else "np.nan, or a mark that ignore_index names"
+            )
             return (
                 f"{name}{place_of(index)} is {shown}, which is no number; put one there, as "
-                f"np.nan, or a mark that ignore_index names, and write {convert}"
+                f"{fitting}, and write {convert}"
             )
     return f"write {convert}"
 

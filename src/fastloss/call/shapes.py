@@ -1,5 +1,7 @@
 """Checks of how the arrays of a call belong together."""
 
+import math
+
 import numpy as np
 
 from .arrays import Array, Format, format_of
@@ -34,11 +36,15 @@ def check_classes(
     if y_true.shape == y_pred.shape:
         return
     if y_true.shape != y_pred.shape[:-1]:
-        raise ValueError(
-            f"{first} has shape {y_true.shape} and {second} has shape {y_pred.shape}: expected "
-            f"class ids of shape {y_pred.shape[:-1]} or soft labels of shape {y_pred.shape}, "
-            "as nothing is broadcast"
+        ids, rows = y_pred.shape[:-1], y_pred.shape
+        message = (
+            f"{first} has shape {y_true.shape} and {second} has shape {rows}: expected class ids "
+            f"of shape {ids} or soft labels of shape {rows}, as nothing is broadcast"
         )
+        shape = rows if true.kind == "float" else ids
+        if y_true.size == math.prod(shape):  # a column of a table, mostly
+            message += f"; write np.reshape({first}, {shape}) if the order is right"
+        raise ValueError(message)
     if true.kind == "float" and y_true.size:
         raise TypeError(
             f"{first} has dtype {true.name}, but class ids of shape {y_true.shape} are integers: "
