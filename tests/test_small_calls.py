@@ -12,7 +12,7 @@ import fastloss as fl
 from fastloss.call import blocks as _blocks
 from fastloss.call import run
 from fastloss.call import threads as _threads
-from fastloss.call.short import small_call
+from fastloss.call.short import address_call, small_call
 from fastloss.kernels.args import BOTH, COMPUTE, SURVEY, Args
 
 pytestmark = plain
@@ -536,14 +536,27 @@ def test_addresses_stand_for_arrays(way):
     """As of tensors. Plain Python has no use of them, and leaves them to the general way."""
     expected = fl.cross_entropy.value_and_grad(IDS, LOGITS)
     (call,) = fl.cross_entropy._family.calls.values()
-    grad = np.empty_like(LOGITS)
-    places = [array.__array_interface__["data"][0] for array in (IDS, LOGITS, grad)]
-    found = call.small(*places[:2], *[None] * 5, places[2], None)
-    if way == "plain":
-        assert found is None
-    else:
-        assert found[0] == expected[0]
-        assert_same(grad, expected[1])
+    by_addresses = address_call(call)
+    memory = np.zeros(2 * LOGITS.nbytes, np.uint8)  # labels may lie within predictions
+    logits, grad = memory[: LOGITS.nbytes].view(np.float32).reshape(4, 3), np.empty_like(LOGITS)
+
+    def address(array):
+        return array.__array_interface__["data"][0]
+
+    for out in (grad, logits):
+        logits[...] = LOGITS
+        found = by_addresses(address(IDS), address(logits), address(out))
+        if way == "plain":
+            assert found is None
+        else:
+            assert found == expected[0]
+            assert_same(out, expected[1])
+    for first in (0, 8, LOGITS.nbytes - 8):
+        ids = memory[first : first + IDS.nbytes].view(IDS.dtype)
+        ids[...] = IDS
+        before = memory.copy()
+        assert by_addresses(address(ids), address(logits), address(logits)) is None
+        assert_same(memory, before)
 
 
 def test_what_is_written_in_place_is_not_computed_again(short):
