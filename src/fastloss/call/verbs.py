@@ -41,6 +41,10 @@ HVP = Verb("hvp", reads_vector=True, writes_elements=True, output="hvp")
 PROBA = Verb("proba", reads_labels=False, writes_elements=True, output="proba")
 LOG_PROBA = Verb("log_proba", reads_labels=False, writes_elements=True, output="log_proba")
 LOGSUMEXP = Verb("logsumexp", reads_labels=False, writes_samples=True, output="logsumexp")
+# What boosters ask for, and no loss has as a method.
+VALUE_GRAD_HESS = Verb(
+    "value_grad_hess", writes_loss=True, writes_elements=True, writes_hessian=True
+)
 # Verbs of scorecards, which no loss has as a method.
 SCORES = Verb("scores", writes_samples=True, scores=RowScores, output="scores")
 SCORES_AND_SPREAD = Verb(

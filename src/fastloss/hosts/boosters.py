@@ -11,6 +11,8 @@ import numpy as np
 from ..bases.loss import Loss
 from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import Array, as_array, place_of
+from ..call.run import evaluate
+from ..call.verbs import GRAD_HESS, VALUE_GRAD_HESS
 from ..losses.regression.residuals import SquaredError
 from .common import check_loss, ignored_by, n_outputs, name_of, named, takes_ids, whole
 
@@ -100,12 +102,21 @@ class Objective(Settled):
         if preds.dtype != np.float32:  # is written over
             given = grad
             np.copyto(grad, preds, casting="same_kind")
-        # Of a softmax, nothing that is finite is made infinite, and predictions are in the cache.
-        finite = isinstance(self.loss, SoftmaxLoss) and is_finite(given)
-        self._summed.grad_hess(
-            y_true, given, sample_weight=weight, normalizer=self._normalizer, out=(grad, hess)
+        # Where a loss of logits is finite, so are its derivatives, and it is had sooner than these
+        # are looked at once more.
+        verb = VALUE_GRAD_HESS if hasattr(self.loss, "proba") else GRAD_HESS
+        loss, _, _ = evaluate(
+            self._summed._family,
+            verb,
+            y_true,
+            given,
+            weight,
+            self._normalizer,
+            grad_out=grad,
+            hess_out=hess,
         )
-        if not (finite or (is_finite(grad) and is_finite(hess))):
+        told = verb is VALUE_GRAD_HESS and math.isfinite(loss)
+        if not (told or (is_finite(grad) and is_finite(hess))):
             self._report(labels, preds, grad, hess)
         return grad, hess
 
