@@ -58,6 +58,24 @@ def test_any_split_and_order_of_merges_are_the_same(card, seed, monkeypatch):
 
 
 @every_card
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_rows_of_infinite_numbers_are_the_same_wherever_they_come(card):
+    """Also if they are first, and sums of squares are about them."""
+    truth, predictions, *others = card.data
+    predictions = predictions.astype(np.float64)
+    predictions.reshape(N, -1)[::7, 0] = np.inf
+    card = card._replace(data=(truth, predictions, *others))
+    found = []
+    for order in np.arange(8), np.arange(8)[::-1]:
+        whole = card.new()
+        for i in order:
+            whole.merge(card.of(np.s_[i : i + 1], **card.given()))
+        found.append(whole.result())
+    assert_same(found[1], found[0])
+    assert_same(card.of(np.s_[:8], **card.given()).result(), found[0])
+
+
+@every_card
 def test_states_and_pickles_go_on_and_share_nothing(card, tmp_path):
     begun, rest = card.of(np.s_[:25], **card.given()), card.of(np.s_[25:], **card.given())
     before, of_rest = begun.result(), rest.result()

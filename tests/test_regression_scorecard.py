@@ -441,6 +441,9 @@ def test_histograms(weighted):
     edges, shares = same.histograms.of_errors(4)
     assert shares.sum() == pytest.approx(1.0)
     assert json.loads(json.dumps(same.to_dict()))["histograms"]["error_weight"] == [2.0]
+    for far in 1e300, -1e300, math.inf:  # beyond the bins
+        beyond = evaluate([-far] * 2, [far] * 2, histograms=True)
+        assert "histogram of prediction" in task_page.page("regression", beyond, [], True)
 
 
 def test_pictures_of_quantiles():
