@@ -308,7 +308,7 @@ def _column(pair: Pair, i: int) -> Pair:
 def spread(table: Table, mean: Pair) -> Array:
     """The sum of w^2 (x - mean)^2 of each x that has moments, of shape (keys, x).
 
-    NaN if the mean is infinite, whichever of its rows came first and is the center.
+    NaN if the mean is not finite, whichever of its rows came first and is the center.
     """
     layout = table.layout
     parts = layout.centers, layout.firsts, layout.seconds
@@ -326,5 +326,4 @@ def spread(table: Table, mean: Pair) -> Array:
         found: Array = np.maximum(high + (lost + (low + second_low)), 0.0)
     # Of squares beyond float64 nothing more is known.
     found[second == np.inf] = np.inf
-    found[np.isinf(mean[0])] = np.nan
-    return found
+    return np.where(np.isfinite(mean[0]), found, np.nan)
