@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from typing import Any, ClassVar
 
+from numba import types
+
 from .arguments import handed_over
 from .bits import INTERLEAVED
 from .intrinsics import INTERLEAVED_MARK
@@ -16,6 +18,7 @@ from .numba_api import (
     DeadBranchPrune,
     DefaultPassBuilder,
     FunctionPass,
+    GenericRewrites,
     InlineClosureLikes,
     InlineInlinables,
     InlineOverloads,
@@ -26,12 +29,18 @@ from .numba_api import (
     NativeLowering,
     NopythonRewrites,
     PassManager,
+    PreLowerStripPhis,
+    ReconstructSSA,
     WithLifting,
+    build_definitions,
+    canonicalize_cfg,
     cgutils,
     ir,
     llvm,
     llvm_binding,
+    reconstruct_ssa,
     register_pass,
+    rewrite_registry,
 )
 from .passes import WeakNumbersCompiler
 from .weak_numbers import compiles_weak_numbers
@@ -188,6 +197,55 @@ class _DropConditions(FunctionPass):  # type: ignore[misc]
         return bool(dropped)
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Processing(IRProcessing):  # type: ignore[misc]
+    """Numba's passes, from here on, but for what they find out of each variable each time.
+
+    Where it is alive matters to generators and to the counts of references.
+    """
+
+    _name = "fastloss_processing"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
+        state.func_ir.generator_info = None
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Rewrites(GenericRewrites):  # type: ignore[misc]
+    _name = "fastloss_rewrites"
+
+    def run_pass(self, state: Any) -> bool:
+        blocks = state.func_ir.blocks
+        for rule in rewrite_registry.rewrites["before-inference"]:
+            rewrite = rule(state)
+            for place in blocks:
+                while rewrite.match(state.func_ir, blocks[place], state.typemap, state.calltypes):
+                    blocks[place] = rewrite.apply()
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Reconstruction(ReconstructSSA):  # type: ignore[misc]
+    _name = "fastloss_reconstruction"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir = reconstruct_ssa(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _WithoutPhis(PreLowerStripPhis):  # type: ignore[misc]
+    _name = "fastloss_without_phis"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir = self._strip_phi_nodes(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
 # Passes that look for what functions of the package do not have: closures and comprehensions,
 # functions that Numba inlines, with statements, arithmetic with whole arrays. Without them a kernel
 # takes 5% less. (To have Numba inline small functions takes longer than to compile them.)
@@ -210,11 +268,12 @@ class _SettledTypes:
     """The typing context, but what a function gives for arguments of some types is found out once.
 
     For each multiplication of two numbers Numba tries up to 18 rules, of strings and arrays too;
-    and for each call of an intrinsic it looks whether there are new rules. Without that a kernel
-    compiles in a tenth less time.
+    and for each call of an intrinsic, and each field of a tuple, it looks whether there are new
+    rules. Without that a kernel compiles in a tenth less time.
     """
 
     _results: ClassVar[dict[Any, Any]] = {}
+    _fields: ClassVar[dict[Any, Any]] = {}
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -227,6 +286,13 @@ class _SettledTypes:
             result = self._context.resolve_function_type(function, args, kws)
             self._results[function, args] = result
         return self._results[function, args]
+
+    def resolve_getattr(self, value: Any, name: str) -> Any:
+        if not isinstance(value, types.BaseTuple):
+            return self._context.resolve_getattr(value, name)
+        if (value, name) not in self._fields:
+            self._fields[value, name] = self._context.resolve_getattr(value, name)
+        return self._fields[value, name]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -261,6 +327,19 @@ class _Lower(Lower):  # type: ignore[misc]
         with self.builder.goto_entry_block():
             return self.builder.alloca(lltype, name=name)
 
+    def lower_binop(self, result: Any, expr: Any, operator: Any) -> Any:
+        signature = self.fndesc.calltypes[expr]
+        given = self.typeof(expr.lhs.name), self.typeof(expr.rhs.name)
+        known = (expr.static_lhs, expr.static_rhs) != (ir.UNDEFINED, ir.UNDEFINED)
+        function = self.context.typing_context.resolve_value_type(operator)
+        if known or given != signature.args or given not in function._impl_keys:
+            return super().lower_binop(result, expr, operator)
+        # Numba finds the types once more, also of numbers that need not be converted.
+        implementation = self.context.get_function(function, signature)
+        numbers = [self.loadvar(each.name) for each in (expr.lhs, expr.rhs)]
+        found = implementation(self.builder, numbers)
+        return self.context.cast(self.builder, found, signature.return_type, result)
+
     def storevar(self, value: Any, name: str, argidx: int | None = None) -> None:
         if name in self._singly_assigned_vars or (argidx is None and self.flags.nrt):
             super().storevar(value, name, argidx)
@@ -281,6 +360,16 @@ class _Lowering(NativeLowering):  # type: ignore[misc]
         return True
 
 
+# What stands in the place of which pass.
+_OWN = {
+    IRProcessing: _Processing,
+    GenericRewrites: _Rewrites,
+    ReconstructSSA: _Reconstruction,
+    PreLowerStripPhis: _WithoutPhis,
+    NativeLowering: _Lowering,
+}
+
+
 class InlinedCompiler(CompilerBase):  # type: ignore[misc]
     """For functions of the package that are called from kernels."""
 
@@ -289,12 +378,8 @@ class InlinedCompiler(CompilerBase):  # type: ignore[misc]
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state).passes
         manager = _Passes("inlined")
         idle = _IDLE if self.state.flags.nrt else _IDLE | _COUNTING
-        manager.passes = [
-            (_Lowering, why) if each is NativeLowering else (each, why)
-            for each, why in passes
-            if each not in idle
-        ]
-        manager.add_pass_after(_Inline, IRProcessing)
+        manager.passes = [(_OWN.get(each, each), why) for each, why in passes if each not in idle]
+        manager.add_pass_after(_Inline, _Processing)
         manager.add_pass_after(_DropConditions, DeadBranchPrune)
         manager.finalize()
         return [manager]

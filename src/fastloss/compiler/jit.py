@@ -87,6 +87,8 @@ def dispatcher(function: Function, *, inner: bool = False) -> Any:
             named = _rebind(function, f"{function.__name__}_{key[0][:16]}", _resolve)
             one = _dispatchers[key] = numba.njit(**options)(named)
             numba_api.compile_with(undisturbed, one)  # of a first call from Python
+            if inner and numba_api.TESTED and not manner.weak:
+                numba_api.compile_untimed(one)
         return _dispatchers[key]
 
 
@@ -183,12 +185,12 @@ def specialised(
             for place, one in enumerate(signature)
         )
     name = function.__name__
-    with _lock:
+    with _lock, numba_api.target() as context:
         digest, complete = _fingerprint(function)
         mark = digest + ("-parallel" if prange else "")
         stored = _StoredCode(name, mark if complete and SOURCES else None)
         # What is in the store needs no dispatchers of all that it was made of.
-        resolve = (lambda value: value) if stored.find(signature) else _resolve
+        resolve = (lambda value: value) if stored.find(signature, context) else _resolve
         named = _rebind(function, f"{name}_{mark[:16]}", resolve)
         one = numba.njit(parallel=prange, **_options(manner_of(function)))(named)
         numba_api.keep_in(stored, one)
@@ -339,20 +341,17 @@ class _StoredCode:
     def cache_path(self) -> str:
         return str(store.folder())
 
-    def find(self, sig: Any) -> bool:
+    def find(self, sig: Any, context: Any) -> bool:
         """Load what is stored, if anything is; `load_overload` gives it then."""
         if self._mark is None:
             return False
-        with numba_api.global_compiler_lock:
-            numba_api.import_arrays()
-            context = numba_api.target()
-            payload = store.load(self._file(sig, context.codegen()))
-            if payload is None:
-                return False
-            try:
-                self._found = numba_api.loaded(payload, context)
-            except Exception:  # written by something else under our name: as good as absent
-                return False
+        payload = store.load(self._file(sig, context.codegen()))
+        if payload is None:
+            return False
+        try:
+            self._found = numba_api.loaded(payload, context)
+        except Exception:  # written by something else under our name: as good as absent
+            return False
         counts["loaded"] += 1
         return True
 
