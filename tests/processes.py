@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from trust.processes import PATIENCE
+
 SRC = Path(__file__).resolve().parent.parent / "src"
 
 
@@ -15,7 +17,7 @@ def run_python(code: str, *arguments: str, timeout: float = 120, **environment: 
         [sys.executable, "-W", "error", "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=timeout * PATIENCE,
         env={**os.environ, "PYTHONPATH": path, **environment},
         check=False,
     )

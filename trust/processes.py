@@ -31,6 +31,10 @@ class Outcome(NamedTuple):
         return f"fails: {lines[-1].strip()[:120]}" if lines else "fails"
 
 
+# A process of an emulator takes many times as long, and so do those that it starts.
+PATIENCE = float(os.environ.get("PATIENCE", "1"))
+
+
 def run(
     code: str,
     *arguments: str,
@@ -50,7 +54,7 @@ def run(
         start_new_session=True,
     )
     try:
-        output, error = process.communicate(timeout=seconds)
+        output, error = process.communicate(timeout=seconds * PATIENCE)
     except subprocess.TimeoutExpired:
         _kill(process)
         output, error = process.communicate()

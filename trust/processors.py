@@ -95,7 +95,9 @@ def measure() -> dict[str, Any]:
         found[kind.title] = {"left out": reason} if reason else _tried({}, **kind.environment)
     print("  aarch64, emulated", flush=True)
     with _emulator() as (python, reason):
-        found["aarch64, emulated"] = {"left out": reason} if reason else _tried({"python": python})
+        found["aarch64, emulated"] = (
+            {"left out": reason} if reason else _tried({"python": python}, PATIENCE="10")
+        )
     return {"exact": _exact(), "processors": found}
 
 
