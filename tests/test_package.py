@@ -35,6 +35,7 @@ from fastloss.catalogue import entries
 NUMBA_FILES = {
     "compiler/jit.py",
     "compiler/arguments.py",
+    "compiler/fast_compile.py",
     "compiler/fingerprint.py",
     "compiler/weak_numbers.py",
     "compiler/intrinsics.py",
