@@ -83,14 +83,15 @@ def run(work: Work[S]) -> Outcome[S]:
             return False
         return True
 
-    if row_output is not None and saved is None:
-        save()  # or nobody would know where the rows are
     size = chunk_rows(work.row_bytes)
     due = time.monotonic() + SAVE_SECONDS
     with (
         signals.noted() as received,
         progress(work.title, work.n_rows, work.row_bytes, n_done) as show,
     ):
+        # Here, as an interrupt within it may come out as an error of the archive.
+        if row_output is not None and saved is None:
+            save()  # or nobody would know where the rows are
         while n_done < work.n_rows and not received:
             start = n_done
             n_done = work.end_of(start, min(start + size, work.n_rows))
