@@ -10,6 +10,7 @@ import itertools
 import math
 import re
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -1004,10 +1005,10 @@ def test_out_for_a_value():
 @plain_cases
 def test_normalizer_that_is_no_denominator(case):
     y_true, y_pred = case.data()
-    for bad in (0, -1.0, NAN, INF, -INF, 10**400):
-        assert_rejected(
-            case.loss, y_true, y_pred, ValueError, "normalizer", str(bad), normalizer=bad
-        )
+    shown = {bad: str(bad) for bad in (0, -1.0, NAN, INF, -INF)}
+    shown |= {10**400: "inf", Fraction(1, 10**400): "0.0"}  # in float64
+    for bad, number in shown.items():
+        assert_rejected(case.loss, y_true, y_pred, ValueError, "normalizer", number, normalizer=bad)
     for bad in ("3", True, 1j, [3.0], np.ones(2)):
         assert_rejected(case.loss, y_true, y_pred, TypeError, "normalizer", normalizer=bad)
     for reduction in ("sum", "none"):

@@ -57,7 +57,7 @@ def checked_normalizer(reduction: str, normalizer: float | Power) -> Power:
     except OverflowError:  # of an integer or a fraction
         number = math.inf if normalizer > 0 else -math.inf
     if not 0.0 < number < math.inf:
-        raise ValueError(f"normalizer is {number:g}, but must be positive and finite")
+        raise ValueError(f"normalizer is {number}, but must be positive and finite")
     return Power(number, 0) if in_reach(number) else Power(*math.frexp(number))
 
 

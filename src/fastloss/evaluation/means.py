@@ -175,10 +175,10 @@ class Whole(Means):
     """Means over the rows of all keys together, as numbers."""
 
     def __init__(self, table: Table, exponent: int) -> None:
-        self.keys = table.alike()
+        self._keys = table.alike()
         with np.errstate(all="ignore"):
-            high, low = total(self.keys.high, self.keys.low)
-        high[-1], low[-1] = self.keys.high[:, -1].max(initial=0.0), 0.0
+            high, low = total(self._keys.high, self._keys.low)
+        high[-1], low[-1] = self._keys.high[:, -1].max(initial=0.0), 0.0
         super().__init__(Table(table.layout, NO_KEYS, high, low), 1, exponent)
 
     @property
@@ -191,7 +191,7 @@ class Whole(Means):
 
     def _spread(self, mean: Pair) -> Any:
         """The sum of what the rows of each key are from the mean of all: no moment is moved."""
-        return spread(self.keys, mean).sum()
+        return spread(self._keys, mean).sum()
 
 
 @dataclass(frozen=True, eq=False)

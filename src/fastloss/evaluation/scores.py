@@ -20,6 +20,7 @@ from .sequences import Sequences, sequences_of
 from .sums.class_bins import classwise_error
 from .sums.row_sums import RESAMPLED, Kept, RowSums
 from .sums.standard_error import errors_by_cluster
+from .sums.table import Table
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -194,8 +195,8 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
     """What is known of rows that were added up. Weights are those of sums times 2**exponent."""
     tables = sums.parts
     whole = Whole(tables["bins"], exponent)
-    found, known = whole.terms, tables["bins"].ids < sums.n_bins
-    error, largest = _calibration_errors(Terms(*whole.keys.sums[known].T))
+    found, bins = whole.terms, tables["bins"].select(tables["bins"].ids < sums.n_bins)
+    error, largest = _calibration_errors(bins)
     relative = np.zeros(sums.n_classes)
     relative[tables["ranks"].ids] = tables["ranks"].weights(found.scale)
     numbers = {name: getattr(whole, name).item() for name in Whole.names if name != "n"}
@@ -213,7 +214,7 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
         calibration_error=error,
         maximum_calibration_error=largest,
         bin_edges=np.arange(sums.n_bins + 1) / sums.n_bins,
-        bins=Means(tables["bins"].select(known), sums.n_bins, exponent),
+        bins=Means(bins, sums.n_bins, exponent),
         rank_weights=rank_weights,
         groups=groups_of(
             tables["groups"],
@@ -278,9 +279,15 @@ def _by_clusters(sums: RowSums, n_counted: int) -> dict[str, Any]:
     return {}
 
 
-def _calibration_errors(bins: Terms) -> tuple[float, float]:
-    """The mean over the weights of the bins, which have one scale, and the largest."""
-    if not bins.n.size:
+def _calibration_errors(bins: Table) -> tuple[float, float]:
+    """The mean over the weights of the bins, and the largest."""
+    if not bins.n_keys:
         return math.nan, math.nan
-    gaps = np.abs(bins.correct - bins.confidence)
-    return float(gaps.sum() / bins.weight.sum()), float((gaps / bins.weight).max())
+
+    def gaps(table: Table) -> tuple[Array, Array]:
+        terms = Terms(*table.sums.T)
+        return np.abs(terms.correct - terms.confidence), terms.weight
+
+    (of_all, weights), (of_each, own) = gaps(bins.alike()), gaps(bins)
+    # Next to others a bin may weigh nothing, by its own scale it does not.
+    return float(of_all.sum() / weights.sum()), float((of_each / own).max())
