@@ -115,7 +115,9 @@ CARDS = {
         others=({"force_finite": True}, {"quantiles": (0.2, 0.5, 0.8)}),
     ),
 }  # fmt: skip
+GROUPED = {name: card for name, card in CARDS.items() if card.has_groups}
 every_card = partly_long(8, "card", CARDS.values(), ids=CARDS)
+every_card_of_groups = partly_long(7, "card", GROUPED.values(), ids=GROUPED)
 
 
 def numbers_of(result: Any) -> dict[str, Any]:

@@ -6,7 +6,16 @@ import pickle
 
 import numpy as np
 import pytest
-from cards import CARDS, GROUPS, WEIGHT, N, assert_same, every_card, numbers_of
+from cards import (
+    CARDS,
+    GROUPS,
+    WEIGHT,
+    N,
+    assert_same,
+    every_card,
+    every_card_of_groups,
+    numbers_of,
+)
 from plain import compiled, partly_long, plain, plain_python
 from watched import watched
 
@@ -130,7 +139,7 @@ def test_states_that_make_no_sense_are_refused(card):
             card.kind.from_state(damaged, **card.options)
 
 
-@partly_long(8, "card", [card for card in CARDS.values() if card.has_groups])
+@every_card_of_groups
 def test_groups_are_what_they_are_apart(card):
     """Of rows that are independent, as groups take them to be."""
     given = card.given() | {name: None for name in ("clusters", "sequences") if name in card.more}

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cards import CARDS, assert_same
+from cards import GROUPED, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import compiled, partly_long, plain
@@ -265,13 +265,10 @@ def test_a_bad_label_is_told_with_its_chunk(loss):
 # Scores
 
 
-OF_TASKS = {name: card for name, card in CARDS.items() if card.has_groups}
-
-
-@partly_long(7, "name", OF_TASKS)
+@partly_long(7, "name", GROUPED)
 def test_scores_of_every_task_are_those_of_one_machine(name):
     """With groups and clusters that are names, in chunks that do not know of each other."""
-    card = OF_TASKS[name]
+    card = GROUPED[name]
     (task,) = (each for each, known in TASKS.items() if known.scorecard is card.kind)
     labels, predictions = card.data
     given = card.more | card.given()

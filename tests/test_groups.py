@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cards import CARDS, GROUPS, N
-from plain import partly_long, plain
+from cards import GROUPS, N, every_card_of_groups
+from plain import plain
 
 import fastloss as fl
 from fastloss.evaluation.groups import groups_of
@@ -92,7 +92,7 @@ def test_groups_stay_of_one_kind():
     np.testing.assert_equal(card.state(), before)
 
 
-@partly_long(7, "card", [card for card in CARDS.values() if card.has_groups])
+@every_card_of_groups
 def test_scorecards_of_all_tasks_have_groups_of_columns(card):
     groups = {"name": GROUPS, "parity": np.arange(N) % 2}
 

@@ -669,7 +669,10 @@ def test_columns_stay_the_same():
         card.update([1.0], [1.0])
     with pytest.raises(ValueError, match=r"other has labels of shape \(n, 3\)"):
         card.merge(fl.RegressionScorecard().update(np.ones((1, 3)), np.ones((1, 3))))
-    state = card.state()
+
+
+def test_numbers_of_rows_that_make_no_sense_are_refused():
+    state = fl.RegressionScorecard().update([[1.0, 2.0]], [[1.0, 2.0]]).state()
     for rows in ([-1, 2], [5, 2**40], [5, -2]):
         damaged = with_checksums(state | {"rows": np.array(rows)})
         with pytest.raises(ValueError, match="damaged"):

@@ -576,7 +576,6 @@ def test_standard_errors_of_a_bootstrap_are_those_of_the_formulas():
             assert scores.bootstrap.standard_error(name) == pytest.approx(expected, rel=0.2)
 
 
-# What costs, all of it.
 # -------------------------------------------------------------------------------------------------
 # Risk and coverage
 

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
         return f"fails: {lines[-1].strip()[:120]}" if lines else "fails"
 
 
-# A process of an emulator takes many times as long, and so do those that it starts.
+# How many times as long processes may take, as on an emulator; those that they start inherit it.
 PATIENCE = float(os.environ.get("PATIENCE", "1"))
 
 

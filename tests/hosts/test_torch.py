@@ -498,25 +498,26 @@ def test_derivatives_that_forward_mode_does_not_have():
 # Logits that are overwritten
 
 
-@pytest.mark.parametrize("_", ["first batch", "one like it"])
-def test_overwritten_logits(_):
-    criterion, ids = Loss(fl.cross_entropy, overwrite_logits=True), ids_of(N)
-    x, weight = torch.randn(N, 5), torch.randn(5, C, requires_grad=True)
-    expected = grad_of(functional.cross_entropy(x @ weight, ids) * 3, weight)[0]
-    logits = x @ weight
-    address, version = logits.data_ptr(), logits._version
-    value = criterion(logits, ids)
-    assert logits._version == version + 1
-    (grad,) = grad_of(3 * value, logits, retain_graph=True)
-    assert grad.data_ptr() == address
-    near(x.t() @ grad, expected)
-    with pytest.raises(RuntimeError, match="overwrite_logits=False"):
-        value.backward()
-    kept = (x @ weight).detach()
-    with torch.no_grad():
+def test_overwritten_logits():
+    """Also of a batch like one that was seen before."""
+    for _ in range(2):
+        criterion, ids = Loss(fl.cross_entropy, overwrite_logits=True), ids_of(N)
+        x, weight = torch.randn(N, 5), torch.randn(5, C, requires_grad=True)
+        expected = grad_of(functional.cross_entropy(x @ weight, ids) * 3, weight)[0]
         logits = x @ weight
-        criterion(logits, ids)
-    near(logits, kept)
+        address, version = logits.data_ptr(), logits._version
+        value = criterion(logits, ids)
+        assert logits._version == version + 1
+        (grad,) = grad_of(3 * value, logits, retain_graph=True)
+        assert grad.data_ptr() == address
+        near(x.t() @ grad, expected)
+        with pytest.raises(RuntimeError, match="overwrite_logits=False"):
+            value.backward()
+        kept = (x @ weight).detach()
+        with torch.no_grad():
+            logits = x @ weight
+            criterion(logits, ids)
+        near(logits, kept)
 
 
 def test_overwritten_views():
