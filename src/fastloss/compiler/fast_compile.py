@@ -199,9 +199,10 @@ class _DropConditions(FunctionPass):  # type: ignore[misc]
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _Processing(IRProcessing):  # type: ignore[misc]
-    """Numba's passes, from here on, but for what they find out of each variable each time.
+    """As Numba's, but where a variable is alive is not found out here, nor after the passes below.
 
-    Where it is alive matters to generators and to the counts of references.
+    That matters to generators, which the package has none of, and to counts of references, before
+    which `IRLegalization` finds it out by itself.
     """
 
     _name = "fastloss_processing"

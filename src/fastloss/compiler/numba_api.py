@@ -234,7 +234,7 @@ def compile_with(wrapper: Callable[[Any], Any], dispatcher: Any) -> None:
 
 
 def compile_untimed(dispatcher: Any) -> None:
-    """Compile a function, as others call it, without listeners of how long each of them takes."""
+    """Have a dispatcher compile for its callers and tell no listeners how long that takes."""
 
     def compile_for(types_of_arguments: tuple[Any, ...]) -> Any:
         if types_of_arguments not in dispatcher.overloads:
