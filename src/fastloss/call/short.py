@@ -196,7 +196,7 @@ def address_call(call: Call) -> AddressCall | None:
 
     The gradient has memory of its own, or that of the predictions. None if there can be no such
     function: it is one for calls of one block, with a reduction. It returns None as small calls do,
-    and where no row counts, all derivatives of which are 0.
+    and where no row counts: then the gradient has been written, and is 0.
     """
     plan, cut = call.plan, call.cut
     if call.small is None or cut.n_blocks > 1 or not call.reduces:

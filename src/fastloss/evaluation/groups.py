@@ -173,6 +173,7 @@ def _distinct(values: list[Any], name: str, shape: tuple[int, ...]) -> dict[Any,
 
 
 def _no_names(name: str) -> TypeError:
+    """What to raise for what are neither ids nor names."""
     return TypeError(
         f"{name} holds lists or the like: give several columns as a dictionary, "
         "{'name': column, ...}"

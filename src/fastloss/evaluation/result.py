@@ -23,7 +23,10 @@ def same(a: Any, b: Any) -> bool:
 
 
 def as_told(value: Any) -> Any:
-    """What JSON has of a number, an array, a result, or a dictionary of these; "all" for None."""
+    """What JSON has of a number, an array, a result, or a dictionary of these.
+
+    A key of None is "all".
+    """
     if isinstance(value, dict):
         return {"all" if key is None else str(key): as_told(each) for key, each in value.items()}
     if isinstance(value, Result):

@@ -102,8 +102,8 @@ class Objective(Settled):
         if preds.dtype != np.float32:  # is written over
             given = grad
             np.copyto(grad, preds, casting="same_kind")
-        # Where a loss of logits is finite, so are its derivatives, and it is had sooner than these
-        # are looked at once more.
+        # Where a loss of logits is finite, so are its derivatives, and to find it takes less
+        # than to look at all of these again.
         verb = VALUE_GRAD_HESS if hasattr(self.loss, "proba") else GRAD_HESS
         loss, _, _ = evaluate(
             self._summed._family,
@@ -115,8 +115,8 @@ class Objective(Settled):
             grad_out=grad,
             hess_out=hess,
         )
-        told = verb is VALUE_GRAD_HESS and math.isfinite(loss)
-        if not (told or (is_finite(grad) and is_finite(hess))):
+        finite = verb is VALUE_GRAD_HESS and math.isfinite(loss)
+        if not (finite or (is_finite(grad) and is_finite(hess))):
             self._report(labels, preds, grad, hess)
         return grad, hess
 

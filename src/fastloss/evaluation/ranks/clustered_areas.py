@@ -30,7 +30,7 @@ def clustered_error(table: ScoreTable, rows: GroupedScores, clusters: Array) -> 
 
         K_p / (K_p - 1) d^2 + K_n / (K_n - 1) e^2 + 2 K / (K - 1) d e.
 
-    If each cluster is one row, that is DeLong's. NaN where one of the three has less than two.
+    If each cluster is one row, that is DeLong's. NaN where one of K_p, K_n and K is below 2.
 
     Source: N. A. Obuchowski, Nonparametric analysis of clustered ROC curve data (1997).
     """

@@ -68,7 +68,7 @@ def _between(bins: Array, weight: Array, n: int) -> Array:
     ends = np.searchsorted(shares, [_LEFT_OUT, 1 - _LEFT_OUT]).clip(max=len(bins) - 1)
     low, high = bins[order[ends[0]], 0], bins[order[ends[1]], 1]
     low, high = np.clip([low, high], -1e38, 1e38)
-    if low == high:  # all lies beyond
+    if low == high:  # all of the weight lies beyond
         low, high = min(low, 0.0), max(high, 0.0)
     return np.linspace(low, high, n + 1)
 

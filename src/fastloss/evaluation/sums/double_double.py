@@ -21,7 +21,11 @@ def exact_sum(a: Any, b: Any) -> Pair:
 
 
 def quick_sum(a: Any, b: Any) -> Pair:
-    """The same of numbers of which the second is not the larger one (Dekker)."""
+    """The same in fewer steps, of numbers of which the second is not the larger one (Dekker).
+
+    Where terms cancelled it may be the larger one: what is lost is then as much as rounding takes
+    from it.
+    """
     total = a + b
     return total, b - (total - a)
 
@@ -37,7 +41,7 @@ def add(a: Pair, b: Pair) -> Pair:
 
 
 def product(a: Pair, b: Pair) -> Pair:
-    """That of two pairs, whose second number need not be as small as it can be."""
+    """The product of two pairs: its second number may be more than what rounding took."""
     high = a[0] * b[0]
     return high, lost(a[0], b[0], high) + (a[0] * b[1] + a[1] * b[0])
 
@@ -48,13 +52,13 @@ def multiply(a: Pair, b: Pair) -> Pair:
 
 def divide(a: Pair, b: Pair) -> Pair:
     quotient = a[0] / b[0]
-    product = quotient * b[0]
-    rest = ((a[0] - product) - lost(quotient, b[0], product)) + (a[1] - quotient * b[1])
+    back = quotient * b[0]
+    rest = ((a[0] - back) - lost(quotient, b[0], back)) + (a[1] - quotient * b[1])
     return exact_sum(quotient, rest / b[0])
 
 
 def total(high: Any, low: Any = None) -> Pair:
-    """The sum of numbers, or of pairs, along the first axis: as it is rounded, and what is lost.
+    """The sum of numbers, or of pairs, along the first axis: rounded, and what rounding took.
 
     What each addition takes from a running sum is found afterwards, for all of them at once.
 

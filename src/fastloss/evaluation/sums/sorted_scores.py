@@ -152,11 +152,12 @@ def joined(arrays: Iterable[Array], room: int | None) -> Array:
 
 
 def moved(array: Array, room: int) -> Array:
+    """The array, or a copy in a file if it takes more bytes than there is room."""
     if array.nbytes <= room:
         return array
-    moved = new_array(len(array), array.dtype, room)
-    moved[:] = array
-    return moved
+    copy = new_array(len(array), array.dtype, room)
+    copy[:] = array
+    return copy
 
 
 Runs = tuple[Run, ...]

@@ -247,8 +247,9 @@ def _added_up(layout: Layout, sums: Pair, centers: Array) -> Pair:
 
 
 def least(scales: Array) -> Array:
-    """Along the first axis the scale of the larger weights, next to which nothing is lost of the
-    others; 0 if there are none.
+    """The least scale along the first axis, that of the largest weights; 0 if no rows have one.
+
+    Next to these weights nothing is lost of the others.
     """
     found = np.where(scales > 0, scales, np.inf).min(axis=0, initial=np.inf)
     return np.where(found < np.inf, found, 0.0)
