@@ -36,7 +36,8 @@ class Average(NamedTuple):
 class LabelMeans(BinaryMeans):
     """What is known of each label, as arrays of one number for each; see `BinaryMeans`.
 
-    `auc` is the area under the ROC curve, with DeLong's standard error where rows have no weights.
+    `auc` is the area under the ROC curve, with DeLong's standard error where rows have no weights;
+    it takes rows to be independent, those of a cluster, too.
     """
 
     key = "label"
