@@ -16,6 +16,8 @@ import fastloss as fl
 
 torch = pytest.importorskip("torch")
 
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
 import fastloss.torch  # noqa: E402
 from fastloss.torch import module as module_of_losses  # noqa: E402
 from fastloss.torch import operators, tensors  # noqa: E402
@@ -373,7 +375,7 @@ def test_backward_again_and_with_factors(monkeypatch):
 
 @pytest.mark.parametrize("changed", ["logits", "labels"])
 def test_what_was_changed_has_no_second_backward(changed):
-    """Nor if the batch is like one that was seen before, and is held but not saved."""
+    """Nor if the batch is like one that was seen before."""
     for _ in range(2):
         logits, ids = logits_of(N, C), ids_of(N)
         result = logits * 1
@@ -385,6 +387,14 @@ def test_what_was_changed_has_no_second_backward(changed):
             {"logits": result, "labels": ids}[changed].zero_()
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             value.backward()
+
+
+def test_a_batch_is_computed_once_more_by_a_checkpoint():
+    """PyTorch compares how many tensors are saved: of a new shape as many as of a known one."""
+    for n in (N, N, N + 1):
+        logits, ids = logits_of(n, C), ids_of(n)
+        loss = checkpoint(lambda x, y: CRITERION(x * 1, y), logits, ids, use_reentrant=False)
+        near(grad_of(loss, logits)[0], grad_of(functional.cross_entropy(logits, ids), logits)[0])
 
 
 def test_batches_of_factors():

@@ -13,8 +13,14 @@ from ..bases.softmax import SoftmaxLoss
 from ..call.arrays import Array, as_array, place_of
 from ..call.run import evaluate
 from ..call.verbs import GRAD_HESS, VALUE_GRAD_HESS
+from ..losses.binary.cross_entropy import BinaryCrossEntropyWithLogits, BinaryFocal
 from ..losses.regression.residuals import SquaredError
 from .common import check_loss, ignored_by, n_outputs, name_of, named, takes_ids, whole
+
+_OF_LOGITS = BinaryCrossEntropyWithLogits, BinaryFocal, SoftmaxLoss
+# Losses below this have derivatives that float32 holds: with room for an exponent of a focal loss
+# or a temperature, by which these are multiplied.
+_SAFE = 2.0**64
 
 
 class Settled:
@@ -102,9 +108,9 @@ class Objective(Settled):
         if preds.dtype != np.float32:  # is written over
             given = grad
             np.copyto(grad, preds, casting="same_kind")
-        # Where a loss of logits is finite, so are its derivatives, and to find it takes less
-        # than to look at all of these again.
-        verb = VALUE_GRAD_HESS if hasattr(self.loss, "proba") else GRAD_HESS
+        # The derivatives of a loss of logits are not much larger than the loss, and to find it
+        # takes less than to look at all of them again.
+        verb = VALUE_GRAD_HESS if isinstance(self.loss, _OF_LOGITS) else GRAD_HESS
         loss, _, _ = evaluate(
             self._summed._family,
             verb,
@@ -115,7 +121,7 @@ class Objective(Settled):
             grad_out=grad,
             hess_out=hess,
         )
-        finite = verb is VALUE_GRAD_HESS and math.isfinite(loss)
+        finite = verb is VALUE_GRAD_HESS and abs(loss) < _SAFE
         if not (finite or (is_finite(grad) and is_finite(hess))):
             self._report(labels, preds, grad, hess)
         return grad, hess

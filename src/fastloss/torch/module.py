@@ -11,10 +11,9 @@ from ..bases.loss import Loss as CoreLoss
 from ..bases.softmax import SoftmaxLoss
 from ..hosts.common import VANISHING
 from . import operators
-from .tensors import Arrays, KeptMemory, SmallStep, Tensor, is_soon_there, place_of
+from .tensors import KeptMemory, Tensor, is_soon_there, place_of
 
 # To look them up takes longer.
-_increment_version = torch.autograd.graph.increment_version
 _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
 
 _VANISHING = frozenset(getattr(torch, name) for name in VANISHING)
@@ -132,7 +131,9 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
                 if self.overwrite_logits:
                     _check_memory(logits)
                 if not self.keep_memory or is_soon_there(logits):
-                    return _apply_small(logits, (labels, step, self))
+                    found = step.run(logits, self.overwrite_logits)
+                    if found is not None:
+                        return _apply(logits, (*found, labels, None, None, self))
         if getattr(logits, "dtype", None) in _VANISHING and _is_grad_enabled():
             logits = logits.float()
         if compiling:
@@ -146,7 +147,9 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         if logits.requires_grad and _is_grad_enabled():
             if self.overwrite_logits:
                 _check_memory(logits)
-            return _apply(logits, (labels, weight, normalizer, arrays, self))
+            found = self._of_tensors.value_and_grad(arrays, logits, normalizer, self._room)
+            self._of_tensors.keep_small_step(arrays, logits, labels)
+            return _apply(logits, (*found, labels, weight, normalizer, self))
         return self._of_tensors.value(arrays, logits, normalizer)
 
     def extra_repr(self) -> str:
@@ -192,7 +195,7 @@ def _check_memory(logits: Tensor) -> None:
 
 
 class _Recorded(torch.autograd.Function):  # type: ignore[misc]
-    """The loss with its gradient, which is computed at once and handed over by `backward`.
+    """The loss with its gradient, which was computed at once and is handed over by `backward`.
 
     So no saved memory is ever in the hands of others. Whoever asks again, or for more, has the
     gradient computed once more, by the operator.
@@ -202,15 +205,12 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
     def forward(
         ctx: Any,
         logits: Tensor,
-        given: tuple[Tensor, Tensor | None, Any, Arrays, Loss],
+        found: tuple[Tensor, Tensor, Tensor, Tensor | None, Any, Loss],
     ) -> Tensor:
-        labels, weight, normalizer, arrays, module = given
-        of_tensors, room = module._of_tensors, module._room
-        value, grad = of_tensors.value_and_grad(arrays, logits, normalizer, room)
-        of_tensors.keep_small_step(arrays, logits, labels)
+        value, grad, labels, weight, normalizer, module = found
         ctx.kept = [grad, module, normalizer]
-        if room is place_of:
-            _increment_version(logits)
+        if module.overwrite_logits:
+            torch.autograd.graph.increment_version(logits)
         else:
             ctx.save_for_backward(logits, labels, weight)
         return value
@@ -218,62 +218,27 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None]:
         kept = ctx.kept
-        grad = kept[0]
+        grad, module, normalizer = kept
         if grad is not None and not _is_grad_enabled():
             try:
                 if factor.ndim or factor.item() != 1.0:
-                    grad.mul_(kept[1]._of_tensors.spread(factor, grad))
+                    grad.mul_(module._of_tensors.spread(factor, grad))
                 kept[0] = None
                 return grad, None
             except RuntimeError:  # a factor within a transform has no number
                 pass
-        _, module, normalizer, *small = kept
         if module.overwrite_logits:
             raise RuntimeError(
                 "the logits were overwritten by their gradient, and no second backward or "
                 "derivative can be computed of them: build the loss with overwrite_logits=False"
             )
-        # PyTorch says so if the graph is gone, of small batches, too.
-        logits, labels, weight = ctx.saved_tensors or _unchanged(*small)
+        logits, labels, weight = ctx.saved_tensors
         grad = operators.gradient(module._text, logits, labels, weight, normalizer)
         factor = module._of_tensors.spread(factor, grad)
         return grad * factor, None
 
 
-class _RecordedSmall(torch.autograd.Function):  # type: ignore[misc]
-    """The same of a small batch, which is held as it is: PyTorch takes longer to save it."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, given: tuple[Tensor, SmallStep, Loss]) -> Tensor:
-        labels, step, module = given
-        overwrites = module.overwrite_logits
-        found = step.run(logits, overwrites)
-        if found is None:
-            arrays = module._of_tensors.arrays(logits, labels, None)
-            return _Recorded.forward(ctx, logits, (labels, None, None, arrays, module))
-        value, grad = found
-        if overwrites:
-            _increment_version(logits)
-        ctx.kept = [grad, module, None, logits, labels, logits._version, labels._version]
-        return value
-
-    backward = _Recorded.backward
-
-
-def _unchanged(logits: Tensor, labels: Tensor, *versions: int) -> tuple[Tensor, Tensor, None]:
-    """A small batch that is asked for again; raise RuntimeError if it is another one by now."""
-    if (logits._version, labels._version) != versions:
-        raise RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an inplace "
-            "operation: logits or labels were written after the loss was computed of them, so it "
-            "has no second backward: write into a copy, logits.clone()"
-        )
-    return logits, labels, None
-
-
 # Without what PyTorch looks at once more, ahead for transforms and back for `vjp`: of a small batch
 # either takes as long as the loss.
-_apply, _apply_small = (
-    super(torch.autograd.Function, function).apply for function in (_Recorded, _RecordedSmall)
-)
-_Recorded._backward_cls.apply = _RecordedSmall._backward_cls.apply = _Recorded.backward
+_apply = super(torch.autograd.Function, _Recorded).apply
+_Recorded._backward_cls.apply = _Recorded.backward

@@ -95,7 +95,8 @@ def new_array(n: int, dtype: Any, room: int | None) -> Array:
 
 def _mapped(descriptor: int, n_bytes: int) -> mmap.mmap:
     """A file that stays after its descriptor is closed."""
-    if sys.version_info >= (3, 13):  # else a map keeps one of its own
+    # Else a map keeps one of its own.
+    if sys.platform != "win32" and sys.version_info >= (3, 13):
         return mmap.mmap(descriptor, n_bytes, trackfd=False)
     return mmap.mmap(descriptor, n_bytes)
 
