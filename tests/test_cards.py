@@ -217,12 +217,27 @@ def test_layouts_give_the_same(card, layout):
 
 
 @compiled
-@partly_long(1, "name", ["classes", "pairs", "binary", "labels", "numbers"])
-def test_threads_and_backends_give_the_same_bits(name):
+@partly_long(
+    1,
+    "name, wider",
+    [
+        ("classes", 1),
+        ("pairs", 1),
+        ("binary", 1),
+        ("labels", 1),
+        ("numbers", 1),
+        ("classes", 250),
+        ("pairs", 250),  # rows of many classes
+    ],
+)
+def test_threads_and_backends_give_the_same_bits(name, wider):
     """Of several blocks, in one part or in several."""
-    times = 3000 if name == "numbers" else 1200
+    times = 3000 if name == "numbers" else 1200 // wider
     card = CARDS[name]._replace(options={}, more={})
-    card = card._replace(data=tuple(np.repeat(each, times, axis=0) for each in card.data))
+    rows = (np.repeat(each, times, axis=0) for each in card.data)
+    card = card._replace(
+        data=tuple(np.repeat(each, wider, axis=1) if each.ndim > 1 else each for each in rows)
+    )
     n, found = len(card.data[0]), []
     try:
         for backend, n_threads in (("pool", 1), ("pool", 2), ("pool", 5), ("prange", 3)):
