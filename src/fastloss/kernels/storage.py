@@ -1,6 +1,6 @@
 """The dtypes in which numbers are stored, in one table, and what these numbers are in a register.
 
-A new dtype is a row of the table `STORED`, with two functions of `compiler/bits.py` if Numba does
+A new dtype is a row of the table `_ROWS`, with two functions of `compiler/bits.py` if Numba does
 not know it: such numbers are decoded and encoded one at a time inside the loops, so that no up-cast
 copy of an array exists. What has to be said of it elsewhere, `tests/test_storage.py` finds.
 Arithmetic is float32 or float64.
