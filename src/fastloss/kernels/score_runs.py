@@ -35,7 +35,7 @@ def split_keys(
     The one store of a row needs no branch, which nobody could foresee.
     """
     for i in range(bits.size):
-        label = np.int64(labels[i])
+        label = select(labels[i] != 0, np.int64(1), np.int64(0))
         place = select(label == 1, positive, negative)
         wide = bits[i] & nan
         size = wide & (nan ^ sign)
@@ -99,7 +99,7 @@ def find_places(
         size = wide & np.uint32(nan ^ sign)
         key = np.uint32(select(wide < np.uint32(sign), sign + size, sign - size))
         pair = select(size > np.uint32(infinity), np.uint32(of_nan), key >> np.uint32(shift))
-        places[i] = np.uint32(2 * pair + labels[i])
+        places[i] = np.uint32(2 * pair + select(labels[i] != 0, np.uint32(1), np.uint32(0)))
 
 
 def add_to_counts(places: Any, weight: Any, counts: Any) -> None:

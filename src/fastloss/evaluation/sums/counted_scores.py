@@ -64,15 +64,18 @@ def count_type(n: int) -> np.dtype[Any]:
 
 
 def sums_of(counts: Array) -> tuple[float, float]:
-    """Those of label 0 and label 1; the sum along an axis of two would take ten times as long."""
+    """Those of label 0 and label 1."""
     if counts.dtype != np.float64:
-        return float(counts[:, 0].sum()), float(counts[:, 1].sum())
+        # Pairs are added up as numbers of 64 bits, in a ninth of the time: rows are fewer than
+        # 2**32, so nothing is carried from one label to the other.
+        negatives, positives = counts.view(np.uint64).sum(axis=0).view(np.uint32)
+        return float(negatives), float(positives)
     negative, positive = (float(sum(total(of_label[of_label != 0]))) for of_label in counts.T)
     return negative, positive
 
 
 def keys_with_rows(counts: Array) -> Array:
-    return np.flatnonzero((counts[:, 0] != 0) | (counts[:, 1] != 0))
+    return np.flatnonzero((counts != 0).view(np.uint16) != 0)
 
 
 def steps_of_counts(counts: Array, dtype: np.dtype[Any]) -> Iterator[Steps]:

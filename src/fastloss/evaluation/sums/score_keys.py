@@ -130,5 +130,7 @@ def native_bits(scores: Array, form: ScoreForm) -> Array:
 
 def as_single(scores: Array) -> Array:
     """Scores rounded to float32: none gets past another."""
+    if scores.dtype == np.float32:
+        return scores
     with np.errstate(over="ignore", invalid="ignore"):
-        return scores.astype(np.float32, copy=False)
+        return scores.astype(np.float32)

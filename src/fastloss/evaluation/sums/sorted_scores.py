@@ -226,9 +226,11 @@ def merged_runs(runs: tuple[P, ...], in_one: bool = False) -> tuple[P, ...]:
 
 
 def positive_rows(labels: Array | None, part: slice) -> Array:
-    """Which rows of a part are positive, as bytes; without labels all are."""
+    """Bytes that are 0 for the negative rows of a part; without labels all are positive."""
     if labels is None:
         return np.ones(part.stop - part.start, np.uint8)
+    if labels.dtype == np.uint8:
+        return np.ascontiguousarray(labels[part])
     return np.ascontiguousarray(labels[part] != 0).view(np.uint8)
 
 
@@ -261,7 +263,7 @@ def sorted_rows(
     threads.run(run, len(blocks))
     sides = keys[:middle], keys[middle:]
     if weights.size:
-        is_positive = positive_rows(labels, slice(0, n)).view(bool)
+        is_positive = positive_rows(labels, slice(0, n)) != 0
         negative = _sorted_by_weight(sides[0], weights[~is_positive])
         positive = _sorted_by_weight(sides[1], weights[is_positive])
     else:
