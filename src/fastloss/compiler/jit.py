@@ -14,7 +14,6 @@ function's name, as the linker finds functions by name alone.
 """
 
 import functools
-import gc
 import hashlib
 import os
 import platform
@@ -22,8 +21,7 @@ import sys
 import threading
 import types as python_types
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numba
@@ -34,7 +32,7 @@ from . import numba_api, store
 from .bits import ByPrecision
 from .fingerprint import SOURCES, Fingerprint, fingerprint, intrinsic_of, settings
 from .flags import CompilationError, Manner, manner_of
-from .interrupts import undisturbed
+from .interrupts import uncollected, undisturbed
 from .passes import WeakNumbersCompiler
 from .snapshot import Part, codes_in, is_extended
 from .spans import UNFIT, Span, WrittenSpan
@@ -167,6 +165,7 @@ def load_or_compile(
 
 
 @undisturbed
+@uncollected
 def specialised(
     function: Function,
     arguments: Sequence[Any],
@@ -195,32 +194,11 @@ def specialised(
         one = numba.njit(parallel=prange, **_options(manner_of(function)))(named)
         numba_api.keep_in(stored, one)
         try:
-            with _without_collection():
-                one.compile(signature)
+            one.compile(signature)
         except numba.NumbaError as error:
             raise CompilationError(_essence(error)) from error
         one.disable_compile()
         return one
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Python collects no garbage meanwhile, nor right afterwards.
-
-    It would look through all that a compilation makes, again and again, and hardly any of it is
-    garbage: that takes a tenth of the time. Objects that were frozen and unfrozen count as old,
-    and old ones are rarely looked through.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            if not gc.get_freeze_count():  # of users who froze objects, none must be unfrozen
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()
 
 
 def _type_of(argument: Any) -> Any:
