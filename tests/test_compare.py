@@ -16,6 +16,7 @@ from processes import run_python
 import fastloss as fl
 from fastloss.evaluation import comparison as module
 from fastloss.evaluation import rows as rows_module
+from fastloss.evaluation.sums import pair_sums
 from fastloss.evaluation.sums.accumulator import PENDING_ROWS
 from fastloss.evaluation.sums.pair_sums import PairRows, PairSums
 from fastloss.kernels import scalar
@@ -593,6 +594,27 @@ def test_it_does_not_matter_how_many_rows_are_taken_at_a_time(monkeypatch):
     expected = fl.Comparison().update(a, b, labels).state()
     monkeypatch.setattr(module, "_ROWS", BLOCK)
     np.testing.assert_equal(fl.Comparison().update(a, b, labels).state(), expected)
+
+
+@pytest.mark.parametrize("odd", [1.0, 0.5, 2.0**300])
+def test_rows_that_are_counted_weigh_what_others_do(monkeypatch, odd):
+    """In bins, of one update after another."""
+    a, b, labels = pair((60, 3))
+    weight = np.ones(60)
+    weight[::9], weight[5::9] = 0, odd
+
+    def histograms():
+        comparison = fl.Comparison()
+        for part in (slice(40), slice(40, 60)):
+            comparison.update(a[part], b[part], labels[part], sample_weight=weight[part])
+        found = comparison.result()
+        return found.kl.bin_weights, found.probability_change.bin_weights
+
+    monkeypatch.setattr(pair_sums, "PENDING_ROWS", 1)
+    expected = histograms()
+    monkeypatch.setattr(pair_sums, "_COUNTED_ROWS", 1)
+    for found, weights in zip(histograms(), expected, strict=True):
+        np.testing.assert_array_equal(found, weights)
 
 
 @pytest.mark.parametrize("bins", [KL_BINS, CHANGE_BINS])

@@ -67,6 +67,9 @@ class Bins(NamedTuple):
 MANTISSA_BITS = 7
 KL_BINS = Bins(-64, 10, False)
 CHANGE_BINS = Bins(-32, 0, True)
+# How many counters they take, those of KL first.
+N_KLS = KL_BINS.n
+COUNTERS = N_KLS + CHANGE_BINS.n
 
 
 def bin_of(x: Any, bins: Bins) -> Any:
@@ -88,13 +91,14 @@ def tally_pairs(
     table: Any,
     kls: Any,
     changes: Any,
-    columns: Any,
+    scratch: Any,
 ) -> None:
     """Add rows of `PairScores` to a table and two histograms, in order, but for rows of weight 0.
 
     Each is a `Room`. `keys` are those of the rows in the table, or none if it has one key. `powers`
     says of each of its columns which power of the weight it has. `lowest` and `highest` are the
-    extremes so far. `columns` is scratch memory of the size COLUMNS.
+    extremes so far. `scratch` is memory of the size COLUMNS for the table. For histograms it is
+    COUNTERS numbers, which count the rows of weight 1 in place of the histograms; or none.
     """
     # Names are lost on the way into compiled code.
     room = Room(table[0], table[1], table[2], table[3], table[4])
@@ -105,23 +109,29 @@ def tally_pairs(
         n = smaller(BLOCK, n_rows - start)
         rows = window(scores, start * N_PAIR_SCORES, n * N_PAIR_SCORES)
         if kls.places.size > 0:
-            count(rows, kls, changes)
+            count(rows, kls, changes, scratch)
         if room.places.size > 0:
             summed = False
             if keys.size == 0:
-                summed = add_block(rows, powers, lowest, highest, room, columns)
+                summed = add_block(rows, powers, lowest, highest, room, scratch)
             if not summed:
                 own = window(keys, start, smaller(n, keys.size))  # if there are any
                 add_rows(rows, own, powers, lowest, highest, room)
 
 
-def count(rows: Any, kls: Any, changes: Any) -> None:
+def count(rows: Any, kls: Any, changes: Any, counters: Any) -> None:
     for r in range(rows.size // N_PAIR_SCORES):
         numbers = window(rows, r * N_PAIR_SCORES, N_PAIR_SCORES)
         kl, change = numbers[1], numbers[N_MEANS]
-        if numbers[0] != 0.0 and kl == kl and change == change:
-            add_weight(numbers[0], bin_of(kl, KL_BINS), kls)
-            add_weight(numbers[0], bin_of(change, CHANGE_BINS), changes)
+        if numbers[0] == 0.0 or kl != kl or change != change:
+            continue
+        at_kl, at_change = bin_of(kl, KL_BINS), bin_of(change, CHANGE_BINS)
+        if numbers[0] == 1.0 and counters.size > 0:
+            counters[at_kl] += 1.0
+            counters[N_KLS + at_change] += 1.0
+        else:
+            add_weight(numbers[0], at_kl, kls)
+            add_weight(numbers[0], at_change, changes)
 
 
 # -------------------------------------------------------------------------------------------------

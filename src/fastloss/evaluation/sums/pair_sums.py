@@ -15,8 +15,10 @@ from ...kernels.tally_pairs import (
     CENTERS,
     CHANGE_BINS,
     COLUMNS,
+    COUNTERS,
     FIRSTS,
     KL_BINS,
+    N_KLS,
     N_MEANS,
     POWERS,
     SECONDS,
@@ -42,6 +44,8 @@ _EMPTY = {
 }
 # How many keys each table has; of clusters there are any.
 _N_KEYS = {"means": 1, "kls": KL_BINS.n, "changes": CHANGE_BINS.n}
+# From so many rows on, those of weight 1 are counted, and each bin is added to its histogram once.
+_COUNTED_ROWS = 1 << 13
 
 
 class PairRows(NamedTuple):
@@ -116,9 +120,10 @@ class PairSums(_Fields, Sums):
         tables = dict(self.parts)
         rooms = {name: tables[name].room(n_keys, n) for name, n_keys in _N_KEYS.items()}
         means, *histograms = rooms.values()
+        counters = np.zeros(COUNTERS if n >= _COUNTED_ROWS else 0)
         tasks: list[tuple[Array, Any, tuple[Room, ...], Array]] = [
             (NO_KEYS, (lowest, highest), (means, NO_ROOM, NO_ROOM), np.empty(COLUMNS)),
-            (NO_KEYS, (lowest, highest), (NO_ROOM, *histograms), np.empty(0)),
+            (NO_KEYS, (lowest, highest), (NO_ROOM, *histograms), counters),
         ]
         found = keyed(tables["clusters"], clusters, sizes)
         if found is not None:
@@ -138,6 +143,9 @@ class PairSums(_Fields, Sums):
             threads.run(run, len(tasks), parallel=len(scores) >= PARALLEL_ROWS)
         for name, room in rooms.items():
             tables[name] = tables[name].filled(room)
+        if counters.size:
+            tables["kls"] = _with_counts(tables["kls"], counters[:N_KLS])
+            tables["changes"] = _with_counts(tables["changes"], counters[N_KLS:])
         if found is not None:
             tables["clusters"] = tables["clusters"]._replace(ids=ids)
         return {"parts": tables, "lowest": lowest, "highest": highest}
@@ -168,6 +176,13 @@ class PairSums(_Fields, Sums):
             lowest=entry(state, "lowest", np.float64, (N_MEANS,)),
             highest=entry(state, "highest", np.float64, (N_MEANS,)),
         )
+
+
+def _with_counts(histogram: Table, counts: Array) -> Table:
+    """A histogram with so many more rows of weight 1 in each bin."""
+    ids = np.flatnonzero(counts)
+    high = np.column_stack([counts[ids], np.ones(len(ids))])
+    return histogram.merged(Table(HISTOGRAM, ids, high, np.zeros(high.shape)))
 
 
 @cache
