@@ -407,7 +407,7 @@ def test_agreement_keeps_its_digits():
     both = 999_999 * s - (t[0] * p[0] + t[1] * p[1])
     kappa = Fraction(both, s * s - (t[0] * p[0] + t[1] * p[1]))
     squares = Fraction(both**2, (s * s - t[0] ** 2 - t[1] ** 2) * (s * s - p[0] ** 2 - p[1] ** 2))
-    found = counts.agreement()
+    found = counts.agreement
     assert found == pytest.approx((float(kappa), math.sqrt(squares)), rel=1e-15)
 
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -51,7 +50,7 @@ class ClassScores(Means):
         counts = self.counts
         return _ratio(2 * counts.correct, counts.true + counts.predicted)
 
-    @property
+    @cached_property
     def n_absent(self) -> int:
         """How many classes are neither labels nor predictions."""
         return int(np.count_nonzero(~self.counts.present))
@@ -59,7 +58,7 @@ class ClassScores(Means):
     @cached_property
     def counts(self) -> "Counts":
         """The weights of the classes times one scale, at which they are exact."""
-        terms, predictions = self._terms, self._predictions
+        terms, predictions = self.terms, self._predictions
         scale = least(np.append(terms.scale, predictions.high[:, -1]))
         true, predicted, correct = np.zeros((3, len(self)))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -92,7 +91,8 @@ class Average(Result):
 _NONE = Average(math.nan, math.nan, math.nan)
 
 
-class Counts(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Counts:
     """The weight of the rows whose label is each class, that are predicted as it, and both."""
 
     true: Array
@@ -100,33 +100,35 @@ class Counts(NamedTuple):
     correct: Array
     unknown: float  # the weight of rows without a prediction, as of those with NaN
 
-    @property
+    @cached_property
     def present(self) -> Array:
         """Which classes occur, among labels or predictions."""
         occurs: Array = self.true + self.predicted > 0
         return occurs
 
+    @cached_property
     def of_each(self) -> Array:
         """Precision, recall and F1 of the classes that occur; 0 for 0 / 0, as in scikit-learn."""
-        t, p, c = (each[self.present] for each in self[:3])
+        t, p, c = (each[self.present] for each in (self.true, self.predicted, self.correct))
         return np.stack([c / np.where(p > 0, p, 1.0), c / np.where(t > 0, t, 1.0), 2 * c / (t + p)])
 
     def macro(self) -> Average:
         """The mean over the classes that occur."""
-        return Average(*self.of_each().mean(axis=1).tolist()) if self.present.any() else _NONE
+        return Average(*self.of_each.mean(axis=1).tolist()) if self.present.any() else _NONE
 
     def weighted(self) -> Average:
         """The mean over the classes, each of the weight of its labels."""
         t = self.true[self.present]
-        return Average(*(self.of_each() @ t / t.sum()).tolist()) if t.any() else _NONE
+        return Average(*(self.of_each @ t / t.sum()).tolist()) if t.any() else _NONE
 
     def micro(self) -> Average:
         """Those of all classes thrown together: the accuracy, if all rows have a prediction."""
-        t, p, c = (float(each.sum()) for each in self[:3])
+        t, p, c = (float(each.sum()) for each in (self.true, self.predicted, self.correct))
         if t == 0:
             return _NONE
         return Average(c / p if p else math.nan, c / t, 2 * c / (t + p))
 
+    @cached_property
     def agreement(self) -> tuple[float, float]:
         """Cohen's kappa, and Matthews' correlation coefficient (MCC).
 
@@ -144,7 +146,7 @@ class Counts(NamedTuple):
         Sources: J. Cohen, A coefficient of agreement for nominal scales (1960); J. Gorodkin,
         Comparing two K-category assignments by a K-category correlation coefficient (2004).
         """
-        t, p, c, unknown = self
+        t, p, c, unknown = self.true, self.predicted, self.correct, self.unknown
         whole = float(t.sum())
         covariance = float((c * (whole - t - p + c) - (t - c) * (p - c)).sum())
         apart = float((t * (whole - p)).sum())

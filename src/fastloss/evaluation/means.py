@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ..call.arrays import Array
-from ..kernels.tally import Terms
+from ..kernels.tally import LOSS, WEIGHT, Terms
 from .frames import frame
 from .resampling import check_level
 from .result import Columns, Result
@@ -45,17 +45,19 @@ class Means(Columns, Result):
         return self._table.sums.T
 
     @cached_property
-    def _terms(self) -> Terms:
+    def terms(self) -> Terms:
+        """The sums of each key that has rows, in the order of the table."""
         return Terms(*self._sums)
 
     @cached_property
     def _ratios(self) -> Terms:
         """The terms, divided by the weight."""
         with np.errstate(all="ignore"):
-            return Terms(*(self._sums / self._terms.weight))
+            return Terms(*(self._sums / self.terms.weight))
 
     def _by_key(self, values: Any, missing: float = math.nan) -> Array:
-        dense = np.full(self._n_keys, missing)
+        dense = np.empty(self._n_keys)
+        dense.fill(missing)
         dense[self._table.ids] = values
         return dense
 
@@ -63,7 +65,7 @@ class Means(Columns, Result):
         return spread(self._table, (mean[0][:, np.newaxis], mean[1][:, np.newaxis]))[:, 0]
 
     def _error(self, squares: Array) -> Array:
-        return self._by_key(standard_error(self._terms.n, self._terms.weight, squares))
+        return self._by_key(standard_error(self.terms.n, self.terms.weight, squares))
 
     def _numbers(self) -> dict[str, Any]:
         return self._columns()
@@ -74,14 +76,14 @@ class Means(Columns, Result):
     @property
     def n(self) -> Array:
         """The number of rows of a weight above 0."""
-        return self._by_key(self._terms.n, 0).astype(np.int64)
+        return self._by_key(self.terms.n, 0).astype(np.int64)
 
     @property
     def weight(self) -> Array:
         """The sum of the weights."""
         with np.errstate(all="ignore"):
-            weight = np.ldexp(self._terms.weight / self._terms.scale, self._exponent)
-        return self._by_key(np.where(self._terms.n > 0, weight, 0.0), 0.0)
+            weight = np.ldexp(self.terms.weight / self.terms.scale, self._exponent)
+        return self._by_key(np.where(self.terms.n > 0, weight, 0.0), 0.0)
 
     @property
     def loss(self) -> Array:
@@ -91,8 +93,8 @@ class Means(Columns, Result):
     @property
     def loss_standard_error(self) -> Array:
         """The standard error of the mean loss."""
-        columns = (Terms._fields.index(name) for name in ("loss", "weight"))
-        loss, weight = ((self._table.high[..., i], self._table.low[..., i]) for i in columns)
+        high, low = self._table.high, self._table.low
+        loss, weight = ((high[..., i], low[..., i]) for i in (LOSS, WEIGHT))
         with np.errstate(all="ignore"):
             mean = divide(loss, weight)
         return self._error(self._spread(mean))
@@ -105,7 +107,7 @@ class Means(Columns, Result):
     @property
     def accuracy_standard_error(self) -> Array:
         """The standard error of the accuracy."""
-        t, right = self._terms, self._ratios.correct
+        t, right = self.terms, self._ratios.correct
         of_right = t.squared_weight_correct
         of_wrong = t.squared_weight - of_right
         return self._error(of_right * (1 - right) ** 2 + of_wrong * right**2)
@@ -129,7 +131,7 @@ class Means(Columns, Result):
         from statistics import NormalDist
 
         z = NormalDist().inv_cdf((1 + level) / 2)
-        t, p = self._terms, self.accuracy
+        t, p = self.terms, self.accuracy
         with np.errstate(divide="ignore", invalid="ignore"):
             n = t.weight**2 / t.squared_weight
             # Of equal weights the two differ by rounding.
@@ -180,11 +182,6 @@ class Whole(Means):
             high, low = total(self._keys.high, self._keys.low)
         high[-1], low[-1] = self._keys.high[:, -1].max(initial=0.0), 0.0
         super().__init__(Table(table.layout, NO_KEYS, high, low), 1, exponent)
-
-    @property
-    def terms(self) -> Terms:
-        """The sums."""
-        return self._terms
 
     def _by_key(self, values: Any, missing: float = math.nan) -> Any:
         return values

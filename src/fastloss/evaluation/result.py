@@ -55,8 +55,8 @@ def warn_of_nothing(n_counted: int, what: str = "row") -> None:
 def table_of(lines: Iterable[tuple[str, ...]]) -> str:
     """Names and values in two columns."""
     pairs = list(lines)
-    width = max(len(name) for name, *_ in pairs)
-    return "\n".join(f"{name:{width}}  {value}" for name, value in pairs)
+    width = max([len(pair[0]) for pair in pairs])
+    return "\n".join([f"{name:{width}}  {value}" for name, value in pairs])
 
 
 class Columns(ABC):

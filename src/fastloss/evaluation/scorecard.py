@@ -57,6 +57,9 @@ class _OfAnyTemperature(Softmax):
         return super().arithmetic(batch) if 1e-37 < self.loss.temperature < 1e37 else FLOAT64
 
 
+_PLAIN = _Logits(reduction="sum")
+
+
 class Scorecard(Accumulator[RowSums]):
     """Adds up everything about labels and logits that come in parts.
 
@@ -113,17 +116,22 @@ class Scorecard(Accumulator[RowSums]):
         check_integer("n_bins", n_bins)
         if n_bins < 1:
             raise ValueError(f"n_bins is {n_bins}, but must be 1 or more")
-        # Most cards have no weights of classes, and share what is known of the loss without any.
+        # Most cards have no weights of classes, and no options of logits: they share what is known
+        # of such losses.
         self._weighing = (
             cross_entropy if class_weight is None else CrossEntropy(class_weight=class_weight)
         )
-        self._loss = _Logits(
-            reduction="sum",
-            ignore_index=ignore_index,
-            class_mask=class_mask,
-            softcap=softcap,
-            temperature=temperature,
-        )
+        is_plain = type(temperature) is float and temperature == 1.0
+        if is_plain and ignore_index is class_mask is softcap is None:
+            self._loss = _PLAIN
+        else:
+            self._loss = _Logits(
+                reduction="sum",
+                ignore_index=ignore_index,
+                class_mask=class_mask,
+                softcap=softcap,
+                temperature=temperature,
+            )
         switches = {
             "by_class": by_class,
             "confusion": confusion,
@@ -207,8 +215,9 @@ class Scorecard(Accumulator[RowSums]):
         rows = Rows(labels, logits, weight, mask, self._loss, self._weighing, self._verb)
         groups, names = given.groups_of(rows.shape)
         sequences = given.sequences_of(rows.shape)
-        sums = self._nothing.with_part("group_names", names)
-        sums = sums._replace(n_classes=rows.n_classes, sequences=given.kind)
+        sums = self._nothing._replace(n_classes=rows.n_classes, sequences=given.kind)
+        if groups is not None:
+            sums = sums.with_part("group_names", names)
         self._sums.check(sums)
         self._check_classes(rows.n_classes)
         sampled = given.sampled_of(rows.shape, self._kept.bootstrap)

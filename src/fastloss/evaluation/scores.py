@@ -125,12 +125,12 @@ class Scores(Result):
     @property
     def kappa(self) -> float | None:
         """Cohen's kappa."""
-        return None if self.by_class is None else self.by_class.counts.agreement()[0]
+        return None if self.by_class is None else self.by_class.counts.agreement[0]
 
     @property
     def matthews(self) -> float | None:
         """Matthews' correlation coefficient."""
-        return None if self.by_class is None else self.by_class.counts.agreement()[1]
+        return None if self.by_class is None else self.by_class.counts.agreement[1]
 
     def top_k(self, k: int) -> float:
         """The share of the rows whose label is among the k classes of the largest logits."""
@@ -195,12 +195,16 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
     """What is known of rows that were added up. Weights are those of sums times 2**exponent."""
     tables = sums.parts
     whole = Whole(tables["bins"], exponent)
-    found, bins = whole.terms, tables["bins"].select(tables["bins"].ids < sums.n_bins)
-    error, largest = _calibration_errors(bins)
+    found = whole.terms
+    known = tables["bins"].select(tables["bins"].ids < sums.n_bins)
+    bins = Means(known, sums.n_bins, exponent)
+    error, largest = _calibration_errors(known, bins.terms)
     relative = np.zeros(sums.n_classes)
     relative[tables["ranks"].ids] = tables["ranks"].weights(found.scale)
-    numbers = {name: getattr(whole, name).item() for name in Whole.names if name != "n"}
-    numbers |= _by_clusters(sums, int(found.n))
+    numbers = _by_clusters(sums, int(found.n))
+    for name in Whole.names:
+        if name != "n" and name not in numbers:
+            numbers[name] = getattr(whole, name).item()
     with np.errstate(over="ignore", under="ignore"):
         perplexity = float(np.exp(numbers["loss"]))
         rank_weights = np.ldexp(relative / (found.scale or 1.0), exponent)
@@ -214,7 +218,7 @@ def scores_of(sums: RowSums, exponent: int, kept: Kept) -> Scores:
         calibration_error=error,
         maximum_calibration_error=largest,
         bin_edges=np.arange(sums.n_bins + 1) / sums.n_bins,
-        bins=Means(bins, sums.n_bins, exponent),
+        bins=bins,
         rank_weights=rank_weights,
         groups=groups_of(
             tables["groups"],
@@ -279,15 +283,12 @@ def _by_clusters(sums: RowSums, n_counted: int) -> dict[str, Any]:
     return {}
 
 
-def _calibration_errors(bins: Table) -> tuple[float, float]:
-    """The mean over the weights of the bins, and the largest."""
+def _calibration_errors(bins: Table, own: Terms) -> tuple[float, float]:
+    """The mean over the weights of the bins, and the largest; `own` are the sums of each."""
     if not bins.n_keys:
         return math.nan, math.nan
-
-    def gaps(table: Table) -> tuple[Array, Array]:
-        terms = Terms(*table.sums.T)
-        return np.abs(terms.correct - terms.confidence), terms.weight
-
-    (of_all, weights), (of_each, own) = gaps(bins.alike()), gaps(bins)
+    alike = bins.alike()
     # Next to others a bin may weigh nothing, by its own scale it does not.
-    return float(of_all.sum() / weights.sum()), float((of_each / own).max())
+    terms = own if alike is bins else Terms(*alike.sums.T)
+    gaps, largest = (np.abs(each.correct - each.confidence) for each in (terms, own))
+    return float(gaps.sum() / terms.weight.sum()), float((largest / own.weight).max())

@@ -51,8 +51,8 @@ TERM_POWERS = np.array([0, 0, 0, 1, 2, 1, 0, 2, 2, 1, 2, 1, 1, 1, 1, 0])
 # The same for a histogram, which adds up the weights of its keys and nothing else.
 WEIGHT_POWERS = np.array([1, 0])
 SLOPE_POWERS = np.array([1, 1, 1, 0])
-LOSS, CENTER, FIRST, SECOND = (
-    Terms._fields.index(name) for name in ("loss", "center", "first", "second")
+WEIGHT, LOSS, CENTER, FIRST, SECOND = (
+    Terms._fields.index(name) for name in ("weight", "loss", "center", "first", "second")
 )
 
 

@@ -10,7 +10,7 @@ from ...compiler.interrupts import compiler
 from ...kernels.tally_means import N_COUNTS, powers_of, tally_means
 from .double_double import divide
 from .standard_error import standard_error
-from .table import NO_ROOM, Layout, Table, spread
+from .table import NO_ROOM, Layout, Table, places_of, spread
 
 
 @cache
@@ -26,10 +26,10 @@ def with_rows(table: Table, ids: Array, numbers: Array) -> Table:
 
     `numbers` has the shape (rows, 1 + numbers): the weight of each row comes first.
     """
-    every = np.unique(np.concatenate([table.ids, ids]))
-    table = table.with_keys(every)._replace(ids=np.arange(len(every)))
-    room = table.room(len(every), len(ids))
-    _tally_means()(numbers.reshape(-1), np.searchsorted(every, ids), table.layout.powers, room)
+    table = table.with_keys(ids)
+    every = table.ids
+    room = table._replace(ids=np.arange(len(every))).room(len(every), len(ids))
+    _tally_means()(numbers.reshape(-1), places_of(ids, every), table.layout.powers, room)
     return table.filled(room)._replace(ids=every)
 
 

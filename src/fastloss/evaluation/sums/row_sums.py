@@ -269,8 +269,10 @@ class _Tally:
     """The pending rows of sums, and the tables that they are added to."""
 
     def __init__(self, sums: RowSums) -> None:
-        self.pending, self.n_bins, self.n_classes = sums.pending, sums.n_bins, sums.n_classes
-        self.scores = joined([rows.scores for rows in sums.pending])
+        self.n_bins, self.n_classes = sums.n_bins, sums.n_classes
+        # What came without rows are sequences, whose table is told of them.
+        self.pending = [rows for rows in sums.pending if len(rows.labels)] or sums.pending[:1]
+        self.scores = joined([rows.scores for rows in self.pending])
         self.tables = dict(sums.parts)
         self.ids: dict[str, Array] = {}  # of the tables whose keys are places in these
         self.tasks: list[_Task] = []
@@ -306,8 +308,9 @@ class _Tally:
         for task in self.tasks:
             if task.name:
                 table = self.tables[task.name].filled(task.room)
-                ids = self.ids.get(task.name, table.ids)
-                self.tables[task.name] = table._replace(ids=ids)
+                if task.name in self.ids:
+                    table = table._replace(ids=self.ids[task.name])
+                self.tables[task.name] = table
             if task.histogram:
                 self.tables[task.histogram] = self.tables[task.histogram].filled(task.cells)
         return self.tables

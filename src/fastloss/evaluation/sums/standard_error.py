@@ -37,9 +37,10 @@ def errors_by_cluster(
 
     Source: W. G. Cochran, Sampling Techniques (1977), chapter 9.
     """
-    if not n_counted or table.high[:, 0].sum() != n_counted:
+    if not n_counted or not table.n_keys or table.high[:, 0].sum() != n_counted:
         return None
-    alike = table.select(table.high[:, -1] > 0).alike()
+    there = table.high[:, -1] > 0
+    alike = (table if there.all() else table.select(there)).alike()
     n = alike.n_keys
     of_weights, of_columns = (
         (alike.high[:, part], alike.low[:, part]) for part in ([weight], list(columns))
