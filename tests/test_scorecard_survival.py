@@ -19,7 +19,7 @@ from fastloss.evaluation.means import Means
 from fastloss.evaluation.sums import accumulator
 from fastloss.evaluation.sums.row_sums import TERMS
 from fastloss.evaluation.sums.state import with_checksums
-from fastloss.evaluation.sums.table import NO_ROOM, Table, added
+from fastloss.evaluation.sums.table import NO_ROOM, Table, added, distinct, places_of
 from fastloss.kernels import tally
 
 pytestmark = plain
@@ -339,6 +339,29 @@ def test_numbers_of_rows_in_states_are_numbers():
                     wrong[-1, 0] = number
                     with pytest.raises(ValueError, match=f"sums of {name} in the state make no"):
                         type(card).from_state(with_checksums(state | {f"{name}_{part}": wrong}))
+
+
+def test_distinct_integers_and_their_places():
+    """Close to each other or not, of one array or several, at the ends of int64, too."""
+    ends, rng = np.array([-(2**63), 2**63 - 1]), np.random.default_rng(0)
+    empty = np.empty(0, np.int64)
+    close = rng.integers(-9, 9, 50)
+    for arrays in (
+        [empty],
+        [empty, close],
+        [close, close[::-1] + 3],
+        [close, ends],
+        [ends[:1] + abs(close), empty],
+        [ends[1:] - abs(close), ends[1:]],
+        [np.array([7]), np.array([11])],
+        [np.array([7]), np.array([15])],
+        [rng.integers(-(2**62), 2**62, 50)],
+    ):
+        every = distinct(*arrays)
+        assert every.dtype == np.int64
+        assert every.tolist() == sorted({*np.concatenate(arrays)})
+        for ids in arrays:
+            np.testing.assert_array_equal(every[places_of(ids, every)], ids)
 
 
 def test_kept_rows_of_other_sequences_are_refused():
