@@ -488,6 +488,23 @@ def test_streamed_gradients_have_the_same_bits(monkeypatch, width):
         np.testing.assert_array_equal(call(), result)
 
 
+@pytest.mark.parametrize("width", [10, 70, 9_000])
+def test_rows_that_are_left_out_are_streamed_as_zeros(monkeypatch, width):
+    rng = np.random.default_rng(0)
+    n_rows = 3 + 1_000 // width  # more than a group
+    logits = rng.normal(size=(n_rows, width)).astype(np.float32)
+    labels = rng.integers(0, width, n_rows)
+    labels[::2] = -1
+    loss = fl.CrossEntropy(ignore_index=-1)
+    with plain_python():
+        expected = loss.grad_hess(labels, logits)
+        monkeypatch.setattr(_blocks, "STREAMED", 0)
+        found = tuple(np.full_like(logits, np.nan) for _ in expected)
+        loss.grad_hess(labels, logits, out=found)
+    np.testing.assert_array_equal(found, expected)
+    assert not np.any(np.array(found)[:, ::2])
+
+
 # ---------------------------------------------------------------------------------------------
 # Without the compiler
 

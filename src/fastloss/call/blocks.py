@@ -131,15 +131,16 @@ def ask_for_memory(cut: Cut, n_bytes: int, args: Args) -> None:
     np.empty(n_blocks * cut.block * cut.width * n_bytes, np.uint8)
 
 
-# Derivatives of so many bytes are written past the caches, where nobody would find them.
-STREAMED = 1 << 25
+# Derivatives of so many bytes in all are written past the caches. On a Zen 3 with 32 MiB of cache
+# that takes less time from here on, and whoever reads them next takes no longer.
+STREAMED = 1 << 23
 
 
-def streams(grad: Operand, y_pred: Array) -> bool:
+def streams(grad: Operand, hess: Operand, y_pred: Array) -> bool:
     """Whether derivatives go past the caches. In place they do not: the lines are there already."""
     return (
         isinstance(grad, np.ndarray)
-        and grad.nbytes >= STREAMED
+        and grad.nbytes + (hess.nbytes if isinstance(hess, np.ndarray) else 0) >= STREAMED
         and not np.may_share_memory(grad, y_pred)
     )
 

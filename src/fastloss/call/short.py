@@ -54,8 +54,8 @@ def small_call(call: Call) -> SmallCall | None:
     plan, cut, args = call.plan, call.cut, call.args
     code, form = plan.kernel.compiled.get(False), plan.form
     shape, dtype = call.shape, plan.pred.dtype
-    streams = form.with_grad and math.prod(shape) * dtype.itemsize >= blocks.STREAMED
-    if code is None or streams:
+    n_bytes = (form.with_grad + form.with_hess) * math.prod(shape) * dtype.itemsize
+    if code is None or n_bytes >= blocks.STREAMED:
         return None
     losses_shape, losses_dtype = call.losses_shape, plan.results.dtype
     with_grad, with_hess = form.with_grad, form.with_hess

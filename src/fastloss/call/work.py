@@ -40,7 +40,7 @@ class Work:
         unread = class_major and not inputs.labelled
         losses_out, grad_out, hess_out = call.plan.no_results() if results is None else results
         self.args = call.args.with_arrays(
-            blocks.streams(grad_out, inputs.y_pred),
+            blocks.streams(grad_out, hess_out, inputs.y_pred),
             y_pred if unread else canonical(inputs.y_true, call.plan.true),
             y_pred,
             _weight(call, inputs),

@@ -51,7 +51,8 @@ def keeps(n_classes: int) -> bool:
 def many_classes(traits: Traits) -> Function:
     """What to do with a block of rows whose exponentials are summed along the row."""
     largest_in, sum_row, sum_labels = _maximum(traits), _row_adder(traits), part_label_sums(traits)
-    top_of, finish, write_row = parts(traits).top_of, finisher(traits), row_writer(traits)
+    top_of, finish = parts(traits).top_of, finisher(traits)
+    write_row, end_group = row_writer(traits)
     scores, score = part_scores(traits), scorer(traits)
     clear_moments, predict = scores.clear_moments, scores.predict
     scoring, with_grad, with_hess = traits.form.scored, traits.form.with_grad, traits.form.with_hess
@@ -94,6 +95,7 @@ def many_classes(traits: Traits) -> Function:
         if with_grad:
             for r in range(n_rows):
                 write_row(o, rows, r, kept_of(rows, r), sums)
+            end_group(rows)
 
     return rowwise(group, group_size, room, traits.form, traits.ignoring)
 
