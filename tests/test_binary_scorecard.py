@@ -179,6 +179,14 @@ def test_each_bin_has_its_lower_edge(weighted):
         np.testing.assert_allclose(scores.bins.probability, sums / weights, rtol=1e-14)
 
 
+@pytest.mark.parametrize(
+    "p", [np.full(999, 0.1), np.full(999, 1e-12), np.geomspace(1e-300, 0.6, 999)]
+)
+def test_probabilities_of_a_bin_keep_their_digits(p):
+    scores = fl.evaluate(np.arange(999) % 2, p, task="binary", from_probabilities=True, n_bins=1)
+    assert scores.bins.probability[0] == approx(math.fsum(p) / 999, rel=1e-15)
+
+
 @compiled
 @partly_long(1, "weighted", [False, True])
 def test_compiled_code_and_blocks_of_threads(weighted):

@@ -1,94 +1,164 @@
-"""Bins of probability of rows of two classes: what lies in each, for calibration."""
+"""Bins of probability of rows of two classes: what lies in each, for calibration.
+
+Each bin has places for rows of either label, and several of each, so that a row need not wait for
+the one before it. Rows that weigh 1 are added up by one addition of whole numbers, whose upper bits
+count them and whose lower bits are the probability in units of 2**-34, and one of what these leave.
+The first is exact. The second is so small that its rounding is nothing beside the sum, but in the
+first bin, of which it may be all: there it is settled after each chunk.
+"""
 
 from typing import Any
 
 import numpy as np
 
-from ..compiler.bits import disjoint, select
+from ..compiler.bits import accumulate, disjoint, float_as_int, select, window
+from .binary_terms import CHUNK
 from .tally import add
 
 # Of rows whose probability is in the bin: w, w of label 1, w p.
 BIN_POWERS = [1, 1, 1]
 N_BIN = len(BIN_POWERS)
-_COPIES = 8  # of bins, so that a row need not wait for the one before it
-# So far from an edge, in bins, the bin is told by a product; nearer, by the edges.
-_ROUNDING = 2.0**-50
-_ROUNDER = 1.5 * 2.0**52  # what is added to it is rounded to a whole number
+_COPIES = 8  # of the places of each label
+_OF_BIN = 2 * _COPIES
+# What is added to a number to have it in the lower bits of a float64, as a whole number of 2**-22.
+_TO_22 = 1.5 * 2.0**30
+_FRACTION, _WHOLE = 2**22 - 1, 2**29 - 1
+# The same of 2**-34; and where rows are counted, if there are so many of them in all at most.
+_TO_34 = 1.5 * 2.0**18
+_BITS_34 = int(float_as_int(np.float64(_TO_34)))
+_UNIT = 2.0**-34
+_COUNT = 48
+MOST_ROWS = _COPIES << (_COUNT - 34 - 1)
 
 
 def n_places(n_bins: Any) -> Any:
-    """Those of copies of bins, one of which is for rows that are in none."""
-    return _COPIES * (n_bins + 1)
+    """Those of all bins, and of one for rows whose probability is NaN."""
+    return _OF_BIN * (n_bins + 1)
 
 
-def find_bins(p: Any, w: Any, n_bins: Any, bins: Any) -> Any:
-    """Write the bin of each row, the one behind the last for those that are in none.
-
-    Returns whether some are so close to an edge that `correct_bins` has to look at it, which is
-    rare: 0.4 ns a row, and 4 ns if each row looks.
-    """
-    disjoint()
-    n = np.float64(n_bins)
-    near = np.int64(0)
-    for i in range(p.size):
-        here = (p[i] == p[i]) & (w[i] > 0.0)
-        place = select(here, p[i], 0.0) * n
-        edge = (place + _ROUNDER) - _ROUNDER
-        is_near = (abs(place - edge) <= _ROUNDING * n) & (edge > 0.0) & (edge < n)
-        near += select(is_near, np.int64(1), np.int64(0))
-        last = select(place < n, np.int32(place), np.int32(n_bins - 1))
-        bins[i] = select(here, last, np.int32(n_bins))
-    return near > 0
-
-
-def correct_bins(p: Any, edges: Any, bins: Any) -> None:
-    """As in `tally.bin_of`: a product is rounded, and so may be off by one."""
-    n_bins = edges.size - 1
-    for i in range(p.size):
-        k = np.int64(bins[i])
-        if k < n_bins - 1 and edges[k + 1] <= p[i]:
-            bins[i] = k + 1
-        elif k < n_bins and edges[k] > p[i]:
-            bins[i] = k - 1
-
-
-def count_in_bins(
-    labels: Any, p: Any, bins: Any, bins_high: Any, bins_low: Any, counts: Any
-) -> None:
-    """Add rows that weigh 1: to a pair of counts, by label, and to the sum of probabilities."""
-    disjoint()
-    first = 2 * (bins_high.size // N_BIN)
-    for i in range(labels.size):
-        place = _COPIES * np.int64(bins[i]) + (i & (_COPIES - 1))
-        counts[2 * place + np.int64(labels[i])] += 1
-        add(p[i], 0.0, first + place, bins_high, bins_low)
-
-
-def add_to_bins(p: Any, y: Any, w: Any, bins: Any, bins_high: Any, bins_low: Any) -> None:
-    n = bins_high.size // N_BIN
-    for i in range(p.size):
-        place = _COPIES * np.int64(bins[i]) + (i & (_COPIES - 1))
-        if place < n - _COPIES:
-            add(w[i], 0.0, place, bins_high, bins_low)
-            add(w[i] * y[i], 0.0, n + place, bins_high, bins_low)
-            add(w[i] * p[i], 0.0, 2 * n + place, bins_high, bins_low)
-
-
-def fold_bins(
-    n_bins: Any,
-    bins_high: Any,
-    bins_low: Any,
+def tally_bins(
+    p: Any,
+    y: Any,
+    w: Any,
+    weighted: Any,
+    edges: Any,
+    is_last: Any,
     counts: Any,
+    sums: Any,
     first: Any,
     high: Any,
     low: Any,
 ) -> None:
-    """Add the copies of the bins, and what was counted of them, to the sums from `first` on."""
-    n = bins_high.size // N_BIN
-    for i in range(_COPIES * n_bins):
-        place = first + N_BIN * (i // _COPIES)
-        for j in range(N_BIN):
-            add(bins_high[j * n + i], bins_low[j * n + i], place + j, high, low)
-        negatives, positives = counts[2 * i], counts[2 * i + 1]
-        high[place] += negatives + positives
-        high[place + 1] += positives
+    """Add some rows to the places of bins, and after the last of them these to the sums of bins.
+
+    Of the sums those from `first` on are of bins. `counts` has two integers for each row, and one
+    for each place; `sums` four numbers for each place. Probabilities are overwritten.
+    """
+    n, n_bins = p.size, edges.size - 1
+    places, wholes = window(counts, 0, n), window(counts, CHUNK, n)
+    of_places = window(counts, 2 * CHUNK, n_places(n_bins))
+    if find_places(p, y, n_bins, places):
+        correct_places(p, edges, places)
+    if weighted:
+        add_to_bins(places, p, w, sums)
+    else:
+        split(p, wholes)
+        count_in_bins(places, wholes, p, of_places, sums)
+        settle_first_bin(first, sums, high, low)
+    if is_last:
+        fold_bins(n_bins, weighted, of_places, sums, first, high, low)
+
+
+def find_places(p: Any, y: Any, n_bins: Any, places: Any) -> Any:
+    """Write the place of each row.
+
+    Returns whether some are so close to an edge that `correct_places` has to look at it, which is
+    rare: 0.4 ns a row, and 4 ns if each row looks.
+    """
+    disjoint()
+    n = np.float64(n_bins)
+    least, most = 0.5 / n, 1.0 - 0.5 / n  # 0 and 1 are in the same bins, and close to no other
+    near = np.int64(0)
+    for i in range(p.size):
+        inside = select(p[i] < most, p[i], most)
+        inside = select(inside > least, inside, least)
+        bits = float_as_int(inside * n + _TO_22)
+        near += select((bits & _FRACTION) == 0, np.int64(1), np.int64(0))
+        k = ((bits >> 22) & _WHOLE) + select(p[i] == p[i], np.int64(0), np.int64(1))
+        of_label = select(y[i] != 0.0, np.int64(_COPIES), np.int64(0))
+        places[i] = _OF_BIN * k + of_label + (i & (_COPIES - 1))
+    return near > 0
+
+
+def correct_places(p: Any, edges: Any, places: Any) -> None:
+    """As in `tally.bin_of`: a product is rounded, and so may be off by one."""
+    n_bins = edges.size - 1
+    for i in range(p.size):
+        k = places[i] // _OF_BIN
+        if k < n_bins - 1 and edges[k + 1] <= p[i]:
+            places[i] += _OF_BIN
+        elif k < n_bins and edges[k] > p[i]:
+            places[i] -= _OF_BIN
+
+
+def split(p: Any, wholes: Any) -> None:
+    """The whole number that a row adds, and in the place of the probability what it leaves."""
+    disjoint()
+    for i in range(p.size):
+        rounded = p[i] + _TO_34
+        wholes[i] = float_as_int(rounded) + ((1 << _COUNT) - _BITS_34)
+        p[i] = p[i] - (rounded - _TO_34)
+
+
+def count_in_bins(places: Any, wholes: Any, rests: Any, counts: Any, sums: Any) -> None:
+    """Add rows that weigh 1."""
+    disjoint()
+    for i in range(places.size):
+        place = places[i]
+        counts[place] += wholes[i]
+        sums[place] += rests[i]
+
+
+def settle_first_bin(place: Any, sums: Any, high: Any, low: Any) -> None:
+    """Add what whole numbers leave of the first bin to its sum of probabilities."""
+    total = 0.0
+    for i in range(_OF_BIN):
+        total = accumulate(total, sums[i])
+        sums[i] = 0.0
+    add(total, 0.0, place + 2, high, low)
+
+
+def add_to_bins(places: Any, p: Any, w: Any, sums: Any) -> None:
+    """Add rows of any weight: sums of weights, and of their products with probabilities."""
+    n = sums.size // 4
+    weights, weights_low = window(sums, 0, n), window(sums, n, n)
+    products, products_low = window(sums, 2 * n, n), window(sums, 3 * n, n)
+    for i in range(places.size):
+        add(w[i], 0.0, places[i], weights, weights_low)
+        add(w[i] * p[i], 0.0, places[i], products, products_low)
+
+
+def fold_bins(
+    n_bins: Any, weighted: Any, counts: Any, sums: Any, first: Any, high: Any, low: Any
+) -> None:
+    """Move what is in the places to the sums of the bins, from `first` on."""
+    n = sums.size // 4
+    for i in range(_OF_BIN * n_bins):
+        place = first + N_BIN * (i // _OF_BIN)
+        weight, weight_low, product, product_low = (
+            sums[i],
+            sums[n + i],
+            sums[2 * n + i],
+            sums[3 * n + i],
+        )
+        if not weighted:
+            weight, weight_low = np.float64(counts[i] >> _COUNT), 0.0
+            product, product_low = _UNIT * (counts[i] & ((1 << _COUNT) - 1)), sums[i]
+        add(weight, weight_low, place, high, low)
+        if i & _COPIES:
+            add(weight, weight_low, place + 1, high, low)
+        add(product, product_low, place + 2, high, low)
+    for i in range(n):
+        counts[i] = 0
+    for i in range(sums.size):
+        sums[i] = 0.0

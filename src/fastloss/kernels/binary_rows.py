@@ -9,18 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import disjoint, select, smaller, window, windows
+from ..compiler.bits import disjoint, prefetch, select, smaller, window, windows
 from ..compiler.flags import unfused
-from .binary_bins import (
-    BIN_POWERS,
-    N_BIN,
-    add_to_bins,
-    correct_bins,
-    count_in_bins,
-    find_bins,
-    fold_bins,
-    n_places,
-)
+from .binary_bins import BIN_POWERS, n_places, tally_bins
 from .binary_losses import LOGITS, score_logits, score_probabilities
 from .binary_terms import (
     AT_FIRST,
@@ -34,20 +25,23 @@ from .binary_terms import (
     LANES,
     N_TERMS,
     N_THRESHOLD,
-    N_UNWEIGHTED,
     SECONDS,
     SUMS,
     TERM_POWERS,
     THRESHOLD_POWERS,
     WEIGHTS,
+    add_moments,
     count_predicted,
     count_rows,
+    count_weights,
     mean_of,
-    sum_moments,
     term_moments,
     term_weights,
 )
 from .tally import add, lost, scale_of
+
+# How many rows ahead of a chunk memory is asked for.
+AHEAD = 4 * CHUNK
 
 
 class Rows(NamedTuple):
@@ -83,12 +77,12 @@ def powers_of(n_thresholds: int, n_bins: int) -> Any:
 def n_scratch(n_thresholds: int, n_bins: int) -> Any:
     """How many numbers of memory `tally_binary` needs."""
     n_terms = AT_THRESHOLD + N_THRESHOLD * n_thresholds
-    return (6 + n_terms) * CHUNK + 2 * (n_terms * LANES + N_BIN * n_places(n_bins))
+    return (6 + n_terms) * CHUNK + 2 * n_terms * LANES + 4 * n_places(n_bins)
 
 
 def n_counts(n_bins: int) -> Any:
     """How many integers of memory it needs."""
-    return CHUNK + 2 * n_places(n_bins)
+    return 2 * CHUNK + n_places(n_bins)
 
 
 def tally_binary(
@@ -109,13 +103,12 @@ def tally_binary(
 
     `labels` are 0 and 1, scores `singles` or `doubles`, one of which there are none of, LOGITS or
     PROBABILITIES, as `what` says, `weights` none or one for each row. `edges` are those of bins of
-    probability, or none.
+    probability, or none; with bins a segment has MOST_ROWS rows at most.
     """
     n_segments = starts.size - 1
     width = high.size // n_segments
-    n_terms = AT_THRESHOLD + N_THRESHOLD * thresholds.size if weights.size else N_UNWEIGHTED
+    n_terms = AT_THRESHOLD + N_THRESHOLD * thresholds.size if weights.size else 0
     n_bins = edges.size - 1 if edges.size else 0
-    n_of_bins = N_BIN * n_places(n_bins)
     given = Rows(labels, singles, doubles, weights)
     decoded = window(scratch, 0, 6 * CHUNK)
     place = 6 * CHUNK
@@ -125,16 +118,16 @@ def tally_binary(
     place += n_terms * LANES
     lanes_low = window(scratch, place, n_terms * LANES)
     place += n_terms * LANES
-    bins_high = window(scratch, place, n_of_bins)
-    place += n_of_bins
-    bins_low = window(scratch, place, n_of_bins)
+    bins = window(scratch, place, 4 * n_places(n_bins))
+    for i in range(bins.size):
+        bins[i] = 0.0
+    for i in range(counts.size):
+        counts[i] = 0
     for s in range(n_segments):
         first, n = starts[s], starts[s + 1] - starts[s]
-        for array in (lanes_high, lanes_low, bins_high, bins_low):
+        for array in (lanes_high, lanes_low):
             for i in range(array.size):
                 array[i] = 0.0
-        for i in range(CHUNK, counts.size):
-            counts[i] = 0
         here_high, here_low = window(high, s * width, width), window(low, s * width, width)
         for i in range(width):
             here_high[i] = here_low[i] = 0.0
@@ -147,15 +140,11 @@ def tally_binary(
             terms,
             lanes_high,
             lanes_low,
-            bins_high,
-            bins_low,
+            bins,
             counts,
             here_high,
             here_low,
         )
-        counts_of_bins = window(counts, CHUNK, counts.size - CHUNK)
-        first_bin = N_TERMS + N_THRESHOLD * thresholds.size
-        fold_bins(n_bins, bins_high, bins_low, counts_of_bins, first_bin, here_high, here_low)
     # What windows are of stays until here.
     if scratch.size == 0:
         labels[0] = 0
@@ -170,13 +159,12 @@ def tally_segment(
     terms: Any,
     lanes_high: Any,
     lanes_low: Any,
-    bins_high: Any,
-    bins_low: Any,
+    bins: Any,
     counts: Any,
     high: Any,
     low: Any,
 ) -> None:
-    """Add the rows of a segment to lanes and bins, and the lanes to the sums."""
+    """Add the rows of a segment to the sums, by way of lanes and places of bins."""
     x, y, w, loss, brier, p = windows(decoded, CHUNK, 6)
     n_rows, weighted = rows.labels.size, rows.weights.size > 0
     scale = scale_of_all(rows.weights)
@@ -191,31 +179,35 @@ def tally_segment(
             score_probabilities(here, y, loss, brier, p)
         if start == 0:
             high[CENTERS], high[CENTERS + 1] = mean_of(loss, w, n), mean_of(brier, w, n)
-        count_rows(here, y, w, high)
-        n_of_term = whole
+        count_rows(window(x, 0, n), y, high)
+        high[COUNTS] += count_weights(window(w, 0, n)) if weighted else n
         if not weighted:
             count_predicted(window(x, 0, n), y, thresholds, high)
-            sum_moments(here, w, loss, brier, high, terms)
-            n_of_term = LANES
+            add_moments(window(loss, 0, n), 0, high, low)
+            add_moments(window(brier, 0, n), 1, high, low)
         else:
             term_moments(here, w, loss, brier, high, terms)
             term_weights(here, y, w, loss, brier, high, thresholds, terms)
-        for k in range(lanes_high.size // LANES):
-            add_lanes(
-                window(terms, k * CHUNK, n_of_term),
-                window(lanes_high, k * LANES, LANES),
-                window(lanes_low, k * LANES, LANES),
-            )
+            for k in range(lanes_high.size // LANES):
+                add_lanes(
+                    window(terms, k * CHUNK, whole),
+                    window(lanes_high, k * LANES, LANES),
+                    window(lanes_low, k * LANES, LANES),
+                )
         if edges.size:
-            bins = window(counts, 0, n)
-            counts_of_bins = window(counts, CHUNK, counts.size - CHUNK)
-            if find_bins(window(p, 0, n), w, edges.size - 1, bins):
-                correct_bins(window(p, 0, n), edges, bins)
-            if not weighted:
-                here_labels = window(rows.labels, start, n)
-                count_in_bins(here_labels, p, bins, bins_high, bins_low, counts_of_bins)
-            else:
-                add_to_bins(window(p, 0, n), y, w, bins, bins_high, bins_low)
+            tally_bins(
+                window(p, 0, n),
+                y,
+                w,
+                weighted,
+                edges,
+                start + n == n_rows,
+                counts,
+                bins,
+                N_TERMS + N_THRESHOLD * thresholds.size,
+                high,
+                low,
+            )
     fold(thresholds.size, weighted, lanes_high, lanes_low, high, low)
     high[high.size - 1] = select(high[COUNTS] > 0.0, scale, 0.0)
 
@@ -232,6 +224,8 @@ def read_rows(rows: Any, scale: Any, x: Any, y: Any, w: Any) -> None:
     """Rows as float64, and behind them some of weight 0; label and score of these are 0."""
     disjoint()
     labels, weights = rows.labels, rows.weights
+    prefetch(rows.singles, AHEAD, rows.singles.size)
+    prefetch(rows.doubles, AHEAD, rows.doubles.size)
     for i in range(rows.singles.size):
         x[i] = rows.singles[i]
     for i in range(rows.doubles.size):

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.bits import accumulate, disjoint, select, window, windows
+from ..compiler.bits import accumulate, add_product, disjoint, select, window, windows
+from .tally import add
 
 LANES = 32
 CHUNK = 8 * LANES  # rows that are scored before they are added up
@@ -41,10 +42,9 @@ TERM_POWERS = [0, 0, 0, 1, 2, 1, 2, 1, 2, 1, 1, 0, 0, 2, 2, 2, 2]
 THRESHOLD_POWERS = [1, 1, 2, 2]
 N_THRESHOLD = len(THRESHOLD_POWERS)
 (COUNTS, WEIGHTS, SUMS, CENTERS, FIRSTS, SECONDS) = (0, 3, 9, 11, 13, 15)
-# Terms in the order of lanes: two deviations from the centers, their squares, and if rows weigh
-# differently their products with the weights, six sums of weights, and four for each threshold.
+# Terms of rows that weigh differently, in the order of lanes: two deviations from the centers, the
+# squares of these, their products with weights, six sums of weights, and four for each threshold.
 AT_SECOND, AT_FIRST, AT_WEIGHT, AT_THRESHOLD = 2, 4, 6, 12
-N_UNWEIGHTED = AT_FIRST
 
 
 def mean_of(values: Any, w: Any, n: Any) -> Any:
@@ -57,16 +57,23 @@ def mean_of(values: Any, w: Any, n: Any) -> Any:
     return total / weight if weight > 0.0 and total < np.inf else 0.0
 
 
-def count_rows(x: Any, y: Any, w: Any, high: Any) -> None:
-    n, n_known, n_positive = 0.0, 0.0, 0.0
+def count_rows(x: Any, y: Any, high: Any) -> None:
+    """Rows whose score is NaN, and those of label 1 among the others."""
+    n_known, n_positive = 0.0, 0.0
     for i in range(x.size):
         known = x[i] == x[i]
-        n = accumulate(n, select(w[i] > 0.0, 1.0, 0.0))
         n_known = accumulate(n_known, select(known, 1.0, 0.0))
         n_positive = accumulate(n_positive, select(known, y[i], 0.0))
-    high[COUNTS] += n
     high[COUNTS + 1] += x.size - n_known
     high[COUNTS + 2] += n_positive
+
+
+def count_weights(w: Any) -> Any:
+    """Rows that count."""
+    n = 0.0
+    for i in range(w.size):
+        n = accumulate(n, select(w[i] > 0.0, 1.0, 0.0))
+    return n
 
 
 def count_predicted(x: Any, y: Any, thresholds: Any, high: Any) -> None:
@@ -83,28 +90,15 @@ def count_predicted(x: Any, y: Any, thresholds: Any, high: Any) -> None:
         high[place + 1] += both - true
 
 
-def sum_moments(x: Any, w: Any, loss: Any, brier: Any, high: Any, terms: Any) -> None:
-    """The terms of rows that weigh 1, those of every 32nd row added up.
-
-    So each is a sum of 8 numbers at most, and less is lost than when these are computed.
-    """
-    disjoint()
-    loss_center, brier_center = high[CENTERS], high[CENTERS + 1]
-    loss_marginal, brier_marginal = window(terms, 0, LANES), window(terms, CHUNK, LANES)
-    loss_second, brier_second = window(terms, 2 * CHUNK, LANES), window(terms, 3 * CHUNK, LANES)
-    for i in range(LANES):
-        loss_marginal[i] = brier_marginal[i] = loss_second[i] = brier_second[i] = 0.0
-    for start in range(0, x.size, LANES):
-        some_w = window(w, start, LANES)
-        some_loss, some_brier = window(loss, start, LANES), window(brier, start, LANES)
-        for i in range(LANES):
-            here = some_w[i] > 0.0
-            loss_gap = select(here, some_loss[i] - loss_center, 0.0)
-            brier_gap = select(here, some_brier[i] - brier_center, 0.0)
-            loss_marginal[i] += loss_gap
-            brier_marginal[i] += brier_gap
-            loss_second[i] += loss_gap * loss_gap
-            brier_second[i] += brier_gap * brier_gap
+def add_moments(values: Any, j: Any, high: Any, low: Any) -> None:
+    """Add losses or Brier scores of rows that weigh 1: distances from the center, and squares."""
+    center, first, second = high[CENTERS + j], 0.0, 0.0
+    for i in range(values.size):
+        gap = values[i] - center
+        first = accumulate(first, gap)
+        second = add_product(second, gap, gap)
+    add(first, 0.0, SUMS + j, high, low)
+    add(second, 0.0, SECONDS + j, high, low)
 
 
 def term_moments(x: Any, w: Any, loss: Any, brier: Any, high: Any, terms: Any) -> None:

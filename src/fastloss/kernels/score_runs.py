@@ -91,15 +91,21 @@ def find_places(
     of_nan: Any,
     places: Any,
 ) -> None:
-    """Where rows are counted. In 32 bits, of which twice as many fill a vector."""
+    """Where rows are counted. In 32 bits, of which twice as many fill a vector.
+
+    Numba widens each result to 64 bits; where it is brought back, LLVM does not widen it.
+    """
     disjoint()
     places = window(places, 0, bits.size)
+    middle, largest, absent = np.uint32(sign), np.uint32(infinity), np.uint32(of_nan)
+    size_bits, lower = np.uint32(nan ^ sign), np.uint32(shift & 31)
     for i in range(bits.size):
         wide = np.uint32(bits[i])
-        size = wide & np.uint32(nan ^ sign)
-        key = np.uint32(select(wide < np.uint32(sign), sign + size, sign - size))
-        pair = select(size > np.uint32(infinity), np.uint32(of_nan), key >> np.uint32(shift))
-        places[i] = np.uint32(2 * pair + select(labels[i] != 0, np.uint32(1), np.uint32(0)))
+        size = np.uint32(wide & size_bits)
+        key = select(wide < middle, np.uint32(middle + size), np.uint32(middle - size))
+        pair = select(size > largest, absent, np.uint32(key >> lower))
+        label = select(labels[i] != 0, np.uint32(1), np.uint32(0))
+        places[i] = np.uint32(2 * pair + label)
 
 
 def add_to_counts(places: Any, weight: Any, counts: Any) -> None:

@@ -10,6 +10,7 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
+from ...kernels.binary_bins import MOST_ROWS
 from ...kernels.binary_losses import LOGITS, PROBABILITIES
 from ...kernels.binary_row_scores import N_BINARY_ROW_SCORES, SCRATCH, score_binary_rows
 from ...kernels.binary_terms import CENTERS, FIRSTS, SECONDS, BinaryTerms
@@ -24,7 +25,7 @@ from .table import NO_KEYS, Layout, Table
 
 _NO_NUMBERS, _NO_SINGLES = np.empty(0), np.empty(0, np.float32)
 # Rows that a thread adds up at a time, so that bits do not depend on the number of threads.
-BLOCK = 1 << 16
+BLOCK = MOST_ROWS
 # Means with errors by cluster, and with replicates; decisions have weights of their own.
 SAMPLES = {"means": ("loss", "brier"), "decisions": ("accuracy",)}
 
@@ -170,7 +171,7 @@ class BinaryRows(_Columns, LabelledRows):
                 thresholds,
                 edges,
                 np.empty(n_scratch),
-                np.empty(kernel.n_counts(n_bins), np.int32),
+                np.empty(kernel.n_counts(n_bins), np.int64),
                 high[first:last].reshape(-1),
                 low[first:last].reshape(-1),
             )
@@ -221,7 +222,7 @@ def _score_binary_rows() -> Any:
 
 @cache
 def _tally_binary() -> Any:
-    numbers, labels, counts = _NO_NUMBERS, np.empty(0, np.uint8), np.empty(0, np.int32)
+    numbers, labels, counts = _NO_NUMBERS, np.empty(0, np.uint8), NO_KEYS
     rows = labels, _NO_SINGLES, numbers, numbers, NO_KEYS
     examples = *rows, 1, numbers, numbers, numbers, counts, numbers, numbers
     return compiler().load_or_compile(kernel.tally_binary, examples)

@@ -84,15 +84,15 @@ def steps_of_counts(counts: Array, dtype: np.dtype[Any]) -> Iterator[Steps]:
     # Where a label has no more rows, and the weight that it has then: rounding must neither go
     # beyond it nor stay behind.
     ends = np.array([[np.append(0, np.flatnonzero(counts[keys, label]))[-1]] for label in (0, 1)])
-    above, whole = np.zeros((1, 2)), np.array(sums_of(counts))[:, np.newaxis]
+    above, whole = np.zeros((2, 1)), np.array(sums_of(counts))[:, np.newaxis]
     for start in range(0, len(keys), STEPS):
         part = keys[start : start + STEPS]
-        of_part = counts[part].astype(np.float64)
-        so_far = np.cumsum(np.concatenate([above, of_part]), axis=0).T.copy()
+        of_part = np.array(counts[part].T, np.float64, order="C")
+        so_far = np.cumsum(np.concatenate([above, of_part], axis=1), axis=1)
         ended = np.arange(start, start + len(part)) >= ends
         so_far[:, 1:] = np.where(ended, whole, np.minimum(so_far[:, 1:], whole))
-        yield Steps(part.astype(dtype), *of_part.T.copy(), *so_far[:, :-1], *so_far[:, 1:])
-        above = so_far[:, -1:].T
+        yield Steps(part.astype(dtype), *of_part, *so_far[:, :-1], *so_far[:, 1:])
+        above = so_far[:, -1:]
 
 
 @cache
