@@ -514,6 +514,22 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"the Hessian is inf at prediction\[0\]"):
             fl.xgboost.objective(fl.poisson)(labels, preds)
 
+    @pytest.mark.parametrize(
+        ("loss", "preds", "label", "weight"),
+        [
+            (fl.CrossEntropy(temperature=1e-20), [0.0, 0.0, 0.0], 1.0, None),
+            (fl.CrossEntropy(class_weight=[1e30, 1.0, 1e-30]), [-30.0, 150.0, 79.0], 1.0, 1e10),
+            (fl.BinaryFocal(gamma=100.0), -6.0, 0.0, 3e38),
+        ],
+        ids=str,
+    )
+    def test_derivatives_that_overflow_where_the_loss_is_small(self, loss, preds, label, weight):
+        objective = fl.xgboost.objective(loss, hessian="majorizer")
+        preds = np.array([preds], np.float32)
+        weight = None if weight is None else np.array([weight], np.float32)
+        with pytest.raises(ValueError, match=r"the (gradient|Hessian) is (inf|nan) at prediction"):
+            objective(np.array([label]), preds, weight)
+
     def test_no_labels(self):
         data = xgb.DMatrix(X)
         with pytest.raises(ValueError, match="100 rows and 0 labels: XGBoost needs a label"):

@@ -3,7 +3,7 @@
 import math
 import threading
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,9 +18,9 @@ from ..losses.regression.residuals import SquaredError
 from .common import check_loss, ignored_by, n_outputs, name_of, named, takes_ids, whole
 
 _OF_LOGITS = BinaryCrossEntropyWithLogits, BinaryFocal, SoftmaxLoss
-# Losses below this have derivatives that float32 holds: with room for an exponent of a focal loss
-# or a temperature, by which these are multiplied.
-_SAFE = 2.0**64
+# Losses below the first have derivatives that float32 holds, if weights are below the second and
+# options, such as a temperature whose square these are divided by, within the third of 1 or 0.
+_SAFE, _SAFE_WEIGHT, _SAFE_OPTION = 2.0**64, 2.0**32, 2.0**16
 
 
 class Settled:
@@ -65,6 +65,7 @@ class Objective(Settled):
             hessian = loss.hessian
         self._normalizer = 2.0 if as_own and isinstance(loss, self.halved) else 1.0
         self._summed = named(replace(self._mean, hessian=hessian), self.label, "predictions")
+        self._has_loss = isinstance(loss, _OF_LOGITS) and _has_safe_options(loss)
         self._kept = threading.local()
 
     def _own_hessian(self) -> str:
@@ -110,7 +111,8 @@ class Objective(Settled):
             np.copyto(grad, preds, casting="same_kind")
         # The derivatives of a loss of logits are not much larger than the loss, and to find it
         # takes less than to look at all of them again.
-        verb = VALUE_GRAD_HESS if isinstance(self.loss, _OF_LOGITS) else GRAD_HESS
+        tells = self._has_loss and (weight is None or np.max(weight) < _SAFE_WEIGHT)
+        verb = VALUE_GRAD_HESS if tells else GRAD_HESS
         loss, _, _ = evaluate(
             self._summed._family,
             verb,
@@ -121,8 +123,7 @@ class Objective(Settled):
             grad_out=grad,
             hess_out=hess,
         )
-        finite = verb is VALUE_GRAD_HESS and abs(loss) < _SAFE
-        if not (finite or (is_finite(grad) and is_finite(hess))):
+        if not ((tells and abs(loss) < _SAFE) or (is_finite(grad) and is_finite(hess))):
             self._report(labels, preds, grad, hess)
         return grad, hess
 
@@ -286,6 +287,14 @@ class Metric(Settled):
 
 _ROWS_OF_START = 10_000
 _OF_TABLE = "as the number of a row of soft_labels"
+
+
+def _has_safe_options(loss: Loss) -> bool:
+    values = [getattr(loss, option.name) for option in fields(loss)]
+    told = [value for value in values if isinstance(value, (int, float, tuple))]
+    sizes = np.abs(np.hstack([0.0, *told]))
+    found: Any = (sizes == 0) | ((sizes >= 1 / _SAFE_OPTION) & (sizes <= _SAFE_OPTION))
+    return bool(found.all())
 
 
 def is_finite(numbers: Array) -> bool:
