@@ -294,6 +294,17 @@ def test_memory_that_cannot_be_written():
     agree(CRITERION, functional.cross_entropy, logits, labels)
 
 
+@pytest.mark.parametrize("freed", [0, 1, 2])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_tensors_whose_memory_was_freed(freed, recorded):
+    inputs = [torch.randn(N, C), ids_of(N).clone(), torch.ones(N)]
+    inputs[0].requires_grad_(recorded)
+    inputs[freed].detach().untyped_storage().resize_(0)
+    name = ("logits", "labels", "weight")[freed]
+    with pytest.raises(ValueError, match=f"{name} has no memory, as its storage was resized to 0"):
+        CRITERION(*inputs)
+
+
 # -------------------------------------------------------------------------------------------------
 # Derivatives
 
@@ -439,6 +450,30 @@ def test_transforms():
         return func.grad(lambda x: func.grad(function)(x, ids).square().sum())(logits)
 
     near(penalty(CRITERION), penalty(theirs))
+
+
+PRODUCTS = {
+    "hvp": lambda f, x, v: torch.autograd.functional.hvp(f, x, v)[1],
+    "vhp": lambda f, x, v: torch.autograd.functional.vhp(f, x, v)[1],
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_the_hessian(name):
+    logits, vector, ids = logits_of(N, C).detach(), torch.randn(N, C).double(), ids_of(N)
+    ours, theirs = (
+        PRODUCTS[name](lambda x, f=f: f(x, ids), logits, vector)
+        for f in (CRITERION, functional.cross_entropy)
+    )
+    near(ours, theirs)
+
+
+def test_third_derivatives_are_not_known():
+    logits, ids = logits_of(N, C), ids_of(N)
+    (grad,) = grad_of(CRITERION(logits, ids), logits, create_graph=True)
+    (product,) = grad_of(grad, logits, torch.ones_like(grad), create_graph=True)
+    with pytest.raises(NotImplementedError, match="third derivatives of losses are not known"):
+        product.sum().backward()
 
 
 FORWARD = {

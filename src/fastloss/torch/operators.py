@@ -66,7 +66,7 @@ def hvp(
     normalizer: torch.Tensor | None,
     vector: torch.Tensor,
 ) -> torch.Tensor:
-    """The product of the Hessian and a vector, without derivatives."""
+    """The product of the Hessian and a vector, which has derivatives by the vector."""
     known = of_text(loss)
     return known.hvp(known.arrays(logits, labels, weight), logits, normalizer, vector)
 
@@ -103,8 +103,43 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.save_for_backward(*tensors, output[1])
 
 
+class _Last(torch.autograd.Function):  # type: ignore[misc]
+    """Logits of a product with the Hessian, whose derivative by them would be a third one.
+
+    The product itself is not told by which of logits and vector a derivative is asked for.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx: Any, factor: Tensor) -> Tensor:
+        raise NotImplementedError(_THIRD)
+
+
+_THIRD = "third derivatives of losses are not known"
+
+
+def _product(loss: str, logits: Tensor, *others: Any) -> Tensor:
+    return hvp(loss, _Last.apply(logits), *others)
+
+
+def _keep_factors(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.loss, *tensors, _ = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward_of_product(ctx: Any, factor: Tensor) -> tuple[Any, ...]:
+    # The Hessian is symmetric.
+    return None, None, None, None, None, _product(ctx.loss, *ctx.saved_tensors, factor)
+
+
+hvp.register_autograd(_backward_of_product, setup_context=_keep_factors)
+
+
 def _backward(
-    ctx: Any, of_value: Tensor | None, of_grad: Tensor | None, product: Any = hvp
+    ctx: Any, of_value: Tensor | None, of_grad: Tensor | None, product: Any = _product
 ) -> tuple[Any, ...]:
     *given, grad = ctx.saved_tensors
     total = None
@@ -159,7 +194,7 @@ class TransformedHvp(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *factors: Any) -> Any:
-        raise NotImplementedError("third derivatives of losses are not known")
+        raise NotImplementedError(_THIRD)
 
     jvp = backward
 

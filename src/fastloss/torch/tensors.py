@@ -60,9 +60,16 @@ def array_of(tensor: Tensor, name: str) -> Array:
     Raises RuntimeError for tensors without memory, as transforms have them.
     """
     try:
-        return tensor.numpy()  # type: ignore[no-any-return]
+        array: Array = tensor.numpy()
     except (AttributeError, TypeError):
         pass
+    else:
+        if array.flags.owndata and array.size:  # NumPy makes memory where there is none
+            raise ValueError(
+                f"{name} has no memory, as its storage was resized to 0: write numbers into it "
+                "before they are read"
+            )
+        return array
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(
             f"{name} must be a tensor, got {type(tensor).__name__}: write torch.as_tensor({name})"
@@ -74,10 +81,10 @@ def array_of(tensor: Tensor, name: str) -> Array:
         )
     if tensor.layout != torch.strided:
         raise TypeError(f"{name} is a sparse tensor: write {name}.to_dense()")
-    array = by_bits(tensor, name)
-    if array is None:
+    bits = by_bits(tensor, name)
+    if bits is None:
         raise TypeError(f"{name} has dtype {tensor.dtype}: write {name}.float()")
-    return array
+    return bits
 
 
 def check_constant(**inputs: Any) -> None:
@@ -145,7 +152,9 @@ class OfTensors:
         try:
             # What requires a gradient has no array, and of these two none is computed.
             x, y = logits.detach().numpy(), labels.numpy()
-            return x, y, None if weight is None else weight.numpy()
+            w = None if weight is None else weight.numpy()
+            if not (x.flags.owndata or y.flags.owndata or (w is not None and w.flags.owndata)):
+                return x, y, w
         except (AttributeError, RuntimeError, TypeError):
             pass
         if isinstance(labels, tuple):
