@@ -114,6 +114,15 @@ def test_any_cut(data, n):
     agree(fl.cross_entropy, labels, logits, chunked, sample_weight=weight)
 
 
+def test_no_rows_in_chunks_that_differ():
+    logits, labels = da.zeros((0, C), chunks=((0, 0), C)), da.zeros(0, int, chunks=((0, 0, 0),))
+    value, grad = fl.dask.value_and_grad(fl.CrossEntropy(reduction="sum"), labels, logits)
+    assert float(value) == 0.0
+    assert grad.compute().shape == (0, C)
+    with pytest.warns(RuntimeWarning, match="no row counts"):
+        assert fl.dask.evaluate(labels, logits).compute().n_rows == 0
+
+
 def test_labels_of_all_kinds():
     soft = RNG.dirichlet(np.ones(C), N)
     chunked = cut(LOGITS)
@@ -248,6 +257,11 @@ def test_errors_come_before_anything_is_computed():
         fl.dask.value(fl.cross_entropy, LABELS, chunked, sample_weight=WEIGHT[1:])
     with pytest.raises(TypeError, match="masked array"):
         fl.dask.value(fl.cross_entropy, np.ma.masked_array(LABELS), chunked)
+    with pytest.raises(TypeError, match="labels has dtype object"):  # and is no sparse array
+        fl.dask.value(fl.cross_entropy, dask.delayed(LABELS), chunked)
+    for loss in (fl.CrossEntropy, "cross_entropy"):
+        with pytest.raises(TypeError, match="loss must be a loss of fastloss, got (ABCMeta|str)"):
+            fl.dask.value_and_grad(loss, LABELS, chunked)
 
 
 @pytest.mark.parametrize("loss", [fl.cross_entropy, WEIGHTED])

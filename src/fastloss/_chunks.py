@@ -26,10 +26,12 @@ class Chunks:
                     self.arrays.append((other_name, self._cut(array), axes))
 
     def _cut(self, array: Any) -> Any:
-        chunks = {i: self.first.chunks[i] if i in self.lead else -1 for i in range(array.ndim)}
-        if isinstance(array, da.Array):
-            return array.rechunk(chunks)
-        return da.from_array(array, tuple(chunks.values()))
+        chunks = tuple(self.first.chunks[i] if i in self.lead else -1 for i in range(array.ndim))
+        if not isinstance(array, da.Array):
+            return da.from_array(array, chunks)
+        if not array.size:  # which `rechunk` may leave as it is
+            return da.empty(array.shape, array.dtype, chunks=chunks)
+        return array.rechunk(chunks)
 
     def map(
         self,

@@ -26,6 +26,7 @@ from .evaluation.groups import Named, groups_of
 from .evaluation.scorecard import Scorecard
 from .evaluation.sums.group_names import GroupNames
 from .evaluation.tasks import call_with_logits, options_of_call, task_named
+from .hosts.common import check_loss
 
 try:
     import dask.array as da
@@ -355,6 +356,7 @@ class _Call:
     """A call of a verb on chunks, after all checks that need no look at the numbers."""
 
     def __init__(self, loss: Loss, verb: Verb, y_true: Any, y_pred: Any, weight: Any) -> None:
+        check_loss(loss)
         name, pred_name = loss.names
         check_predictions(y_pred, pred_name)
         labels = arrays_of(y_true, name)

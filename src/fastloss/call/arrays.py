@@ -172,9 +172,9 @@ def as_array(value: Any, name: str) -> Array:
         raise kind(f"{name} cannot be made an array: {error}") from error
     if array.ndim == 0 and array.dtype == object:
         for convert in ("toarray", "todense"):
-            if hasattr(value, convert):
+            if hasattr(type(value), convert):
                 raise TypeError(f"{name} is a sparse array: write {name}.{convert}()")
-        if hasattr(value, "get_label"):
+        if hasattr(type(value), "get_label"):
             host = type(value).__module__.partition(".")[0]
             raise TypeError(
                 f"{name} is a {type(value).__name__}, in which a booster keeps data and labels, "
