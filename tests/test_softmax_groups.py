@@ -195,15 +195,18 @@ def test_what_else_is_written():
 
 
 @in_both_ways
-def test_what_is_done_once_for_a_row(way):
+@pytest.mark.parametrize("class_weighted", [True, False])
+def test_what_is_done_once_for_a_row(way, class_weighted):
     sums = sums_in(np.zeros(SUMS), np.zeros(2 * GROUP))
     sums.largest[:4] = 1.0, -INF, INF, 2.0
     sums.rest[:4], sums.maxima[:4] = (0.5, 0.0, 0.0, 1.0), (1.0, 3.0, 2.0, 1.0)
     sums.gaps[:4], sums.masses[:4] = (0.25, 0.0, 0.0, 0.0), 2.0
     losses, weights = np.zeros(GROUP), np.ones(GROUP)
     weights[3] = 0.0
-    jit.entry(finisher(traits(weight="float64")))(Options(), sums, weights, 4.0, losses, 4)
-    np.testing.assert_allclose(losses[:4], [0.25 + 2 * np.log(1.5), NAN, NAN, 2 * np.log(2)])
+    known = traits(weight="float64", class_weighted=class_weighted)
+    jit.entry(finisher(known))(Options(), sums, weights, 4.0, losses, 4)
+    mass = 2 if class_weighted else 1  # of a class id without a weight, whatever lies there
+    np.testing.assert_allclose(losses[:4], [0.25 + mass * np.log(1.5), NAN, NAN, mass * np.log(2)])
     np.testing.assert_allclose(sums.probability[[0, 3]], [1 / 1.5, 0.5])
     np.testing.assert_allclose(sums.complement[[0, 3]], [0.5 / 1.5, 0.5])
     assert sums.factor[[0, 3]].tolist() == [4.0, 0.0]

@@ -20,7 +20,7 @@ class Sums(NamedTuple):
 
     # In float64, N_DOUBLE_SUMS of them:
     gaps: Any  # the sum of t_j (m - x_j); with a link m - x_y
-    masses: Any  # T
+    masses: Any  # T, where it is not always 1
     # In the arithmetic:
     largest: Any  # m
     capped: Any  # m, capped
@@ -30,7 +30,7 @@ class Sums(NamedTuple):
     dots: Any  # the sum of p_j v_j, v being the vector that the Hessian is multiplied by
     rest_dots: Any  # the same over x_j < m
     # Found by `finish`:
-    totals: Any  # T, times the slope of the link
+    totals: Any  # T, where it is not always 1, times the slope of the link
     extra: Any  # what the z-loss adds to T
     curvature: Any  # of the link or the z-loss
     probability: Any  # 1 / S
@@ -84,11 +84,12 @@ def row_reader(traits: Traits) -> Function:
     """The function that gives the `OfRow` of row r of a group."""
     z_loss, curved = traits.variant.z_loss, traits.linked or traits.variant.z_loss
     logarithmic, multiplying = traits.logarithmic, traits.multiplying
-    zero = traits.form.number(0)
+    unit = traits.unit_masses and not traits.linked
+    zero, one = traits.form.number(0), traits.form.number(1)
 
     def of_row(sums: Any, r: Any) -> Any:
         return OfRow(
-            sums.totals[r],
+            one if unit else sums.totals[r],
             sums.extra[r] if z_loss else zero,
             sums.curvature[r] if curved else zero,
             sums.probability[r],
@@ -125,7 +126,7 @@ def _losses_finisher(traits: Traits) -> Function:
     class_weighted, tempered = traits.variant.class_weighted, traits.variant.tempered
     capped, z_loss = traits.variant.capped, traits.variant.z_loss
     linked, link = traits.linked, traits.variant.link or _no_link
-    hessian = traits.variant.hessian
+    hessian, unit = traits.variant.hessian, traits.unit_masses
     writes, form_output = traits.form.with_grad, traits.form.output
     number, double = traits.form.number, np.float64
     one, inf = number(1), number(np.inf)
@@ -167,7 +168,7 @@ def _losses_finisher(traits: Traits) -> Function:
         finish_sums(largest, sums.maxima, sums.rest, sums.log_sums, n)
         for r in range(n):
             rest, log_sum = sums.rest[r], sums.log_sums[r]
-            gap, t = sums.gaps[r], sums.masses[r]
+            gap, t = sums.gaps[r], 1.0 if unit else sums.masses[r]
             if tempered:
                 gap = gap * o.inverse_temperature
             loss = gap + t * double(log_sum)
@@ -190,7 +191,7 @@ def _losses_finisher(traits: Traits) -> Function:
                 if writes:
                     sums.totals[r] = number(t * slope)
                     sums.curvature[r] = number(t * used(curvature, gap + double(log_sum)))
-            elif writes:
+            elif writes and not unit:
                 sums.totals[r] = number(t)
             loss = select(rest == rest, loss, np.nan)  # NaN anywhere in the row is NaN
             if class_weighted:  # its classes weigh nothing: the row is left out

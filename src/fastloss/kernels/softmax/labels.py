@@ -82,9 +82,9 @@ def part_label_sums(traits: Traits) -> Function:
     _, n_ids, mass_at_id = part_masses(traits)
     gap_term, share_of, sum_part = masses(traits).gap_term, _share(traits), _part_adder(traits)
     labelled, by_id, linked = traits.form.labelled, traits.by_id, traits.linked
-    smoothed = traits.variant.smoothed
+    smoothed, unit = traits.variant.smoothed, traits.unit_masses
     number, double = traits.form.number, np.float64
-    one = number(1)
+    one, nan = number(1), number(np.nan)
     # Class weights are float64, and the longest numbers of a loop say how many fill a vector.
     number_bytes = 8 if traits.variant.class_weighted else np.dtype(number).itemsize
     n_together = smaller(EQUAL_TERMS * INTERLEAVED * vector_bytes() // number_bytes, CHUNK)
@@ -113,7 +113,11 @@ def part_label_sums(traits: Traits) -> Function:
                 x_j, is_largest = seen(o, whole, label, top)
                 gaps += double(gap_term(one if linked else t, x_j, top[1], is_largest))
                 total += double(t)
-        sums.gaps[row], sums.masses[row] = gaps, total
+        sums.gaps[row] = gaps
+        if unit:
+            sums.rest[row] = select(total == total, sums.rest[row], nan)
+        else:
+            sums.masses[row] = total
 
     return sum_labels
 
@@ -198,7 +202,7 @@ def lane_label_sums(traits: Traits) -> Function:
 def _sums_at_labels(traits: Traits) -> Function:
     mass, gap_term, _ = masses(traits)
     of_class, linked = class_reader(traits), traits.linked
-    class_weighted = traits.variant.class_weighted
+    class_weighted, unit = traits.variant.class_weighted, traits.unit_masses
     number, double = traits.form.number, np.float64
     zero, one, nan = number(0), number(1), number(np.nan)
 
@@ -211,7 +215,7 @@ def _sums_at_labels(traits: Traits) -> Function:
             if class_weighted:
                 masses[r] = select(here, double(t), masses[r])
 
-    def gaps_at_label(at_label: Any, largest: Any, gaps: Any, masses: Any) -> None:
+    def gaps_at_label(at_label: Any, largest: Any, gaps: Any, masses: Any, rest: Any) -> None:
         disjoint()
         for r in range(GROUP):
             t = number(masses[r]) if class_weighted else one
@@ -219,14 +223,18 @@ def _sums_at_labels(traits: Traits) -> Function:
             is_largest = at_label[r] == largest[r]
             gaps[r] = double(gap_term(gap_mass, at_label[r], largest[r], is_largest))
             # A label that is no class, as one that changed since it was checked, left NaN here.
-            masses[r] = double(select(at_label[r] == at_label[r], t, nan))
+            is_class = at_label[r] == at_label[r]
+            if unit:
+                rest[r] = select(is_class, zero, nan)
+            else:
+                masses[r] = double(select(is_class, t, nan))
 
     def sum_labels(o: Any, rows: Any, scratch: Any) -> None:
         sums, at_label = scratch.sums, scratch.at_label
         fill(at_label, nan)
         for j in range(rows.n_classes):
             find_label(o, j, lane(scratch.logits, j), scratch.labels, at_label, sums.masses)
-        gaps_at_label(at_label, sums.largest, sums.gaps, sums.masses)
+        gaps_at_label(at_label, sums.largest, sums.gaps, sums.masses, sums.rest)
 
     return sum_labels
 

@@ -56,7 +56,8 @@ def few_classes(traits: Traits) -> Function:
             sum_labels(o, rows, scratch)
         else:
             fill(sums.gaps, 0.0)
-            fill(sums.masses, 1.0)
+            if scoring:
+                fill(sums.masses, 1.0)
         if scoring:
             rank(o, c, scratch)
         sum_exps(o, rows, scratch)
@@ -136,6 +137,7 @@ def _adder(traits: Traits) -> Function:
     labelled, scoring = traits.form.labelled, traits.form.scored
     row_masked, soft = traits.row_masked, labelled and not (traits.one_id or traits.sparse)
     class_major, number = traits.form.class_major, traits.form.number
+    begun = labelled and traits.unit_masses  # by what the labels say
     zero, unit = number(0), number(lift_unit(number))
 
     def add_to(sums: Any, parts: Any) -> None:
@@ -170,7 +172,8 @@ def _adder(traits: Traits) -> Function:
     def sum_exps(o: Any, rows: Any, scratch: Any) -> None:
         sums, moments, c = scratch.sums, scratch.moments, rows.n_classes
         held = constants()
-        fill(sums.rest, zero)
+        if not begun:
+            fill(sums.rest, zero)
         fill(scratch.others, zero)
         n_together = c & -ABREAST
         for j in range(c):

@@ -90,6 +90,16 @@ class Traits(NamedTuple):
         return self.one_id and not self.variant.smoothed
 
     @property
+    def unit_masses(self) -> bool:
+        """Whether the masses of each row add up to 1, and nobody asks for their sum.
+
+        A class id that is no class, as one that changed since it was checked, shows in `Sums.rest`
+        then, as NaN. Scores are found of rows without a label, too.
+        """
+        one_hot = self.one_hot or not self.form.labelled
+        return one_hot and not (self.variant.class_weighted or self.form.scored)
+
+    @property
     def multiplying(self) -> bool:
         """Whether the Hessian is multiplied by a vector."""
         return self.form.output == "hvp"
