@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from trust.processes import PATIENCE
 
 SRC = Path(__file__).resolve().parent.parent / "src"
@@ -23,3 +25,13 @@ def run_python(code: str, *arguments: str, timeout: float = 120, **environment: 
     )
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
     return result.stdout.strip()
+
+
+def need_layer(*layers: str) -> None:
+    """Skip the test if Numba can load none of these layers of threads, on which its loops run."""
+    for layer in layers:
+        code = f"import numba.np.ufunc.{layer}pool"
+        command = [sys.executable, "-c", code]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return
+    pytest.skip(f"Numba has no layer {' or '.join(layers)} here")

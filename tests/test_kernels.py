@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba.core import ir
 from plain import forget, partly_long, plain_python
-from processes import run_python
+from processes import need_layer, run_python
 from registry import CASES
 
 import fastloss as fl
@@ -292,28 +292,21 @@ for threads in map(int, sys.argv[1:]):
 """
 
 
-def prange_available():
-    import importlib.util
-
-    return importlib.util.find_spec("numba.np.ufunc.omppool") is not None
-
-
 @pytest.mark.long
 def test_backends_and_thread_counts_give_the_same_bits():
     counts = ("1", "2", "3", "4", "8")
     pool = run_python(RESULTS, *counts, PYTHONHASHSEED="0").splitlines()
     assert len(pool) == len(counts)
     assert len(set(pool)) == 1
-    if not prange_available():
-        pytest.skip("Numba has no thread-safe layer here")
+    need_layer("omp", "tbb")
     # Numba starts no more threads than this allows.
     environment = {"FASTLOSS_BACKEND": "prange", "NUMBA_NUM_THREADS": "8", "PYTHONHASHSEED": "0"}
     assert run_python(RESULTS, *counts, **environment).splitlines() == pool
 
 
-@pytest.mark.skipif(not prange_available(), reason="Numba has no thread-safe layer here")
 @pytest.mark.long
 def test_prange_is_used_where_it_is_chosen():
+    need_layer("omp", "tbb")
     code = """
 import numpy as np
 import numba

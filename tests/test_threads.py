@@ -18,7 +18,7 @@ from queue import SimpleQueue
 import numba
 import numpy as np
 import pytest
-from processes import run_python
+from processes import need_layer, run_python
 
 from fastloss.call import blocks as _blocks
 from fastloss.call import cpus as _cpus
@@ -1069,16 +1069,10 @@ def test_prange_is_refused_where_it_would_abort(layer, how):
     assert ("FASTLOSS_BACKEND" in out) == (how == "environment")
 
 
-def has_layer(layer):
-    code = f"import numba.np.ufunc.{layer}pool"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-
-
 @pytest.mark.parametrize("layer", ["omp", "tbb"])
 @pytest.mark.long
 def test_prange_is_accepted(layer):
-    if not has_layer(layer):
-        pytest.skip(f"Numba has no {layer} layer here")
+    need_layer(layer)
     environment = {"NUMBA_THREADING_LAYER": layer}
     python("t.set_backend('prange'); assert t.get_backend() == 'prange'", **environment)
     environment["FASTLOSS_BACKEND"] = "prange"
@@ -1089,8 +1083,7 @@ def test_prange_is_accepted(layer):
 @pytest.mark.parametrize("how", ["set", "environment"])
 @pytest.mark.long
 def test_a_forked_child_is_on_the_pool(how):
-    if not has_layer("omp"):
-        pytest.skip("Numba has no omp layer here")
+    need_layer("omp")
     out = python(
         REFUSED
         + f"""
@@ -1123,8 +1116,7 @@ def test_a_child_that_was_forked_before_the_import_is_on_the_pool(openmp):
     """If OpenMP was loaded by then: its threads may be missing, and nobody could tell."""
     if openmp:
         pytest.importorskip("sklearn._loss")
-    if not has_layer("omp"):
-        pytest.skip("Numba has no omp layer here")
+    need_layer("omp")
     out = python(
         f"""
         import os
