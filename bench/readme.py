@@ -10,7 +10,7 @@ import itertools
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,34 +182,44 @@ def with_losses(text: str, block: str) -> str:
 def common_block(entries: list[catalogue.Entry]) -> str:
     lines = ["| ready made | class | loss | labels | options |", "|---|---|---|---|---|"]
     for entry in entries:
-        name, instances, loss, labels, _, options, _ = _loss_row(entry)
-        options = options if len(entry.options) < 4 else "many"
-        lines.append(f"| {instances} | {name} | {loss} | {labels} | {options} |")
+        options = _options(entry) if len(entry.options) < 4 else "many"
+        cells = (_lines(entry.instances), f"`{entry.name}`", _lines(entry.loss))
+        lines.append(_row(*cells, " or ".join(entry.y_true.takes), options))
     return "\n".join(lines) + "\n"
 
 
 def losses_block(entries: list[catalogue.Entry]) -> str:
+    """Few columns, each with what belongs together, so that they fit on a page of the site."""
     lines = [
-        "| class | ready made | loss | labels | predictions | options | `hessian` |",
-        "|---|---|---|---|---|---|---|",
+        "| loss | formula | labels,<br>predictions | options | `hessian` |",
+        "|---|---|---|---|---|",
     ]
     for family, members in itertools.groupby(entries, lambda entry: entry.family):
-        lines += [f"| **{family}** |" + " |" * 6]
-        lines += ["| " + " | ".join(_loss_row(entry)) + " |" for entry in members]
+        lines.append(f"| **{family}** |" + " |" * 4)
+        for entry in members:
+            numbers = "<br>".join(" or ".join(side.takes) for side in (entry.y_true, entry.y_pred))
+            hessians = entry.hessians[2:]  # after the two that all have
+            cells = (_lines([entry.name, *entry.instances]), _lines(entry.loss), numbers)
+            lines.append(_row(*cells, _options(entry), _lines(hessians)))
     return "\n".join(lines) + "\n"
 
 
-def _loss_row(entry: catalogue.Entry) -> list[str]:
-    options = [f"{name}={value!r}" for name, value in entry.options.items()]
-    cells = [
-        f"`{entry.name}`",
-        *("<br>".join(f"`{line}`" for line in lines) for lines in (entry.instances, entry.loss)),
-        " or ".join(entry.y_true.takes),
-        " or ".join(entry.y_pred.takes),
-        "<br>".join(f"`{option}`" for option in options),
-        "<br>".join(f"`{word}`" for word in entry.hessians[2:]),  # after the two that all have
-    ]
-    return [cell.replace("|", "\\|") for cell in cells]  # a bar would end the cell
+def _options(entry: catalogue.Entry) -> str:
+    """With their defaults, of which tiny numbers are rounded."""
+    shown = {
+        name: f"{value:.3g}" if isinstance(value, float) and 0 < value < 1e-6 else repr(value)
+        for name, value in entry.options.items()
+    }
+    return _lines(f"{name}={value}" for name, value in shown.items())
+
+
+def _lines(words: Iterable[str]) -> str:
+    return "<br>".join(f"`{word}`" for word in words)
+
+
+def _row(*cells: str) -> str:
+    # A bar would end the cell.
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 # ---------------------------------------------------------------------------------------------

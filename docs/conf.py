@@ -46,7 +46,8 @@ html_theme_options = {
     "logo": {"text": "fastloss"},
     "navigation_with_keys": False,
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc"],
+    # Wide tables are in its place.
+    "secondary_sidebar_items": {"**": ["page-toc"], "losses": [], "benchmarks": []},
     "footer_start": ["copyright"],
     "footer_end": [],
 }
