@@ -36,9 +36,10 @@ from typing import Any
 import numpy as np
 
 from ...compiler.bits import select, window
+from ..exponentials import constants
 from ..form import Function, PairScores
 from ..row_groups import group_sizer, rowwise
-from ..scalar import exp, log1p
+from ..scalar import exp_of_gap, log1p, log1p_of_sum
 from ..tiles import fill
 from .divergences import divergence_adder
 from .traits import Traits
@@ -80,7 +81,8 @@ def pair_scorer(traits: Traits) -> Function:
     load_b = row_loader(traits, traits.form.decode_vector)
     find_differences, sum_exps = difference_finder(traits), exp_adder(traits)
     add_shares, gap_at = divergence_adder(traits), gap_reader(traits)
-    label_of, labelled, double = label_reader(traits), traits.form.labelled, np.float64
+    label_of, labelled, double = label_finder(traits), traits.form.labelled, np.float64
+    change_of = label_change_formula(double)
 
     def score(o: Any, rows: Any, r: Any) -> PairScores:
         c = rows.n_classes
@@ -100,12 +102,14 @@ def pair_scorer(traits: Traits) -> Function:
             return PairScores(rows.weights[r], x, x, x, x, 0.0, x, x, x, x)
         log_sums = log1p(rest_a), log1p(rest_b)
         inverses = 1.0 / (1.0 + rest_a), 1.0 / (1.0 + rest_b)
-        log_ratio = log_ratio_of(excess * inverses[1], log_sums)
+        log_ratio = log_ratio_of(excess, inverses)
         kl, reverse_kl, js, tv = add_shares(rows, first + c, two, inverses, log_ratio)
         of_label = 0.0, 0.0, 0.0, 0.0
         if labelled:
-            difference = double(two.differences[label]) - log_ratio
-            of_label = label_scores(gap_a + log_sums[0], gap_b + log_sums[1], difference)
+            loss_a, loss_b = gap_a + log_sums[0], gap_b + log_sums[1]
+            log_of_label = double(two.differences[label]) - log_ratio
+            difference = loss_change(loss_a, loss_b, log_of_label)
+            of_label = loss_a, loss_b, difference, change_of(loss_a, loss_b, difference)
         agreement = 1.0 if place_a == place_b else 0.0
         return PairScores(rows.weights[r], kl, reverse_kl, js, tv, agreement, *of_label)
 
@@ -116,7 +120,7 @@ def pair_scorer(traits: Traits) -> Function:
 # Of one row, with SIMD where there are several
 
 
-def label_reader(traits: Traits) -> Function:
+def label_finder(traits: Traits) -> Function:
     decode_true = traits.form.decode_true
 
     def label_of(rows: Any, r: Any) -> Any:
@@ -127,21 +131,30 @@ def label_reader(traits: Traits) -> Function:
     return label_of
 
 
-def log_ratio_of(excess: Any, log_sums: Any) -> Any:
-    """D: the logarithm of the ratio of the sums of exponentials, whose own are `log_sums`.
+def log_ratio_of(excess: Any, inverses: Any) -> Any:
+    """D: the logarithm of the ratio of the sums of exponentials.
 
-    `excess` is how much the ratio is above 1.
+    `excess` is their difference, and `inverses` are 1 / each. NaN gives any number.
     """
-    near = abs(excess) < 0.5
-    return select(near, log1p(select(near, excess, 0.0)), log_sums[0] - log_sums[1])
+    # Of a ratio below a half that of the other two: near -1 a logarithm of 1 + x loses digits.
+    above = excess * inverses[1]
+    is_small = above < -constants(excess).half
+    log = log1p_of_sum(select(is_small, -(excess * inverses[0]), above))
+    return select(is_small, -log, log)
 
 
-def label_scores(loss_a: Any, loss_b: Any, difference: Any) -> Any:
-    """The last four of `PairScores`; `difference` is log(p_y / q_y), exact where it is small."""
+def loss_change(loss_a: Any, loss_b: Any, difference: Any) -> Any:
+    """The loss of b less that of a; `difference` is log(p_y / q_y), exact where it is small."""
     # A sum of infinities is one.
     infinite = (loss_a == np.inf) | (loss_b == np.inf)
-    difference = select(infinite, loss_b - loss_a, difference)
-    return loss_a, loss_b, difference, _change_of(exp(-loss_b), exp(-loss_a), -difference)
+    return select(infinite, loss_b - loss_a, difference)
 
 
-_change_of = excess_formula(np.float64)
+def label_change_formula(number: Any) -> Function:
+    excess_of = excess_formula(number)
+
+    def change_of(loss_a: Any, loss_b: Any, difference: Any) -> Any:
+        """How much more probable the label is in b; `difference` is that of the losses."""
+        return excess_of(exp_of_gap(-loss_b), exp_of_gap(-loss_a), -difference)
+
+    return change_of

@@ -10,17 +10,18 @@ import numpy as np
 
 from ...compiler.bits import disjoint, larger, prefetch, select, smaller, window, windows
 from ..form import Function, PairScores
-from ..row_groups import GROUP, N_DOUBLE_SUMS, N_MOMENTS, rowwise
-from ..scalar import log1p
+from ..row_groups import GROUP, rowwise
+from ..scalar import log1p_of_sum
 from ..tiles import fill
 from .divergences import class_shares
 from .group_sums import RUN
 from .lanes import lane, loader, memory
+from .pair_labels import label_comparer, label_reader, narrower
 from .pair_tops import settler, shift_finder, top_finder
-from .pairs import label_reader, label_scores, log_ratio_of
+from .pairs import log_ratio_of
 from .row_scores import score_writer
 from .traits import Traits
-from .two_rows import difference_formula, exps_formula, gap_reader
+from .two_rows import difference_formula, exps_formula
 
 # Classes whose terms are added up one after the other in the arithmetic.
 IN_TURN = 1 << 4
@@ -46,8 +47,16 @@ class Numbers(NamedTuple):
     places_b: Any
     shifts: Any  # the difference of the largest logits, and what rounding took from it
     lost_shifts: Any
+    labels_a: Any  # the logit of the label, and its loss in the end
+    labels_b: Any
+    differences: Any  # of the label
+    rests_a: Any  # the sum of the exponentials but for the largest one
+    rests_b: Any
+    excesses: Any  # the sum of their differences
     inverses_a: Any  # 1 / the sum of the exponentials
     inverses_b: Any
+    log_sums_a: Any  # its logarithm
+    log_sums_b: Any
     log_ratios: Any
     # What some classes add to sums.
     parts: Any
@@ -61,15 +70,13 @@ class Doubles(NamedTuple):
 
     gaps_a: Any  # of the label
     gaps_b: Any
-    rests_a: Any  # the sum of the exponentials but for the largest one
+    rests_a: Any
     rests_b: Any
-    excesses: Any  # the sum of their differences
-    differences: Any  # of the label
-    log_ratios: Any
+    excesses: Any
 
 
 # What the two have room for.
-_N_NUMBERS, _N_DOUBLES = len(Numbers._fields), N_DOUBLE_SUMS + N_MOMENTS
+_N_NUMBERS, _N_DOUBLES = len(Numbers._fields), len(Doubles._fields)
 
 
 def few_pairs(traits: Traits) -> Function:
@@ -80,8 +87,9 @@ def few_pairs(traits: Traits) -> Function:
     side_b = traits._replace(form=unlabelled._replace(pred=form.vector))
     load_a, load_b, (side_room, scratch_in) = loader(side_a), loader(side_b), memory(side_a)
     find_tops, settle, find_shifts = top_finder(traits), settler(traits), shift_finder(traits)
-    read_labels, sum_exps = _label_reader(traits), _exp_adder(traits)
-    find_ratios, add_shares, finish = _ratio_finder(traits), _share_adder(traits), _finisher(traits)
+    read_labels, sum_exps = label_reader(traits), _exp_adder(traits)
+    find_ratios, add_shares = _ratio_finder(traits), _share_adder(traits)
+    compare_labels, finish = label_comparer(traits), _finisher(traits)
     columns_in, write_rows = score_writer(form)
     labelled, n_scores = form.labelled, form.n_results
 
@@ -115,36 +123,17 @@ def few_pairs(traits: Traits) -> Function:
         settle(c, b, numbers.tops_b, numbers.parts)
         find_shifts(numbers.tops_a, numbers.tops_b, numbers.shifts, numbers.lost_shifts)
         if labelled:
-            read_labels(o, rows, a, b, numbers, doubles, n_rows)
+            read_labels(o, rows, a, b, numbers, doubles)
         sum_exps(o, rows, a, b, differences, numbers, doubles)
-        find_ratios(numbers, doubles, scores.loss_a, scores.loss_b, n)
+        find_ratios(numbers, doubles)
         add_shares(rows, a, b, differences, numbers, scores)
+        if labelled:
+            compare_labels(numbers, doubles, scores, n)
         finish(numbers, doubles, rows.weights, scores, n)
         write_rows(columns, rows.scores, n_rows)
         fill(rows.losses, 0.0)
 
     return rowwise(group, group_size, room, form, traits.ignoring)
-
-
-def _label_reader(traits: Traits) -> Function:
-    label_of, gap_at, difference_of = (
-        label_reader(traits),
-        gap_reader(traits),
-        difference_formula(traits),
-    )
-    double = np.float64
-
-    def read_labels(
-        o: Any, rows: Any, a: Any, b: Any, numbers: Any, doubles: Any, n_rows: Any
-    ) -> None:
-        for r in range(n_rows):
-            place = label_of(rows, r) * GROUP + r
-            doubles.gaps_a[r] = gap_at(o, a, place, numbers.tops_a[r])
-            doubles.gaps_b[r] = gap_at(o, b, place, numbers.tops_b[r])
-            shift, lost_shift = numbers.shifts[r], numbers.lost_shifts[r]
-            doubles.differences[r] = double(difference_of(o, a[place], b[place], shift, lost_shift))
-
-    return read_labels
 
 
 def _widener(traits: Traits) -> Function:
@@ -225,44 +214,41 @@ def _exp_adder(traits: Traits) -> Function:
 
 
 def _ratio_finder(traits: Traits) -> Function:
-    number, double = traits.form.number, np.float64
+    narrow, labelled, one = narrower(traits), traits.form.labelled, traits.form.number(1)
 
     def find(
         rests_a: Any,
         rests_b: Any,
         excesses: Any,
-        log_ratios: Any,
-        log_sums_a: Any,
-        log_sums_b: Any,
         inverses_a: Any,
         inverses_b: Any,
-        n: Any,
+        log_sums_a: Any,
+        log_sums_b: Any,
+        log_ratios: Any,
     ) -> None:
         disjoint()
-        for r in range(n):
+        for r in range(GROUP):
             a, b = rests_a[r], rests_b[r]
-            log_sum_a, log_sum_b, inverse_b = log1p(a), log1p(b), 1.0 / (1.0 + b)
-            log_ratios[r] = log_ratio_of(excesses[r] * inverse_b, (log_sum_a, log_sum_b))
-            log_sums_a[r], log_sums_b[r] = log_sum_a, log_sum_b
-            inverses_a[r], inverses_b[r] = number(1.0 / (1.0 + a)), number(inverse_b)
+            inverses = one / (one + a), one / (one + b)
+            inverses_a[r], inverses_b[r] = inverses[0], inverses[1]
+            log_ratios[r] = log_ratio_of(excesses[r], inverses)
+            if labelled:
+                log_sums_a[r], log_sums_b[r] = log1p_of_sum(a), log1p_of_sum(b)
 
-    def narrow(wide: Any, numbers: Any, n: Any) -> None:
-        for r in range(n):
-            numbers[r] = number(double(wide[r]))
-
-    def find_ratios(numbers: Any, doubles: Any, log_sums_a: Any, log_sums_b: Any, n: Any) -> None:
+    def find_ratios(numbers: Any, doubles: Any) -> None:
+        narrow(doubles.rests_a, numbers.rests_a)
+        narrow(doubles.rests_b, numbers.rests_b)
+        narrow(doubles.excesses, numbers.excesses)
         find(
-            doubles.rests_a,
-            doubles.rests_b,
-            doubles.excesses,
-            doubles.log_ratios,
-            log_sums_a,
-            log_sums_b,
+            numbers.rests_a,
+            numbers.rests_b,
+            numbers.excesses,
             numbers.inverses_a,
             numbers.inverses_b,
-            n,
+            numbers.log_sums_a,
+            numbers.log_sums_b,
+            numbers.log_ratios,
         )
-        narrow(doubles.log_ratios, numbers.log_ratios, n)
 
     return find_ratios
 
@@ -330,10 +316,10 @@ def _share_adder(traits: Traits) -> Function:
 def _finisher(traits: Traits) -> Function:
     labelled, leaving_out = traits.form.labelled, traits.leaving_out
 
-    def seen(score: Any, known: Any, counted: Any) -> Any:
-        """The score of a row that has a softmax; 0 of one that is left out."""
-        score = select(known, score, np.nan)
-        return select(counted, score, 0.0) if leaving_out else score
+    # A sum, as LLVM makes a masked store of a choice, which takes ten times as long.
+    def seen(score: Any, mark: Any, counted: Any) -> Any:
+        """The score of a row that has a softmax, whose mark is 0; 0 of one that is left out."""
+        return select(counted, score + mark, 0.0) if leaving_out else score + mark
 
     def finish_all(
         places_a: Any,
@@ -341,10 +327,6 @@ def _finisher(traits: Traits) -> Function:
         shifts: Any,
         rests_a: Any,
         rests_b: Any,
-        gaps_a: Any,
-        gaps_b: Any,
-        differences: Any,
-        log_ratios: Any,
         weights: Any,
         scores: Any,
         n: Any,
@@ -354,23 +336,21 @@ def _finisher(traits: Traits) -> Function:
             known = (rests_a[r] + rests_b[r] < np.inf) & (shifts[r] == shifts[r])
             counted = (weights[r] != 0.0) if leaving_out else True
             same = known & counted & (places_a[r] == places_b[r])
-            loss_a, loss_b, difference, change = 0.0, 0.0, 0.0, 0.0
-            if labelled:
-                loss_a, loss_b, difference, change = label_scores(
-                    gaps_a[r] + scores.loss_a[r],
-                    gaps_b[r] + scores.loss_b[r],
-                    differences[r] - log_ratios[r],
-                )
             scores.weight[r] = weights[r]
             scores.agreement[r] = select(same, 1.0, 0.0)
-            scores.kl[r] = seen(scores.kl[r], known, counted)
-            scores.reverse_kl[r] = seen(scores.reverse_kl[r], known, counted)
-            scores.jensen_shannon[r] = seen(scores.jensen_shannon[r], known, counted)
-            scores.total_variation[r] = seen(scores.total_variation[r], known, counted)
-            scores.loss_a[r] = seen(loss_a, known, counted)
-            scores.loss_b[r] = seen(loss_b, known, counted)
-            scores.loss_difference[r] = seen(difference, known, counted)
-            scores.probability_change[r] = seen(change, known, counted)
+            mark = select(known, 0.0, np.nan)
+            scores.kl[r] = seen(scores.kl[r], mark, counted)
+            scores.reverse_kl[r] = seen(scores.reverse_kl[r], mark, counted)
+            scores.jensen_shannon[r] = seen(scores.jensen_shannon[r], mark, counted)
+            scores.total_variation[r] = seen(scores.total_variation[r], mark, counted)
+            losses = scores.loss_a[r], scores.loss_b[r], scores.loss_difference[r]
+            change = scores.probability_change[r]
+            if not labelled:
+                losses, change = (0.0, 0.0, 0.0), 0.0
+            scores.loss_a[r] = seen(losses[0], mark, counted)
+            scores.loss_b[r] = seen(losses[1], mark, counted)
+            scores.loss_difference[r] = seen(losses[2], mark, counted)
+            scores.probability_change[r] = seen(change, mark, counted)
 
     def finish(numbers: Any, doubles: Any, weights: Any, scores: Any, n: Any) -> None:
         finish_all(
@@ -379,10 +359,6 @@ def _finisher(traits: Traits) -> Function:
             numbers.shifts,
             doubles.rests_a,
             doubles.rests_b,
-            doubles.gaps_a,
-            doubles.gaps_b,
-            doubles.differences,
-            doubles.log_ratios,
             weights,
             scores,
             n,
