@@ -3,6 +3,7 @@
 import copy
 import gc
 import inspect
+import itertools
 import math
 import pickle
 import weakref
@@ -18,6 +19,7 @@ import fastloss as fl
 from fastloss.bases import shared
 from fastloss.call.plan import Call
 from fastloss.call.verbs import VALUE
+from fastloss.catalogue import entries
 
 pytestmark = plain
 F = np.float32
@@ -81,6 +83,46 @@ def test_float32_has_the_numbers_of_float64(loss, y_true, y_pred):
     single, double = in_both(loss, y_true, y_pred)
     assert single[0] == pytest.approx(double[0], rel=2e-6)
     np.testing.assert_allclose(single[1], double[1], rtol=2e-6, atol=TINY)
+
+
+EXTREME = (1e-300, 1e-30, 1 - 1e-12, 1 + 1e-8, 2 - 1e-8, 1e15, 1e30, 1e39, 1e300, INF)
+EXTREME += (-1e-300, -1.0, -1e39)
+WITH_OPTIONS = [entry for entry in entries() if entry.options]
+
+
+def unless_refused(option: str, use: Any) -> Any:
+    """What `use` returns, or None if it says what is wrong with the option."""
+    try:
+        return use()
+    except (TypeError, ValueError) as error:
+        if option not in str(error):
+            raise
+        return None
+
+
+@pytest.mark.parametrize("entry", WITH_OPTIONS, ids=lambda entry: entry.name)
+def test_float32_has_the_numbers_of_float64_or_refuses_the_option(entry):
+    """Each option that is a number, of each loss that there is."""
+    numbers = [name for name, value in entry.options.items() if not isinstance(value, bool)]
+    for option, value in itertools.product(numbers, EXTREME):
+        loss = unless_refused(option, lambda o=option, v=value: getattr(fl, entry.name)(**{o: v}))
+        if loss is None:
+            continue
+        y_true, y_pred = (
+            max(low, -2) + (min(high, 3) - max(low, -2)) * np.array(where, F)
+            for (low, high), where in (
+                (loss.y_true_range, [[0, 1], [1, 0]]),
+                (loss.y_pred_range, [[0.5, 0.25], [0.625, 0.75]]),
+            )
+        )
+        y_true = np.array([0, 1]) if entry.y_true.takes[0] == "class ids" else y_true
+        single = unless_refused(option, lambda: loss.value_and_grad(y_true, y_pred))  # noqa: B023
+        if single is None:
+            continue
+        double = loss.value_and_grad(y_true, y_pred.astype(np.float64))
+        with np.errstate(over="ignore"):
+            for found, right in zip(single, double, strict=True):
+                np.testing.assert_allclose(F(found), F(right), rtol=4e-6, atol=1000 * TINY)
 
 
 def test_known_values_of_extreme_options():

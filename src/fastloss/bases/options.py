@@ -133,6 +133,10 @@ def each(name: str, value: Any) -> Iterable[tuple[str, Any]]:
     return ((name, value),)
 
 
+# Products with an option that is larger could overflow in float32.
+LARGEST_FACTOR = 1e30
+
+
 def check_number(
     name: str, value: Any, low: float, high: float = math.inf, *, finite: bool = True
 ) -> None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..bases.options import check_number, check_switch, of_options
+from ..bases.options import LARGEST_FACTOR, check_number, check_switch, of_options
 from ..bases.rows import OfWholeRow, RowwiseLoss
 from ..compiler.bits import accumulate, disjoint, window
 from ..kernels.row_groups import CHUNK
@@ -16,10 +16,6 @@ from ..kernels.scalar import sigmoid
 #
 #     gradient_j = (dN (TP + smooth) - t_j N) / T^2,    dN = alpha (1 - t_j) - beta t_j
 #     hessian_j  = -2 (dN + t_j) gradient_j / T
-
-
-# Sums of numbers that weigh more could overflow in float32.
-_LARGEST_WEIGHT = 1e30
 
 
 def _overlap(self: Any, t: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -185,8 +181,8 @@ class Tversky(_Overlap):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("alpha", self.alpha, 0.0, _LARGEST_WEIGHT)
-        check_number("beta", self.beta, 0.0, _LARGEST_WEIGHT)
+        check_number("alpha", self.alpha, 0.0, LARGEST_FACTOR)
+        check_number("beta", self.beta, 0.0, LARGEST_FACTOR)
 
     @property
     def added(self) -> float:

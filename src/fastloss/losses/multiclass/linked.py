@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...bases.options import as_weights, check_number, near_one
+from ...bases.options import LARGEST_FACTOR, as_weights, check_number, near_one
 from ...bases.softmax import SoftmaxLoss
 from ...call.arrays import Array
 from ...kernels.scalar import exp, exp_of_minus, log
@@ -139,7 +139,7 @@ class PolyCrossEntropy(SoftmaxLoss):
         gradient_j = (1 + epsilon p_y) (p_j - [j = y])
         hessian_j  = (1 + epsilon p_y) p_j (1 - p_j) - epsilon p_y (p_j - [j = y])^2
 
-    with p the softmax of the logits; `epsilon` is -1 or more. With `epsilon=0` it is
+    with p the softmax of the logits; `epsilon` is from -1 to 1e30. With `epsilon=0` it is
     `CrossEntropy`.
 
     The verbs take `labels`, class ids of shape (...), and `logits` of shape (..., c); the other
@@ -160,7 +160,7 @@ class PolyCrossEntropy(SoftmaxLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("epsilon", self.epsilon, -1.0)
+        check_number("epsilon", self.epsilon, -1.0, LARGEST_FACTOR)
 
     def link(self, loss: Any) -> tuple[Any, Any, Any]:
         power, rest = exp_of_minus(loss)

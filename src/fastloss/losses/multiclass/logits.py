@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...bases.options import check_number
+from ...bases.options import LARGEST_FACTOR, check_number
 from ...bases.softmax import SoftmaxLoss
 from ...call.arrays import Array
 from ...call.run import evaluate
@@ -89,7 +89,7 @@ class CrossEntropy(SoftmaxLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
-        check_number("z_loss", self.z_loss, 0.0)
+        check_number("z_loss", self.z_loss, 0.0, LARGEST_FACTOR)
         if self.hessian_floor is not None:
             check_number("hessian_floor", self.hessian_floor, 0.0)
 
