@@ -36,7 +36,7 @@ pytestmark = plain
 
 
 @every_card
-@pytest.mark.parametrize("seed", range(2))
+@partly_long(1, "seed", range(2))
 def test_any_split_and_order_of_merges_are_the_same(card, seed, monkeypatch):
     """However few rows are added up at a time, and whether or not parts become states before."""
     whole = card.of(np.s_[:], **card.given()).result()
@@ -160,7 +160,7 @@ def test_groups_are_what_they_are_apart(card):
 
 
 @every_card
-@pytest.mark.parametrize("factor", [2.0**-1070, 2.0**-500, 2.0**1020])
+@partly_long(1, "factor", [2.0**-1070, 2.0**1020, 2.0**-500])
 def test_weights_count_by_their_ratios(card, factor):
     """Of powers of two, by which no weight is rounded: results are the same to the bit."""
     given = card.given()
@@ -204,7 +204,7 @@ LAYOUTS = {
 
 
 @every_card
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@partly_long(3, "layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_layouts_give_the_same(card, layout):
     expected = card.of(np.s_[:], **card.given())
     changed = card._replace(

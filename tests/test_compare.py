@@ -304,7 +304,7 @@ def test_infinite_logits_are_all_of_the_mass():
     assert found["probability_change"] == pytest.approx(-2 / 3)
 
 
-@pytest.mark.parametrize("widest", [0, 200])
+@partly_long(1, "widest", [0, 200])
 @pytest.mark.parametrize(
     ("bad", "c"),
     [((NAN,), 1), ((NAN,), 600), ((INF, INF), 2), ((INF, INF), 600), ((-INF,) * 3, 3)],

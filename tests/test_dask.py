@@ -279,7 +279,7 @@ def test_a_bad_label_is_told_with_its_chunk(loss):
 # Scores
 
 
-@partly_long(7, "name", GROUPED)
+@partly_long(3, "name", GROUPED)
 def test_scores_of_every_task_are_those_of_one_machine(name):
     """With groups and clusters that are names, in chunks that do not know of each other."""
     card = GROUPED[name]

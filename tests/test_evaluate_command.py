@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cards import assert_told
-from plain import plain
+from plain import partly_long, plain
 
 import fastloss as fl
 from fastloss import cli
@@ -805,6 +805,7 @@ def test_files_are_known_by_place_and_content_not_by_name(here):
         assert {k for k in now["a"][0] if now["a"][0][k] != a["a"][0][k]} == {"content"}
 
 
+@pytest.mark.long
 def test_bit_patterns_are_not_mixed(run, ended_at):
     """Logits that are valid numbers in both formats."""
     pytest.importorskip("ml_dtypes")
@@ -960,7 +961,7 @@ def piped(name, encoding="utf-8", errors="strict"):
         yield source
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "compare", "calibrate"])
+@partly_long(2, "verb", ["evaluate", "compare", "calibrate"])
 def test_a_closed_pipe_gets_a_clear_word(run, capsys, verb):
     more = {
         "evaluate": ["labels.npy", "--html", "r.html", "--state", "s"],

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from plain import both, plain, plain_python
+from plain import both, partly_long, plain, plain_python
 from registry import CASES, ELEMENTWISE, INFINITE, LINKED, assert_same
 
 import fastloss as fl
@@ -282,7 +282,7 @@ SOFTMAXES = [
 ]
 
 
-@pytest.mark.parametrize("loss", SOFTMAXES, ids=repr)
+@partly_long(5, "loss", SOFTMAXES, ids=repr)
 def test_the_whole_hessian_of_a_row_lies_below_the_diagonal(loss):
     loss = dataclasses.replace(loss, reduction="sum", hessian="majorizer")
     rng = np.random.default_rng(0)

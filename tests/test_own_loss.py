@@ -374,7 +374,7 @@ def test_nan_gradient_is_wrong():
         fl.dice,
         fl.gaussian_nll,
     ],
-    long=[fl.cross_entropy],
+    long=[fl.cross_entropy, fl.KLDivergence(log_target=True), fl.JensenShannon(from_logits=True)],
 )
 def test_shipped_losses_pass_their_own_check(loss):
     """One for each kind of data that the check can make; formulas have other tests."""

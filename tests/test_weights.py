@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain import compiled, plain
+from plain import compiled, partly_long, plain
 from registry import (
     CATEGORICAL_SOFT,
     GAUSSIAN,
@@ -219,7 +219,7 @@ def test_labels_that_are_nan_beside_class_weights():
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f4", "f8"])
+@partly_long(1, "dtype", [np.float32, np.float64], ids=["f4", "f8"])
 def test_the_scale_of_weights_is_that_of_sums(case, reduction, dtype):
     """Also where the weights of samples and those of classes are far from 1, and their product not.
 
@@ -307,7 +307,7 @@ def test_losses_into_given_memory_at_any_scale():
 # Elsewhere
 
 
-@pytest.mark.parametrize("exponent", [-1070, -133, 0, 130, 1020])
+@partly_long(2, "exponent", [-1070, 1020, -133, 0, 130])
 def test_functions_for_compiled_code(exponent):
     logits = SOFTMAX.data(np.float64)[1]
     weight = np.ldexp(OF_CLASSES, exponent)
@@ -322,8 +322,8 @@ def test_functions_for_compiled_code(exponent):
             np.testing.assert_array_equal(grad, expected_grad[0])
 
 
-@pytest.mark.parametrize(
-    ("of_samples", "of_classes"), [(0, 0), (-1060, 0), (1020, 0), (1020, -1060), (-1060, 1020)]
+@partly_long(
+    2, "of_samples, of_classes", [(0, 0), (1020, -1060), (-1060, 0), (1020, 0), (-1060, 1020)]
 )
 def test_chunks_of_dask(of_samples, of_classes):
     """Their means are those of one call, also where no chunk's weight is an ordinary number."""
