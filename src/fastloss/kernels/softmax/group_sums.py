@@ -30,7 +30,7 @@ class Sums(NamedTuple):
     dots: Any  # the sum of p_j v_j, v being the vector that the Hessian is multiplied by
     rest_dots: Any  # the same over x_j < m
     # Found by `finish`:
-    totals: Any  # T, where it is not always 1, times the slope of the link
+    totals: Any  # T, times the slope of the link
     extra: Any  # what the z-loss adds to T
     curvature: Any  # of the link or the z-loss
     probability: Any  # 1 / S
@@ -84,12 +84,11 @@ def row_reader(traits: Traits) -> Function:
     """The function that gives the `OfRow` of row r of a group."""
     z_loss, curved = traits.variant.z_loss, traits.linked or traits.variant.z_loss
     logarithmic, multiplying = traits.logarithmic, traits.multiplying
-    unit = traits.unit_masses and not traits.linked
-    zero, one = traits.form.number(0), traits.form.number(1)
+    zero = traits.form.number(0)
 
     def of_row(sums: Any, r: Any) -> Any:
         return OfRow(
-            one if unit else sums.totals[r],
+            sums.totals[r],
             sums.extra[r] if z_loss else zero,
             sums.curvature[r] if curved else zero,
             sums.probability[r],
@@ -191,7 +190,7 @@ def _losses_finisher(traits: Traits) -> Function:
                 if writes:
                     sums.totals[r] = number(t * slope)
                     sums.curvature[r] = number(t * used(curvature, gap + double(log_sum)))
-            elif writes and not unit:
+            elif writes:  # 1 as well: as a constant it would have loops of a Hessian fuse less
                 sums.totals[r] = number(t)
             loss = select(rest == rest, loss, np.nan)  # NaN anywhere in the row is NaN
             if class_weighted:  # its classes weigh nothing: the row is left out
