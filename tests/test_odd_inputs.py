@@ -478,6 +478,17 @@ def test_ignore_index_in_narrow_and_wide_dtypes():
         assert_says_what_to_do(message)
 
 
+def test_no_id_beyond_int64_is_taken_for_the_mark():
+    labels, logits = np.array([0, 2**63 + 5], np.uint64), np.zeros((2, 3))
+    marked = fl.CrossEntropy(ignore_index=2**63 - 1, reduction="none")
+    for given in (labels, labels.astype(">u8")):
+        with pytest.raises(
+            ValueError, match=r"labels has dtype uint64.* write .*astype\(np.int64\)"
+        ):
+            marked(given, logits)
+    assert marked(np.array([0, 2**63 - 1]), logits)[1] == 0.0
+
+
 def test_ignore_index_does_not_apply_to_soft_labels():
     labels, logits = SOFTMAX_SOFT.data()
     value = fl.CrossEntropy(ignore_index=0)(labels, logits)

@@ -21,6 +21,8 @@ from .formula import ClassFormula, Formula, RowFormula
 from .loss import Loss
 from .options import as_weights, check_integer, near_one
 
+_LARGEST = 2**63 - 1  # what kernels know all ids beyond int64 as
+
 
 class ByClass(NamedTuple):
     """What a loss knows of classes: what each weighs, and the class id whose rows are left out."""
@@ -128,6 +130,11 @@ class RowFamily(Family):
         class_ids = y_true.ndim < y_pred.ndim
         if class_ids and true.kind == "float":  # an empty list: there is nothing to mistake
             true = INT64
+        if class_ids and self.ignore_index == _LARGEST and y_true.dtype.str[1:] == "u8":
+            raise ValueError(
+                f"{names[0]} has dtype uint64, of which all ids from {_LARGEST} on are taken for "
+                f"ignore_index, which is that number: write np.asarray({names[0]}).astype(np.int64)"
+            )
         if weight is not None:
             check_weight_shape(weight, sample_shape, "row")
         if self.labels == IDS and not class_ids:
