@@ -183,7 +183,8 @@ class Scorecard(Accumulator[RowSums]):
           the last, n + 1 row numbers, for sequences that are numbered as they come;
         - `n_bytes`: the bytes that each sequence of `offsets` stands for, for bits per byte;
         - `clusters`: any integer for each row, the same for rows that belong together, such as
-          those of a person or a document. If each row has one, standard errors of the loss and
+          those of a person or a document; or names, as of groups. All parts have ids of one kind,
+          as 1 and "1" are two clusters. If each row has one, standard errors of the loss and
           accuracy take clusters to be independent, not rows. So they do of sequences, where there
           are no clusters;
         - `ids`: any integer for each row, which no other row has, if rows are independent and
