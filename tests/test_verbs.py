@@ -26,6 +26,7 @@ from registry import (
 )
 
 import fastloss as fl
+from fastloss.kernels.softmax import long_rows, short_rows
 
 pytestmark = plain
 
@@ -181,6 +182,30 @@ def test_products_with_the_hessian(loss):
         behind = loss.grad(labels, LOGITS - h * VECTOR, **options)
         product = loss.hvp(labels, LOGITS, VECTOR, **options)
         np.testing.assert_allclose(product, (ahead - behind) / (2 * h), atol=1e-9)
+
+
+@pytest.mark.parametrize("rows", ["few", "kept", "long"])
+def test_results_in_place(monkeypatch, rows):
+    """Nothing is read of the logits after derivatives were written there."""
+    if rows != "few":
+        monkeypatch.setattr(short_rows, "FEW", dict.fromkeys(short_rows.FEW, 0))
+    monkeypatch.setattr(long_rows, "keeps", lambda _: rows == "kept")
+    for loss in FEWER:
+        verbs: list[tuple[Any, list[Any], list[Any]]]
+        verbs = [(loss.proba, [], []), (loss.log_proba, [], [])]
+        for labels in labels_for(loss):
+            verbs += [(loss.grad, [labels], []), (loss.grad_hess, [labels], [])]
+            if isinstance(loss, fl.CrossEntropy):
+                verbs.append((loss.hvp, [labels], [VECTOR]))
+        for verb, before, behind in verbs:
+            expected = verb(*before, LOGITS, *behind)
+            logits = LOGITS.copy()
+            if isinstance(expected, tuple):
+                out: Any = logits, np.empty_like(logits)
+                verb(*before, logits, *behind, out=out)
+            else:
+                out = verb(*before, logits, *behind, out=logits)
+            assert_same(np.array(out), np.array(expected))
 
 
 @partly_long(18, "loss", FEWER, ids=repr)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.bits import accumulate, disjoint, larger, select, smaller, stream, window
+from ...compiler.bits import accumulate, disjoint, larger, select, smaller, window
 from ..form import Function
 from ..row_groups import CHUNK, GROUP
-from ..tiles import fill
+from ..tiles import fill, put
 from .formulas import logits, output_formula
 from .group_sums import row_reader
 from .labels import lane_mass, part_masses
@@ -47,11 +47,13 @@ def row_writer(traits: Traits) -> tuple[Function, Function]:
     keeping, leaving_out, with_hess = traits.keeping, traits.leaving_out, traits.form.with_hess
     # Whether what is written for a class follows from what was kept of it, and the row.
     kept_is_all = by_id and not (traits.variant.smoothed or traits.variant.capped or multiplying)
+    # Whether what is written twice, for a class id, is made of the logit: it must still be there.
+    aside = labelled and by_id and traits.variant.capped
     written, zero = n_written(traits), traits.form.number(0)
 
     def place(rows: Any, out: Any, start: Any, n: Any, spare: Any) -> Any:
         """Where n derivatives from `start` on are written."""
-        if not rows.streamed:
+        if not (aside or rows.streamed):
             return window(out, start, n)
         return window(rows.encoded, spare + (start if rows.n_classes <= written else 0), n)
 
@@ -86,17 +88,18 @@ def row_writer(traits: Traits) -> tuple[Function, Function]:
                 write_part(o, part, kept_part, share, numbers, grads, hesses)
                 if labelled and by_id:
                     write_ids(o, rows, row, start, kept_part, share, numbers, grads, hesses)
-            if rows.streamed and c > written:
-                stream(grads, window(rows.grad_out, begin + start, n))
+            if (aside or rows.streamed) and c > written:
+                put(grads, window(rows.grad_out, begin + start, n), rows.streamed)
                 if with_hess:
-                    stream(hesses, window(rows.hess_out, begin + start, n))
+                    put(hesses, window(rows.hess_out, begin + start, n), rows.streamed)
             start += n
 
     def end_group(rows: Any) -> None:
-        if rows.streamed and rows.n_classes <= written:
-            stream(rows.encoded, rows.grad_out)
+        if (aside or rows.streamed) and rows.n_classes <= written:
+            put(rows.encoded, rows.grad_out, rows.streamed)
             if with_hess:
-                stream(window(rows.encoded, written, rows.hess_out.size), rows.hess_out)
+                spare = window(rows.encoded, written, rows.hess_out.size)
+                put(spare, rows.hess_out, rows.streamed)
 
     return write_row, end_group
 
