@@ -9,9 +9,12 @@ import pytest
 from cards import (
     CARDS,
     GROUPS,
+    IDS,
     WEIGHT,
     N,
+    X,
     assert_same,
+    at,
     every_card,
     every_card_of_groups,
     numbers_of,
@@ -65,6 +68,48 @@ def test_any_split_and_order_of_merges_are_the_same(card, seed, monkeypatch):
         cards[i : i + 2] = [cards[i].merge(cards[i + 1])]
     assert_same(cards[0].result(), whole)
     assert_same(card.of(np.s_[:], **card.given()).result(), whole)
+
+
+@every_card
+@pytest.mark.parametrize("bare", [False, True])
+def test_whoever_looks_changes_no_bit(card, bare, monkeypatch):
+    """Of what is updated and merged afterwards; also where rows are added up to be looked at."""
+    if bare:  # then nothing has a table before there are many rows
+        card = card._replace(
+            options={k: v for k, v in card.options.items() if k == "quantiles"}, more={}
+        )
+    monkeypatch.setattr(accumulator, "PENDING_ROWS", 17)
+
+    def built(look):
+        whole = card.new()
+        for start in range(0, N, 20):
+            part = card.of(np.s_[start : start + 14], **card.given())
+            look(part)
+            look(whole.merge(part))
+            data = (each[start + 14 : start + 20] for each in card.data)
+            its = card.more | card.given()
+            its = {name: at(each, np.s_[start + 14 : start + 20]) for name, each in its.items()}
+            look(whole.update(*data, **its))
+        return whole
+
+    def look(looked_at):
+        looked_at.result()
+        looked_at.state()
+
+    seen, unseen = built(look).state(), built(lambda _: None).state()
+    for name, array in unseen.items():
+        np.testing.assert_array_equal(seen[name], array, err_msg=name)
+
+
+def test_rows_are_added_up_once():
+    """Not by each result anew, where it makes no difference for what comes."""
+    card = fl.Scorecard().update(IDS, X)
+    whole = card.result()
+    assert card._sums.pending  # as they are merged row by row
+    card = fl.Scorecard.from_state(card.state())
+    card.merge(fl.Scorecard().update(IDS, X))
+    assert card.result().n_rows == 2 * whole.n_rows
+    assert not card._sums.pending
 
 
 @every_card

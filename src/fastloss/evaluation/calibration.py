@@ -106,7 +106,7 @@ class SlopedScorecard(Scorecard):
         """The first derivative of the mean loss by b = 1 / temperature, times b, and the second,
         times b^2.
         """
-        sums = self._sums.added_up().parts["slopes"].sums
+        sums = self._added_up().parts["slopes"].sums
         if not len(sums):
             raise ValueError(
                 "no row counts, as there are none, or all are ignored or of weight 0: there is "

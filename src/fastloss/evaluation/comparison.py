@@ -234,7 +234,7 @@ class Comparison(Accumulator[PairSums]):
 
         Warns with RuntimeWarning if there are no rows that count: means are NaN then.
         """
-        s = self._sums.added_up()
+        s = self._added_up()
         sums = s.parts["means"]
         rounded = sums.sums[0] if sums.n_keys else np.zeros(PAIR_WIDTH)
         n, n_undefined, weight, _ = rounded[:N_COUNTS].tolist()

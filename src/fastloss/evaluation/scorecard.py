@@ -290,7 +290,7 @@ class Scorecard(Accumulator[RowSums]):
         """
         # Kernels get the weights of classes divided by 2 to this.
         _, exponent = self._weighing._softmax.class_weight
-        scores = scores_of(self._sums.added_up(), exponent, self._kept)
+        scores = scores_of(self._added_up(), exponent, self._kept)
         warn_of_nothing(scores.n_counted)
         return scores
 

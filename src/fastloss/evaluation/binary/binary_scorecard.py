@@ -133,7 +133,7 @@ class BinaryScorecard(Accumulator[BinarySums]):
 
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
-        scores = scores_of(self._sums.added_up())
+        scores = scores_of(self._added_up())
         warn_of_nothing(scores.n_counted)
         return scores
 

@@ -148,7 +148,7 @@ class MultilabelScorecard(Accumulator[LabelSums]):
 
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
-        scores = multilabel_scores_of(self._sums.added_up())
+        scores = multilabel_scores_of(self._added_up())
         warn_of_nothing(scores.n_counted)
         return scores
 

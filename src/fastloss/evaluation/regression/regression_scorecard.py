@@ -126,7 +126,7 @@ class RegressionScorecard(Accumulator[ErrorSums]):
 
         Warns with RuntimeWarning if there are none that count: means are NaN then.
         """
-        scores = scores_of(self._sums.added_up(), self._force_finite)
+        scores = scores_of(self._added_up(), self._force_finite)
         warn_of_nothing(scores.n_counted)
         return scores
 

@@ -3,7 +3,7 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class Sums(ABC):
     parts: Mapping[str, Any]  # of `Part`, each by the name that it has in a state
     pending: tuple[Any, ...]
     n_pending: int
+    # Whether rows are added up one by one, so that it does not matter when.
+    one_by_one: ClassVar[bool] = False
     __slots__ = ()
 
     def plus(self: S, other: S) -> S:
@@ -81,11 +83,8 @@ class Sums(ABC):
         return self._with(pending=(), n_pending=0, **self._with_pending())
 
     def resumable(self: S) -> S:
-        """The same, from which more rows give the bits that they give from its state.
-
-        Where rows are added up one by one, it does not matter when, and they may stay pending.
-        """
-        return self.added_up()
+        """The same, from which more rows give the bits that they give from its state."""
+        return self if self.one_by_one else self.added_up()
 
     @property
     def n_keys(self) -> int:
@@ -171,13 +170,30 @@ class Accumulator(ABC, Generic[S]):
         """
         while True:
             before = self._sums
-            after = change(before).settled()
-            # Nothing is called here, after which Python would look for an interrupt or let a
-            # signal's handler in, which may want the lock.
-            with self._lock:
-                if self._sums is before:
-                    self._sums = after
-                    return
+            if self._swapped(before, change(before).settled()):
+                return
+
+    def _swapped(self, before: S, after: S) -> bool:
+        """Put sums in the place of others, unless another thread was faster."""
+        # Nothing is called here, after which Python would look for an interrupt or let a signal's
+        # handler in, which may want the lock.
+        with self._lock:
+            if self._sums is before:
+                self._sums = after
+                return True
+        return False
+
+    def _added_up(self) -> S:
+        """All that was seen, with no rows pending.
+
+        It is kept where no later bit depends on that, so that nobody adds these rows up again. As
+        long as all rows are pending they are merged row by row, and so they stay as they are.
+        """
+        before = self._sums
+        after = before.added_up()
+        if before.one_by_one and before.n_keys:
+            self._swapped(before, after)
+        return after
 
     def settle(self) -> None:
         """Make what is added later have the bits that it has if one of this state goes on.
@@ -188,7 +204,7 @@ class Accumulator(ABC, Generic[S]):
 
     def state(self) -> dict[str, Array]:
         """All that it has seen, as arrays that `np.savez` writes and reads without pickles."""
-        sums = self._sums.added_up()
+        sums = self._added_up()
         state = options_state(self._options) | sums.numbers()
         for name, part in sums.parts.items():
             state |= part.state(name)

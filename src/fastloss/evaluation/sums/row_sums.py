@@ -116,6 +116,7 @@ class _Fields(NamedTuple):
 
 
 class RowSums(_Fields, Sums):
+    one_by_one = True
     __slots__ = ()
 
     @classmethod
@@ -148,9 +149,6 @@ class RowSums(_Fields, Sums):
         """The sums over the rows of both; sequences that the other has numbered are numbered on."""
         first = self.next_sequence if other.next_sequence else 0
         return super().plus(other.numbered_from(first) if first else other)
-
-    def resumable(self) -> "RowSums":
-        return self
 
     def numbered_from(self, first: int) -> "RowSums":
         """The same with numbers of sequences that are larger by this."""
