@@ -51,8 +51,8 @@ class CrossEntropy(SoftmaxLoss):
       probabilities, and its loss and derivatives are NaN, or with class weights left out.
     - `softcap` s: logits x become s tanh(x / s) before anything else (-inf becomes -s).
     - `temperature`: logits are divided by it.
-    - `z_loss` z: adds z T log(sum of exp(x_j))^2, which keeps the sum near 1. T is the sum of the
-      masses t_j, 1 for a class id without weights.
+    - `z_loss` z, from 0 to 1e30: adds z T log(sum of exp(x_j))^2, which keeps the sum near 1. T is
+      the sum of the masses t_j, 1 for a class id without weights.
     - `hessian`: "exact"; "ones", which is T for each class of a row; "majorizer",
       2 T p_j (1 - p_j), besides the terms of other options, a diagonal that the whole Hessian of
       the row never exceeds; or as boosting libraries take it: "xgboost", the same number, of
