@@ -174,7 +174,7 @@ def test_small_batches_are_told_by_their_addresses(monkeypatch):
         criterion._of_tensors, "arrays", lambda *given: asked.append(1) or arrays(*given)
     )
 
-    def check(logits, labels, by_address):
+    def check(logits, labels, by_address, is_new=False):
         asked.clear()
         logits = logits.detach().requires_grad_()
         ours, expected = criterion(logits, labels), theirs(logits, labels)
@@ -182,11 +182,16 @@ def test_small_batches_are_told_by_their_addresses(monkeypatch):
         near(ours.detach(), expected.detach())
         factor = torch.rand_like(expected)
         near(grad_of(ours, logits, factor)[0], grad_of(expected, logits, factor)[0])
+        with torch.no_grad():
+            near(criterion(logits, labels), expected.detach())
+        asked.clear()
+        near(criterion(logits.detach(), labels), expected.detach())
+        assert bool(asked) != (by_address or is_new)
 
     logits, labels = logits_of(N, C, dtype=torch.float32).detach(), ids_of(N)
-    check(logits, labels, False)
+    check(logits, labels, False, is_new=True)
     check(logits, labels, True)
-    check(logits[1:], labels[1:], False)
+    check(logits[1:], labels[1:], False, is_new=True)
     check(logits[1:], labels[1:], True)
     check(logits.T.contiguous().T, labels, False)
     check(logits, labels.repeat_interleave(2)[::2], False)
@@ -227,6 +232,34 @@ def test_autocast_is_that_of_pytorch(overwrite):
         found.append((value.detach(), linear.weight.grad.clone()))
     assert found[0][0].dtype == torch.float32
     near(*found)
+
+
+@compiled
+@pytest.mark.parametrize("recorded", [True, False])
+def test_losses_are_where_tensors_are(recorded):
+    """Wherever new ones are made, whatever the way that a loss takes."""
+    logits, ids, weight = logits_of(N, C, dtype=torch.float32), ids_of(N), torch.rand(N)
+    with torch.device("meta"), torch.set_grad_enabled(recorded):
+        assert torch.tensor(1.0).is_meta
+        losses = [CRITERION(logits, ids) for _ in range(3)]
+        losses += [EACH(logits, ids), CRITERION(logits, ids, weight, 2.0)]
+        for loss in losses:
+            assert loss.is_cpu
+            if recorded:
+                assert grad_of(loss, logits, torch.ones_like(loss), True)[0].is_cpu
+                assert grad_of(loss, logits, torch.ones_like(loss))[0].is_cpu
+
+
+@compiled
+def test_a_loss_beyond_float32():
+    """As PyTorch has it, but with a warning."""
+    large, zeros = torch.full((4,), 3e38, requires_grad=True), torch.zeros(4)
+    criterion = Loss(fl.AbsoluteError(reduction="sum"))
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="overflow"):
+            loss = criterion(large, zeros)
+        assert loss == functional.l1_loss(large, zeros, reduction="sum") == torch.inf
+        near(grad_of(loss, large)[0], torch.ones(4))
 
 
 def test_weights_and_normalizer():

@@ -24,8 +24,9 @@ _NUMBERS = frozenset({float, int, np.float32, np.float64, np.int64})
 
 # Given the arrays and the normalizer of a call, it returns what `run.evaluate` does, or None.
 SmallCall = Callable[..., tuple[Any, Any, Any] | None]
-# Given the addresses of labels, predictions and gradient, it returns the loss, or None.
-AddressCall = Callable[[int, int, int], float | None]
+# Given the addresses of labels, predictions and gradient (or () for none), it returns the
+# loss, or None.
+AddressCall = Callable[[int, int, Any], float | None]
 
 # To look it up in NumPy takes longer.
 _ndarray = np.ndarray
@@ -194,7 +195,7 @@ def small_call(call: Call) -> SmallCall | None:
 def address_call(call: Call) -> AddressCall | None:
     """A function for calls like this by the addresses of memory as the kernel takes it.
 
-    The gradient has memory of its own, or that of the predictions. None if there can be no such
+    A gradient has memory of its own, or that of the predictions. None if there can be no such
     function: it is one for calls of one block, with a reduction. It returns None as small calls do,
     and where no row counts: then the gradient has been written, and is 0.
     """
@@ -208,7 +209,7 @@ def address_call(call: Call) -> AddressCall | None:
     pred_bytes = math.prod(call.shape) * plan.pred.dtype.itemsize
     spare: list[tuple[Array, Array]] = []
 
-    def of_addresses(true: int, pred: int, grad: int) -> float | None:
+    def of_addresses(true: int, pred: int, grad: Any) -> float | None:
         if grad == pred and -true_bytes < true - pred < pred_bytes:
             return None  # labels would be written
         try:

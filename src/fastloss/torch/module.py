@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from ..bases.elementwise import ElementwiseLoss
 from ..bases.loss import Loss as CoreLoss
 from ..bases.softmax import SoftmaxLoss
+from ..call.verbs import VALUE, VALUE_AND_GRAD
 from ..hosts.common import VANISHING
 from . import operators
 from .tensors import KeptMemory, Tensor, is_soon_there, place_of
@@ -125,15 +126,17 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     ) -> Tensor:
         """The loss of tensors: see the class."""
         compiling = _is_compiling()
-        if weight is normalizer is None and not compiling and _is_grad_enabled():
-            step = self._of_tensors.small_step(logits, labels)
-            if step is not None and logits.requires_grad and forward_ad._current_level < 0:
-                if self.overwrite_logits:
-                    _check_memory(logits)
-                if not self.keep_memory or is_soon_there(logits):
-                    found = step.run(logits, self.overwrite_logits)
-                    if found is not None:
-                        return _apply(logits, (*found, labels, None, None, self))
+        if (
+            weight is normalizer is None
+            and not compiling
+            and forward_ad._current_level < 0
+            and (not self.keep_memory or is_soon_there(logits))
+        ):
+            found = self._of_tensors.small(logits, labels, self.overwrite_logits)
+            if found is not None:
+                if found[1] is None:
+                    return found[0]
+                return _apply(logits, (*found, labels, None, None, self))
         if getattr(logits, "dtype", None) in _VANISHING and _is_grad_enabled():
             logits = logits.float()
         if compiling:
@@ -145,12 +148,12 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(logits).tangent is not None:
             return operators.transformed(self._text, logits, labels, weight, normalizer)
         if logits.requires_grad and _is_grad_enabled():
-            if self.overwrite_logits:
-                _check_memory(logits)
             found = self._of_tensors.value_and_grad(arrays, logits, normalizer, self._room)
-            self._of_tensors.keep_small_step(arrays, logits, labels)
+            self._of_tensors.keep_small(VALUE_AND_GRAD, arrays, logits, labels)
             return _apply(logits, (*found, labels, weight, normalizer, self))
-        return self._of_tensors.value(arrays, logits, normalizer)
+        value = self._of_tensors.value(arrays, logits, normalizer)
+        self._of_tensors.keep_small(VALUE, arrays, logits, labels)
+        return value
 
     def extra_repr(self) -> str:
         options = [name for name in ("overwrite_logits", "keep_memory") if getattr(self, name)]
@@ -177,21 +180,6 @@ class _OfClasses(Loss, torch.nn.CrossEntropyLoss):  # type: ignore[misc]
 
 class _OfBinaryLogits(Loss, torch.nn.BCEWithLogitsLoss):  # type: ignore[misc]
     """A loss of logits of binary labels."""
-
-
-def _check_memory(logits: Tensor) -> None:
-    """Raise ValueError unless logits can be overwritten."""
-    base = logits._base if logits._is_view() else logits
-    if base.is_leaf:
-        raise ValueError(
-            "logits are a leaf, a tensor of your own and no result, and overwrite_logits would "
-            "destroy it: build the loss with overwrite_logits=False"
-        )
-    if any(step == 0 and n > 1 for step, n in zip(logits.stride(), logits.shape, strict=True)):
-        raise ValueError(
-            "logits have the same memory for several elements, and overwrite_logits needs it for "
-            "each: write logits.contiguous()"
-        )
 
 
 class _Recorded(torch.autograd.Function):  # type: ignore[misc]

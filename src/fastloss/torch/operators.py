@@ -252,4 +252,4 @@ def gradient(text: str, logits: Tensor, labels: Tensor, weight: Any, normalizer:
 def _as_tensor(normalizer: Any) -> Tensor | None:
     if normalizer is None or isinstance(normalizer, torch.Tensor):
         return normalizer
-    return torch.tensor(normalizer, dtype=torch.float64)
+    return torch.tensor(normalizer, dtype=torch.float64, device="cpu")

@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,25 +24,11 @@ Arrays = tuple[Array, Array, Array | None]  # logits, labels and weight
 Room = Callable[[Tensor, Array], tuple[Tensor, Array]]
 
 
-class SmallStep(NamedTuple):
-    """What computes loss and gradient of a small batch by the addresses of its tensors."""
-
-    call: AddressCall
-    labels: int
-    logits: int
-    dtype: Any  # of the loss
-
-    def run(self, logits: Tensor, overwrites: bool) -> tuple[Tensor, Tensor] | None:
-        """The loss and its gradient; None if they have to be computed in the general way."""
-        call, true, pred, dtype = self
-        grad = logits.detach() if overwrites else _empty_like(logits)
-        found = call(true, pred, grad.data_ptr())
-        return None if found is None else (_scalar_tensor(found, dtype=dtype), grad)
-
-
 _OF_FLOAT32 = frozenset(
     getattr(torch, name) for name in FLOATS if STORED[name].arithmetic == "float32"
 )
+# The dtypes of losses, and what NumPy calls them.
+_ARRAYS: Any = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 # A gradient of up to this many bytes is in memory of NumPy, which is there sooner. For a larger one
 # NumPy asks for huge pages, and to find and clear these takes longer in a real step than it saves.
 _SMALL = 1 << 16
@@ -50,8 +36,8 @@ _SMALL = 1 << 16
 _MOST = 64
 
 # To look them up takes longer.
-_Tensor, _empty_like, _scalar_tensor = torch.Tensor, torch.empty_like, torch.scalar_tensor
-_new_tuple = tuple.__new__
+_Tensor, _is_grad_enabled = torch.Tensor, torch.is_grad_enabled
+_asarray, _from_numpy, _empty_like = np.asarray, torch.from_numpy, torch.empty_like
 
 
 def array_of(tensor: Tensor, name: str) -> Array:
@@ -105,7 +91,8 @@ class OfTensors:
         self.loss = loss
         self.by_rows = isinstance(loss, RowwiseLoss)
         self.unreduced = loss.reduction == "none"
-        # Of tensors of these dtypes and shapes, what computes loss and gradient by their addresses.
+        # Of tensors of these dtypes and shapes, what computes the loss by their addresses, and
+        # the dtype that it has in NumPy.
         self._small: dict[Any, tuple[AddressCall, Any]] = {}
         # Second derivatives are the exact ones, whatever boosters would be given.
         self._named = named(replace(loss, hessian="exact"), "labels", "logits")
@@ -166,15 +153,18 @@ class OfTensors:
         x = array_of(logits.detach() if isinstance(logits, torch.Tensor) else logits, "logits")
         return x, array_of(labels, "labels"), None if weight is None else array_of(weight, "weight")
 
-    def small_step(self, logits: Tensor, labels: Tensor) -> SmallStep | None:
-        """The loss and its gradient of a small batch like one that was seen before.
+    def small(
+        self, logits: Tensor, labels: Tensor, overwrites: bool
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """The loss of a small batch like one that was seen before, and its gradient if recorded.
 
         By the addresses of tensors: to make arrays of them takes as long as the loss. None if there
         is anything special about them.
         """
         if not type(logits) is type(labels) is _Tensor:
             return None
-        known = self._small.get((logits.dtype, logits.shape, labels.dtype, labels.shape))
+        records = logits.requires_grad and _is_grad_enabled()
+        known = self._small.get((records, logits.dtype, logits.shape, labels.dtype, labels.shape))
         if known is None or labels.requires_grad:
             return None
         try:
@@ -183,22 +173,28 @@ class OfTensors:
             true, pred = labels.data_ptr(), logits.data_ptr()
         except RuntimeError:  # tensors without memory, as transforms have them
             return None
-        return _new_tuple(SmallStep, (known[0], true, pred, known[1])) if true and pred else None
+        if not (true and pred):
+            return None
+        call, dtype = known
+        grad = None
+        if records:
+            grad = overwritten(logits) if overwrites else _empty_like(logits)
+        found = call(true, pred, () if grad is None else grad.data_ptr())
+        return None if found is None else (_from_numpy(_asarray(found, dtype)), grad)
 
-    def keep_small_step(self, arrays: Arrays, logits: Tensor, labels: Tensor) -> None:
-        """Remember what `small_step` needs for other batches like this one, if that is possible."""
+    def keep_small(self, verb: Verb, arrays: Arrays, logits: Tensor, labels: Tensor) -> None:
+        """Remember what `small` needs for other batches like this one, if that is possible."""
         x, y, weight = arrays
-        kind = logits.dtype, logits.shape, labels.dtype, labels.shape
+        kind = verb is VALUE_AND_GRAD, logits.dtype, logits.shape, labels.dtype, labels.shape
         if weight is not None or self.unreduced or self._is_moved(x) or kind in self._small:
             return
-        key = VALUE_AND_GRAD, y.dtype, y.shape, x.dtype, x.shape
-        call = self._named._family.calls.get(key)
+        call = self._named._family.calls.get((verb, y.dtype, y.shape, x.dtype, x.shape))
         known = None if call is None else address_call(call)
         if known is None:
             return
         if len(self._small) >= _MOST:
             self._small.clear()
-        self._small[kind] = known, self.dtype(logits)
+        self._small[kind] = known, _ARRAYS[self.dtype(logits)]
 
     def value(self, arrays: Arrays, logits: Tensor, normalizer: Any) -> Tensor:
         """The loss alone."""
@@ -255,10 +251,7 @@ class OfTensors:
 
     def _tensor(self, value: Any, logits: Tensor) -> Tensor:
         """The loss as a tensor."""
-        dtype = self.dtype(logits)
-        if self.unreduced:
-            return torch.from_numpy(np.asarray(value)).to(dtype)
-        return torch.scalar_tensor(value, dtype=dtype)
+        return torch.from_numpy(np.asarray(value, _ARRAYS[self.dtype(logits)]))
 
 
 def is_soon_there(like: Tensor | Array) -> bool:
@@ -283,7 +276,23 @@ def new_place(logits: Tensor, x: Array | None = None) -> tuple[Tensor, Array]:
 
 def place_of(logits: Tensor, x: Array) -> tuple[Tensor, Array]:
     """The memory of the logits themselves."""
-    return logits.detach(), x
+    return overwritten(logits), x
+
+
+def overwritten(logits: Tensor) -> Tensor:
+    """A tensor for the gradient in the memory of the logits; ValueError if it cannot be there."""
+    base = logits._base if logits._is_view() else logits
+    if base.is_leaf:
+        raise ValueError(
+            "logits are a leaf, a tensor of your own and no result, and overwrite_logits would "
+            "destroy it: build the loss with overwrite_logits=False"
+        )
+    if any(step == 0 and n > 1 for step, n in zip(logits.stride(), logits.shape, strict=True)):
+        raise ValueError(
+            "logits have the same memory for several elements, and overwrite_logits needs it for "
+            "each: write logits.contiguous()"
+        )
+    return logits.detach()
 
 
 class KeptMemory:
