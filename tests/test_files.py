@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from fastloss.evaluation.files import checksums, opened, reading
+from fastloss.evaluation.files import checksums, lending, opened, reading
 from fastloss.evaluation.files.part import FileError
 
 RNG = np.random.default_rng(0)
@@ -418,3 +418,46 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(here):
     os.truncate(path, path.stat().st_size - 8)
     refused("a.npy ended early", rows.read, 30, 37)
     refused("a.npy was changed while it was read", rows.check_unchanged)
+
+
+def test_what_is_borrowed_is_what_is_read(here):
+    """Mapped where it may be; what is small, misaligned or of two files is read."""
+    numbers = RNG.standard_normal((3, 2**20), np.float32)
+    for name in ("a.npy", "b.npy"):
+        np.save(name, numbers)
+    header = b'{"x":{"dtype":"F32","shape":[3,1048576],"data_offsets":[0,12582912]}}'
+    odd = len(header).to_bytes(8, "little") + header
+    assert len(odd) % 4
+    (here / "odd.safetensors").write_bytes(odd + numbers.tobytes())
+    both = np.concatenate([numbers, numbers])
+    for names, expected in [(["a.npy", "b.npy"], both), (["odd.safetensors"], numbers)]:
+        rows = opened.logits(names)
+        n = len(expected)
+        for start, stop in [(0, 1), (1, 3), (n - 1, n), (n // 2 - 1, n // 2 + 1), (0, n), (1, 1)]:
+            np.testing.assert_array_equal(rows.borrow(start, stop), expected[start:stop])
+            rows.give_back()
+        rows.give_back()  # nothing
+        rows.close()
+
+
+@pytest.mark.skipif(not lending.CAN_LEND, reason="Linux has leases")
+def test_a_file_that_is_lent_cannot_be_cut(here):
+    """Whoever wants to write to it waits until it is given back, and then it is read."""
+    np.save("a.npy", RNG.standard_normal((3, 2**20), np.float32))
+    rows = opened.logits(["a.npy"])
+    lent = rows.borrow(0, 3)
+    if lent.flags.writeable:
+        pytest.skip("this file system gives no leases, or has not cached the file")
+    writing = os.O_WRONLY | os.O_NONBLOCK  # or this would wait for itself
+    with pytest.raises(BlockingIOError):
+        os.open("a.npy", writing)
+    rows.give_back()
+    with open(os.open("a.npy", writing), "wb") as file:
+        assert rows.borrow(0, 3).flags.writeable
+        file.truncate(2**20)
+    refused("a.npy ended early", rows.borrow, 0, 3)
+    rows = opened.logits([save(here / "b.npy", np.zeros((3, 2**20), np.float32))])
+    assert not rows.borrow(0, 3).flags.writeable
+    rows.give_back()
+    os.truncate("b.npy", 2**20)
+    refused("b.npy ended early", rows.borrow, 0, 3)

@@ -35,7 +35,9 @@ class Run:
 
     def read(self, start: int, stop: int, *first: str) -> tuple[list[Array], dict[str, Any]]:
         """Some rows of each: those that are named, in this order, and the others by name."""
-        arrays: dict[str, Any] = {name: each.read(start, stop) for name, each in self.rows.items()}
+        arrays: dict[str, Any] = {
+            name: each.borrow(start, stop) for name, each in self.rows.items()
+        }
         return [arrays.pop(name) for name in first], arrays
 
     def outcome(
@@ -49,7 +51,12 @@ class Run:
 
         def located_update(sums: Any, start: int, stop: int) -> None:
             with self._discarding(), _located(f"in the rows from {start:,} on, counted from there"):
-                update(sums, start, stop)
+                try:
+                    update(sums, start, stop)
+                    sums.settle()
+                finally:
+                    for each in self.rows.values():
+                        each.give_back()
 
         work = Work(
             str(self.first),
