@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_every_command_is_told_on_a_page():
     (commands,) = (each for each in cli._parser()._actions if isinstance(each.choices, dict))
     missing = [name for name in commands.choices if f"fastloss {name}" not in text]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", sorted([ROOT / "README.md", *DOCS.glob("*.md")]), ids=str)
+def test_pages_say_what_to_install_for_their_code(page):
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    imported = set(re.findall(r"^(?:>>> )? *(?:import|from) (\w+)", code, re.MULTILINE))
+    told = re.findall(r"pip install ([^`]*)`|\"fastloss\[(.*?)\]\"", text)
+    installed = {"fastloss", "numpy", "numba"} | set(re.findall(r"\w+", str(told)))
+    assert sorted(imported - sys.stdlib_module_names - installed) == []
 
 
 def test_every_page_is_in_a_toctree():
