@@ -13,7 +13,7 @@ from .bases.rows import RowwiseLoss
 from .call.arrays import Array
 from .call.run import evaluate
 from .call.verbs import VALUE, VALUE_AND_GRAD, Verb
-from .hosts.common import VANISHING, hvp, in_words_of_host, named
+from .hosts.common import VANISHING, check_loss, hvp, in_words_of_host, named
 
 
 def value_and_grad(
@@ -70,7 +70,8 @@ class Step:
             return pull(grad)[0], grad.reshape(-1)[:1]
 
         self.loss, self.forward, self.has_aux = loss, forward, has_aux
-        self._named = named(_checked(loss), "labels", "logits")
+        check_loss(loss)
+        self._named = named(loss, "labels", "logits")
         self._ahead, self._back = jax.jit(ahead), jax.jit(back)
         self._spare: dict[Any, list[_Buffer]] = {}
 
@@ -168,7 +169,8 @@ def callback(loss: Loss) -> Callable[..., Any]:
 
     # All parts of it are functions in here, as they need JAX, which is imported only now.
     # Second derivatives are the exact ones, whatever boosters would be given.
-    known = named(replace(_checked(loss), hessian="exact"), "labels", "logits")
+    check_loss(loss)
+    known = named(replace(loss, hessian="exact"), "labels", "logits")
     unreduced, by_rows = loss.reduction == "none", isinstance(loss, RowwiseLoss)
 
     def loss_like(logits: Any) -> Any:
@@ -259,14 +261,6 @@ def _like(array: Any) -> Any:
 
 def _swapped(forward: Callable[[Any, Any], Any], inputs: Any, params: Any) -> Any:
     return forward(params, inputs)
-
-
-def _checked(loss: Loss) -> Loss:
-    if not isinstance(loss, Loss):
-        raise TypeError(
-            f"loss must be a loss of fastloss, as fl.cross_entropy, got {type(loss).__name__}"
-        )
-    return loss
 
 
 def _array(given: Any) -> Any:

@@ -275,6 +275,10 @@ def test_what_callbacks_refuse(model):
     logits, function = forward(params, x), fl.jax.callback(fl.cross_entropy)
     with pytest.raises(jax.errors.JaxRuntimeError, match=r"ValueError: labels\[0\] is 3"):
         function(logits, jnp.full(N, 3))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="logits come first, labels second"):
+        function(labels, logits)
+    with pytest.raises(TypeError, match=r"build a loss, CrossEntropy\(\)"):
+        fl.jax.callback(fl.CrossEntropy)
     with pytest.raises(TypeError, match=r"write jax.lax.stop_gradient\(weight\)"):
         jax.grad(function, 2)(logits, labels, jnp.ones(N))
     with pytest.raises(jax.errors.JaxRuntimeError, match=r"second derivatives of Focal\(\)"):

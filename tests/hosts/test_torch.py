@@ -4,6 +4,7 @@ import copy
 import io
 import math
 import pickle
+import re
 import shutil
 import warnings
 
@@ -912,6 +913,38 @@ def test_what_is_refused(name, recorded):
         CRITERION(*inputs)
 
 
+REMEDIES = {
+    "floats": (fl.cross_entropy, GIVEN, IDS.float(), "labels.to(torch.int64)"),
+    "one-hot": (fl.MultiMargin(), GIVEN, GIVEN.long(), "torch.argmax(labels, axis=-1)"),
+    "column": (fl.cross_entropy, GIVEN, IDS[:, None], "torch.reshape(labels, (6,))"),
+    "row": (fl.mse, GIVEN[:, :1], GIVEN[:, 0], "torch.reshape(labels, logits.shape)"),
+    "signs": (fl.hinge, GIVEN, GIVEN - 1, "(labels + 1) / 2"),
+    "signed ids": (fl.cross_entropy, GIVEN[:, :2], IDS - 1, "(labels + 1) // 2"),
+    "nan": (
+        fl.cross_entropy,
+        GIVEN,
+        torch.where(torch.arange(N) == 1, torch.nan, IDS),
+        "torch.where(torch.isnan(labels), -100, labels).to(torch.int64)",
+    ),
+    "complex": (fl.mse, GIVEN + 0j, GIVEN, "torch.real(logits)"),
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_messages_say_what_to_write_with_tensors(name):
+    loss, logits, labels, remedy = REMEDIES[name]
+    criterion = Loss(loss)
+    with pytest.raises((TypeError, ValueError), match=re.escape(remedy)):
+        criterion(logits, labels)
+    cured = eval(remedy, {"torch": torch, "logits": logits, "labels": labels})
+    criterion(*((cured, labels) if "(logits)" in remedy else (logits, cured)))
+
+
+def test_swapped_arguments():
+    with pytest.raises(TypeError, match="swapped.* logits come first, labels second"):
+        CRITERION(IDS, GIVEN)
+
+
 @pytest.mark.parametrize(
     "name", ["loss", "reduction", "ignore_index", "label_smoothing", "overwrite_logits"]
 )
@@ -923,8 +956,10 @@ def test_options_of_a_module_are_not_set(name):
 
 
 def test_only_losses_are_taken():
-    with pytest.raises(TypeError, match="loss must be a loss of fastloss, as fl.cross_entropy"):
+    with pytest.raises(TypeError, match="loss must be a loss of fastloss, got function"):
         Loss(torch.nn.functional.cross_entropy)
+    with pytest.raises(TypeError, match=r"loss is the class CrossEntropy: .* CrossEntropy\(\)"):
+        Loss(fl.CrossEntropy)
 
 
 def test_a_refused_call_overwrites_nothing():

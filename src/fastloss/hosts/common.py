@@ -27,6 +27,10 @@ def name_of(loss: Loss) -> str:
 
 
 def check_loss(loss: Any) -> None:
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        raise TypeError(
+            f"loss is the class {loss.__qualname__}: build a loss, {loss.__qualname__}()"
+        )
     if not isinstance(loss, Loss):
         raise TypeError(
             f"loss must be a loss of fastloss, got {type(loss).__name__}: write "
@@ -88,8 +92,10 @@ def named(loss: Loss, labels: str, predictions: str) -> Loss:
 
 
 def in_words_of_host(error: Exception) -> Exception:
-    """What the core says of arrays, where the host's users write `weight` for `sample_weight`."""
-    return type(error)(str(error).replace("sample_weight", "weight"))
+    """What the core says of arrays, where the host's users write `(logits, labels, weight)`."""
+    text = str(error).replace("sample_weight", "weight")
+    text = text.replace("labels come first, logits second", "logits come first, labels second")
+    return type(error)(text)
 
 
 def hvp(

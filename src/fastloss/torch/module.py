@@ -10,7 +10,7 @@ from ..bases.elementwise import ElementwiseLoss
 from ..bases.loss import Loss as CoreLoss
 from ..bases.softmax import SoftmaxLoss
 from ..call.verbs import VALUE, VALUE_AND_GRAD
-from ..hosts.common import VANISHING
+from ..hosts.common import VANISHING, check_loss
 from . import operators
 from .tensors import KeptMemory, Tensor, is_soon_there, place_of
 
@@ -90,10 +90,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         self, loss: CoreLoss, overwrite_logits: bool = False, keep_memory: bool = False
     ) -> None:
         super().__init__()
-        if not isinstance(loss, CoreLoss):
-            raise TypeError(
-                f"loss must be a loss of fastloss, as fl.cross_entropy, got {type(loss).__name__}"
-            )
+        check_loss(loss)
         options = {option.name for option in fields(loss)}
         if "ignore_index" in options and loss.ignore_index is None:  # type: ignore[attr-defined]
             loss = replace(loss, ignore_index=_IGNORED)  # type: ignore[call-arg]

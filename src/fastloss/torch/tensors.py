@@ -1,5 +1,6 @@
 """A loss as a function of tensors: PyTorch's names, dtypes and axis of classes."""
 
+import re
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +35,14 @@ _ARRAYS: Any = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.
 _SMALL = 1 << 16
 # Small batches of so many dtypes and shapes are remembered.
 _MOST = 64
+
+# What is written with arrays, and what with tensors.
+_WORDS = {
+    r"np\.asarray\((\w+)\)": r"\1",
+    r"\.astype\(np\.(\w+)\)": r".to(torch.\1)",
+    r"np\.shape\((\w+)\)": r"\1.shape",
+    r"\bnp\.": "torch.",
+}
 
 # To look them up takes longer.
 _Tensor, _is_grad_enabled = torch.Tensor, torch.is_grad_enabled
@@ -239,7 +248,7 @@ class OfTensors:
                 return hvp(self._named, y, x, vector, weight, normalizer, out)
             return evaluate(self._named._family, verb, y, x, weight, normalizer, None, out)
         except (TypeError, ValueError) as error:
-            text = str(in_words_of_host(error))
+            text = _of_tensors(str(in_words_of_host(error)))
             text = text.replace("out overlaps", "overwrite_logits: the gradient overlaps")
             if moved:
                 text += " (in these shapes and places the axis of classes, the second, is the last)"
@@ -252,6 +261,13 @@ class OfTensors:
     def _tensor(self, value: Any, logits: Tensor) -> Tensor:
         """The loss as a tensor."""
         return torch.from_numpy(np.asarray(value, _ARRAYS[self.dtype(logits)]))
+
+
+def _of_tensors(text: str) -> str:
+    """What messages say to write, with tensors: their functions mostly have the same names."""
+    for pattern, words in _WORDS.items():
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def is_soon_there(like: Tensor | Array) -> bool:
