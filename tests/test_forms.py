@@ -49,6 +49,7 @@ from fastloss.call import threads as _threads
 from fastloss.compiler import jit
 from fastloss.compiler.bits import (
     bfloat_as_float,
+    elements,
     float_as_bfloat,
     float_as_int,
     int_as_float,
@@ -613,6 +614,7 @@ def with_primitives(number: Any) -> Any:
         floats[5 * n + 1] = part[3]
         floats[5 * n + 2] = last[0]
         floats[5 * n + 3] = parts[0][2] + parts[1][1]
+        floats[5 * n + 4] = elements(x, 4, 3)[2] + elements(few, 1, 2)[0]
 
     return run
 
@@ -626,7 +628,7 @@ def test_primitives_are_those_of_plain_python(dtype):
     run = with_primitives(dtype.type)
     results = []
     for function in (run, jit.dispatcher(run)):
-        floats, wholes = np.zeros(5 * x.size + 4, dtype), np.zeros(4 * x.size + 6, np.int64)
+        floats, wholes = np.zeros(5 * x.size + 5, dtype), np.zeros(4 * x.size + 6, np.int64)
         with np.errstate(all="ignore"):
             function(x, floats, wholes)
         results.append((floats, wholes))

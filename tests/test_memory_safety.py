@@ -121,7 +121,7 @@ def test_nothing_around_out_is_written(n_classes):
 CHECKED = """
 import numpy as np
 from fastloss.compiler import jit
-from fastloss.compiler.bits import window
+from fastloss.compiler.bits import elements, window
 
 def read(array, start, size, i):
     return window(array, start, size)[i]
@@ -129,13 +129,17 @@ def read(array, start, size, i):
 def write(array, start, size, i):
     window(array, start, size)[i] = 7
 
-read, write = jit.entry(read), jit.entry(write)
+def read_several(array, start, size, i):
+    return elements(window(array, start, size), i, 2)[0]
+
+read, write, read_several = jit.entry(read), jit.entry(write), jit.entry(read_several)
 array = np.arange(5.0)
 print(read(array, 1, 3, 2))
 write(array, 1, 3, 0)
 assert array[1] == 7
+assert read_several(array, 1, 3, 1) == 2
 for start, size, i in ((1, 3, 3), (1, 3, -1), (3, 4, 2), (9, 4, 0)):
-    for function in (read, write):
+    for function in (read, write, read_several):
         try:
             function(array, start, size, i)
         except IndexError:

@@ -303,6 +303,11 @@ def windows(array: Any, size: Any, count: int) -> Any:
     return tuple(window(array, k * size, size) for k in range(count))
 
 
+def elements(array: Any, start: Any, count: int) -> Any:
+    """The `count` elements from `start` on, as a tuple; `count` is a constant."""
+    return tuple(array[start + k] for k in range(count))
+
+
 # Bytes in a line of the caches; where lines are longer, this is a part of one.
 LINE_BYTES = 64
 

@@ -252,6 +252,25 @@ def windows(typingctx: Any, array: Any, size: Any, count: Any) -> Any:
 
 
 @intrinsic
+def elements(typingctx: Any, array: Any, start: Any, count: Any) -> Any:
+    if not isinstance(count, types.IntegerLiteral) or not has_windows(array):
+        return None
+    found = types.UniTuple(array.dtype, count.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data, n = memory(context, builder, array, args[0])
+        numbers = []
+        for k in range(found.count):
+            place = builder.add(args[1], args[1].type(k))
+            if config.BOUNDSCHECK:
+                cgutils.do_boundscheck(context, builder, place, n, 0)
+            numbers.append(context.unpack_value(builder, array.dtype, builder.gep(data, [place])))
+        return context.make_tuple(builder, found, numbers)
+
+    return found(array, types.int64, count), codegen
+
+
+@intrinsic
 def scratch(typingctx: Any, number: Any, size: Any) -> Any:
     array = types.Array(number.dtype, 1, "C")
 

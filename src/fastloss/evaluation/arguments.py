@@ -114,7 +114,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--row-results",
         type=lambda text: text.split(","),
-        default=list(NUMBERS[:4]),
+        default=["loss", "log_sum_exp", "prediction", "rank"],
         metavar="NAME,NAME",
         help=f"which, of {', '.join(NUMBERS)}",
     )

@@ -10,18 +10,19 @@ from ..call import threads
 from ..call.arrays import FLOAT64, Array, format_of
 from ..call.outputs import check_no_overlap, overlaps_itself
 from ..compiler.interrupts import compiler
-from ..kernels.form import RowScores
+from ..kernels.form import Integer, Real, RowScores
 from ..kernels.top_k import top_k
 from ..losses.multiclass import CrossEntropy
 from .rows import Rows, Slab
 
+_SCORES = RowScores.__annotations__
 # One number for each row, and k of them.
 NUMBERS = (
-    *("loss", "log_sum_exp", "prediction", "rank", "entropy", "confidence", "brier"),
+    *(name for name, kind in _SCORES.items() if kind in (Real, Integer)),
     *("largest_logit", "energy"),
 )
 TOP = ("top_classes", "top_log_probs")
-_INTEGERS = ("prediction", "rank", "top_classes")
+_INTEGERS = (*(name for name, kind in _SCORES.items() if kind is Integer), "top_classes")
 _LOG_SUM_EXP, _PREDICTION = (RowScores._fields.index(n) for n in ("log_sum_exp", "prediction"))
 # Numbers of logits that a thread searches at a time.
 SEARCHED = 1 << 18

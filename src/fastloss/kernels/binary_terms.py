@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler.bits import accumulate, add_product, disjoint, select, window, windows
-from .tally import add
+from .tally import SquareWeighed, Unweighed, Weighed, add, powers_in
 
 LANES = 32
 CHUNK = 8 * LANES  # rows that are scored before they are added up
@@ -17,27 +17,27 @@ class BinaryTerms(NamedTuple):
     Four columns for each threshold follow, three for each bin, and the scale of the weights.
     """
 
-    n: Any
-    n_undefined: Any  # rows whose score is NaN
-    n_positive: Any  # known rows of label 1
-    weight: Any
-    squared_weight: Any
-    known: Any  # w, if the score is known
-    squared_known: Any
-    positive: Any  # w, if the score is known and the label is 1
-    squared_positive: Any
-    loss: Any  # w l
-    brier: Any  # w q^2
-    loss_center: Any
-    brier_center: Any
-    loss_first: Any  # w^2 (l - c)
-    brier_first: Any
-    loss_second: Any  # w^2 (l - c)^2
-    brier_second: Any
+    n: Unweighed
+    n_undefined: Unweighed  # rows whose score is NaN
+    n_positive: Unweighed  # known rows of label 1
+    weight: Weighed
+    squared_weight: SquareWeighed
+    known: Weighed  # w, if the score is known
+    squared_known: SquareWeighed
+    positive: Weighed  # w, if the score is known and the label is 1
+    squared_positive: SquareWeighed
+    loss: Weighed  # w l
+    brier: Weighed  # w q^2
+    loss_center: Unweighed
+    brier_center: Unweighed
+    loss_first: SquareWeighed  # w^2 (l - c)
+    brier_first: SquareWeighed
+    loss_second: SquareWeighed  # w^2 (l - c)^2
+    brier_second: SquareWeighed
 
 
 N_TERMS = len(BinaryTerms._fields)
-TERM_POWERS = [0, 0, 0, 1, 2, 1, 2, 1, 2, 1, 1, 0, 0, 2, 2, 2, 2]
+TERM_POWERS = powers_in(BinaryTerms)
 # Of rows with a score of the threshold or more: w of label 1 and of label 0, and w^2 of each.
 THRESHOLD_POWERS = [1, 1, 2, 2]
 N_THRESHOLD = len(THRESHOLD_POWERS)

@@ -23,57 +23,55 @@ from ..compiler.bits import (
 )
 from ..compiler.flags import unfused
 from .form import Function
-from .tally import add
+from .tally import SquareWeighed, Unweighed, Weighed, add, powers_in
 
 
 class Terms(NamedTuple):
     """What a row of weight w adds to the sums; and some numbers of the run."""
 
-    n: Any
-    n_undefined: Any  # rows whose error is NaN
-    weight: Any
-    squared_weight: Any
-    error: Any  # w e
-    absolute: Any  # w |e|
-    squared: Any  # w e^2
-    size: Any  # w |y|
-    relative: Any  # w |e / y|, where y is not 0
-    relative_weight: Any  # w, where y is not 0
-    symmetric: Any  # 2 w |e| / (|y| + |p|), where these are not 0
-    n_zero: Any  # rows whose target is 0
-    largest: Any  # |e|
-    center: Any  # a number c close to e
-    absolute_center: Any  # to |e|
-    squared_center: Any  # to e^2
-    first: Any  # w^2 (e - c)
-    absolute_first: Any
-    squared_first: Any
-    second: Any  # w^2 (e - c)^2
-    absolute_second: Any
-    squared_second: Any
-    scale: Any  # what weights are multiplied by
+    n: Unweighed
+    n_undefined: Unweighed  # rows whose error is NaN
+    weight: Weighed
+    squared_weight: SquareWeighed
+    error: Weighed  # w e
+    absolute: Weighed  # w |e|
+    squared: Weighed  # w e^2
+    size: Weighed  # w |y|
+    relative: Weighed  # w |e / y|, where y is not 0
+    relative_weight: Weighed  # w, where y is not 0
+    symmetric: Weighed  # 2 w |e| / (|y| + |p|), where these are not 0
+    n_zero: Unweighed  # rows whose target is 0
+    largest: Unweighed  # |e|
+    center: Unweighed  # a number c close to e
+    absolute_center: Unweighed  # to |e|
+    squared_center: Unweighed  # to e^2
+    first: SquareWeighed  # w^2 (e - c)
+    absolute_first: SquareWeighed
+    squared_first: SquareWeighed
+    second: SquareWeighed  # w^2 (e - c)^2
+    absolute_second: SquareWeighed
+    squared_second: SquareWeighed
+    scale: Unweighed  # what weights are multiplied by
 
 
 class Moments(NamedTuple):
     """Moments of target, prediction and error about centers of theirs."""
 
-    weight: Any
-    y_center: Any
-    p_center: Any
-    e_center: Any
-    y_first: Any  # w (y - c)
-    p_first: Any
-    e_first: Any
-    y_second: Any  # w (y - c)^2
-    p_second: Any
-    e_second: Any
-    product: Any  # w (y - c) (p - c')
-    scale: Any
+    weight: Weighed
+    y_center: Unweighed
+    p_center: Unweighed
+    e_center: Unweighed
+    y_first: Weighed  # w (y - c)
+    p_first: Weighed
+    e_first: Weighed
+    y_second: Weighed  # w (y - c)^2
+    p_second: Weighed
+    e_second: Weighed
+    product: Weighed  # w (y - c) (p - c')
+    scale: Unweighed
 
 
-# Which power of the weight each of them has.
-TERM_POWERS = np.array([0, 0, 1, 2, *[1] * 7, 0, 0, 0, 0, 0, *[2] * 6, 0])
-MOMENT_POWERS = np.array([1, 0, 0, 0, *[1] * 7, 0])
+TERM_POWERS, MOMENT_POWERS = powers_in(Terms), powers_in(Moments)
 N_TERMS, N_MOMENTS = len(TERM_POWERS), len(MOMENT_POWERS)
 (
     N,

@@ -1,7 +1,7 @@
 """What a kernel is made for: the dtypes it meets, what it writes, and the numbers of a row."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,16 +13,21 @@ Function = Callable[..., Any]
 CLASS_MAJOR = "class-major"
 
 
+# What users can have of each row, by its name; what is no such number is for sums alone.
+Real: TypeAlias = Annotated[Any, float]
+Integer: TypeAlias = Annotated[Any, int]
+
+
 class RowScores(NamedTuple):
     """What is found out about a row of logits and its class id; see `softmax/row_scores.py`."""
 
-    loss: Any
-    log_sum_exp: Any
-    confidence: Any
-    entropy: Any
-    brier: Any
-    rank: Any
-    prediction: Any
+    loss: Real
+    log_sum_exp: Real
+    confidence: Real
+    entropy: Real
+    brier: Real
+    rank: Integer
+    prediction: Integer
     slope: Any
     spread: Any  # 0 but for "scores_and_spread"
     weight: Any

@@ -12,42 +12,51 @@ loss of the first row of its key, with the digits that products lose. Otherwise 
 left of the variance of losses that differ little.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..compiler.bits import disjoint, select, smaller, window
+from ..compiler.bits import disjoint, elements, select, smaller, window
 from ..compiler.flags import unfused
 from .form import RowScores
 
 N_SCORES = len(RowScores._fields)
 
+# What a column of a table is, by the power of the weight that it has.
+Unweighed: TypeAlias = Annotated[Any, 0]
+Weighed: TypeAlias = Annotated[Any, 1]
+SquareWeighed: TypeAlias = Annotated[Any, 2]
+
+
+def powers_in(columns: type) -> Any:
+    """Which power of the weight each column has, of a named tuple of them."""
+    return np.array([kind.__metadata__[0] for kind in columns.__annotations__.values()])
+
 
 class Terms(NamedTuple):
     """What a row of weight w and loss l adds to the sums of its key; and two numbers of the key."""
 
-    n: Any
-    n_undefined: Any  # rows whose loss is NaN
-    n_correct: Any
-    weight: Any
-    squared_weight: Any
-    loss: Any  # w l
-    center: Any  # a number c, the loss of the first row
-    first: Any  # w^2 (l - c)
-    second: Any  # w^2 (l - c)^2
-    correct: Any
-    squared_weight_correct: Any
-    entropy: Any
-    confidence: Any
-    brier: Any
-    reciprocal_rank: Any
-    scale: Any  # what weights are multiplied by; 0 of a key without rows
+    n: Unweighed
+    n_undefined: Unweighed  # rows whose loss is NaN
+    n_correct: Unweighed
+    weight: Weighed
+    squared_weight: SquareWeighed
+    loss: Weighed  # w l
+    center: Unweighed  # a number c, the loss of the first row
+    first: SquareWeighed  # w^2 (l - c)
+    second: SquareWeighed  # w^2 (l - c)^2
+    correct: Weighed
+    squared_weight_correct: SquareWeighed
+    entropy: Weighed
+    confidence: Weighed
+    brier: Weighed
+    reciprocal_rank: Weighed
+    scale: Unweighed  # what weights are multiplied by; 0 of a key without rows
 
 
 # 16 columns are two whole vectors of 8 float64.
 WIDTH = len(Terms._fields)
-# Which power of the weight each of them has.
-TERM_POWERS = np.array([0, 0, 0, 1, 2, 1, 0, 2, 2, 1, 2, 1, 1, 1, 1, 0])
+TERM_POWERS = powers_in(Terms)
 # The same for a histogram, which adds up the weights of its keys and nothing else.
 WEIGHT_POWERS = np.array([1, 0])
 SLOPE_POWERS = np.array([1, 1, 1, 0])
@@ -68,22 +77,6 @@ class Room(NamedTuple):
 
 # What rows are added up by; CELLS are keys of a histogram alone.
 BINS, KEYS, SLOPES, CELLS = range(4)
-
-
-def read(scores: Any, at: Any) -> Any:
-    """The scores from `at` on, one by one, as compiled code cannot make a tuple in a loop."""
-    return RowScores(
-        scores[at],
-        scores[at + 1],
-        scores[at + 2],
-        scores[at + 3],
-        scores[at + 4],
-        scores[at + 5],
-        scores[at + 6],
-        scores[at + 7],
-        scores[at + 8],
-        scores[at + 9],
-    )
 
 
 def bin_of(confidence: Any, n_bins: Any) -> Any:
@@ -237,7 +230,7 @@ def tally_rows(
     for i in range(2 * n):
         terms[i] = 0.0
     for r in range(scores.size // N_SCORES):
-        row = read(scores, r * N_SCORES)
+        row = RowScores(*elements(scores, r * N_SCORES, N_SCORES))
         if row.weight == 0.0:
             continue
         loss = row.loss

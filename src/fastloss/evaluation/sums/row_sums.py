@@ -1,6 +1,6 @@
 """What a scorecard has seen: sums by bin of confidence, rank, class, group, sequence, cluster."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -49,8 +49,15 @@ _CLASSES = {"classes": Table.empty(TERMS), "predictions": Table.empty(HISTOGRAM)
 _CONFUSION = {"confusion": Table.empty(HISTOGRAM)}
 _SLOPES = {"slopes": Table.empty(Layout(SLOPE_POWERS))}
 PREDICTION = RowScores._fields.index("prediction")
-# What a bootstrap resamples the means of.
-RESAMPLED = ("loss", "accuracy", "mean_reciprocal_rank", "brier", "entropy", "confidence")
+# What a bootstrap resamples the means of, from the `RowScores` of all rows.
+RESAMPLED: Mapping[str, Callable[[RowScores], Array]] = {
+    "loss": lambda row: row.loss,
+    "accuracy": lambda row: row.rank == 0,
+    "mean_reciprocal_rank": lambda row: 1 / (row.rank + 1),
+    "brier": lambda row: row.brier,
+    "entropy": lambda row: row.entropy,
+    "confidence": lambda row: row.confidence,
+}
 
 
 class Kept(NamedTuple):
@@ -360,8 +367,8 @@ def tokens_of(scores: Array, sequences: Array) -> Tokens:
 def resampled_rows(n: int, ids: Array, scores: Array) -> Table:
     """The sums of n replicates of rows with these ids."""
     row = RowScores(*scores.T)
-    means = row.loss, row.rank == 0, 1 / (row.rank + 1), row.brier, row.entropy, row.confidence
-    return replicated(n, ids, row.weight, np.stack(means, axis=1))
+    numbers = [number(row) for number in RESAMPLED.values()]
+    return replicated(n, ids, row.weight, np.stack(numbers, axis=1))
 
 
 @cache
