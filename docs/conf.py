@@ -42,6 +42,7 @@ html_static_path = ["_site/static"]
 html_css_files = ["site.css"]
 html_title = f"fastloss {release}"
 html_show_sourcelink = False
+html_domain_indices = False  # the index has all names
 html_theme_options = {
     "logo": {"text": "fastloss"},
     "navigation_with_keys": False,

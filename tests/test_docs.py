@@ -196,9 +196,12 @@ def test_all_formulas_of_losses_are_translated(entry):
 
 def test_text_of_docstrings_has_no_markup_but_code():
     lines = ["|a| of x_ in `y_*|`:", "", "    f(x) ± y", "", "    f(x)", "", ">>> 2 | 1", "3"]
+    lines += ["", "| a | `b_` |", "|---|---|", "| 1 | x_ |"]
     assert docstrings.rewritten(lines) == [
         r"\|a\| of x\_ in `y_*|`:",
         *("", ".. code-block:: text", "", "    f(x) ± y", ""),
         *("::", "", "    f(x)", ""),
-        *(">>> 2 | 1", "3"),
+        *(">>> 2 | 1", "3", ""),
+        *(".. list-table::", "    :header-rows: 1", ""),
+        *("    * - a", "      - `b_`", "    * - 1", r"      - x\_"),
     ]

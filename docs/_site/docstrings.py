@@ -13,7 +13,7 @@ def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
 
 
 def rewritten(lines: list[str]) -> list[str]:
-    """Formulas as mathematics, other blocks as they stand, and no markup in the text."""
+    """Formulas as mathematics, other blocks as they stand, tables, and no markup in the text."""
     result: list[str] = []
     place = 0
     while place < len(lines):
@@ -32,9 +32,23 @@ def rewritten(lines: list[str]) -> list[str]:
             else:
                 directive = "::" if _is_python(block) else ".. code-block:: text"
             result += [directive, "", *(f"    {each}" for each in block)]
+        elif line.startswith("| "):
+            rows = []
+            while place < len(lines) and (line := lines[place]).startswith("|"):
+                rows.append([_plain(cell.strip()) for cell in line.strip("|").split("|")])
+                place += 1
+            result += _table(rows)
         else:
             result.append(_plain(line))
             place += 1
+    return result
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Rows of cells, the first of them the head, and the second the rule below it."""
+    result = [".. list-table::", "    :header-rows: 1", ""]
+    for first, *others in [rows[0], *rows[2:]]:
+        result += [f"    * - {first}", *(f"      - {cell}" for cell in others)]
     return result
 
 
