@@ -250,7 +250,8 @@ def test_a_report_has_all_lines_and_tables(case, run):
     for name, value in expected.lines():
         assert name in text
         assert value in text
-    assert text.count("<svg") == case.pictures
+    # Wide ones are moved in their own frame.
+    assert text.count("<svg") == text.count('<div class="wide"><svg') == case.pictures
     assert text.count("<table") == 1 + len(list(task_page.tables(expected.to_dict())))
     assert not re.findall(r'(?:src|href)="(?!#)', text)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 _BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#777"
 _LEFT, _TOP, _BOTTOM = 56, 16, 44  # room for what is written around the axes
+_LEAST = 0.7  # of its size, down to which a chart shrinks with the page and can still be read
 
 
 class _Frame:
@@ -56,9 +57,10 @@ class _Frame:
     def svg(self, name: str) -> str:
         width, height = _LEFT + self.width + 16, _TOP + self.height + _BOTTOM
         return (
-            f'<svg role="img" aria-label="{html.escape(name)}" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" font-size="12" fill="#222">'
-            f"{''.join(self.parts)}</svg>"
+            f'<div class="wide"><svg role="img" aria-label="{html.escape(name)}" '
+            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'style="min-width: {_LEAST * width:.0f}px" font-size="12" fill="#222">'
+            f"{''.join(self.parts)}</svg></div>"
         )
 
 
@@ -93,7 +95,7 @@ def reliability(
         tip = f"{share:.2%} of the weight"
         below.bar(x, (0, share), f'fill="{_GREY}" stroke="#fff"', tip)
     below.x_axis(tenths, sure_of)
-    return frame.svg("reliability diagram") + "<br>" + below.svg(f"share of each {sure_of}")
+    return frame.svg("reliability diagram") + below.svg(f"share of each {sure_of}")
 
 
 def curve(
