@@ -8,13 +8,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from house import FILES, SOURCE, part_of, tree_of
+from house import FILES, HOSTS, SOURCE, part_of, tree_of
 from plain import plain
 
 import fastloss as fl
 from docs._site import docstrings, formulas
 from fastloss import cli
 from fastloss.catalogue import entries
+from fastloss.evaluation.tasks import TASKS
 from tools.links import dead_links
 
 pytestmark = plain
@@ -25,6 +26,7 @@ PAGES = {
     path.relative_to(DOCS).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
     for path in DOCS.rglob("*.md")
 }
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = "\n".join(text for page, text in PAGES.items() if page.startswith("reference/"))
 # What users import: all parts of the house but those that the page of promises keeps to itself.
 (KEPT,) = re.findall(r"\*\*Where the code is\*\*: (.*?) are folders", PAGES["stability"], re.DOTALL)
@@ -70,6 +72,28 @@ def test_every_public_name_has_an_entry_in_the_reference(module):
     names = {prefix + name for name in public_names(module)}
     assert names, f"{module} has no public names: the page of promises may name it"
     assert sorted(names - set(documented())) == []
+
+
+@pytest.mark.parametrize("host", sorted(HOSTS))
+def test_every_host_is_told_where_hosts_are(host):
+    row = rf"^\| \[?([\w-]+).*? \| `fastloss\.{host}` \|"
+    (name,) = re.findall(row, PAGES["hosts"], re.MULTILINE)
+    assert name in README
+    assert f"`{host}`" in PAGES["install"]
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(rf"^{host} = \[", project, re.MULTILINE), "no extra of its name"
+    assert (ROOT / "tests" / "hosts" / f"test_{host}.py").exists()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_told_where_tasks_are(task):
+    is_the_usual = task == "multiclass"
+    assert ("evaluation" if is_the_usual else f"evaluate_{task}") in PAGES
+    assert is_the_usual or f'task="{task}"' in PAGES["evaluation"]
+    scorecard = TASKS[task].scorecard.__name__
+    (row,) = re.findall(rf'^ *\| `"{task}"` .*', fl.evaluate.__doc__, re.MULTILINE)
+    assert f"`{scorecard}`" in row
+    assert f"fastloss.{scorecard}" in set(documented())
 
 
 def test_names_on_pages_exist():
@@ -126,7 +150,7 @@ def test_links_of_pages_lead_somewhere(page):
 
 
 def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+    assert len(README.splitlines()) <= 200
 
 
 def test_dead_links_of_a_site_are_found(tmp_path):
