@@ -187,6 +187,20 @@ print(evaluate is fastloss.evaluate, "evaluate" in vars(fastloss), hasattr(fastl
     assert run_python(code).split("\n")[:2] == ["True False", "True True False"]
 
 
+def test_modules_that_were_not_imported_are_told_from_names_that_are_none():
+    code = """
+import fastloss
+for name in "torch", "evaluat":
+    try:
+        getattr(fastloss, name)
+    except AttributeError as error:
+        print(error)
+"""
+    first, second, *_ = run_python(code).split("\n")
+    assert first.endswith("'torch' before it is imported: write import fastloss.torch")
+    assert second.endswith("'evaluat'")
+
+
 def test_importing_modules_of_hosts_imports_no_host():
     imports = "; ".join(["import fastloss", *(f"import fastloss.{name}" for name in HOST_MODULES)])
     modules = modules_imported_by(imports)

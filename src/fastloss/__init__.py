@@ -187,7 +187,12 @@ if not _typing.TYPE_CHECKING:  # for which any name would be one of these
     def __getattr__(name: str) -> _typing.Any:
         """What evaluates, imported when it is asked for: it takes longer than all the rest."""
         if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from importlib.util import find_spec
+
+            missing = f"module {__name__!r} has no attribute {name!r}"
+            if find_spec(f"{__name__}.{name}"):
+                missing += f" before it is imported: write import {__name__}.{name}"
+            raise AttributeError(missing)
         from . import evaluation
 
         value = globals()[name] = getattr(evaluation, name)

@@ -187,6 +187,12 @@ def test_what_steps_refuse(model):
     close(step(params, x, labels)[0], mean(forward(params, x), labels))
 
 
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad, jax.vmap])
+def test_losses_of_numpy_say_which_ones_are_for_transforms(transform):
+    with pytest.raises(TypeError, match=r"logits has no numbers yet.*fastloss.jax.callback\("):
+        transform(lambda logits: fl.cross_entropy(np.zeros(N, int), logits))(jnp.zeros((N, C)))
+
+
 def test_steps_say_what_they_are():
     text = repr(fl.jax.value_and_grad(fl.mse, forward, has_aux=True))
     assert text.startswith("fastloss.jax.value_and_grad(SquaredError(), <function forward")

@@ -163,9 +163,17 @@ def as_array(value: Any, name: str) -> Array:
         tensor = _find(value, _is_tensor)
         if tensor is not None and (steps := _to_numpy(tensor)):
             write = f"{name}{steps}" if tensor is value else f"[x{steps} for x in {name}]"
+            trains = (
+                "; to train with it, take fastloss.torch.Loss(loss)" if "detach" in steps else ""
+            )
             raise TypeError(
                 f"{name} {'is' if tensor is value else 'holds'} a tensor that NumPy cannot read: "
-                f"write {write}"
+                f"write {write}{trains}"
+            ) from error
+        if _is_traced(value):
+            raise TypeError(
+                f"{name} has no numbers yet, as JAX traces it: a loss that goes into jax.jit, "
+                "jax.grad and jax.vmap is fastloss.jax.callback(loss)"
             ) from error
         # Rows of unequal length, mostly.
         kind = ValueError if isinstance(error, ValueError) else TypeError
@@ -187,6 +195,10 @@ def as_array(value: Any, name: str) -> Array:
 
 def _is_tensor(value: Any) -> bool:
     return hasattr(value, "requires_grad") and hasattr(value, "detach")
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(value, getattr(getattr(sys.modules.get("jax"), "core", None), "Tracer", ()))
 
 
 def _to_numpy(tensor: Any) -> str:
