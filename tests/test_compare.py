@@ -468,10 +468,14 @@ def test_a_temperature_divides():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_softcap_caps_first(dtype):
+@pytest.mark.parametrize("few", [44, 0])
+def test_a_softcap_caps_first(monkeypatch, few, dtype):
     """In float64, whatever the logits are: differences of 1e-4 keep their digits."""
+    monkeypatch.setattr(short_rows, "FEW", {"float32": few, "float64": few})
     a, b, labels = pair((20, 30), 1e-4, dtype)
-    a[0, 3] = b[0, 3] = -INF  # capped, and so not out
+    a[0, 3] = b[0, 3] = a[1] = b[2] = -INF  # capped, and so not out
+    a[3, 5] = a[4] = b[4] = INF
+    a[5] = b[6, 2] = NAN
     mask = np.arange(30) != 7
     labels[labels == 7] = 8
     options = {"softcap": 5.0, "temperature": 2.0, "class_mask": mask}

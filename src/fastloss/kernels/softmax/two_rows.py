@@ -104,14 +104,13 @@ def row_loader(traits: Traits, decode: Function) -> Function:
             found = largest(window(x, start, padded(n)))
             if found > top:
                 top, place = found, start
-        if capped and top > -inf:
-            # Others before it may be as large now.
+        if capped:  # -inf, too; and others before the largest may be as large now
             top, place = cap(o, top)[0], 0
             cap_part(o, mask_of(o, 0, whole), top, whole)
         place = _first_of(whole, place, top)
         if top == inf:
             top = zero if one_hot(whole) == 1 else nan
-        elif top == -inf:
+        elif top == -inf or whole[place] != top:
             top = nan
         return top, place
 
