@@ -882,8 +882,15 @@ def test_bad_number_in_the_environment(value, monkeypatch):
     meet(2)
 
 
-@pytest.mark.parametrize("name", ["FASTLOSS_NUM_THREADS", "FASTLOSS_BACKEND"])
-def test_bad_environment_is_told_at_the_first_call_however_small(name):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FASTLOSS_NUM_THREADS", "nonsense"),
+        ("FASTLOSS_NUM_THREADS", "99999999999"),
+        ("FASTLOSS_BACKEND", "nonsense"),
+    ],
+)
+def test_bad_environment_is_told_at_the_first_call_however_small(name, value):
     """And not at the import: the program may still set what is wrong."""
     code = """
         import fastloss as fl
@@ -891,7 +898,7 @@ def test_bad_environment_is_told_at_the_first_call_however_small(name):
             try:
                 use()
             except ValueError as error:
-                return NAME in str(error) and "'nonsense'" in str(error)
+                return NAME in str(error) and VALUE in str(error)
         for _ in range(2):
             assert refused(lambda: fl.mse([1.0], [3.0]))
             assert refused(lambda: fl.cross_entropy.grad([0], [[1.0, 2.0]]))
@@ -901,8 +908,8 @@ def test_bad_environment_is_told_at_the_first_call_however_small(name):
         fl.set_backend("pool")
         assert fl.mse([1.0], [3.0]) == 4.0
     """
-    both = {"NUMBA_DISABLE_JIT": "1", name: "nonsense"}
-    python(code.replace("NAME", repr(name)), **both)
+    both = {"NUMBA_DISABLE_JIT": "1", name: value}
+    python(code.replace("NAME", repr(name)).replace("VALUE", repr(repr(value))), **both)
 
 
 @pytest.mark.parametrize(
@@ -910,6 +917,7 @@ def test_bad_environment_is_told_at_the_first_call_however_small(name):
     [
         (0, ValueError),
         (-3, ValueError),
+        (8193, ValueError),
         (True, TypeError),
         (2.0, TypeError),
         ("2", TypeError),
@@ -1134,6 +1142,20 @@ def test_a_child_that_was_forked_before_the_import_is_on_the_pool(openmp):
         FASTLOSS_BACKEND="prange",
     )
     assert out == ("pool" if openmp else "prange")
+
+
+def test_functions_are_read_while_another_thread_imports_numba():
+    code = """
+import sys, threading
+from fastloss.compiler.snapshot import _in_plain_python, is_extended, is_versioned
+thread = threading.Thread(target=__import__, args=["numba"])
+thread.start()
+while "numba" not in sys.modules:
+    pass
+print(_in_plain_python(), is_versioned(sys), is_extended(len))
+thread.join()
+"""
+    assert run_python(code, NUMBA_DISABLE_JIT="0") == "False True False"
 
 
 def test_neither_import_nor_use_of_the_pool_imports_numba():

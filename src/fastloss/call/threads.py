@@ -26,6 +26,9 @@ def _forked_with_openmp() -> bool:
     return any(library in loaded for library in ("libgomp", "libiomp", "libomp"))
 
 
+# More CPUs than a machine has: a number beyond is a slip, and a large call would start so many.
+MOST_THREADS = 1 << 13
+
 _pool = Pool()
 _num_threads: int | None = None  # as set by the user
 _default_num_threads: int | None = None  # found at first use
@@ -74,7 +77,7 @@ def get_num_threads() -> int:
     """Return how many threads a call may use, the calling one included.
 
     By default the environment variable FASTLOSS_NUM_THREADS, or else `available_cpus()`. Raises
-    ValueError if that variable is not an integer of at least 1.
+    ValueError if that variable is not an integer from 1 to 8192.
 
     >>> get_num_threads() >= 1
     True
@@ -85,10 +88,10 @@ def get_num_threads() -> int:
     if _default_num_threads is None:
         text = os.environ.get("FASTLOSS_NUM_THREADS", "").strip()
         n = parse_int(text) if text else available_cpus()
-        if n < 1:
+        if not 1 <= n <= MOST_THREADS:
             raise ValueError(
-                "the environment variable FASTLOSS_NUM_THREADS must be an integer of at least 1, "
-                f"got {text!r}: correct or unset it, or call set_num_threads(n)"
+                "the environment variable FASTLOSS_NUM_THREADS must be an integer from 1 to "
+                f"{MOST_THREADS}, got {text!r}: correct or unset it, or call set_num_threads(n)"
             )
         _default_num_threads = n
     return _default_num_threads
@@ -97,8 +100,9 @@ def get_num_threads() -> int:
 def set_num_threads(n: int | None) -> None:
     """Set how many threads a call may use, the calling one included.
 
-    `n` is at least 1 and may exceed the number of CPUs; None goes back to the default. Results are
-    the same bits for every `n`. Raises TypeError if `n` is no integer, ValueError if it is below 1.
+    `n` is from 1 to 8192 and may exceed the number of CPUs; None goes back to the default. Results
+    are the same bits for every `n`. Raises TypeError if `n` is no integer, ValueError if it is
+    another one.
 
     >>> set_num_threads(2)
     >>> get_num_threads()
@@ -113,9 +117,9 @@ def set_num_threads(n: int | None) -> None:
                 "threads, or None for the default"
             )
         n = n.__index__()
-        if n < 1:
+        if not 1 <= n <= MOST_THREADS:
             raise ValueError(
-                f"n must be at least 1, got {n}: pass 1 for the calling thread alone, or None for "
+                f"n must be from 1 to {MOST_THREADS}, got {n}: pass 1 for the calling thread alone, or None for "
                 "the default"
             )
     _num_threads = n

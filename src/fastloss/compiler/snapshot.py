@@ -233,7 +233,7 @@ def _is_in_folders(file: str) -> bool:
     """Whether a file is theirs; a user's may have the name of one of Python's."""
     insides = [
         file[len(folder) :].split(os.sep)
-        for folder in _folders("numba" in sys.modules)
+        for folder in _folders(_numba() is not None)
         if file.startswith(folder)
     ]
     # What is installed may lie inside Python's own folder.
@@ -276,14 +276,19 @@ def _find_name(value: Any) -> str | None:
 # What Numba knows of functions, if it has been imported
 
 
+def _numba() -> Any:
+    """Numba; None if it has not been imported. What another thread imports is waited for."""
+    return import_module("numba") if "numba" in sys.modules else None
+
+
 def _in_plain_python() -> bool:
-    numba = sys.modules.get("numba")
+    numba = _numba()
     return numba is not None and bool(numba.config.DISABLE_JIT)
 
 
 def _numba_api() -> Any:
     """What is known of Numba; None if it has not been imported."""
-    return import_module(".numba_api", __package__) if "numba" in sys.modules else None
+    return None if _numba() is None else import_module(".numba_api", __package__)
 
 
 def _is_dispatcher(value: Any) -> bool:
