@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from plain import both, partly_long, plain, plain_python
+from plain import both, compiled, partly_long, plain, plain_python
 from registry import CASES, ELEMENTWISE, INFINITE, LINKED, assert_same
 
 import fastloss as fl
@@ -44,6 +44,29 @@ def test_every_word_leaves_the_gradient_as_it_is(name, word):
     assert (repr(loss) == f"{name}()") == (word == "exact")
     if word in ("ones", "majorizer"):
         assert np.all(hess[grad != 0] > 0)
+
+
+@compiled
+@partly_long(
+    3,
+    "loss, width",
+    [
+        (fl.cross_entropy, 3),
+        (fl.cross_entropy, 130),
+        (fl.focal, 3),
+        (fl.focal, 130),
+        *((fl.CrossEntropy(label_smoothing=0.1), width) for width in (3, 130)),
+        *((fl.CrossEntropy(z_loss=0.1), width) for width in (3, 130)),
+    ],
+)
+def test_the_gradient_has_the_same_bits_with_and_without_a_hessian(loss, width):
+    """Compiled code, too, though LLVM may contract what is computed for both in another way."""
+    rng = np.random.default_rng(0)
+    logits = (4 * rng.normal(size=(200, width))).astype(np.float32)
+    labels = rng.integers(0, width, 200)
+    grad = loss.grad(labels, logits)
+    assert_same(loss.value_and_grad(labels, logits)[1], grad)
+    assert_same(loss.grad_hess(labels, logits)[0], grad)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

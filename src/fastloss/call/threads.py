@@ -119,8 +119,8 @@ def set_num_threads(n: int | None) -> None:
         n = n.__index__()
         if not 1 <= n <= MOST_THREADS:
             raise ValueError(
-                f"n must be from 1 to {MOST_THREADS}, got {n}: pass 1 for the calling thread alone, or None for "
-                "the default"
+                f"n must be from 1 to {MOST_THREADS}, got {n}: pass 1 for the calling thread "
+                "alone, or None for the default"
             )
     _num_threads = n
     _pool.run(print, 0, get_num_threads())  # no tasks: ends the workers that are now too many
