@@ -9,7 +9,8 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #222; background: #fff;
 h1, h2 { line-height: 1.2; }
 h2 { margin-top: 2.6rem; border-bottom: 1px solid #ccc; padding-bottom: .2rem; }
 h3 { margin: 1.6rem 0 .3rem; font-size: 1.02rem; }
-nav a { margin-right: .9rem; white-space: nowrap; }
+nav { display: flex; flex-wrap: wrap; gap: 0 .9rem; }
+nav a { white-space: nowrap; }
 img, svg { max-width: 100%; height: auto; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
@@ -22,7 +23,7 @@ th { background: #f3f3f3; vertical-align: bottom; white-space: normal; }
 td small { display: block; font-size: 12px; color: #555; }
 .lost small { color: #b00000; }
 .problems { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem 1rem; }
-dl { display: grid; grid-template-columns: max-content auto; gap: .15rem 1rem; }
+dl { display: grid; grid-template-columns: fit-content(40%) auto; gap: .15rem 1rem; }
 dt { color: #666; } dd { margin: 0; overflow-wrap: anywhere; }
 """
 
