@@ -566,6 +566,11 @@ class TestStore:
         file.write_bytes(content)
         assert store.load("name") == b"payload"
 
+    def test_a_file_of_another_name_is_absent(self, folder):
+        store.save("name", b"payload")
+        (folder / "name.code").rename(folder / "other.code")
+        assert store.load("other") is None
+
     def test_state_and_clear(self, folder):
         assert store.state()[2:] == (0, 0)
         store.save("a", b"1")

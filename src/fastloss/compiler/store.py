@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-_MAGIC = b"fastloss-code-1\n"
+_MAGIC = b"fastloss-code-2\n"
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _SUFFIX = ".code"
 
@@ -54,7 +54,7 @@ def load(name: str) -> bytes | None:
         return None
     start = len(_MAGIC) + _DIGEST_SIZE
     digest, payload = content[len(_MAGIC) : start], content[start:]
-    if not content.startswith(_MAGIC) or hashlib.sha256(payload).digest() != digest:
+    if not content.startswith(_MAGIC) or _digest(name, payload) != digest:
         return None
     return payload
 
@@ -71,11 +71,18 @@ def save(name: str, payload: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path, prefix="tmp-", suffix=_SUFFIX)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(payload).digest() + payload)
+                file.write(_MAGIC + _digest(name, payload) + payload)
             os.replace(temporary, path / (name + _SUFFIX))
         except OSError:
             os.unlink(temporary)
             raise
+
+
+def _digest(name: str, payload: bytes) -> bytes:
+    """That of both, as a file that was renamed holds the code of another function."""
+    digest = hashlib.sha256(name.encode())
+    digest.update(payload)
+    return digest.digest()
 
 
 def state() -> State:
