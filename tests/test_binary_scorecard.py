@@ -9,6 +9,8 @@ from plain import compiled, partly_long, plain
 from sklearn import metrics
 
 import fastloss as fl
+from fastloss.evaluation.sums import binary_sums
+from fastloss.kernels import binary_bins
 
 pytestmark = plain
 approx = pytest.approx
@@ -162,6 +164,15 @@ def test_one_class_alone():
     assert math.isnan(fl.evaluate([0], [-1.0], task="binary").precision)
 
 
+@pytest.fixture(params=[True, False], ids=["with places", "many bins"])
+def places_of_bins(request, monkeypatch):
+    """Whether rows are added to places of bins first, or as those of many bins."""
+    if not request.param:
+        for module in (binary_bins, binary_sums):
+            monkeypatch.setattr(module, "MOST_WITH_PLACES", 0)
+
+
+@pytest.mark.usefixtures("places_of_bins")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_each_bin_has_its_lower_edge(weighted):
     """However the product of a probability and the number of bins is rounded."""
@@ -179,6 +190,36 @@ def test_each_bin_has_its_lower_edge(weighted):
         np.testing.assert_allclose(scores.bins.probability, sums / weights, rtol=1e-14)
 
 
+@pytest.mark.usefixtures("places_of_bins")
+def test_rows_without_a_probability_are_in_no_bin():
+    y, x = data(50)
+    x[[3, 49]] = np.nan
+    scores = fl.evaluate(y, x, task="binary", n_bins=4)
+    known = np.bincount(np.minimum((sigmoid(x[~np.isnan(x)]) * 4).astype(int), 3), minlength=4)
+    np.testing.assert_array_equal(scores.bins.weight, known)
+
+
+@compiled
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_million_bins(weighted):
+    """Of rows in several segments; each bin has a row or none."""
+    n = 1_000_000
+    places = np.arange(0, n, 7)
+    y, w = places % 3 % 2, places % 4 if weighted else np.ones(len(places))
+    card = fl.BinaryScorecard(n_bins=n, from_probabilities=True, ranks=False)
+    for part in np.array_split(np.random.default_rng(0).permutation(len(places)), 2):
+        card.update(y[part], (places[part] + 0.5) / n, sample_weight=w[part] if weighted else None)
+    bins = card.result().bins
+    counts = w > 0
+    np.testing.assert_array_equal(np.flatnonzero(bins.weight), places[counts])
+    np.testing.assert_array_equal(bins.weight[places], w)
+    np.testing.assert_array_equal(bins.base_rate[places[counts]], y[counts])
+    np.testing.assert_allclose(
+        bins.probability[places[counts]], (places[counts] + 0.5) / n, rtol=1e-15
+    )
+
+
+@pytest.mark.usefixtures("places_of_bins")
 @pytest.mark.parametrize(
     "p", [np.full(999, 0.1), np.full(999, 1e-12), np.geomspace(1e-300, 0.6, 999)]
 )

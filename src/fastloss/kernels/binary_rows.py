@@ -70,8 +70,8 @@ def part_if_any(array: Any, first: Any, n: Any) -> Any:
 
 def powers_of(n_thresholds: int, n_bins: int) -> Any:
     """Which power of the weight each column has."""
-    more = THRESHOLD_POWERS * n_thresholds + BIN_POWERS * n_bins
-    return np.array([*TERM_POWERS, *more, 0])
+    more = np.tile(THRESHOLD_POWERS, n_thresholds), np.tile(BIN_POWERS, n_bins)
+    return np.concatenate([TERM_POWERS, *more, [0]]).astype(np.int64)
 
 
 def n_scratch(n_thresholds: int, n_bins: int) -> Any:
@@ -103,7 +103,7 @@ def tally_binary(
 
     `labels` are 0 and 1, scores `singles` or `doubles`, one of which there are none of, LOGITS or
     PROBABILITIES, as `what` says, `weights` none or one for each row. `edges` are those of bins of
-    probability, or none; with bins a segment has MOST_ROWS rows at most.
+    probability, or none; with places of bins a segment has MOST_ROWS rows at most.
     """
     n_segments = starts.size - 1
     width = high.size // n_segments

@@ -10,7 +10,7 @@ from ...call import threads
 from ...call.arrays import Array
 from ...compiler.interrupts import compiler
 from ...kernels import binary_rows as kernel
-from ...kernels.binary_bins import MOST_ROWS
+from ...kernels.binary_bins import MOST_ROWS, MOST_WITH_PLACES
 from ...kernels.binary_losses import LOGITS, PROBABILITIES
 from ...kernels.binary_row_scores import N_BINARY_ROW_SCORES, SCRATCH, score_binary_rows
 from ...kernels.binary_terms import CENTERS, FIRSTS, SECONDS, BinaryTerms
@@ -89,7 +89,9 @@ class BinaryRows(_Columns, LabelledRows):
     def parts(self, manner: Manner) -> dict[str, Any]:
         """The sums over these rows."""
         n = len(self.labels)
-        starts = np.append(np.arange(0, n, BLOCK), n)
+        # To add up the sums of many bins takes longer than to add rows to them.
+        size = BLOCK if manner.n_bins <= MOST_WITH_PLACES else 16 * BLOCK
+        starts = np.append(np.arange(0, n, size), n)
         edges = np.arange(manner.n_bins + 1) / manner.n_bins
         parts: dict[str, Any] = {"totals": self.sums(starts, manner, edges).total()}
         if manner.ranks:
