@@ -199,6 +199,7 @@ for name in "torch", "evaluat":
     first, second, *_ = run_python(code).split("\n")
     assert first.endswith("'torch' before it is imported: write import fastloss.torch")
     assert second.endswith("'evaluat'")
+    assert not hasattr(fl, "no.name")  # and not an error of the import
 
 
 def test_importing_modules_of_hosts_imports_no_host():

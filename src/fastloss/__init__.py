@@ -190,7 +190,7 @@ if not _typing.TYPE_CHECKING:  # for which any name would be one of these
             from importlib.util import find_spec
 
             missing = f"module {__name__!r} has no attribute {name!r}"
-            if find_spec(f"{__name__}.{name}"):
+            if name.isidentifier() and find_spec(f"{__name__}.{name}"):
                 missing += f" before it is imported: write import {__name__}.{name}"
             raise AttributeError(missing)
         from . import evaluation
